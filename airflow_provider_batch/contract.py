@@ -1,0 +1,145 @@
+"""What a batch vendor must offer, and the frozen values that cross the line between vendor and engine.
+
+The engine knows jobs only through these values, so it can be tested without HTTP and serves any vendor.
+Outcomes that matter are types of their own and are matched exhaustively: *unknown* is never *no*, and
+*cannot tell* is never *absent*. Confusing either pair is how people pay twice.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+from typing import BinaryIO, Protocol
+
+from airflow_provider_batch.errors import BatchError
+
+
+class JobState(str, enum.Enum):
+    """Where a job stands. ``UNKNOWN`` is a state word that this version does not know; it is not terminal."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_terminal(self) -> bool:
+        """True if the job will not change any more."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
+
+
+@dataclass(frozen=True)
+class JobSnapshot:
+    """One look at a job.
+
+    :param name: The vendor's name of the job, such as ``batches/abc``.
+    :param state: Neutral state.
+    :param raw_state: The vendor's own word, for messages.
+    :param done: The vendor says that nothing will change any more, whatever the state word.
+    :param display_name: The name that we gave it at submission.
+    :param created_at: Server time of the submission, None if not reported.
+    :param requests: Rows in the job; ``succeeded`` and ``failed`` of them are finished, if reported.
+    :param error: The vendor's reason for a failed or cancelled job, empty if none.
+    :param input_file: The vendor's name of the uploaded input, None if unknown.
+    """
+
+    name: str
+    state: JobState
+    raw_state: str
+    done: bool = False
+    display_name: str = ""
+    created_at: datetime | None = None
+    requests: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    error: str = ""
+    input_file: str | None = None
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The job exists."""
+
+    job: JobSnapshot
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A definite no: no job exists, nothing is billed."""
+
+    error: BatchError
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """The request may have arrived. Only a complete look at the remote jobs can tell."""
+
+    error: BatchError
+
+
+SubmitOutcome = Accepted | Refused | Unknown
+
+
+@dataclass(frozen=True)
+class Found:
+    """Jobs under the wanted name, newest first; never empty."""
+
+    jobs: tuple[JobSnapshot, ...]
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A complete listing holds no such job."""
+
+
+@dataclass(frozen=True)
+class CannotTell:
+    """The listing could not be read to its end."""
+
+    error: BatchError
+
+
+FindOutcome = Found | Absent | CannotTell
+
+
+class BatchService(Protocol):
+    """The worker's half of a vendor: synchronous, called in tasks only.
+
+    Every method raises :class:`~airflow_provider_batch.errors.BatchError` where its outcome type has no
+    word for what happened.
+    """
+
+    def check_model(self, model: str) -> None:
+        """Raise :class:`ConfigError` if there is no such model for this credential. Costs nothing."""
+        ...
+
+    def stage(self, rows: BinaryIO, size_bytes: int, display_name: str) -> str:
+        """Upload a file of rows and return the vendor's name for it. Costs nothing."""
+        ...
+
+    def unstage(self, input_file: str) -> None:
+        """Delete an uploaded file. One that is gone already is not an error."""
+        ...
+
+    def submit(self, model: str, input_file: str, display_name: str) -> SubmitOutcome:
+        """Create the paid job with exactly one request on the wire, whatever happens to it."""
+        ...
+
+    def find(self, display_name_prefix: str) -> FindOutcome:
+        """Look for jobs whose display name starts so, in a listing read to its end."""
+        ...
+
+    def look(self, job_name: str) -> JobSnapshot:
+        """Ask for one job."""
+        ...
+
+    def fetch_results(self, job_name: str, to: BinaryIO) -> int:
+        """Write the finished job's result lines to ``to`` and return the number of bytes."""
+        ...

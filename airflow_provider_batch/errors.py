@@ -1,0 +1,192 @@
+"""The one error tree.
+
+::
+
+    BatchError
+    ├── NothingSpentError            found before a paid call; repeating the task costs nothing
+    │   ├── ConfigError              connection or task parameters
+    │   ├── InputError               the input file or a row of it
+    │   └── SubmitRefusedError       the create call had no effect
+    ├── SubmitUnknownError           a create call whose outcome nobody knows: a job may exist
+    ├── ApiError                     the API answered a call with an error
+    │   ├── AuthError                401 or 403
+    │   ├── NotFoundError            404
+    │   └── QuotaError               429
+    ├── ApiUnreachableError          no answer at all: connection, TLS, timeout
+    ├── ProtocolError                an answer that is not what the API's reference describes
+    └── JobError                     a job exists and did not give usable results
+        ├── JobFailedError           the API ended the job as failed
+        ├── JobExpiredError          the API gave up after 48 h
+        ├── JobCancelledError        somebody cancelled the job
+        ├── JobTimeoutError          our own deadline passed; the job still runs
+        ├── JobUnreadableError       the job cannot be asked about any more; it may still run
+        └── PartialResultsError      landed, but more rows failed than the task allows
+
+The line that matters runs between :class:`NothingSpentError` and the rest: above it nothing was paid for.
+Messages have four parts: what is wrong, where, what happens to the job and the money, what to do next.
+The facts are attributes as well. No message ever holds a credential or the content of a row.
+"""
+
+from __future__ import annotations
+
+
+class BatchError(Exception):
+    """Anything this package raises on purpose.
+
+    :param message: What is wrong and where, one sentence, without a credential or row content.
+    :param code: Stable identifier to search for, such as ``AGB-I14``; empty where none is assigned.
+    :param remedy: What to do next, one sentence.
+    """
+
+    def __init__(self, message: str, *, code: str = "", remedy: str = "") -> None:
+        self.message = message
+        self.code = code
+        self.remedy = remedy
+        super().__init__(" ".join(part for part in (code, message, remedy) if part))
+
+
+class NothingSpentError(BatchError):
+    """Raised before any paid call: fix the cause and run the task again, it costs nothing."""
+
+
+class ConfigError(NothingSpentError):
+    """A connection or a task parameter that cannot work."""
+
+
+class InputError(NothingSpentError):
+    """An input that cannot be sent.
+
+    :param message: The finding, or the findings, each with file, line and key.
+    :param source: The input's URI or path.
+    :param line: 1-based line of the first finding, None if the whole file is meant.
+    """
+
+    def __init__(
+        self, message: str, *, source: str, line: int | None = None, code: str = "", remedy: str = ""
+    ) -> None:
+        self.source = source
+        self.line = line
+        super().__init__(message, code=code, remedy=remedy)
+
+
+class SubmitRefusedError(NothingSpentError):
+    """The create call had no effect: the API said no, or the request never left. No job exists.
+
+    :param cause: The API's answer, or what kept the request from leaving.
+    """
+
+    def __init__(self, message: str, *, cause: BatchError, code: str = "", remedy: str = "") -> None:
+        self.cause = cause
+        super().__init__(message, code=code, remedy=remedy)
+
+
+class SubmitUnknownError(BatchError):
+    """A create call was sent and its outcome is unknown: a job may exist, nothing was sent again.
+
+    :param display_name: The name under which the job can be found if it exists.
+    """
+
+    def __init__(self, message: str, *, display_name: str, code: str = "", remedy: str = "") -> None:
+        self.display_name = display_name
+        super().__init__(message, code=code, remedy=remedy)
+
+
+class ApiError(BatchError):
+    """The API answered a call with an error.
+
+    :param call: What was asked, such as ``get batches/abc``.
+    :param http_status: HTTP status code.
+    :param rpc_status: google.rpc status name such as ``RESOURCE_EXHAUSTED``; empty if the body had none.
+    :param detail: The server's own message.
+    :param reason: ``google.rpc.ErrorInfo.reason`` such as ``API_KEY_INVALID``; empty if absent.
+    :param retry_after_s: The server's hint in seconds, None if it gave none.
+    """
+
+    def __init__(
+        self,
+        *,
+        call: str,
+        http_status: int,
+        rpc_status: str = "",
+        detail: str = "",
+        reason: str = "",
+        retry_after_s: float | None = None,
+        remedy: str = "",
+    ) -> None:
+        self.call = call
+        self.http_status = http_status
+        self.rpc_status = rpc_status
+        self.detail = detail
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+        hint = f" The server asks to wait {retry_after_s:g} s." if retry_after_s is not None else ""
+        status = f"{http_status} {rpc_status}".strip()
+        said = f": {detail.strip()}" if detail.strip() else "."
+        super().__init__(f"The Gemini API answered {call} with {status}{said}{hint}", remedy=remedy)
+
+
+class AuthError(ApiError):
+    """401 or 403: the credential is missing, wrong, or may not see this file or job."""
+
+
+class NotFoundError(ApiError):
+    """404: no such file, job or model."""
+
+
+class QuotaError(ApiError):
+    """429: a rate, storage or queued-token limit of the project."""
+
+
+class ApiUnreachableError(BatchError):
+    """No answer: the connection failed, broke or timed out.
+
+    :param call: What was asked.
+    :param was_sent: False only if it is certain that no byte of the request left this machine.
+    """
+
+    def __init__(self, *, call: str, reason: str, was_sent: bool) -> None:
+        self.call = call
+        self.was_sent = was_sent
+        super().__init__(
+            f"No answer from the Gemini API to {call}: {reason}.",
+            remedy="Check the connection's host, DNS, proxies and firewalls.",
+        )
+
+
+class ProtocolError(BatchError):
+    """An answer that is not what the API's reference describes, such as HTML from a captive proxy."""
+
+
+class JobError(BatchError):
+    """A job exists and did not give usable results.
+
+    :param job_name: The job, ``batches/...``.
+    """
+
+    def __init__(self, message: str, *, job_name: str, code: str = "", remedy: str = "") -> None:
+        self.job_name = job_name
+        super().__init__(message, code=code, remedy=remedy)
+
+
+class JobFailedError(JobError):
+    """The API ended the job as failed."""
+
+
+class JobExpiredError(JobError):
+    """The API gave up on the job: it was pending or running for more than 48 h."""
+
+
+class JobCancelledError(JobError):
+    """The job was cancelled before it finished."""
+
+
+class JobTimeoutError(JobError):
+    """Our own deadline passed. The job was left alone and still runs."""
+
+
+class JobUnreadableError(JobError):
+    """The job cannot be asked about any more. It was left alone and may still run."""
+
+
+class PartialResultsError(JobError):
+    """Results were landed, but rows failed and the task was told to accept none."""
