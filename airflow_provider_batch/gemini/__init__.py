@@ -1,0 +1,1 @@
+"""The Gemini Developer API over HTTP, and nothing else."""

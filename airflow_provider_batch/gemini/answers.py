@@ -1,0 +1,134 @@
+"""Reads the API's answers: a wire model, or an error with the facts and the remedy.
+
+Errors carry the HTTP status, the google.rpc status, the server's own message and its retry hint. The body
+may be the error object or a one-element list around it (both were seen), and may not be JSON at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from airflow_provider_batch.errors import (
+    ApiError,
+    ApiUnreachableError,
+    AuthError,
+    NotFoundError,
+    ProtocolError,
+    QuotaError,
+)
+from airflow_provider_batch.gemini.exchange import Answer, Lost
+from airflow_provider_batch.gemini.repeats import retry_after_s
+
+M = TypeVar("M", bound=BaseModel)
+
+MAX_DETAIL_CHARS = 600
+"""Longest server message that goes into an error. A create can list many bad lines in one message."""
+
+_REMEDIES = {
+    400: "Correct the request; sending it again unchanged cannot succeed.",
+    401: "Check the credential in the Airflow connection.",
+    403: "Check that the connection's credential belongs to the project that owns the file or job. "
+    "An uploaded file that is older than 48 h is also answered so.",
+    404: "Check the name. Jobs and files are visible to their own project only.",
+    429: "Wait for running jobs to finish, use smaller batches, or ask for a higher quota.",
+}
+_CLASSES: dict[int, type[ApiError]] = {401: AuthError, 403: AuthError, 404: NotFoundError, 429: QuotaError}
+
+
+def read(model: type[M], call: str, outcome: Answer | Lost) -> M:
+    """Turn the answer to ``call`` into ``model``.
+
+    :raises ApiError: The API answered with an error.
+    :raises ApiUnreachableError: There was no answer.
+    :raises ProtocolError: The answer is not what the API's reference describes.
+    """
+    body = expect_ok(call, outcome).body
+    try:
+        return model.model_validate_json(body or b"{}")
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the body"
+        raise _unexpected(call, outcome, f"{where}: {first['msg']}") from None
+
+
+def expect_ok(call: str, outcome: Answer | Lost) -> Answer:
+    """Return the answer if it is a success, raise what it is otherwise."""
+    if isinstance(outcome, Lost):
+        raise ApiUnreachableError(call=call, reason=outcome.reason, was_sent=outcome.was_sent)
+    if outcome.status in (200, 201, 204, 206):
+        return outcome
+    raise_error(call, outcome)
+
+
+def raise_error(call: str, answer: Answer) -> NoReturn:
+    """Raise the error that the answer is."""
+    if 300 <= answer.status < 400:
+        raise ProtocolError(
+            f"The server answered {call} with a redirect ({answer.status}), which is refused because the "
+            "credential must not reach another host.",
+            code="AGB-A08",
+            remedy="Set the host of the connection to the API's own address.",
+        )
+    raise api_error(call, answer)
+
+
+def api_error(call: str, answer: Answer) -> ApiError:
+    """The typed error for an answer outside 2xx and 3xx."""
+    error = rpc_error(answer.body) or {}
+    details = _details(error)
+    info = next((d for d in details if str(d.get("@type", "")).endswith("ErrorInfo")), {})
+    reason = str(info.get("reason", ""))
+    bad_key = reason == "API_KEY_INVALID"
+    kind = AuthError if bad_key else _CLASSES.get(answer.status, ApiError)
+    remedy = _REMEDIES[401] if bad_key else _REMEDIES.get(answer.status, "")
+    return kind(
+        call=call,
+        http_status=answer.status,
+        rpc_status=str(error.get("status", "")),
+        detail=_shorten(str(error.get("message", ""))),
+        reason=reason,
+        retry_after_s=_retry_info_s(details) or retry_after_s(answer.headers),
+        remedy=remedy,
+    )
+
+
+def rpc_error(body: bytes) -> dict[str, Any] | None:
+    """The ``error`` object of a google.rpc error body, None if the body is something else."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(document, list) and len(document) == 1:
+        document = document[0]
+    error = document.get("error") if isinstance(document, dict) else None
+    return error if isinstance(error, dict) and "code" in error else None
+
+
+def _details(error: Mapping[str, Any]) -> list[dict[str, Any]]:
+    details = error.get("details")
+    return [d for d in details if isinstance(d, dict)] if isinstance(details, list) else []
+
+
+def _retry_info_s(details: list[dict[str, Any]]) -> float | None:
+    """``google.rpc.RetryInfo.retryDelay``: a Duration such as ``31s`` or ``0.5s``, clamped to 1 s to 1 h."""
+    for detail in details:
+        if str(detail.get("@type", "")).endswith("RetryInfo"):
+            return retry_after_s({"retry-after": str(detail.get("retryDelay", "")).removesuffix("s")})
+    return None
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_DETAIL_CHARS else f"{text[:MAX_DETAIL_CHARS]}… (shortened)"
+
+
+def _unexpected(call: str, outcome: Answer | Lost, what: str) -> ProtocolError:
+    kind = outcome.headers.get("content-type", "no content type") if isinstance(outcome, Answer) else "nothing"
+    return ProtocolError(
+        f"Expected the API's JSON in answer to {call}, got {kind} ({what}).",
+        code="AGB-A01",
+        remedy="Check the connection's host; a captive proxy answers like this.",
+    )

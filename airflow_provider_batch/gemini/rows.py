@@ -1,0 +1,219 @@
+"""The Gemini row dialect: a request line out, a response line in.
+
+Request: ``{"key": "r1", "request": {GenerateContentRequest}}``. Response: the same key with ``response`` or
+``error``. Rows are matched by key only: results have been seen out of order (python-genai issue 1909).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from airflow_provider_batch.rows.dialect import BadRowError, ResultRow, RowError, RowStatus, Usage
+
+MAX_KEY_CHARS = 256
+"""Our own limit; the API documents none."""
+
+_CANCELLED = 1
+"""google.rpc.Code of a row whose job was cancelled before the row's turn."""
+
+_COMPLETE = frozenset({"STOP", "FINISH_REASON_UNSPECIFIED", ""})
+
+
+class _Part(msgspec.Struct, rename="camel"):
+    text: str | None = None
+    thought: bool = False
+
+
+class _Content(msgspec.Struct, rename="camel"):
+    parts: list[_Part] = []
+
+
+class _Candidate(msgspec.Struct, rename="camel"):
+    content: _Content | None = None
+    finish_reason: str = ""
+
+
+class _PromptFeedback(msgspec.Struct, rename="camel"):
+    block_reason: str = ""
+
+
+class _UsageMetadata(msgspec.Struct, rename="camel"):
+    prompt_token_count: int = 0
+    cached_content_token_count: int = 0
+    candidates_token_count: int = 0
+    thoughts_token_count: int = 0
+    tool_use_prompt_token_count: int = 0
+
+
+class _Response(msgspec.Struct, rename="camel"):
+    candidates: list[_Candidate] = []
+    prompt_feedback: _PromptFeedback | None = None
+    usage_metadata: _UsageMetadata | None = None
+
+
+class _Error(msgspec.Struct):
+    """A row error. Others have met a ``status`` word in place of the number."""
+
+    code: int = 0
+    message: str = ""
+    status: str = ""
+
+
+class _ResultLine(msgspec.Struct):
+    key: str | None = None
+    response: msgspec.Raw | None = None
+    error: _Error | None = None
+
+
+_read_line = msgspec.json.Decoder(_ResultLine).decode
+_read_response = msgspec.json.Decoder(_Response, strict=False).decode
+_read_any = msgspec.json.Decoder().decode
+
+
+class GeminiRows:
+    """Implements :class:`~airflow_provider_batch.rows.dialect.RowDialect`."""
+
+    def check_request(self, line: bytes) -> str:
+        """The key of an input line.
+
+        :raises BadRowError: Not JSON, no usable key, or nothing to ask.
+        """
+        row = _parse(line)
+        if not isinstance(row, dict):
+            raise BadRowError("AGB-I12", f"a row must be an object, got {_json_type(row)}")
+        key = _key(row)
+        _check_request(row, key)
+        return key
+
+    def read_result(self, line: bytes) -> ResultRow:
+        """Classify a result line.
+
+        :raises BadRowError: Not a result line, or one without a key.
+        """
+        try:
+            row = _read_line(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise BadRowError("AGB-R03", f"not a result line ({error})") from None
+        if not row.key:
+            raise BadRowError("AGB-R03", "a result line without a key")
+        if row.error is not None:
+            return _failed(row.key, row.error, row.response)
+        if row.response is None:
+            raise BadRowError("AGB-R03", "neither a response nor an error", row.key)
+        return _answered(row.key, row.response)
+
+
+def _parse(line: bytes) -> Any:
+    try:
+        return _read_any(line)
+    except UnicodeDecodeError as error:
+        raise BadRowError("AGB-I08", f"not valid UTF-8 ({error.reason})") from None
+    except RecursionError:
+        raise BadRowError("AGB-I11", "nested too deep") from None
+    except msgspec.ValidationError as error:
+        raise BadRowError("AGB-I09", f"a number out of range ({error})") from None
+    except msgspec.DecodeError as error:
+        raise BadRowError("AGB-I06", f"not JSON ({error})") from None
+
+
+def _key(row: dict[str, Any]) -> str:
+    if "key" not in row:
+        hint = "; this looks like OpenAI's batch format" if "custom_id" in row else ""
+        raise BadRowError("AGB-I13", f'no "key"; results come back in any order, so each row needs one{hint}')
+    key = row["key"]
+    if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_CHARS:
+        size = f" of {len(key)} characters" if isinstance(key, str) else ""
+        raise BadRowError(
+            "AGB-I13",
+            f'"key" must be a string of 1 to {MAX_KEY_CHARS} characters, got {_json_type(key)}{size}',
+        )
+    return key
+
+
+def _check_request(row: dict[str, Any], key: str) -> None:
+    request = row.get("request")
+    if not isinstance(request, dict):
+        found = ", ".join(sorted(ascii(name)[:40] for name in row if name != "key")[:5])
+        raise BadRowError("AGB-I15", f'no "request" object (found {found or "nothing else"})', key)
+    if stray := sorted(set(row) - {"key", "request", "metadata"}):
+        raise BadRowError(
+            "AGB-I15", f'unknown field {ascii(stray[0])[:40]} beside "request"; does it belong inside?', key
+        )
+    contents = request.get("contents")
+    if not isinstance(contents, list) or not contents:
+        raise BadRowError("AGB-I16", "request.contents must be a list with at least one content", key)
+    for index, content in enumerate(contents):
+        parts = content.get("parts") if isinstance(content, dict) else None
+        if not isinstance(parts, list) or not parts or not all(isinstance(p, dict) and p for p in parts):
+            raise BadRowError("AGB-I16", f"request.contents[{index}] needs parts with something in them", key)
+
+
+def _json_type(value: Any) -> str:
+    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
+    return names.get(type(value), "null")
+
+
+def _failed(key: str, error: _Error, response: msgspec.Raw | None) -> ResultRow:
+    status = RowStatus.CANCELLED if error.code == _CANCELLED else RowStatus.ERROR
+    message = " ".join(part for part in (error.status, error.message) if part)
+    return ResultRow(key, status, error=RowError(error.code, message), response=response)
+
+
+def _answered(key: str, raw: msgspec.Raw) -> ResultRow:
+    """A response is not yet an answer: it may be blocked, cut off, or hold thoughts only."""
+    try:
+        response = _read_response(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as damage:
+        unreadable = RowError(message=f"unreadable response: {damage}")
+        return ResultRow(key, RowStatus.ERROR, error=unreadable, response=raw)
+    candidate = response.candidates[0] if response.candidates else None
+    reason = candidate.finish_reason if candidate else ""
+    text = _text(candidate)
+    status, error = _judge(response, candidate, reason, text)
+    return ResultRow(
+        key,
+        status,
+        text=text,
+        finish_reason=reason or None,
+        usage=_usage(response.usage_metadata),
+        error=error,
+        response=raw,
+    )
+
+
+def _judge(
+    response: _Response, candidate: _Candidate | None, reason: str, text: str | None
+) -> tuple[RowStatus, RowError | None]:
+    if candidate is None:
+        why = response.prompt_feedback.block_reason if response.prompt_feedback else ""
+        return RowStatus.BLOCKED, RowError(
+            message=f"no answer; the prompt was blocked: {why or 'no reason given'}"
+        )
+    if reason == "MAX_TOKENS":
+        what = "the answer" if text else "nothing but thinking; raise maxOutputTokens"
+        return RowStatus.TRUNCATED, RowError(message=f"stopped at the token limit after {what}")
+    if reason not in _COMPLETE:
+        return RowStatus.BLOCKED, RowError(message=f"the answer was held back: {reason}")
+    if candidate.content is None or not candidate.content.parts:
+        return RowStatus.ERROR, RowError(message="finished without any content")
+    return RowStatus.SUCCESS, None
+
+
+def _text(candidate: _Candidate | None) -> str | None:
+    if candidate is None or candidate.content is None:
+        return None
+    pieces = [p.text for p in candidate.content.parts if p.text is not None and not p.thought]
+    return "".join(pieces) if pieces else None
+
+
+def _usage(metadata: _UsageMetadata | None) -> Usage | None:
+    if metadata is None:
+        return None
+    return Usage(
+        input=metadata.prompt_token_count + metadata.tool_use_prompt_token_count,
+        cached=metadata.cached_content_token_count,
+        output=metadata.candidates_token_count,
+        thinking=metadata.thoughts_token_count,
+    )

@@ -1,0 +1,202 @@
+"""Everything about httpx that the sync and the async client share.
+
+Invariants: redirects are never followed, the credential goes to the configured origin only, answers are read
+up to a limit, bodies of files never are in memory as a whole, and no upload session URL (a credential by
+itself) reaches a log. This module and ``client`` are the only ones that know httpx.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import ssl
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import httpx
+
+from airflow_provider_batch import __version__
+from airflow_provider_batch.errors import ProtocolError
+from airflow_provider_batch.gemini.auth import DEFAULT_BASE_URL, Credential, checked_base_url, origin
+from airflow_provider_batch.gemini.exchange import MAX_JSON_BYTES, Answer, Download, Lost, ReadBlock, Request
+
+TIMEOUT = httpx.Timeout(75.0, connect=15.0)
+"""Seconds. The API's front end gives up at about 60 s, so its own answer arrives before we stop listening."""
+
+COPY_BYTES = 1024 * 1024
+"""Size of the pieces in which a download is written."""
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the API is and how to speak to it.
+
+    :param credential: Gives the authentication headers.
+    :param base_url: ``https://host[/path]``; ``http`` on loopback only.
+    :param api_version: ``v1beta`` (documented for batches) or ``v1``.
+    :param trust_env: Let proxy and CA environment variables steer the connection that carries the key.
+    :raises ConfigError: The base URL must not receive a credential.
+    """
+
+    credential: Credential
+    base_url: str = DEFAULT_BASE_URL
+    api_version: str = "v1beta"
+    trust_env: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "base_url", checked_base_url(self.base_url))
+
+    def address(self, request: Request) -> str:
+        """The absolute URL of a request. An absolute one (upload session) must stay on our origin."""
+        if request.url.startswith("/"):
+            return self.base_url + request.url.replace("{v}", self.api_version)
+        if origin(request.url) != origin(self.base_url):
+            raise ProtocolError(
+                f"In answer to {request.call} the server named an address on another host, which is refused.",
+                code="AGB-A10",
+                remedy="Set the host of the connection to the API's own address.",
+            )
+        return request.url
+
+    def headers(self, request: Request) -> dict[str, str]:
+        """All headers of a request. May block where the credential has to be refreshed."""
+        credential = self.credential.headers() if request.with_credentials else {}
+        return {**request.headers, **credential}
+
+
+class Taken:
+    """Takes one answer's body: into memory up to a limit, or into the sink of a download."""
+
+    def __init__(self, download: Download | None, sink: BinaryIO | None) -> None:
+        self._download = download
+        self._sink = sink
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._body = bytearray()
+        self.to_file = False
+
+    def begin(self, response: httpx.Response) -> None:
+        """Look at the head of the answer and decide where its body goes."""
+        self._status, self._headers = response.status_code, dict(response.headers)
+        self.to_file = self._download is not None and response.status_code in (200, 206)
+        if self.to_file:
+            self._rewind()
+
+    def _rewind(self) -> None:
+        """Write from where the server begins: at the wanted byte, or at 0 if it ignored the range."""
+        start = self._download.from_byte if self._download and self._status == 206 else 0
+        begins = re.match(r"bytes (\d+)-", self._headers.get("content-range", ""))
+        if self._status == 206 and (begins is None or int(begins.group(1)) != start):
+            raise ProtocolError(
+                "The server answered a ranged download with another range than asked for.",
+                code="AGB-A06",
+                remedy="Run the task again; the results stay on the server.",
+            )
+        sink = self._file()
+        sink.seek(start)
+        sink.truncate()
+
+    def add(self, chunk: bytes) -> None:
+        """Take a piece of the body."""
+        if self.to_file:
+            self._file().write(chunk)
+            return
+        self._body += chunk
+        if len(self._body) > MAX_JSON_BYTES:
+            raise ProtocolError(
+                f"An answer is larger than {MAX_JSON_BYTES // 2**20} MiB.",
+                code="AGB-A09",
+                remedy="Use file input, so that results go to a file instead of into the answer.",
+            )
+
+    def answer(self) -> Answer:
+        """The complete answer."""
+        return Answer(self._status, self._headers, bytes(self._body))
+
+    def lost(self, error: httpx.TransportError) -> Lost:
+        """What there is of an answer that broke off."""
+        reason = f"{type(error).__name__} {error}".strip()
+        received = self._file().tell() if self.to_file else 0
+        return Lost(reason, was_sent=not isinstance(error, _NOT_SENT), received=received)
+
+    def _file(self) -> BinaryIO:
+        return _present(self._sink)
+
+
+def parts(step: Request | Download) -> tuple[Request, Download | None]:
+    """The request of a step, and the download if it is one."""
+    return (step.request, step) if isinstance(step, Download) else (step, None)
+
+
+def http_request(request: Request, download: Download | None, url: str, headers: dict[str, str]) -> dict[str, Any]:
+    """Arguments for ``stream()`` of either httpx client."""
+    if download is not None and download.from_byte:
+        headers = {**headers, "Range": f"bytes={download.from_byte}-"}
+    return {
+        "method": request.method,
+        "url": url,
+        "params": dict(request.params) or None,
+        "headers": headers,
+        "json": request.json_body,
+        "content": request.content,
+    }
+
+
+def read_block(file: BinaryIO | None, block: ReadBlock) -> bytes:
+    """Read the block that a script asks for."""
+    file = _present(file)
+    file.seek(block.offset)
+    return file.read(block.size)
+
+
+def _present(file: BinaryIO | None) -> BinaryIO:
+    if file is None:
+        raise TypeError("this call needs a file to read from or write to")
+    return file
+
+
+def http_options(endpoint: Endpoint) -> dict[str, Any]:
+    """Arguments for the constructor of either httpx client."""
+    return {
+        "timeout": TIMEOUT,
+        "follow_redirects": False,
+        "trust_env": endpoint.trust_env,
+        "verify": _tls(endpoint.trust_env),
+        # Nothing is decompressed, so no answer can grow while it is read.
+        "headers": {"User-Agent": f"airflow-provider-batch/{__version__}", "Accept-Encoding": "identity"},
+    }
+
+
+@functools.cache
+def _tls(trust_env: bool) -> ssl.SSLContext:
+    """One TLS context per process: building one takes tens of milliseconds, which a trigger must not spend."""
+    return httpx.create_ssl_context(trust_env=trust_env)
+
+
+class _OwnTraffic(logging.Filter):
+    """Drops httpx's line per request to our hosts, and blanks upload sessions in whatever else is logged."""
+
+    hosts: frozenset[str] = frozenset()
+    _session = re.compile(r"upload_id=[^&\s'\"\\]+")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        if any(isinstance(a, httpx.URL) and a.host in self.hosts for a in arguments):
+            return False
+        text = record.getMessage()
+        if "upload_id=" in text:
+            record.msg, record.args = self._session.sub("upload_id=***", text), None
+        return True
+
+
+_own_traffic = _OwnTraffic()
+
+
+def quiet_own_traffic(endpoint: Endpoint) -> None:
+    """Keep the log of a task free of a line per request, and of upload sessions."""
+    _OwnTraffic.hosts |= {httpx.URL(endpoint.base_url).host}
+    for name in ("httpx", "httpcore.http11", "httpcore.http2", "httpcore.connection"):
+        logging.getLogger(name).addFilter(_own_traffic)

@@ -1,0 +1,168 @@
+"""The resumable upload as a script: start a session, send blocks, ask where to go on after any trouble.
+
+The protocol is Google's resumable upload with ``X-Goog-Upload-*`` headers. Invariant: the offset comes from
+the server after every doubt, never from our own count, so a block is never sent twice unless the server
+does not have it, and a lost final answer never makes a second file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from airflow_provider_batch.errors import ApiError, ProtocolError
+from airflow_provider_batch.gemini import answers
+from airflow_provider_batch.gemini.exchange import Answer, Lost, Pause, ReadBlock, Request, Script
+from airflow_provider_batch.gemini.repeats import MAX_TRIES, may_pass, once, persist, wait_s
+from airflow_provider_batch.gemini.wire import File, UploadedFile
+
+BLOCK_BYTES = 8 * 1024 * 1024
+"""8 MiB, as the official SDK sends: a multiple of every granularity that Google documents elsewhere."""
+
+MAX_FILE_BYTES = 2 * 1024**3
+"""2 GB per file (Files API, discovery document: maxSize 2147483648)."""
+
+JSONL_MIME = "application/jsonl"
+FALLBACK_MIME = "text/plain"
+"""Some servers refused ``application/jsonl`` as unsupported (python-genai issue 1547, cookbook issue 1008)."""
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """What the server said about a session: how far it is, and the file once it is complete."""
+
+    offset: int
+    file: File | None = None
+
+
+def upload_file(size_bytes: int, display_name: str, mime_type: str | None = None) -> Script[File]:
+    """Upload ``size_bytes`` from the client's source and return the file as the server sees it.
+
+    :param mime_type: None = ``application/jsonl``, or ``text/plain`` where the server refuses that.
+    :raises ApiError: The server refused the file.
+    :raises ApiUnreachableError: The line stayed down. Uploads cost nothing.
+    """
+    call = f"upload {display_name}"
+    try:
+        session = yield from _start(call, size_bytes, display_name, mime_type or JSONL_MIME)
+        return (yield from _send(call, session, size_bytes))
+    except ApiError as error:
+        if mime_type is not None or error.http_status != 400 or "mime" not in error.detail.lower():
+            raise
+    session = yield from _start(call, size_bytes, display_name, FALLBACK_MIME)
+    return (yield from _send(call, session, size_bytes))
+
+
+def _start(call: str, size_bytes: int, display_name: str, mime_type: str) -> Script[str]:
+    request = Request(
+        call,
+        "POST",
+        "/upload/{v}/files",
+        headers={
+            "X-Goog-Upload-Protocol": "resumable",
+            "X-Goog-Upload-Command": "start",
+            "X-Goog-Upload-Header-Content-Length": str(size_bytes),
+            "X-Goog-Upload-Header-Content-Type": mime_type,
+        },
+        json_body={"file": {"displayName": display_name, "mimeType": mime_type}},
+    )
+    answer = answers.expect_ok(call, (yield from persist(request)))
+    session = answer.headers.get("x-goog-upload-url", "")
+    if not session:
+        raise ProtocolError(
+            f"The server began {call} without an X-Goog-Upload-URL header.",
+            code="AGB-A10",
+            remedy="Check the connection's host: a proxy may strip headers.",
+        )
+    return session
+
+
+def _send(call: str, session: str, size_bytes: int) -> Script[File]:
+    offset, failures = 0, 0
+    while True:
+        size = min(BLOCK_BYTES, size_bytes - offset)
+        outcome = yield from _send_block(call, session, offset, size, is_last=offset + size == size_bytes)
+        progress = _read_progress(call, outcome, size_bytes, if_taken=offset + size)
+        if progress is None:
+            progress = yield from _where(call, session, size_bytes)
+        if progress.file is not None:
+            return progress.file
+        failures = 0 if progress.offset > offset else failures + 1
+        if failures >= MAX_TRIES:
+            raise ProtocolError(
+                f"The server does not take more than {offset} of {size_bytes} bytes of {call}.",
+                code="AGB-A10",
+                remedy="Run the task again; an upload costs nothing.",
+            )
+        offset = progress.offset
+        if failures:
+            yield Pause(wait_s(failures))
+
+
+def _send_block(call: str, session: str, offset: int, size: int, *, is_last: bool) -> Script[Answer | Lost]:
+    block = yield ReadBlock(offset, size)
+    if not isinstance(block, bytes) or len(block) != size:
+        raise ProtocolError(
+            f"The source of {call} gave fewer bytes at offset {offset} than its size promised.",
+            code="AGB-I22",
+            remedy="Something else wrote to the file while it was sent; write to a temporary name and rename.",
+        )
+    headers = {
+        "X-Goog-Upload-Command": "upload, finalize" if is_last else "upload",
+        "X-Goog-Upload-Offset": str(offset),
+    }
+    return (yield from once(_on_session(call, session, headers, block)))
+
+
+def _where(call: str, session: str, size_bytes: int) -> Script[_Progress]:
+    """Ask the session how far it is, after an outcome that does not say."""
+    request = _on_session(call, session, {"X-Goog-Upload-Command": "query"}, b"")
+    outcome = yield from persist(request)
+    progress = _read_progress(call, outcome, size_bytes, if_taken=None)
+    if progress is None:
+        answers.expect_ok(call, outcome)
+        raise ProtocolError(
+            f"The server does not say how much of {call} it has.",
+            code="AGB-A10",
+            remedy="Run the task again; an upload costs nothing.",
+        )
+    return progress
+
+
+def _on_session(call: str, session: str, headers: Mapping[str, str], content: bytes) -> Request:
+    """A request to the session's URL, which is its own credential: our key is not sent along."""
+    return Request(call, "POST", session, headers=headers, content=content, with_credentials=False)
+
+
+def _read_progress(
+    call: str, outcome: Answer | Lost, size_bytes: int, *, if_taken: int | None
+) -> _Progress | None:
+    """What the answer tells about the session; None if it tells nothing and the session must be asked.
+
+    :param if_taken: The offset that a plain success means, None for a query, which must name the offset.
+    """
+    if isinstance(outcome, Lost):
+        return None
+    status = outcome.headers.get("x-goog-upload-status", "")
+    if status == "final":
+        if answers.rpc_error(outcome.body):
+            raise answers.api_error(call, outcome)
+        return _Progress(size_bytes, answers.read(UploadedFile, call, outcome).file)
+    if status == "active" and "x-goog-upload-size-received" in outcome.headers:
+        return _Progress(_received(call, outcome, size_bytes))
+    if status == "active" and outcome.status == 200 and if_taken is not None and if_taken < size_bytes:
+        return _Progress(if_taken)
+    if status == "cancelled" or not may_pass(outcome):
+        answers.expect_ok(call, outcome)
+    return None
+
+
+def _received(call: str, answer: Answer, size_bytes: int) -> int:
+    text = answer.headers["x-goog-upload-size-received"]
+    if not text.isdigit() or int(text) > size_bytes:
+        raise ProtocolError(
+            f"The server claims to have {text!r} of {size_bytes} bytes of {call}.",
+            code="AGB-A10",
+            remedy="Run the task again; an upload costs nothing.",
+        )
+    return int(text)

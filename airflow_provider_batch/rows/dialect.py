@@ -1,0 +1,107 @@
+"""The words for a row, and what a vendor's dialect must be able to say in them."""
+
+from __future__ import annotations
+
+import enum
+from typing import Protocol
+
+import msgspec
+
+
+class RowStatus(str, enum.Enum):
+    """How one input row ended. Every row ends in exactly one of these."""
+
+    SUCCESS = "success"
+    """An answer that can be used."""
+    ERROR = "error"
+    """The API answered the row with an error."""
+    BLOCKED = "blocked"
+    """The prompt or the answer was held back (safety, recitation and so on). Tokens may have been billed."""
+    TRUNCATED = "truncated"
+    """The answer stopped at the token limit. What there is of it is kept."""
+    CANCELLED = "cancelled"
+    """The job was cancelled before the row's turn."""
+    MISSING = "missing"
+    """The results hold no line for the row."""
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Tokens of one row, or of many added up. ``output`` leaves thinking out; both are billed as output.
+
+    :param input: Prompt tokens, cached ones included.
+    :param cached: The part of ``input`` that came from a context cache.
+    :param output: Answer tokens without thinking.
+    :param thinking: Thinking tokens.
+    """
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    thinking: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input + other.input,
+            self.cached + other.cached,
+            self.output + other.output,
+            self.thinking + other.thinking,
+        )
+
+
+class RowError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a row has no usable answer.
+
+    :param code: google.rpc code such as 3 (INVALID_ARGUMENT); 0 where there is none.
+    :param message: The vendor's words; may be empty.
+    """
+
+    code: int = 0
+    message: str = ""
+
+
+class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One row's result, as landed and as read back.
+
+    :param key: The key of the input row.
+    :param status: How the row ended.
+    :param text: The answer's text, thoughts left out; None if there is none.
+    :param finish_reason: Why the model stopped, in the API's word, such as ``STOP``.
+    :param usage: Tokens; None if the API reported none.
+    :param error: Set unless the status is ``success``.
+    :param response: The vendor's whole answer as undecoded JSON: ``msgspec.json.decode(row.response)``.
+    """
+
+    key: str
+    status: RowStatus
+    text: str | None = None
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    error: RowError | None = None
+    response: msgspec.Raw | None = None
+
+
+class BadRowError(Exception):
+    """A line that is not a row.
+
+    :param code: Stable identifier such as ``AGB-I13``.
+    :param what: What is wrong with it, without its content.
+    :param key: The row's key, if it has a readable one.
+    """
+
+    def __init__(self, code: str, what: str, key: str | None = None) -> None:
+        self.code = code
+        self.what = what
+        self.key = key
+        super().__init__(what)
+
+
+class RowDialect(Protocol):
+    """A vendor's row format."""
+
+    def check_request(self, line: bytes) -> str:
+        """Return the key of an input line, or raise :class:`BadRowError`."""
+        ...
+
+    def read_result(self, line: bytes) -> ResultRow:
+        """Classify a line of a result file, or raise :class:`BadRowError`."""
+        ...

@@ -1,0 +1,89 @@
+"""The manifest: where the results are and how the rows ended, small enough for XCom.
+
+It is written last, so a manifest that exists speaks of results that are complete.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from upath import UPath
+
+from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.rows.dialect import RowStatus, Usage
+from airflow_provider_batch.rows.storage import published
+
+FILE_NAME = "manifest.json"
+MAX_XCOM_BYTES = 2048
+
+
+class TokenTotals(BaseModel):
+    """Tokens of all rows, as the API reported them. Thinking is billed as output."""
+
+    model_config = ConfigDict(frozen=True)
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    thinking: int = 0
+
+    @classmethod
+    def of(cls, usage: Usage) -> TokenTotals:
+        """Totals from added-up row usage."""
+        return cls(input=usage.input, cached=usage.cached, output=usage.output, thinking=usage.thinking)
+
+
+class Manifest(BaseModel):
+    """What the operator returns.
+
+    :param job_name: The remote job, ``batches/...``.
+    :param result_uri: The landed results, JSON Lines, one line per input row.
+    :param request_count: Input rows. The counts add up to it.
+    :param counts: Rows by status; statuses without rows are left out.
+    :param tokens: Totals as reported by the API.
+    :param quarantine_uri: Result lines that belong to no row (unreadable, unknown key, said twice), if any.
+    :param quarantined: How many such lines.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: int = 1
+    job_name: str
+    model: str
+    result_uri: str
+    request_count: int
+    counts: dict[RowStatus, int]
+    tokens: TokenTotals = TokenTotals()
+    quarantine_uri: str | None = None
+    quarantined: int = 0
+    submitted_at: datetime | None = None
+    landed_at: datetime | None = None
+
+    def to_xcom(self) -> dict[str, Any]:
+        """Plain JSON values, under 2 KiB unless the result path alone is longer."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def write(self, folder: UPath) -> None:
+        """Publish as ``manifest.json`` in ``folder``."""
+        with published(folder / FILE_NAME) as file:
+            file.write(self.model_dump_json(indent=2, exclude_none=True).encode() + b"\n")
+
+    @classmethod
+    def load(cls, source: Manifest | dict[str, Any]) -> Manifest:
+        """Read back what :meth:`to_xcom` gave.
+
+        :raises ConfigError: It is not a manifest.
+        """
+        if isinstance(source, Manifest):
+            return source
+        try:
+            return cls.model_validate(source)
+        except ValidationError as error:
+            fields = ", ".join(str(e["loc"][0]) for e in error.errors() if e["loc"]) or "its form"
+            raise ConfigError(
+                f"This is not a manifest of GeminiBatchOperator (wrong: {fields}).",
+                code="AGB-R10",
+                remedy="Pass the operator's output, as in read_results(label.output).",
+            ) from None

@@ -1,0 +1,57 @@
+"""Reading landed results in a downstream task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from upath import UPath
+
+from airflow_provider_batch.errors import BatchError
+from airflow_provider_batch.rows.dialect import ResultRow
+from airflow_provider_batch.rows.framing import read_lines
+from airflow_provider_batch.rows.manifest import Manifest
+from airflow_provider_batch.rows.storage import opened
+
+
+def read_results(
+    manifest: Manifest | dict[str, Any], *, path_type: Callable[[str], Any] = UPath
+) -> Iterator[ResultRow]:
+    """Stream the rows of a batch, one for each input row, in no particular order.
+
+    :param manifest: What :class:`GeminiBatchOperator` returned.
+    :param path_type: Opens the result URI. Pass ``airflow.sdk.ObjectStoragePath`` where ``result_path`` names
+        an Airflow connection, as in ``s3://my_conn@bucket/labels/``.
+    :return: ``row.key``, ``row.status``, ``row.text``, ``row.usage``, ``row.finish_reason``, ``row.error``.
+    :raises ConfigError: ``manifest`` is not a manifest.
+    :raises BatchError: The file is gone, or is not what the manifest describes.
+    """
+    wanted = Manifest.load(manifest)
+    return _stream(path_type(wanted.result_uri), wanted)
+
+
+def _stream(path: UPath, manifest: Manifest) -> Iterator[ResultRow]:
+    decode = msgspec.json.Decoder(ResultRow).decode
+    count = 0
+    try:
+        with opened(path) as file:
+            for number, data in read_lines(file):
+                try:
+                    row = decode(data or b"")
+                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                    raise _damaged(path, f"line {number} is not a result row ({error})") from None
+                count += 1
+                yield row
+    except FileNotFoundError:
+        raise _damaged(path, f"the file of {manifest.job_name} is gone") from None
+    if count != manifest.request_count:
+        raise _damaged(path, f"{count} rows where the manifest says {manifest.request_count}")
+
+
+def _damaged(path: UPath, what: str) -> BatchError:
+    return BatchError(
+        f"Results {path}: {what}.",
+        code="AGB-R11",
+        remedy="Clear the operator's task: it lands the finished job again and pays nothing.",
+    )

@@ -1,0 +1,130 @@
+"""Every bad input is named with file, line, key and remedy before anything is uploaded."""
+
+import hashlib
+import json
+from io import BytesIO
+
+import pytest
+from upath import UPath
+
+from airflow_provider_batch.errors import InputError
+from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.rows.keys import KeyTable
+from airflow_provider_batch.rows.staging import stage
+
+ASK = {"contents": [{"parts": [{"text": "hi"}]}]}
+
+
+def row(key, **changes):
+    return json.dumps({"key": key, "request": ASK} | changes)
+
+
+def staged(source):
+    out = BytesIO()
+    with KeyTable() as keys:
+        result = stage(source, GeminiRows(), out, keys)
+        return result, out.getvalue()
+
+
+def refused(tmp_path, content):
+    path = tmp_path / "requests.jsonl"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError) as caught:
+        staged(UPath(path))
+    assert str(path) in str(caught.value)
+    assert "Nothing was uploaded or spent." in caught.value.remedy
+    return caught.value
+
+
+CASES = [
+    ("empty file", "", None, "AGB-I01", "is empty"),
+    ("blank line", f"{row('a')}\n\n{row('b')}\n", 2, "AGB-I02", "line 2: blank"),
+    ("byte-order mark", b"\xef\xbb\xbf" + row("a").encode(), 1, "AGB-I03", "byte-order mark"),
+    ("UTF-16", row("a").encode("utf-16"), 1, "AGB-I03", "UTF-16"),
+    ("gzip", b"\x1f\x8b\x08\x00", 1, "AGB-I04", "gzip"),
+    ("JSON array", f"[{row('a')}]", 1, "AGB-I05", "JSON array"),
+    ("not JSON", f"{row('a')}\nhello\n", 2, "AGB-I06", "line 2: not JSON"),
+    ("cut off", row("a")[:-5], 1, "AGB-I06", "not JSON"),
+    ("two objects on a line", row("a") + row("b"), 1, "AGB-I06", "trailing"),
+    ("raw control character", '{"key": "a\x01"}', 1, "AGB-I06", "not JSON"),
+    ("invalid UTF-8", b'{"key": "\xff"}', 1, "AGB-I08", "not valid UTF-8"),
+    ("NaN", '{"key": "a", "request": {"x": NaN}}', 1, "AGB-I06", "not JSON"),
+    ("huge number", '{"key": "a", "request": {"x": 1e999}}', 1, "AGB-I09", "out of range"),
+    ("deep nesting", "[" * 100_000, 1, "AGB-I05", "array"),
+    ("deeply nested row", '{"a":' * 100_000, 1, "AGB-I11", "nested too deep"),
+    ("a string as row", f'{row("a")}\n"text"\n', 2, "AGB-I12", "got string"),
+    ("no key", json.dumps({"request": ASK}), 1, "AGB-I13", 'no "key"'),
+    ("OpenAI's form", json.dumps({"custom_id": "a", "body": {}}), 1, "AGB-I13", "OpenAI"),
+    ("a number as key", row(7), 1, "AGB-I13", "got number"),
+    ("an empty key", row(""), 1, "AGB-I13", "got string of 0 characters"),
+    ("a key too long", row("k" * 257), 1, "AGB-I13", "of 257 characters"),
+    ("a key seen before", f"{row('a')}\n{row('b')}\n{row('a')}\n", 3, "AGB-I14", "same key as on line 1"),
+    ("no request", '{"key": "a", "body": {}}', 1, "AGB-I15", "no \"request\" object (found 'body')"),
+    ("config beside request", row("a", config={}), 1, "AGB-I15", "'config' beside \"request\""),
+    ("no contents", row("a", request={}), 1, "AGB-I16", "request.contents must be a list"),
+    ("empty contents", row("a", request={"contents": []}), 1, "AGB-I16", "at least one content"),
+    ("content without parts", row("a", request={"contents": [{}]}), 1, "AGB-I16", "contents[0] needs parts"),
+    ("an empty part", row("a", request={"contents": [{"parts": [{}]}]}), 1, "AGB-I16", "needs parts"),
+]
+
+
+@pytest.mark.parametrize(("content", "line", "code", "words"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_bad_input_is_refused_with_line_code_and_words(tmp_path, content, line, code, words):
+    error = refused(tmp_path, content)
+    assert (error.line, error.code) == (line, code)
+    assert words in str(error)
+
+
+def test_a_bad_row_is_named_by_its_key_and_never_quoted(tmp_path):
+    error = refused(tmp_path, row("order-66", request={"contents": [], "secret": "the launch code"}))
+    assert "(key 'order-66')" in str(error)
+    assert "launch code" not in str(error)
+
+
+def test_the_first_twenty_findings_are_named_and_all_are_counted(tmp_path):
+    error = refused(tmp_path, "\n".join('{"key": 1}' for _ in range(50)))
+    assert str(error).count("AGB-I13 line") == 20
+    assert "has 50 bad rows" in str(error)
+    assert "and 30 more" in str(error)
+
+
+def test_a_missing_file_and_a_directory_and_a_raw_template_are_told_apart(tmp_path):
+    for path, words in [
+        (tmp_path / "no.jsonl", "does not exist"),
+        (tmp_path, "is a directory"),
+        (tmp_path / "{{ ds }}.jsonl", "template that was not rendered"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            staged(UPath(path))
+
+
+def test_good_rows_are_copied_byte_for_byte_counted_and_hashed(tmp_path):
+    path = tmp_path / "requests.jsonl"
+    text = (row("a") + "\r\n" + row("ü\u2028b")).encode()
+    path.write_bytes(text)
+    result, sent = staged(UPath(path))
+    assert sent == text.replace(b"\r\n", b"\n") + b"\n"
+    assert (result.requests, result.size_bytes) == (2, len(sent))
+    assert result.sha256 == hashlib.sha256(sent).hexdigest()
+
+
+def test_a_list_of_rows_is_staged_like_a_file():
+    result, sent = staged([{"key": "a", "request": ASK}, {"key": "b", "request": ASK}])
+    assert result.requests == 2
+    assert [json.loads(line)["key"] for line in sent.splitlines()] == ["a", "b"]
+
+
+def test_an_empty_list_is_refused_like_an_empty_file():
+    with pytest.raises(InputError, match="the list of requests is empty"):
+        staged([])
+
+
+def test_a_list_with_something_json_cannot_hold_is_refused():
+    with pytest.raises(InputError, match="JSON cannot express"):
+        staged([{"key": "a", "request": object()}])
+
+
+def test_keys_that_look_dangerous_are_data_like_any_other():
+    names = ["../../etc/passwd", "=cmd()", "<script>", "{{ conn.x.password }}", "a b"]
+    result, _ = staged([{"key": name, "request": ASK} for name in names])
+    assert result.requests == len(names)
