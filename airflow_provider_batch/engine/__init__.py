@@ -1,0 +1,1 @@
+"""One logical batch, from the rows to the landed results."""
