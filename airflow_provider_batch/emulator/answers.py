@@ -1,0 +1,167 @@
+"""The answer to a request: a pure function, the same for the same request every time.
+
+No model is asked. The text repeats the start of the prompt, so that a reader sees which prompt was
+answered; a response schema is honoured; tokens are counted at four characters each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import math
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from airflow_provider_batch.emulator.instances import instance_of
+from airflow_provider_batch.emulator.wire_json import field
+
+AnswerFunction = Callable[[dict[str, Any], "str | None"], "str | dict[str, Any]"]
+
+DEFAULT_DIMENSION = 3072
+
+_ECHOED_CHARACTERS = 80
+_CHARACTERS_PER_TOKEN = 4
+# An image or another attachment counts as a flat number, like the API's 258 tokens per image tile.
+_TOKENS_PER_ATTACHMENT = 258
+_THOUGHT_TOKENS = 64
+
+
+def load_answer_function(reference: str) -> AnswerFunction:
+    """Import ``package.module:function``.
+
+    :raises ValueError: the reference has no colon, or names nothing callable.
+    """
+    module_name, separator, function_name = reference.partition(":")
+    if not separator:
+        raise ValueError(f"{reference!r} is not of the form package.module:function")
+    function = getattr(importlib.import_module(module_name), function_name, None)
+    if not callable(function):
+        raise ValueError(f"{reference!r} names no function")
+    answer: AnswerFunction = function
+    return answer
+
+
+def answer_row(
+    request: dict[str, Any], key: str | None, model: str, function: AnswerFunction | None
+) -> dict[str, Any]:
+    """Answer one generation request: ``{"response": ...}`` or ``{"error": ...}``.
+
+    :param function: the user's own; what it raises becomes the error of this row alone.
+    """
+    if function is None:
+        return {"response": generated(request, model)}
+    try:
+        given = function(request, key)
+    except Exception as problem:  # noqa: BLE001 - a user's function must not end the whole batch
+        return {"error": {"code": 13, "message": f"{type(problem).__name__}: {problem}"}}
+    if isinstance(given, str):
+        return {"response": generated(request, model, given)}
+    if "error" in given:
+        return {"error": given["error"]}
+    return {"response": given}
+
+
+def generated(request: dict[str, Any], model: str, text: str | None = None) -> dict[str, Any]:
+    """Build a GenerateContentResponse.
+
+    :param text: what the model says; the default follows from the prompt and the schema.
+    """
+    config = field(request, "generationConfig", {})
+    if text is None:
+        text = _default_text(request, config)
+    limit = field(config, "maxOutputTokens")
+    truncated = limit is not None and tokens_in(text) > int(limit)
+    if truncated:
+        text = text[: int(limit) * _CHARACTERS_PER_TOKEN]
+    content = {"parts": [{"text": text}], "role": "model"}
+    return {
+        "candidates": [
+            {"content": content, "finishReason": "MAX_TOKENS" if truncated else "STOP", "index": 0},
+        ],
+        "usageMetadata": _usage(request, config, tokens_in(text)),
+        "modelVersion": model.removeprefix("models/"),
+        "responseId": _digest(request).hex()[:22],
+    }
+
+
+def embedded(request: dict[str, Any]) -> dict[str, Any]:
+    """Build an EmbedContentResponse: a unit vector that depends on the content alone."""
+    dimension = int(field(request, "outputDimensionality", DEFAULT_DIMENSION))
+    raw = hashlib.shake_256(msgspec.json.encode(field(request, "content"), order="sorted")).digest(dimension * 2)
+    centred = [int.from_bytes(raw[at : at + 2], "big") - 32767.5 for at in range(0, len(raw), 2)]
+    norm = math.sqrt(sum(value * value for value in centred))
+    return {"embedding": {"values": [round(value / norm, 8) for value in centred]}}
+
+
+def prompt_tokens(request: dict[str, Any]) -> tuple[int, int]:
+    """Count the tokens of a request's contents and system instruction: text, attachments."""
+    parts = [part for content in _contents(request) for part in content.get("parts") or ()]
+    attachments = sum(1 for part in parts if field(part, "inlineData") or field(part, "fileData"))
+    text_tokens = sum(tokens_in(part["text"]) for part in parts if part.get("text"))
+    return text_tokens, attachments * _TOKENS_PER_ATTACHMENT
+
+
+def tokens_in(text: str) -> int:
+    """Return a plausible count: four characters a token, rounded up."""
+    return -(-len(text) // _CHARACTERS_PER_TOKEN)
+
+
+def _default_text(request: dict[str, Any], config: dict[str, Any]) -> str:
+    echo = f"Answer to: {_prompt_start(request)}"
+    schema = (
+        field(config, "responseJsonSchema") or field(config, "responseSchema") or config.get("_responseJsonSchema")
+    )
+    if schema is not None:
+        return msgspec.json.encode(instance_of(schema, echo)).decode()
+    if field(config, "responseMimeType") == "application/json":
+        return msgspec.json.encode({"answer": echo}).decode()
+    return echo
+
+
+def _prompt_start(request: dict[str, Any]) -> str:
+    contents = field(request, "contents", [])
+    last = contents[-1] if isinstance(contents, list) else contents
+    text = " ".join(part["text"] for part in last.get("parts") or () if part.get("text"))
+    return text[:_ECHOED_CHARACTERS]
+
+
+def _contents(request: dict[str, Any]) -> list[dict[str, Any]]:
+    contents = field(request, "contents", [])
+    found = list(contents) if isinstance(contents, list) else [contents]
+    for name in ("systemInstruction", "content"):
+        if field(request, name):
+            found.append(field(request, name))
+    return found
+
+
+def _usage(request: dict[str, Any], config: dict[str, Any], answer_tokens: int) -> dict[str, Any]:
+    text_tokens, attachment_tokens = prompt_tokens(request)
+    details = [{"modality": "TEXT", "tokenCount": text_tokens}]
+    if attachment_tokens:
+        details.append({"modality": "IMAGE", "tokenCount": attachment_tokens})
+    thoughts = _thought_tokens(config)
+    prompt = text_tokens + attachment_tokens
+    usage: dict[str, Any] = {
+        "promptTokenCount": prompt,
+        "candidatesTokenCount": answer_tokens,
+        "totalTokenCount": prompt + answer_tokens + thoughts,
+        "promptTokensDetails": details,
+    }
+    if thoughts:
+        usage["thoughtsTokenCount"] = thoughts
+    return usage
+
+
+def _thought_tokens(config: dict[str, Any]) -> int:
+    thinking = field(config, "thinkingConfig")
+    if not isinstance(thinking, dict):
+        return 0
+    budget = int(field(thinking, "thinkingBudget", _THOUGHT_TOKENS))
+    # A negative budget leaves the amount to the model.
+    return _THOUGHT_TOKENS if budget < 0 else min(budget, _THOUGHT_TOKENS)
+
+
+def _digest(request: dict[str, Any]) -> bytes:
+    return hashlib.sha256(msgspec.json.encode(request, order="sorted")).digest()

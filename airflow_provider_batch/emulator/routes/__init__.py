@@ -1,0 +1,1 @@
+"""The calls of the API, one module per resource, and the control calls under their own prefix."""

@@ -1,0 +1,175 @@
+"""What the API refuses when a batch is created: rows that do not fit the published schema.
+
+The table of fields is ``schema_fields.json``, derived from the published document (revision
+20251218) with the descriptions removed. Arbitrary JSON (schemas, function arguments, metadata) is
+not looked into. Unknown fields beside ``key`` and ``request`` are tolerated, as the live API was
+reported to do.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from airflow_provider_batch.emulator.disk import read_json
+from airflow_provider_batch.emulator.records import Kind
+from airflow_provider_batch.emulator.wire_json import camel_case, field
+
+MAX_REPORTED_LINES = 20
+
+_ROOTS: dict[Kind, str] = {"generate": "GenerateContentRequest", "embed": "EmbedContentRequest"}
+
+# Fields that official clients send and that the dated document does not have yet.
+_LATER_FIELDS: dict[str, dict[str, str]] = {
+    "GenerationConfig": {"responseFormat": "any", "audioTranscriptionConfig": "any", "translationConfig": "any"},
+    "Part": {"toolCall": "any", "toolResponse": "any", "mediaProcessing": "any", "audioTranscription": "any"},
+    "Tool": {"exaAiSearch": "any", "parallelAiSearch": "any"},
+    "ToolConfig": {"includeServerSideToolInvocations": "boolean"},
+}
+
+_SCALARS: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "boolean": (bool,),
+    # protobuf JSON also takes numbers written as strings.
+    "integer": (int, float, str),
+    "number": (int, float, str),
+}
+
+
+class RowFault(Exception):
+    """Why a row is refused; ``field_name`` locates the place in the line if there is one."""
+
+    def __init__(self, reason: str, field_name: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.field_name = field_name
+
+
+class InputRow(msgspec.Struct, frozen=True):
+    """One request of a batch: the user's key if there is one, and the request itself."""
+
+    request: dict[str, Any]
+    key: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+def read_row(line: bytes) -> InputRow:
+    """Read one line of an input file; a line without ``request`` is the request itself.
+
+    :raises RowFault: the line is not a JSON object, or its key is not a string.
+    """
+    try:
+        row = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise RowFault(f"invalid JSON: {problem}") from None
+    if not isinstance(row, dict):
+        raise RowFault("invalid JSON: expected an object")
+    key = row.get("key")
+    if key is not None and not isinstance(key, str):
+        raise RowFault("invalid value for the string field 'key'", "key")
+    if "request" not in row:
+        return InputRow({name: value for name, value in row.items() if name != "key"}, key)
+    if not isinstance(row["request"], dict):
+        raise RowFault("field 'request' is not an object", "request")
+    return InputRow(row["request"], key, row.get("metadata"))
+
+
+def check_request(kind: Kind, request: dict[str, Any]) -> None:
+    """Check one request against the published schema and the rules between its fields.
+
+    :raises RowFault: an unknown field, a value of the wrong type, or a forbidden combination.
+    """
+    _check_message(_ROOTS[kind], request)
+    if kind == "embed":
+        if not _has_parts(field(request, "content")):
+            raise RowFault("content is not specified")
+        return
+    contents = field(request, "contents", [])
+    if not contents:
+        raise RowFault("contents is not specified")
+    if not all(_has_parts(content) for content in contents):
+        raise RowFault("contents.parts must not be empty")
+    if field(request, "cachedContent") and _excluded_by_cache(request):
+        raise RowFault(
+            "CachedContent can not be used with GenerateContent request setting "
+            "system_instruction, tools or tool_config."
+        )
+
+
+def line_errors(kind: Kind, lines: Iterable[bytes]) -> tuple[int, list[str]]:
+    """Check a whole input, one line at a time.
+
+    :returns: how many rows there are (blank lines are none) and up to 20 error texts.
+    """
+    rows = 0
+    errors: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        rows += 1
+        fault = _fault_of(kind, line)
+        if fault is None:
+            continue
+        errors.append(f"Error on line {number}: {_located(fault, line)}")
+        if len(errors) == MAX_REPORTED_LINES:
+            break
+    return rows, errors
+
+
+def _fault_of(kind: Kind, line: bytes) -> RowFault | None:
+    try:
+        check_request(kind, read_row(line).request)
+    except RowFault as fault:
+        return fault
+    return None
+
+
+def _located(fault: RowFault, line: bytes) -> str:
+    if fault.field_name is None:
+        return fault.reason
+    column = line.find(f'"{fault.field_name}"'.encode()) + 1
+    return f"invalid JSON, near column {column}: {fault.reason}"
+
+
+@functools.cache
+def _fields() -> dict[str, dict[str, str]]:
+    table: dict[str, dict[str, str]] = read_json(Path(__file__).with_name("schema_fields.json"))
+    return {name: {**fields, **_LATER_FIELDS.get(name, {})} for name, fields in table.items()}
+
+
+def _check_message(type_name: str, message: dict[str, Any]) -> None:
+    fields = _fields()[type_name]
+    for name, value in message.items():
+        kind = fields.get(name) or fields.get(camel_case(name))
+        if kind is None:
+            raise RowFault(f"no such field: '{name}'", name)
+        if value is not None:
+            _check_value(kind, name, value)
+
+
+def _check_value(kind: str, name: str, value: Any) -> None:
+    if kind == "any":
+        return
+    if kind.startswith("["):
+        # A single value for a repeated field is accepted, as protobuf's parser for JSON does.
+        for item in value if isinstance(value, list) else [value]:
+            _check_value(kind[1:-1], name, item)
+    elif kind in _SCALARS:
+        if not isinstance(value, _SCALARS[kind]):
+            raise RowFault(f"invalid value for the {kind} field '{name}'", name)
+    elif isinstance(value, dict):
+        _check_message(kind, value)
+    else:
+        raise RowFault(f"field '{name}' is not an object", name)
+
+
+def _has_parts(content: Any) -> bool:
+    return isinstance(content, dict) and bool(content.get("parts"))
+
+
+def _excluded_by_cache(request: dict[str, Any]) -> bool:
+    return any(field(request, name) for name in ("systemInstruction", "tools", "toolConfig"))

@@ -1,0 +1,195 @@
+"""The hook: an Airflow connection of type ``gemini`` to clients and services. The one place where they meet."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+
+from airflow_provider_batch.airflow_compat import not_found_error
+from airflow_provider_batch.errors import BatchError, ConfigError
+from airflow_provider_batch.gemini.auth import (
+    DEFAULT_BASE_URL,
+    ApiKey,
+    ApplicationDefault,
+    Credential,
+    OAuthToken,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow.sdk import Connection
+
+    from airflow_provider_batch.gemini.client import AsyncGeminiClient, GeminiClient
+    from airflow_provider_batch.gemini.service import AsyncGeminiBatchService, GeminiBatchService
+    from airflow_provider_batch.gemini.transport import Endpoint
+
+API_VERSIONS = ("v1beta", "v1")
+
+
+class GeminiBatchHook(BaseHook):
+    """Authenticated access to the Batch and Files API of the Gemini Developer API.
+
+    The connection: API key in the password, base URL in the host (empty = the real API). Extras, all
+    optional: ``auth_type`` (``api_key``; ``oauth_token`` for a bearer token in the password; ``adc`` for
+    Application Default Credentials), ``quota_project``, ``api_version`` (``v1beta`` or ``v1``), ``trust_env``
+    (let proxy variables apply).
+
+    :param conn_id: Airflow connection id.
+    """
+
+    conn_name_attr = "conn_id"
+    default_conn_name = "gemini_default"
+    conn_type = "gemini"
+    hook_name = "Google Gemini (Batch Mode)"
+
+    def __init__(self, conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """How the connection form shows the standard fields."""
+        return {
+            "hidden_fields": ["schema", "port", "login"],
+            "relabeling": {"password": "API key", "host": "Base URL"},
+            "placeholders": {"host": f"empty = {DEFAULT_BASE_URL}", "password": "key from Google AI Studio"},
+        }
+
+    def get_conn(self) -> GeminiClient:
+        """A blocking client. Use it as a context manager.
+
+        :raises ConfigError: The connection does not exist or cannot work.
+        """
+        from airflow_provider_batch.gemini.client import GeminiClient
+
+        return GeminiClient(self._endpoint(self._connection()))
+
+    async def aget_conn(self) -> AsyncGeminiClient:
+        """A client for an event loop. The connection is looked up without blocking.
+
+        :raises ConfigError: The connection does not exist or cannot work.
+        :raises BatchError: It could not be looked up this time.
+        """
+        from airflow_provider_batch.gemini.client import AsyncGeminiClient
+
+        return AsyncGeminiClient(self._endpoint(await self._aconnection()))
+
+    @contextmanager
+    def service(self) -> Iterator[GeminiBatchService]:
+        """What the operators work with, for the length of a block."""
+        from airflow_provider_batch.gemini.service import GeminiBatchService
+
+        with self.get_conn() as client:
+            yield GeminiBatchService(client)
+
+    async def aservice(self) -> AsyncGeminiBatchService:
+        """What the triggers work with. Close it with ``aclose()``."""
+        from airflow_provider_batch.gemini.service import AsyncGeminiBatchService
+
+        return AsyncGeminiBatchService(await self.aget_conn())
+
+    def cancel_batch(self, name: str) -> None:
+        """Ask for the cancellation of a job, ``batches/...``. Rows that have finished may be billed."""
+        with self.get_conn() as client:
+            client.cancel_batch(name)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Make one cheap real call: list a model. Called by the button in the Airflow UI."""
+        try:
+            with self.get_conn() as client:
+                models = client.list_models(page_size=1)
+        except BatchError as error:
+            return False, str(error)
+        return (
+            True,
+            f"The API answered; a model that this credential may use: {models[0].name if models else 'none'}",
+        )
+
+    def _connection(self) -> Connection:
+        try:
+            return self.get_connection(self.conn_id)
+        except not_found_error():
+            raise self._missing() from None
+
+    async def _aconnection(self) -> Connection:
+        try:
+            return await self.aget_connection(self.conn_id)
+        except not_found_error():
+            raise self._missing() from None
+        except Exception as error:  # noqa: BLE001
+            # Secrets backends raise anything. A wait must outlive a failed lookup, so it becomes one error
+            # that the wait is patient with; its type is enough, its text could hold a credential.
+            raise BatchError(
+                f"The connection {self.conn_id!r} could not be looked up ({type(error).__name__}).",
+                code="AGB-C01",
+                remedy="Check the API server and the secrets backend.",
+            ) from None
+
+    def _missing(self) -> ConfigError:
+        return ConfigError(
+            f"There is no connection {self.conn_id!r}.",
+            code="AGB-C01",
+            remedy='Create it with type "gemini" and the API key as its password.',
+        )
+
+    def _endpoint(self, connection: Connection) -> Endpoint:
+        from airflow_provider_batch.gemini.transport import Endpoint
+
+        extra = self._extra(connection)
+        return Endpoint(
+            self._credential(connection, extra),
+            base_url=_base_url(connection),
+            api_version=_choice(extra, "api_version", API_VERSIONS),
+            trust_env=_flag(extra, "trust_env"),
+        )
+
+    def _extra(self, connection: Connection) -> dict[str, Any]:
+        # Not connection.extra_dejson: it calls the supervisor to mask the extra, which would block the
+        # triggerer's event loop; Airflow masked the extra when it looked the connection up.
+        try:
+            extra = json.loads(connection.extra or "{}")
+        except ValueError:
+            extra = None
+        if not isinstance(extra, dict):
+            raise ConfigError(
+                f"The extra of connection {self.conn_id!r} is not a JSON object.",
+                code="AGB-C02",
+                remedy="Correct the extra in the connection form.",
+            )
+        return extra
+
+    def _credential(self, connection: Connection, extra: dict[str, Any]) -> Credential:
+        kind = _choice(extra, "auth_type", ("api_key", "oauth_token", "adc"))
+        project = str(extra.get("quota_project") or "")
+        if kind == "adc":
+            return ApplicationDefault(project)
+        if kind == "oauth_token":
+            return OAuthToken(connection.password or "", project)
+        return ApiKey(connection.password or "")
+
+
+def _base_url(connection: Connection) -> str:
+    host = (connection.host or "").strip()
+    if not host:
+        return DEFAULT_BASE_URL
+    url = host if "://" in host else f"https://{host}"
+    return f"{url.rstrip('/')}:{connection.port}" if connection.port else url
+
+
+def _choice(extra: dict[str, Any], name: str, values: tuple[str, ...]) -> str:
+    value = extra.get(name) or values[0]
+    if value not in values:
+        raise ConfigError(
+            f"The connection's extra {name} must be one of {', '.join(values)}.",
+            code="AGB-C02",
+            remedy="Correct the extra in the connection form.",
+        )
+    return str(value)
+
+
+def _flag(extra: dict[str, Any], name: str) -> bool:
+    return str(extra.get(name, "")).strip().lower() in ("true", "1", "yes", "on")

@@ -1,0 +1,78 @@
+"""What Airflow asks a provider at start-up. Imports nothing, as every Airflow process calls it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_HOOK = "airflow_provider_batch.hooks.gemini"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """The provider's description, in the form of Airflow's ``provider_info.schema.json``."""
+    integration = "Google Gemini Batch Mode"
+    return {
+        "package-name": "airflow-provider-batch",
+        "name": "Gemini Batch",
+        "description": "Run many LLM requests as one batch job of the Gemini API and land the results.",
+        "integrations": [
+            {
+                "integration-name": integration,
+                "external-doc-url": "https://ai.google.dev/gemini-api/docs/batch-api",
+                "tags": ["ai", "service"],
+            }
+        ],
+        "hooks": [{"integration-name": integration, "python-modules": [_HOOK]}],
+        "operators": [
+            {"integration-name": integration, "python-modules": ["airflow_provider_batch.operators.gemini"]}
+        ],
+        "sensors": [
+            {"integration-name": integration, "python-modules": ["airflow_provider_batch.sensors.gemini"]}
+        ],
+        "triggers": [
+            {"integration-name": integration, "python-modules": ["airflow_provider_batch.triggers.gemini"]}
+        ],
+        "connection-types": [_connection_type()],
+    }
+
+
+def _connection_type() -> dict[str, Any]:
+    return {
+        "connection-type": "gemini",
+        "hook-class-name": f"{_HOOK}.GeminiBatchHook",
+        "hook-name": "Google Gemini (Batch Mode)",
+        "ui-field-behaviour": {
+            "hidden-fields": ["schema", "port", "login"],
+            "relabeling": {"password": "API key", "host": "Base URL"},
+            "placeholders": {
+                "host": "empty = https://generativelanguage.googleapis.com",
+                "password": "key from Google AI Studio",
+            },
+        },
+        "conn-fields": {
+            "auth_type": _field(
+                "Authentication",
+                "api_key: key in the password. oauth_token: bearer token in the password. "
+                "adc: Application Default Credentials of the worker.",
+                enum=["api_key", "oauth_token", "adc"],
+                default="api_key",
+            ),
+            "quota_project": _field(
+                "Quota project", "Google Cloud project to charge the quota to. Only with oauth_token and adc."
+            ),
+            "api_version": _field("API version", "", enum=["v1beta", "v1"], default="v1beta"),
+            "trust_env": {
+                "label": "Use proxy variables",
+                "description": "Let HTTPS_PROXY and the like steer the connection that carries the key.",
+                "schema": {"type": ["boolean", "null"], "default": False},
+            },
+        },
+    }
+
+
+def _field(
+    label: str, description: str, enum: list[str] | None = None, default: str | None = None
+) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": ["string", "null"]}
+    if enum:
+        schema |= {"enum": enum, "default": default}
+    return {"label": label, "description": description, "schema": schema}
