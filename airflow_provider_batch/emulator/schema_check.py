@@ -25,7 +25,11 @@ _ROOTS: dict[Kind, str] = {"generate": "GenerateContentRequest", "embed": "Embed
 
 # Fields that official clients send and that the dated document does not have yet.
 _LATER_FIELDS: dict[str, dict[str, str]] = {
-    "GenerationConfig": {"responseFormat": "any", "audioTranscriptionConfig": "any", "translationConfig": "any"},
+    "GenerationConfig": {
+        "responseFormat": "any",
+        "audioTranscriptionConfig": "any",
+        "translationConfig": "any",
+    },
     "Part": {"toolCall": "any", "toolResponse": "any", "mediaProcessing": "any", "audioTranscription": "any"},
     "Tool": {"exaAiSearch": "any", "parallelAiSearch": "any"},
     "ToolConfig": {"includeServerSideToolInvocations": "boolean"},
@@ -40,7 +44,7 @@ _SCALARS: dict[str, tuple[type, ...]] = {
 }
 
 
-class RowFault(Exception):
+class RowError(Exception):
     """Why a row is refused; ``field_name`` locates the place in the line if there is one."""
 
     def __init__(self, reason: str, field_name: str | None = None) -> None:
@@ -60,41 +64,41 @@ class InputRow(msgspec.Struct, frozen=True):
 def read_row(line: bytes) -> InputRow:
     """Read one line of an input file; a line without ``request`` is the request itself.
 
-    :raises RowFault: the line is not a JSON object, or its key is not a string.
+    :raises RowError: the line is not a JSON object, or its key is not a string.
     """
     try:
         row = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise RowFault(f"invalid JSON: {problem}") from None
+        raise RowError(f"invalid JSON: {problem}") from None
     if not isinstance(row, dict):
-        raise RowFault("invalid JSON: expected an object")
+        raise RowError("invalid JSON: expected an object")
     key = row.get("key")
     if key is not None and not isinstance(key, str):
-        raise RowFault("invalid value for the string field 'key'", "key")
+        raise RowError("invalid value for the string field 'key'", "key")
     if "request" not in row:
         return InputRow({name: value for name, value in row.items() if name != "key"}, key)
     if not isinstance(row["request"], dict):
-        raise RowFault("field 'request' is not an object", "request")
+        raise RowError("field 'request' is not an object", "request")
     return InputRow(row["request"], key, row.get("metadata"))
 
 
 def check_request(kind: Kind, request: dict[str, Any]) -> None:
     """Check one request against the published schema and the rules between its fields.
 
-    :raises RowFault: an unknown field, a value of the wrong type, or a forbidden combination.
+    :raises RowError: an unknown field, a value of the wrong type, or a forbidden combination.
     """
     _check_message(_ROOTS[kind], request)
     if kind == "embed":
         if not _has_parts(field(request, "content")):
-            raise RowFault("content is not specified")
+            raise RowError("content is not specified")
         return
     contents = field(request, "contents", [])
     if not contents:
-        raise RowFault("contents is not specified")
+        raise RowError("contents is not specified")
     if not all(_has_parts(content) for content in contents):
-        raise RowFault("contents.parts must not be empty")
+        raise RowError("contents.parts must not be empty")
     if field(request, "cachedContent") and _excluded_by_cache(request):
-        raise RowFault(
+        raise RowError(
             "CachedContent can not be used with GenerateContent request setting "
             "system_instruction, tools or tool_config."
         )
@@ -120,15 +124,15 @@ def line_errors(kind: Kind, lines: Iterable[bytes]) -> tuple[int, list[str]]:
     return rows, errors
 
 
-def _fault_of(kind: Kind, line: bytes) -> RowFault | None:
+def _fault_of(kind: Kind, line: bytes) -> RowError | None:
     try:
         check_request(kind, read_row(line).request)
-    except RowFault as fault:
+    except RowError as fault:
         return fault
     return None
 
 
-def _located(fault: RowFault, line: bytes) -> str:
+def _located(fault: RowError, line: bytes) -> str:
     if fault.field_name is None:
         return fault.reason
     column = line.find(f'"{fault.field_name}"'.encode()) + 1
@@ -146,7 +150,7 @@ def _check_message(type_name: str, message: dict[str, Any]) -> None:
     for name, value in message.items():
         kind = fields.get(name) or fields.get(camel_case(name))
         if kind is None:
-            raise RowFault(f"no such field: '{name}'", name)
+            raise RowError(f"no such field: '{name}'", name)
         if value is not None:
             _check_value(kind, name, value)
 
@@ -160,11 +164,11 @@ def _check_value(kind: str, name: str, value: Any) -> None:
             _check_value(kind[1:-1], name, item)
     elif kind in _SCALARS:
         if not isinstance(value, _SCALARS[kind]):
-            raise RowFault(f"invalid value for the {kind} field '{name}'", name)
+            raise RowError(f"invalid value for the {kind} field '{name}'", name)
     elif isinstance(value, dict):
         _check_message(kind, value)
     else:
-        raise RowFault(f"field '{name}' is not an object", name)
+        raise RowError(f"field '{name}' is not an object", name)
 
 
 def _has_parts(content: Any) -> bool:

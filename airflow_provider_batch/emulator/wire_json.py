@@ -5,6 +5,7 @@ Zero and empty fields are left out, as in the published captures: a client must 
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -51,7 +52,8 @@ def file_json(file: FileRecord, base_url: str, now: float) -> dict[str, Any]:
         "createTime": timestamp(file.created_at),
         "updateTime": timestamp(file.created_at),
         "expirationTime": timestamp(file.expires_at),
-        "sha256Hash": file.sha256,
+        # A bytes field, so base64; seen in the wild as base64 of the hexadecimal text.
+        "sha256Hash": base64.b64encode(file.sha256.encode()).decode(),
         "uri": f"{base_url}/v1beta/{file.name}",
         "state": "ACTIVE" if now >= file.active_at else "PROCESSING",
         "source": file.source,

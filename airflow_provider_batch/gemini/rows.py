@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_batch.rows.dialect import BadRowError, ResultRow, RowError, RowStatus, Usage
+from airflow_provider_batch.rows.dialect import NO_RESPONSE, BadRowError, ResultRow, RowError, RowStatus, Usage
 
 MAX_KEY_CHARS = 256
 """Our own limit; the API documents none."""
@@ -63,7 +63,7 @@ class _Error(msgspec.Struct):
 
 class _ResultLine(msgspec.Struct):
     key: str | None = None
-    response: msgspec.Raw | None = None
+    response: msgspec.Raw = NO_RESPONSE
     error: _Error | None = None
 
 
@@ -100,7 +100,7 @@ class GeminiRows:
             raise BadRowError("AGB-R03", "a result line without a key")
         if row.error is not None:
             return _failed(row.key, row.error, row.response)
-        if row.response is None:
+        if bytes(row.response) == b"null":
             raise BadRowError("AGB-R03", "neither a response nor an error", row.key)
         return _answered(row.key, row.response)
 
@@ -155,7 +155,7 @@ def _json_type(value: Any) -> str:
     return names.get(type(value), "null")
 
 
-def _failed(key: str, error: _Error, response: msgspec.Raw | None) -> ResultRow:
+def _failed(key: str, error: _Error, response: msgspec.Raw) -> ResultRow:
     status = RowStatus.CANCELLED if error.code == _CANCELLED else RowStatus.ERROR
     message = " ".join(part for part in (error.status, error.message) if part)
     return ResultRow(key, status, error=RowError(error.code, message), response=response)

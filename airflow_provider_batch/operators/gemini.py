@@ -110,18 +110,16 @@ class GeminiBatchOperator(BaseOperator):
                 conn_id=self.conn_id,
                 deadline=deadline,
                 poll_interval=self.poll_interval,
+                submission=submission.to_xcom(),
             ),
             method_name="execute_complete",
-            kwargs={"submission": submission.to_xcom()},
         )
 
-    def execute_complete(
-        self, context: Context, event: Mapping[str, Any], submission: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Resume after the trigger: ask the API for the truth, then land."""
         from airflow_provider_batch.engine.submit import Submission
 
-        sent = Submission.model_validate(submission)
+        sent = Submission.model_validate(event["submission"])
         with GeminiBatchHook(self.conn_id).service() as service:
             return self._finish(service, sent, _job_after(event, service, sent.job_name))
 

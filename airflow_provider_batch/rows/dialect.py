@@ -59,6 +59,9 @@ class RowError(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str = ""
 
 
+NO_RESPONSE = msgspec.Raw(b"null")
+
+
 class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """One row's result, as landed and as read back.
 
@@ -68,7 +71,8 @@ class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
     :param finish_reason: Why the model stopped, in the API's word, such as ``STOP``.
     :param usage: Tokens; None if the API reported none.
     :param error: Set unless the status is ``success``.
-    :param response: The vendor's whole answer as undecoded JSON: ``msgspec.json.decode(row.response)``.
+    :param response: The vendor's whole answer as undecoded JSON, for ``msgspec.json.decode(row.response)``;
+        JSON ``null`` if there is none.
     """
 
     key: str
@@ -77,7 +81,7 @@ class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
     finish_reason: str | None = None
     usage: Usage | None = None
     error: RowError | None = None
-    response: msgspec.Raw | None = None
+    response: msgspec.Raw = NO_RESPONSE
 
 
 class BadRowError(Exception):

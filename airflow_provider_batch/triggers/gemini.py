@@ -24,12 +24,14 @@ class GeminiBatchTrigger(BaseTrigger):
     until the deadline; a rejected credential ends the wait at once. It never cancels or submits anything.
 
     The event: ``{"outcome": "finished" | "timeout" | "unreadable" | "unknown_state", "job_name": str,
-    "state": str, "message": str}``. Whoever receives it asks the API again: the event is only a wake-up.
+    "state": str, "message": str, "submission": dict | None}``. Whoever receives it asks the API again: the event is only a wake-up.
 
     :param job_name: ``batches/...``.
     :param conn_id: Airflow connection id. The credential itself is never serialised.
     :param deadline: Unix time in seconds after which the wait gives up.
     :param poll_interval: Seconds between looks.
+    :param submission: What the operator needs to land the job; comes back in the event as it was given. It
+        travels here rather than in the kwargs of ``defer``, which ``airflow dags test`` drops.
     :param unknown: Arguments of another version are accepted and ignored, so an upgrade never strands a task.
     """
 
@@ -39,6 +41,7 @@ class GeminiBatchTrigger(BaseTrigger):
         conn_id: str,
         deadline: float,
         poll_interval: float = 60.0,
+        submission: dict[str, Any] | None = None,
         **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -46,6 +49,7 @@ class GeminiBatchTrigger(BaseTrigger):
         self.conn_id = conn_id
         self.deadline = deadline
         self.poll_interval = poll_interval
+        self.submission = submission
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments: names and numbers only."""
@@ -57,6 +61,7 @@ class GeminiBatchTrigger(BaseTrigger):
                 "conn_id": self.conn_id,
                 "deadline": self.deadline,
                 "poll_interval": self.poll_interval,
+                "submission": self.submission,
             },
         )
 
@@ -69,7 +74,7 @@ class GeminiBatchTrigger(BaseTrigger):
             look = _Look(self.conn_id, stack)
             watch = Watch(self.job_name, self.deadline, self.poll_interval)
             verdict = await awatch_job(look, watch, self.log.info)
-        yield TriggerEvent(_event(self.job_name, verdict))  # type: ignore[no-untyped-call]
+        yield TriggerEvent({**_event(self.job_name, verdict), "submission": self.submission})  # type: ignore[no-untyped-call]
 
 
 class _Look:

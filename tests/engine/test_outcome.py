@@ -57,7 +57,7 @@ def test_rows_without_answers_are_counted_by_status():
         request_count=10,
         counts={"success": 7, "error": 2, "missing": 1},
     )
-    with pytest.raises(errors.PartialResultsError, match="3 of 10 rows .*: 2 error, 1 missing"):
+    with pytest.raises(errors.PartialResultsError, match=r"3 of 10 rows .*: 2 error, 1 missing"):
         ensure_complete(manifest)
 
 

@@ -1,7 +1,5 @@
 """A file appears whole or not at all."""
 
-import os
-
 import pytest
 from upath import UPath
 
@@ -41,8 +39,8 @@ def test_a_writer_that_fails_leaves_the_old_file_as_it_was(folder):
 def test_no_part_file_is_left_beside_a_local_file(tmp_path):
     with published(UPath(tmp_path / "a.jsonl")) as file:
         file.write(b"x")
-        assert len(os.listdir(tmp_path)) == 1
-    assert os.listdir(tmp_path) == ["a.jsonl"]
+        assert len(list(tmp_path.iterdir())) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.jsonl"]
 
 
 def test_a_missing_file_is_not_found_in_either_place(folder):

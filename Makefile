@@ -1,0 +1,49 @@
+# One word per task. Everything happens in .venv; nothing outside this folder is touched.
+PYTHON ?= python3
+BIN := .venv/bin
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+STAMP := .venv/.installed-$(VERSION)
+
+.PHONY: help demo airflow test test-matrix test-matrix-short lint bench wheel clean
+
+help:  ## list the tasks
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
+
+demo: $(STAMP)  ## run the ETL example on a real Airflow against the emulator, and show what happened
+	@$(BIN)/python -m demo
+
+airflow: $(STAMP)  ## the same with Airflow's UI up, for looking around
+	@$(BIN)/python -m demo --serve
+
+test: $(STAMP)  ## the whole test suite
+	$(BIN)/python -m pytest
+
+test-matrix: ## the suite on the oldest and the newest supported Airflow and Python
+	scripts/test-matrix full
+
+test-matrix-short: ## import, provider info and one deferred DAG on the same
+	scripts/test-matrix short
+
+lint: $(STAMP)  ## ruff, format, types, layering
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(STAMP)  ## memory of 500 MB transfers, import time
+	$(BIN)/python -m benchmarks
+
+wheel: $(STAMP)  ## build the wheel and import it from a clean environment
+	scripts/check-wheel $(PYTHON)
+
+clean:  ## remove what the tasks made
+	rm -rf .venv .venv-* .demo dist
+
+$(STAMP): pyproject.toml constraints/py$(VERSION).txt
+	@test -d .venv || $(PYTHON) -m venv .venv
+	@echo "Installing Airflow and the provider into .venv (about a minute)..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/py$(VERSION).txt -e '.[dev]'
+	@touch $@
+
+constraints/py$(VERSION).txt:
+	@echo "Python 3.10 to 3.13 is needed; '$(PYTHON)' is $(or $(VERSION),not there). Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1

@@ -1,0 +1,111 @@
+"""The application: which path is which call, and the replies to paths that are none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from airflow_provider_batch.emulator.answers import AnswerFunction
+from airflow_provider_batch.emulator.auth import project_keys
+from airflow_provider_batch.emulator.context import Emulation, reply
+from airflow_provider_batch.emulator.errors import error_body
+from airflow_provider_batch.emulator.faults import FaultPlan
+from airflow_provider_batch.emulator.gate import Connections, Gate, Handler, Namer
+from airflow_provider_batch.emulator.journal import Journal
+from airflow_provider_batch.emulator.routes import batches, files, models
+from airflow_provider_batch.emulator.routes.control import Control
+from airflow_provider_batch.emulator.store import Store
+from airflow_provider_batch.emulator.uploads import PartFiles
+from airflow_provider_batch.emulator.worker import Worker
+
+VERSIONS = ("v1", "v1beta")
+
+_Served = tuple[str, str, "str | Namer", Handler]
+
+# Order matters: a custom verb after a colon would otherwise be taken for a part of the name.
+_CALLS: list[_Served] = [
+    ("POST", "/upload/{v}/files", files.upload_call_names, files.upload),
+    ("POST", "/resumable/upload/{v}/files", files.upload_call_names, files.upload),
+    ("GET", "/{v}/files/{file}:download", "files.download", files.download_file),
+    ("GET", "/download/{v}/files/{file}:download", "files.download", files.download_file),
+    ("GET", "/{v}/files/{file}", "files.get", files.get_file),
+    ("DELETE", "/{v}/files/{file}", "files.delete", files.delete_file),
+    ("GET", "/{v}/files", "files.list", files.list_files),
+    ("POST", "/{v}/models/{model}:batchGenerateContent", "batches.create", batches.create_generate_batch),
+    ("POST", "/{v}/models/{model}:asyncBatchEmbedContent", "batches.create", batches.create_embed_batch),
+    ("POST", "/{v}/models/{model}:countTokens", "models.countTokens", models.count_tokens),
+    ("GET", "/{v}/models/{model}", "models.get", models.get_model),
+    ("GET", "/{v}/models", "models.list", models.list_models),
+    ("POST", "/{v}/batches/{batch}:cancel", "batches.cancel", batches.cancel_batch),
+    ("GET", "/{v}/batches/{batch}", "batches.get", batches.get_batch),
+    ("DELETE", "/{v}/batches/{batch}", "batches.delete", batches.delete_batch),
+    ("GET", "/{v}/batches", "batches.list", batches.list_batches),
+]
+
+
+def build_emulation(
+    data_dir: Path, *, job_seconds: float, api_keys: list[str], function: AnswerFunction | None
+) -> Emulation:
+    """Read the state of a data directory and assemble the parts around it."""
+    store = Store(data_dir)
+    faults = FaultPlan(data_dir / "faults.json")
+    return Emulation(
+        store=store,
+        journal=Journal(data_dir, store.clock),
+        faults=faults,
+        parts=PartFiles(),
+        worker=Worker(store, faults, function),
+        keys=project_keys(api_keys),
+        job_seconds=job_seconds,
+    )
+
+
+def build_app(emulation: Emulation, connections: Connections) -> Starlette:
+    """Make the ASGI application of one server."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        work = asyncio.create_task(emulation.worker.run())
+        yield
+        emulation.worker.stop()
+        work.cancel()
+
+    return Starlette(
+        routes=[*_api_routes(emulation, connections), *_control_routes(Control(emulation))],
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _no_such_path},
+    )
+
+
+def _api_routes(emulation: Emulation, connections: Connections) -> list[BaseRoute]:
+    routes: list[BaseRoute] = []
+    for version in VERSIONS:
+        for method, path, names, handler in _CALLS:
+            gate = Gate(emulation, handler, names, connections)
+            routes.append(Route(path.replace("{v}", version), gate, methods=[method]))
+    return routes
+
+
+def _control_routes(control: Control) -> list[BaseRoute]:
+    return [
+        Route("/emulator/health", control.health, methods=["GET"]),
+        Route("/emulator/journal", control.journal, methods=["GET"]),
+        Route("/emulator/faults", control.list_faults, methods=["GET"]),
+        Route("/emulator/faults", control.add_fault, methods=["POST"]),
+        Route("/emulator/faults", control.clear_faults, methods=["DELETE"]),
+        Route("/emulator/jobs/{batch}", control.force_job, methods=["POST"]),
+        Route("/emulator/clock", control.move_clock, methods=["POST"]),
+    ]
+
+
+async def _no_such_path(request: Request, problem: Exception) -> Response:
+    # A path of another method is no path at all to the API.
+    return reply(error_body(404, f"Method not found: {request.method} {request.url.path}"), 404)

@@ -1,0 +1,99 @@
+"""What every call has at hand: the state, the faults, the journal and the worker of one server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from airflow_provider_batch.emulator.errors import invalid
+from airflow_provider_batch.emulator.faults import FaultPlan
+from airflow_provider_batch.emulator.journal import Journal
+from airflow_provider_batch.emulator.store import Store
+from airflow_provider_batch.emulator.uploads import PartFiles
+from airflow_provider_batch.emulator.worker import Worker
+
+# The documented limit of a request body; uploads do not pass here.
+MAX_BODY_BYTES = 20 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Emulation:
+    """The parts of one running server."""
+
+    store: Store
+    journal: Journal
+    faults: FaultPlan
+    parts: PartFiles
+    worker: Worker
+    keys: Mapping[str, str]
+    job_seconds: float
+
+    def now(self) -> float:
+        """Return the time on the emulator's clock."""
+        return self.store.clock.now()
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call that passed the gate."""
+
+    request: Request
+    project: str
+    emulation: Emulation
+
+    @property
+    def base_url(self) -> str:
+        """Scheme and host as the client wrote them: URLs in replies must lead back here."""
+        url = self.request.url
+        return f"{url.scheme}://{url.netloc}"
+
+    def parameter(self, name: str) -> str:
+        """Return a part of the path."""
+        found: str = self.request.path_params[name]
+        return found
+
+    def accept(self, call: str, **facts: Any) -> None:
+        """Note in the journal what was just made true on disk."""
+        self.emulation.journal.accept(call, self.project, **facts)
+
+    async def json(self) -> dict[str, Any]:
+        """Read the body; an empty one is an empty message.
+
+        :raises ApiError: too large, not JSON, or not an object.
+        """
+        body = await self.request.body()
+        if len(body) > MAX_BODY_BYTES:
+            raise invalid(f"Request payload size exceeds the limit: {MAX_BODY_BYTES} bytes.")
+        try:
+            message = msgspec.json.decode(body or b"{}")
+        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+            raise invalid(f"Invalid JSON payload received. {problem}") from None
+        if not isinstance(message, dict):
+            raise invalid("Invalid JSON payload received. Expected an object.")
+        return message
+
+
+def reply(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with JSON."""
+    body = msgspec.json.encode(content)
+    return Response(body, status, headers=headers, media_type="application/json; charset=UTF-8")
+
+
+def page_size(call: Call, default: int, maximum: int) -> int:
+    """Read ``pageSize``; zero and absence mean the default.
+
+    :raises ApiError: not a number, or negative.
+    """
+    text = call.request.query_params.get("pageSize") or call.request.query_params.get("page_size") or "0"
+    try:
+        size = int(text)
+    except ValueError:
+        size = -1
+    if size < 0:
+        raise invalid(f"Invalid value at 'page_size': {text}")
+    return min(size or default, maximum)

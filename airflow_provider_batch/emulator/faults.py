@@ -1,0 +1,140 @@
+"""The language of faults: what goes wrong, with which call, when and how often.
+
+A fault is one flat JSON object; ``docs/emulator.md`` shows every form. Faults and their counters are
+kept on disk, because a test that kills the server wants the fault it asked for afterwards too.
+"""
+
+from __future__ import annotations
+
+import threading
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from airflow_provider_batch.emulator.disk import write_atomically
+from airflow_provider_batch.emulator.errors import error_body, retry_info
+
+Action = Literal[
+    "status", "accept_then_status", "accept_then_drop", "drop", "delay", "cut", "html", "rows", "processing"
+]
+Mutation = Literal["drop", "duplicate", "shuffle", "corrupt", "error", "replace"]
+
+# These two are not about an HTTP call; they apply where the thing they spoil is made.
+ROWS_CALL = "batches.output"
+PROCESSING_CALL = "files.processing"
+
+INTERNAL_ERROR = {"code": 13, "message": "internal error"}
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One scripted fault.
+
+    ``call`` is a call name or a pattern (``batches.*``). ``after`` matching calls pass unharmed, the
+    next ``times`` are hit; null means all of them.
+    """
+
+    action: Action
+    call: str = ""
+    times: int | None = 1
+    after: int = 0
+    # status, accept_then_status
+    status: int = 503
+    rpc_status: str | None = None
+    message: str = "The service is currently unavailable."
+    details: list[dict[str, Any]] = []
+    retry_delay: float | None = None
+    headers: dict[str, str] = {}
+    body: Any = None
+    # delay, processing
+    seconds: float = 1.0
+    # cut
+    bytes: int = 0
+    # rows
+    mutation: Mutation = "drop"
+    keys: list[str] = []
+    every: int = 0
+    error: dict[str, Any] = msgspec.field(default_factory=lambda: dict(INTERNAL_ERROR))
+    response: dict[str, Any] = {}
+
+    @property
+    def target(self) -> str:
+        """The call, or the pseudo call of an action that has no HTTP call of its own."""
+        fixed: dict[str, str] = {"rows": ROWS_CALL, "processing": PROCESSING_CALL}
+        return fixed.get(self.action, self.call)
+
+    def reply_body(self) -> Any:
+        """Return the body of an error reply: the given one, or one made from status and message."""
+        if self.body is not None:
+            return self.body
+        details = list(self.details)
+        if self.retry_delay is not None:
+            details.append(retry_info(self.retry_delay))
+        return error_body(self.status, self.message, details, self.rpc_status)
+
+
+class _Armed(msgspec.Struct, kw_only=True):
+    """A fault and how many matching calls it has seen."""
+
+    fault: Fault
+    seen: int = 0
+
+    def spent(self) -> bool:
+        times = self.fault.times
+        return times is not None and self.seen >= self.fault.after + times
+
+    def strikes(self, names: tuple[str, ...]) -> bool:
+        if self.spent() or not any(fnmatchcase(name, self.fault.target) for name in names):
+            return False
+        self.seen += 1
+        return self.seen > self.fault.after
+
+
+class FaultPlan:
+    """The armed faults, in the order they were added; used from the loop and from worker threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._armed: list[_Armed] = []
+        if path.exists():
+            self._armed = msgspec.json.decode(path.read_bytes(), type=list[_Armed])
+
+    def add(self, fault: Fault) -> None:
+        """Arm one more fault.
+
+        :raises ValueError: the fault names no call.
+        """
+        if not fault.target:
+            raise ValueError("a fault needs the name of a call, for instance batches.create")
+        with self._lock:
+            self._armed.append(_Armed(fault=fault))
+            self._save()
+
+    def clear(self) -> None:
+        """Disarm everything."""
+        with self._lock:
+            self._armed = []
+            self._save()
+
+    def armed(self) -> list[dict[str, Any]]:
+        """Return the faults that can still strike, with their counters."""
+        return [msgspec.to_builtins(armed) for armed in self._armed if not armed.spent()]
+
+    def strike(self, *names: str) -> list[Fault]:
+        """Return the faults that hit this call and count it.
+
+        :param names: the names of the call: a last chunk is both a chunk and a finalize.
+        """
+        with self._lock:
+            if not self._armed:
+                return []
+            before = [armed.seen for armed in self._armed]
+            struck = [armed.fault for armed in self._armed if armed.strikes(names)]
+            if before != [armed.seen for armed in self._armed]:
+                self._save()
+            return struck
+
+    def _save(self) -> None:
+        write_atomically(self._path, msgspec.json.encode(self._armed))

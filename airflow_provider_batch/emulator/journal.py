@@ -1,0 +1,67 @@
+"""What the server accepted, in order: the ground truth that reliability tests compare with.
+
+Two files of JSON lines in the data directory. ``journal.jsonl`` has every call that changed
+something, written after the change is on disk; ``requests.jsonl`` has every HTTP request, reads and
+refusals too. Both outlive the process.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from airflow_provider_batch.emulator.clock import Clock
+from airflow_provider_batch.emulator.records import timestamp
+
+
+class _Lines:
+    """An append-only file of numbered JSON lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._count = len(self.read())
+        # Unbuffered: a line is with the operating system when the call returns.
+        self._file = path.open("ab", buffering=0)
+
+    def append(self, entry: dict[str, Any]) -> None:
+        self._count += 1
+        self._file.write(msgspec.json.encode({"seq": self._count, **entry}) + b"\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        if not self._path.exists():
+            return []
+        content = self._path.read_bytes()
+        complete = content[: content.rfind(b"\n") + 1]
+        if len(complete) < len(content):
+            # The process was killed while it wrote this line.
+            os.truncate(self._path, len(complete))
+        return [msgspec.json.decode(line) for line in complete.splitlines()]
+
+
+class Journal:
+    """The two records of what happened."""
+
+    def __init__(self, data_dir: Path, clock: Clock) -> None:
+        self._clock = clock
+        self._calls = _Lines(data_dir / "journal.jsonl")
+        self._requests = _Lines(data_dir / "requests.jsonl")
+
+    def accept(self, call: str, project: str, **facts: Any) -> None:
+        """Note a change that was made: its call name, project, and the ids that belong to it."""
+        self._calls.append({"time": timestamp(self._clock.now()), "call": call, "project": project, **facts})
+
+    def request(self, method: str, path: str, call: str, status: int | None) -> None:
+        """Note an HTTP request and how it was answered; None means that the connection was dropped."""
+        entry = {"time": timestamp(self._clock.now()), "method": method, "path": path}
+        self._requests.append({**entry, "call": call, "status": status})
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Return every accepted change, oldest first."""
+        return self._calls.read()
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return every HTTP request, oldest first."""
+        return self._requests.read()

@@ -1,0 +1,179 @@
+"""Writing the results of a batch: one row in, one row out, in constant memory.
+
+Runs in a worker thread. Results are written beside their final name and renamed when complete, so a
+killed process leaves none rather than half of them, and the next process writes the same ones again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from airflow_provider_batch.emulator.answers import AnswerFunction, answer_row, embedded
+from airflow_provider_batch.emulator.faults import Fault
+from airflow_provider_batch.emulator.lifecycle import rows_served
+from airflow_provider_batch.emulator.records import BatchRecord
+from airflow_provider_batch.emulator.schema_check import InputRow, read_row
+
+# Rows are shuffled within windows of this many: the whole of a large file would not fit in memory.
+_SHUFFLED_ROWS = 10_000
+_FEW = 3
+
+_CANCELLED_ROW: dict[str, Any] = {"error": {"code": 1}}
+
+
+class StoppedError(Exception):
+    """The batch was deleted or the server is stopping; nothing was published."""
+
+
+class ResultFacts(NamedTuple):
+    """What the record of a results file needs to know."""
+
+    succeeded: int
+    failed: int
+    size_bytes: int
+    sha256: str
+
+
+class _Result(msgspec.Struct):
+    key: str | None
+    body: dict[str, Any]
+    broken: bool = False
+
+
+class ResultJob(NamedTuple):
+    """One writing of results.
+
+    :param current: returns the batch as it is now, or None when it is to stop; asked for every row,
+        because a cancellation may arrive in the middle.
+    """
+
+    input_path: Path
+    output_path: Path
+    faults: list[Fault]
+    function: AnswerFunction | None
+    current: Callable[[], BatchRecord | None]
+
+
+def write_results(job: ResultJob) -> ResultFacts:
+    """Answer every row of the input and publish the results.
+
+    :raises StoppedError: see there.
+    """
+    beside = job.output_path.with_name(f".{job.output_path.name}.new")
+    digest = hashlib.sha256()
+    succeeded = failed = size = 0
+    results = _mutated(_answered(job), job.faults)
+    with beside.open("wb", buffering=1 << 20) as output:
+        for result in results:
+            line = _line(result, inline=_is_inline(job))
+            output.write(line)
+            digest.update(line)
+            size += len(line)
+            succeeded += "response" in result.body
+            failed += "response" not in result.body
+    beside.replace(job.output_path)
+    return ResultFacts(succeeded, failed, size, digest.hexdigest())
+
+
+def _is_inline(job: ResultJob) -> bool:
+    batch = job.current()
+    return batch is not None and batch.input_file is None
+
+
+def _answered(job: ResultJob) -> Iterator[_Result]:
+    number = 0
+    with job.input_path.open("rb") as lines:
+        for line in lines:
+            if not line.strip():
+                continue
+            batch = job.current()
+            if batch is None:
+                raise StoppedError
+            row = read_row(line)
+            served = number < rows_served(batch)
+            yield _result(row, _answer(row, batch, job.function) if served else dict(_CANCELLED_ROW))
+            number += 1
+
+
+def _answer(row: InputRow, batch: BatchRecord, function: AnswerFunction | None) -> dict[str, Any]:
+    if batch.kind == "embed":
+        return {"response": embedded(row.request)}
+    return answer_row(row.request, _key(row), batch.model, function)
+
+
+def _result(row: InputRow, body: dict[str, Any]) -> _Result:
+    return _Result(_key(row), {"metadata": row.metadata, **body} if row.metadata else body)
+
+
+def _key(row: InputRow) -> str | None:
+    if row.key is not None:
+        return row.key
+    key = (row.metadata or {}).get("key")
+    return key if isinstance(key, str) else None
+
+
+def _line(result: _Result, *, inline: bool) -> bytes:
+    body = result.body
+    if not inline:
+        body = {name: value for name, value in body.items() if name != "metadata"}
+        if result.key is not None:
+            body = {"key": result.key, **body}
+    if result.broken and inline:
+        # Half a JSON object would break the whole reply, not one row: an empty one is the closest.
+        return b"{}\n"
+    encoded = msgspec.json.encode(body)
+    return (encoded[: len(encoded) // 2] if result.broken else encoded) + b"\n"
+
+
+def _mutated(results: Iterable[_Result], faults: list[Fault]) -> Iterator[_Result]:
+    mutated: Iterator[_Result] = iter(results)
+    for fault in faults:
+        mutated = _shuffled(mutated) if fault.mutation == "shuffle" else _changed(mutated, fault)
+    return mutated
+
+
+def _shuffled(results: Iterator[_Result]) -> Iterator[_Result]:
+    shuffle = random.Random(0).shuffle  # noqa: S311 - the same disorder every time is the point
+    window: list[_Result] = []
+    for result in results:
+        window.append(result)
+        if len(window) == _SHUFFLED_ROWS:
+            shuffle(window)
+            yield from window
+            window = []
+    shuffle(window)
+    # Two or three rows may come out of a shuffle as they went in.
+    yield from window if len(window) > _FEW else window[::-1]
+
+
+def _changed(results: Iterator[_Result], fault: Fault) -> Iterator[_Result]:
+    for number, result in enumerate(results, start=1):
+        if _is_chosen(fault, result, number):
+            yield from _change(fault, result)
+        else:
+            yield result
+
+
+def _is_chosen(fault: Fault, result: _Result, number: int) -> bool:
+    if fault.keys:
+        return result.key in fault.keys
+    return number % max(fault.every, 1) == 0
+
+
+def _change(fault: Fault, result: _Result) -> list[_Result]:
+    kept = {name: value for name, value in result.body.items() if name == "metadata"}
+    if fault.mutation == "drop":
+        return []
+    if fault.mutation == "duplicate":
+        return [result, result]
+    if fault.mutation == "corrupt":
+        return [_Result(result.key, result.body, broken=True)]
+    if fault.mutation == "error":
+        return [_Result(result.key, {**kept, "error": fault.error})]
+    return [_Result(result.key, {**kept, "response": fault.response})]

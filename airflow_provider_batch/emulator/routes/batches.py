@@ -1,0 +1,211 @@
+"""Batches: create from a file or inline, get, list, cancel, delete."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from starlette.responses import Response
+
+from airflow_provider_batch.emulator.context import Call, reply
+from airflow_provider_batch.emulator.errors import file_not_visible, invalid, not_found
+from airflow_provider_batch.emulator.lifecycle import PENDING_SHARE, job_view
+from airflow_provider_batch.emulator.paging import page_of
+from airflow_provider_batch.emulator.records import BatchRecord, Kind, new_batch_id
+from airflow_provider_batch.emulator.routes.models import known_model
+from airflow_provider_batch.emulator.schema_check import RowError, check_request, line_errors
+from airflow_provider_batch.emulator.wire_json import field, operation_json
+
+MAX_PAGE = 1000
+DEFAULT_PAGE = 50
+
+
+async def create_generate_batch(call: Call) -> Response:
+    """Create a batch of GenerateContentRequests."""
+    return await _create(call, "generate")
+
+
+async def create_embed_batch(call: Call) -> Response:
+    """Create a batch of EmbedContentRequests."""
+    return await _create(call, "embed")
+
+
+class _Input(NamedTuple):
+    """The checked input of a new batch, already under the batch's own name."""
+
+    rows: int
+    file_name: str | None
+
+
+async def _create(call: Call, kind: Kind) -> Response:
+    model = known_model(call.parameter("model"), kind)
+    message = field(await call.json(), "batch")
+    if not isinstance(message, dict):
+        raise invalid("* BatchRequest.batch: batch is not specified")
+    config = field(message, "inputConfig", {})
+    file_name, inline = field(config, "fileName"), field(config, "requests")
+    if (file_name is None) == (inline is None):
+        raise invalid("* BatchRequest.batch.input_config: exactly one of file_name and requests must be specified")
+    batch_id = new_batch_id()
+    if file_name is not None:
+        given = await _file_input(call, kind, batch_id, str(file_name))
+    else:
+        given = await _inline_input(call, kind, batch_id, field(inline, "requests", []))
+    batch = _record(call, kind, batch_id, model, message, given)
+    call.emulation.store.save_batch(batch)
+    call.accept(
+        "batches.create",
+        batch=batch.name,
+        displayName=batch.display_name,
+        model=model,
+        rows=batch.rows,
+        file=batch.input_file,
+    )
+    call.emulation.worker.schedule(batch)
+    return reply(_operation(call, batch, full=True))
+
+
+def _record(
+    call: Call, kind: Kind, batch_id: str, model: str, message: dict[str, Any], given: _Input
+) -> BatchRecord:
+    now = call.emulation.now()
+    seconds = call.emulation.job_seconds
+    priority = field(message, "priority")
+    return BatchRecord(
+        id=batch_id,
+        project=call.project,
+        kind=kind,
+        model=f"models/{model}",
+        display_name=str(field(message, "displayName", "")),
+        priority=None if priority is None else str(priority),
+        input_file=given.file_name,
+        rows=given.rows,
+        created_at=now,
+        starts_at=now + seconds * PENDING_SHARE,
+        finishes_at=now + seconds,
+    )
+
+
+async def _file_input(call: Call, kind: Kind, batch_id: str, file_name: str) -> _Input:
+    store = call.emulation.store
+    file = store.file(file_name.removeprefix("files/"), call.project)
+    if file is None:
+        raise file_not_visible(file_name.removeprefix("files/"))
+    if call.emulation.now() < file.active_at:
+        raise invalid(f"The File {file.id} is not in an ACTIVE state and usage is not allowed.")
+    # Linked before it is read: the file may be deleted meanwhile.
+    store.keep_input(batch_id, store.file_path(file.id))
+    rows, errors = await asyncio.to_thread(_check_lines, kind, store.input_path(batch_id))
+    if errors or not rows:
+        store.input_path(batch_id).unlink(missing_ok=True)
+        raise invalid("\n".join(errors) or "The input file has no requests.")
+    return _Input(rows, file.name)
+
+
+def _check_lines(kind: Kind, path: Path) -> tuple[int, list[str]]:
+    with path.open("rb") as lines:
+        return line_errors(kind, lines)
+
+
+async def _inline_input(call: Call, kind: Kind, batch_id: str, items: Any) -> _Input:
+    if not isinstance(items, list) or not items:
+        raise invalid("* BatchRequest.batch.input_config.requests: requests must not be empty")
+    lines = [_inline_line(kind, index, item) for index, item in enumerate(items)]
+    await asyncio.to_thread(_write_lines, call.emulation.store.input_path(batch_id), lines)
+    return _Input(len(lines), None)
+
+
+def _inline_line(kind: Kind, index: int, item: Any) -> bytes:
+    place = f"batch.input_config.requests.requests[{index}]"
+    try:
+        if not isinstance(item, dict) or not isinstance(item.get("request"), dict):
+            raise RowError("request is not specified")
+        check_request(kind, item["request"])
+    except RowError as fault:
+        message = f"Invalid JSON payload received. Invalid value at '{place}.request': {fault.reason}"
+        violation = {"field": f"{place}.request", "description": fault.reason}
+        detail = {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]}
+        raise invalid(message, [detail]) from None
+    return msgspec.json.encode({"request": item["request"], "metadata": item.get("metadata")}) + b"\n"
+
+
+def _write_lines(path: Path, lines: Iterable[bytes]) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as beside:
+        beside.writelines(lines)
+    Path(beside.name).replace(path)
+
+
+async def get_batch(call: Call) -> Response:
+    """Return the operation, with the results if there are any."""
+    return reply(_operation(call, _visible_batch(call), full=True))
+
+
+async def list_batches(call: Call) -> Response:
+    """Return a page of operations, newest first.
+
+    Inline results are left out here: whether the API lists them is unknown, and a client that relies
+    on them would be wrong to.
+    """
+    page, token = page_of(call, call.emulation.store.batches(call.project), default=DEFAULT_PAGE, maximum=MAX_PAGE)
+    listed: dict[str, Any] = {}
+    if page:
+        listed["operations"] = [_operation(call, batch, full=False) for batch in page]
+    if token:
+        listed["nextPageToken"] = token
+    return reply(listed)
+
+
+async def cancel_batch(call: Call) -> Response:
+    """Cancel: before the start it is CANCELLED, later it succeeds with the remaining rows cancelled."""
+    batch = _visible_batch(call)
+    now = call.emulation.now()
+    if not job_view(batch, now).done and batch.cancelled_at is None:
+        batch = _cancelled(batch, now)
+        call.emulation.store.save_batch(batch)
+        call.emulation.worker.schedule(batch)
+    call.accept("batches.cancel", batch=batch.name)
+    return reply({})
+
+
+def _cancelled(batch: BatchRecord, now: float) -> BatchRecord:
+    if batch.verdict is None:
+        return msgspec.structs.replace(batch, cancelled_at=now)
+    # A batch that was made to hang in one state can still be cancelled, in that state.
+    pending = batch.verdict.state == "BATCH_STATE_PENDING"
+    started_at = now + 1 if pending else min(batch.starts_at, batch.verdict.at)
+    return msgspec.structs.replace(batch, verdict=None, cancelled_at=now, starts_at=started_at)
+
+
+async def delete_batch(call: Call) -> Response:
+    """Delete a batch; one that still runs is stopped."""
+    batch = _visible_batch(call)
+    call.emulation.store.delete_batch(batch.id)
+    call.accept("batches.delete", batch=batch.name)
+    return reply({})
+
+
+def _visible_batch(call: Call) -> BatchRecord:
+    batch = call.emulation.store.batch(call.parameter("batch"), call.project)
+    if batch is None:
+        raise not_found()
+    return batch
+
+
+def _operation(call: Call, batch: BatchRecord, *, full: bool) -> dict[str, Any]:
+    view = job_view(batch, call.emulation.now())
+    output: dict[str, Any] | None = None
+    if batch.outcome is not None and batch.input_file is not None:
+        output = {"responsesFile": f"files/{batch.output_file_id}"}
+    elif batch.outcome is not None and full:
+        output = {"inlinedResponses": {"inlinedResponses": _inline_results(call, batch)}}
+    return operation_json(batch, view, output)
+
+
+def _inline_results(call: Call, batch: BatchRecord) -> list[msgspec.Raw]:
+    content = call.emulation.store.inline_output_path(batch.id).read_bytes()
+    # Not splitlines: an answer may hold a character that only Python takes for the end of a line.
+    return [msgspec.Raw(line) for line in content.split(b"\n") if line]

@@ -1,0 +1,133 @@
+"""Everything that survives a kill: one small JSON record per upload, file and batch, plus the bytes.
+
+Invariant: a record is on disk before the change it describes is answered to a client. The bytes of
+an upload are not flushed to the platter, so the store survives a killed process, not a power cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from airflow_provider_batch.emulator.clock import Clock
+from airflow_provider_batch.emulator.disk import link_or_copy, write_atomically
+from airflow_provider_batch.emulator.records import BatchRecord, FileRecord, UploadRecord
+
+Record = TypeVar("Record", UploadRecord, FileRecord, BatchRecord)
+
+
+class Store:
+    """The records, in memory for reading and on disk for the next process.
+
+    :param data_dir: created if missing; one process at a time.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        for room in ("uploads", "files", "batches"):
+            (data_dir / room).mkdir(parents=True, exist_ok=True)
+        self.clock = Clock(data_dir / "clock.json")
+        self._uploads = _load(data_dir / "uploads", UploadRecord)
+        self._files = _load(data_dir / "files", FileRecord)
+        self._batches = _load(data_dir / "batches", BatchRecord)
+
+    def upload(self, upload_id: str) -> UploadRecord | None:
+        """Return an upload in any status."""
+        return self._uploads.get(upload_id)
+
+    def save_upload(self, upload: UploadRecord) -> None:
+        """Create or replace an upload."""
+        self._uploads[upload.id] = upload
+        _save(self.data_dir / "uploads", upload)
+
+    def upload_path(self, upload_id: str) -> Path:
+        """Return where the bytes of an upload gather."""
+        return self.data_dir / "uploads" / f"{upload_id}.part"
+
+    def has_file(self, file_id: str) -> bool:
+        """Say whether the id is taken, by whatever project."""
+        return file_id in self._files
+
+    def file(self, file_id: str, project: str) -> FileRecord | None:
+        """Return a file that the project may see and that has not expired."""
+        found = self._files.get(file_id)
+        if found is None or found.project != project or self.clock.now() >= found.expires_at:
+            return None
+        return found
+
+    def files(self, project: str) -> list[FileRecord]:
+        """Return the visible files of a project, newest first."""
+        now = self.clock.now()
+        visible = [file for file in self._files.values() if file.project == project and now < file.expires_at]
+        return visible[::-1]
+
+    def file_path(self, file_id: str) -> Path:
+        """Return where the bytes of a file are."""
+        return self.data_dir / "files" / f"{file_id}.bin"
+
+    def save_file(self, file: FileRecord) -> None:
+        """Create or replace a file's record; its bytes are in place already."""
+        self._files[file.id] = file
+        _save(self.data_dir / "files", file)
+
+    def delete_file(self, file_id: str) -> None:
+        """Forget a file and free its bytes."""
+        del self._files[file_id]
+        _record_path(self.data_dir / "files", file_id).unlink(missing_ok=True)
+        self.file_path(file_id).unlink(missing_ok=True)
+
+    def batch(self, batch_id: str, project: str | None = None) -> BatchRecord | None:
+        """Return a batch; of one project only, if given."""
+        found = self._batches.get(batch_id)
+        if found is None or (project is not None and found.project != project):
+            return None
+        return found
+
+    def batches(self, project: str) -> list[BatchRecord]:
+        """Return the batches of a project, newest first."""
+        return [batch for batch in self._batches.values() if batch.project == project][::-1]
+
+    def all_batches(self) -> Iterator[BatchRecord]:
+        """Yield every batch, oldest first."""
+        yield from list(self._batches.values())
+
+    def save_batch(self, batch: BatchRecord) -> None:
+        """Create or replace a batch."""
+        self._batches[batch.id] = batch
+        _save(self.data_dir / "batches", batch)
+
+    def delete_batch(self, batch_id: str) -> None:
+        """Forget a batch and its copy of the input; the results file stays."""
+        del self._batches[batch_id]
+        _record_path(self.data_dir / "batches", batch_id).unlink(missing_ok=True)
+        self.input_path(batch_id).unlink(missing_ok=True)
+
+    def input_path(self, batch_id: str) -> Path:
+        """Return where a batch has its own copy of its rows: the user may delete the file at once."""
+        return self.data_dir / "batches" / f"{batch_id}.input"
+
+    def inline_output_path(self, batch_id: str) -> Path:
+        """Return where the answers of an inline batch are, one JSON object a line."""
+        return self.data_dir / "batches" / f"{batch_id}.output"
+
+    def keep_input(self, batch_id: str, source: Path) -> None:
+        """Give a batch its own name for the bytes of its input."""
+        link_or_copy(source, self.input_path(batch_id))
+
+
+def _record_path(folder: Path, record_id: str) -> Path:
+    return folder / f"{record_id}.json"
+
+
+def _save(folder: Path, record: UploadRecord | FileRecord | BatchRecord) -> None:
+    write_atomically(_record_path(folder, record.id), msgspec.json.encode(record))
+
+
+def _load(folder: Path, record_type: type[Record]) -> dict[str, Record]:
+    decoder = msgspec.json.Decoder(record_type)
+    # A half-written record has a name that begins with a dot: glob does not return it.
+    found = [decoder.decode(path.read_bytes()) for path in folder.glob("[!.]*.json")]
+    return {record.id: record for record in sorted(found, key=lambda record: record.created_at)}

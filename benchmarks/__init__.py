@@ -1,0 +1,1 @@
+"""Measurements. Nothing here is asserted by the tests; ``make bench`` prints what it finds."""

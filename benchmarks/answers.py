@@ -1,0 +1,12 @@
+"""What the emulator answers in the benchmarks: as many bytes as were asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TEXT = "word " * 350
+
+
+def two_kilobytes(request: dict[str, Any], key: str | None) -> str:
+    """About 2 KB per row with the fields around it."""
+    return TEXT

@@ -1,0 +1,45 @@
+"""DAGs for the tests: one operator each, fed from the run's conf."""
+
+from __future__ import annotations
+
+import datetime
+
+import pendulum
+from airflow.sdk import DAG, task
+
+from airflow_provider_batch.operators.gemini import GeminiBatchOperator
+from airflow_provider_batch.rows.results import read_results
+
+CONF = {
+    "model": "{{ dag_run.conf.get('model', 'gemini-2.5-flash') }}",
+    "requests": "{{ dag_run.conf['requests'] }}",
+    "result_path": "{{ dag_run.conf['result_path'] }}",
+}
+ROWS = [{"key": k, "request": {"contents": [{"parts": [{"text": "100 {% off {{ ds }}"}]}]}} for k in ("a", "b")]
+
+
+def case(dag_id: str, retries: int = 0, **arguments):
+    """A DAG of one batch and one reader."""
+    with DAG(dag_id, schedule=None, start_date=pendulum.datetime(2026, 1, 1)) as dag:
+        batch = GeminiBatchOperator(
+            task_id="batch",
+            retries=retries,
+            retry_delay=datetime.timedelta(seconds=1),
+            **({"poll_interval": 1} | CONF | arguments),
+        )
+
+        @task
+        def read(manifest: dict) -> dict[str, str]:
+            return {row.key: row.status.value for row in read_results(manifest)}
+
+        read(batch.output)
+    return dag
+
+
+deferred = case("case_deferred", deferrable=True)
+deferred_retry = case("case_deferred_retry", deferrable=True, retries=2)
+synchronous = case("case_synchronous", deferrable=False)
+partial = case("case_partial", deferrable=True, fail_on_partial_error=True)
+short = case("case_short", deferrable=True, timeout=2)
+short_synchronous = case("case_short_synchronous", deferrable=False, timeout=2)
+listed = case("case_listed", deferrable=True, requests=ROWS)

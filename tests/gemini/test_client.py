@@ -1,0 +1,301 @@
+"""The sync and the async client against the emulator: one suite over both."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import BytesIO
+from threading import Thread
+
+import pytest
+
+from airflow_provider_batch.errors import ApiError, AuthError, ConfigError, NotFoundError, ProtocolError
+from airflow_provider_batch.gemini.auth import ApiKey, OAuthToken, checked_base_url
+from airflow_provider_batch.gemini.client import AsyncGeminiClient, GeminiClient
+from airflow_provider_batch.gemini.transport import Endpoint
+from airflow_provider_batch.gemini.upload import BLOCK_BYTES
+from airflow_provider_batch.gemini.wire import InlineRequest
+
+ASK = {"contents": [{"parts": [{"text": "hi"}]}]}
+MODEL = "gemini-2.5-flash"
+
+
+class OnLoop:
+    """The async client with the blocking one's face, so that both run through the same tests."""
+
+    def __init__(self, endpoint):
+        self._loop = asyncio.new_event_loop()
+        self._client = AsyncGeminiClient(endpoint)
+
+    def __getattr__(self, name):
+        method = getattr(self._client, name)
+
+        def call(*args, **kwargs):
+            result = method(*args, **kwargs)
+            return self._loop.run_until_complete(result if asyncio.iscoroutine(result) else _all(result))
+
+        return call
+
+    def close(self):
+        self._loop.run_until_complete(self._client.aclose())
+        self._loop.close()
+
+
+async def _all(pages):
+    return [item async for item in pages]
+
+
+@pytest.fixture(params=["sync", "async"])
+def connect(request):
+    """Open clients of either kind; they are closed at the end of the test."""
+    opened = []
+
+    def open_client(base_url, credential=None, **settings):
+        endpoint = Endpoint(credential or ApiKey("test-key"), base_url=base_url, **settings)
+        opened.append(GeminiClient(endpoint) if request.param == "sync" else OnLoop(endpoint))
+        return opened[-1]
+
+    yield open_client
+    for client in opened:
+        client.close()
+
+
+@pytest.fixture
+def client(connect, gemini_emulator):
+    return connect(gemini_emulator.base_url)
+
+
+def jsonl(count=2):
+    return b"".join(json.dumps({"key": f"r{n}", "request": ASK}).encode() + b"\n" for n in range(count))
+
+
+def uploaded(client, data=None):
+    data = data or jsonl()
+    return client.upload_file(BytesIO(data), len(data), "rows")
+
+
+def finished(client, name):
+    for _ in range(100):
+        batch = client.get_batch(name)
+        if batch.done:
+            return batch
+        time.sleep(0.05)
+    raise AssertionError(f"{name} did not finish")
+
+
+def test_a_file_becomes_a_job_and_its_results_come_back(client):
+    file = uploaded(client)
+    batch = client.create_batch(MODEL, "d", file_name=file.name)
+    assert (batch.state, batch.done, batch.metadata.display_name) == ("PENDING", False, "d")
+    done = finished(client, batch.name)
+    assert done.metadata.batch_stats.successful_request_count == 2
+    out = BytesIO()
+    size = client.download_file(done.output.responses_file, out)
+    assert size == len(out.getvalue())
+    assert {json.loads(line)["key"] for line in out.getvalue().splitlines()} == {"r0", "r1"}
+
+
+def test_a_small_inline_batch_answers_inline(client):
+    rows = [InlineRequest(request=ASK, key="a"), InlineRequest(request=ASK, key="b")]
+    batch = client.create_batch(MODEL, "d", requests=rows)
+    output = finished(client, batch.name).output
+    assert [row["metadata"]["key"] for row in output.inlined_responses] == ["a", "b"]
+
+
+@pytest.mark.parametrize("version", ["v1beta", "v1"])
+def test_both_versions_of_the_api_work_alike(connect, gemini_emulator, version):
+    client = connect(gemini_emulator.base_url, api_version=version)
+    batch = client.create_batch(MODEL, "d", file_name=uploaded(client).name)
+    assert finished(client, batch.name).state == "SUCCEEDED"
+
+
+def test_a_listing_is_read_over_all_its_pages(client):
+    file = uploaded(client)
+    made = {client.create_batch(MODEL, f"d{n}", file_name=file.name).name for n in range(5)}
+    assert {batch.name for batch in client.list_batches(page_size=2)} == made
+
+
+def test_the_files_and_models_are_listed_and_a_file_is_shown(client):
+    file = uploaded(client)
+    assert [f.name for f in client.list_files()] == [file.name]
+    assert client.get_file(file.name).size_bytes == len(jsonl())
+    assert f"models/{MODEL}" in [m.name for m in client.list_models()]
+    assert client.get_model(MODEL).name == f"models/{MODEL}"
+
+
+def test_a_deleted_file_and_a_deleted_job_are_gone(client):
+    file = uploaded(client)
+    batch = client.create_batch(MODEL, "d", file_name=file.name)
+    client.delete_batch(batch.name)
+    client.delete_file(file.name)
+    with pytest.raises(NotFoundError):
+        client.get_batch(batch.name)
+    assert list(client.list_files()) == []
+
+
+def test_a_cancelled_job_ends_without_being_created_again(client, gemini_emulator):
+    batch = client.create_batch(MODEL, "d", file_name=uploaded(client).name)
+    client.cancel_batch(batch.name)
+    assert finished(client, batch.name).state in ("CANCELLED", "SUCCEEDED")
+    assert [b.name for b in client.list_batches()] == [batch.name]
+
+
+def test_an_upload_of_several_blocks_survives_a_cut_connection(client, gemini_emulator):
+    gemini_emulator.add_fault(call="files.upload.chunk", times=1, after=1, action="cut", bytes=1_000_000)
+    row = json.dumps({"key": "big", "request": {"contents": [{"parts": [{"text": "x" * (2 * BLOCK_BYTES)}]}]}})
+    data = row.encode() + b"\n" + jsonl(1)
+    file = uploaded(client, data)
+    assert file.size_bytes == len(data)
+    batch = client.create_batch(MODEL, "d", file_name=file.name)
+    assert finished(client, batch.name).metadata.batch_stats.request_count == 2
+
+
+def test_a_download_that_is_cut_goes_on_where_it_stopped(client, gemini_emulator):
+    batch = client.create_batch(MODEL, "d", file_name=uploaded(client, jsonl(300)).name)
+    name = finished(client, batch.name).output.responses_file
+    whole, pieced = BytesIO(), BytesIO()
+    client.download_file(name, whole)
+    gemini_emulator.add_fault(call="files.download", times=2, action="cut", bytes=10_000)
+    client.download_file(name, pieced)
+    assert hashlib.sha256(pieced.getvalue()).digest() == hashlib.sha256(whole.getvalue()).digest()
+
+
+def test_a_job_of_unknown_name_is_not_found(client):
+    with pytest.raises(NotFoundError, match="visible to their own project only"):
+        client.get_batch("batches/" + "a" * 36)
+
+
+def test_a_wrong_key_is_an_auth_error_that_does_not_show_it(connect, tmp_path):
+    from airflow_provider_batch.emulator.process import running_emulator
+
+    with running_emulator(tmp_path, api_keys=["right-key"]) as emulator:
+        client = connect(emulator.base_url, ApiKey("wrong-key"))
+        with pytest.raises(AuthError) as caught:
+            client.list_models()
+    assert "wrong-key" not in str(caught.value)
+
+
+def test_a_bearer_token_authenticates_as_well(connect, gemini_emulator):
+    client = connect(gemini_emulator.base_url, OAuthToken("a-token", quota_project="p"))
+    assert client.list_models()
+
+
+def test_passing_server_errors_are_waited_out(client, gemini_emulator):
+    gemini_emulator.add_fault(call="models.list", times=2, action="status", status=503)
+    assert client.list_models()
+
+
+def test_malformed_rows_are_refused_by_the_api_with_their_lines(client):
+    bad = b'{"key": "a", "request": {"contents": [{"parts": [{"text": "x"}]}], "nonsense": 1}}\n'
+    with pytest.raises(ApiError, match="Error on line 1") as caught:
+        client.create_batch(MODEL, "d", file_name=uploaded(client, bad).name)
+    assert caught.value.rpc_status == "INVALID_ARGUMENT"
+
+
+class _Redirector(BaseHTTPRequestHandler):
+    """Redirects, or names an upload session on, another host; counts what reaches that host."""
+
+    elsewhere = ""
+    reached = 0
+
+    def do_GET(self):
+        type(self).reached += 1
+        self.send_response(302)
+        self.send_header("Location", f"{self.elsewhere}/v1beta/models")
+        self.end_headers()
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(200)
+        self.send_header("X-Goog-Upload-URL", f"{self.elsewhere}/upload?upload_id=x")
+        self.end_headers()
+
+    def log_message(self, *args):
+        return
+
+
+@contextmanager
+def serving(handler):
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def two_hosts():
+    """A host that sends its callers to a second one, and the second one's class, which counts visits."""
+    second_class = type("Second", (_Redirector,), {"reached": 0})
+    with serving(second_class) as second:
+        first_class = type("First", (_Redirector,), {"elsewhere": second.replace("127.0.0.1", "localhost")})
+        with serving(first_class) as first:
+            yield first, second_class
+
+
+def test_a_redirect_is_refused_and_the_other_host_sees_nothing(connect, two_hosts):
+    first, second = two_hosts
+    with pytest.raises(ProtocolError, match="redirect"):
+        connect(first).list_models()
+    assert second.reached == 0
+
+
+def test_an_upload_session_on_another_host_is_refused_unvisited(connect, two_hosts):
+    first, second = two_hosts
+    with pytest.raises(ProtocolError, match="another host"):
+        uploaded(connect(first))
+    assert second.reached == 0
+
+
+def test_no_key_and_no_upload_session_reaches_a_debug_log(client, caplog):
+    with caplog.at_level(logging.DEBUG):
+        uploaded(client)
+    text = caplog.text
+    assert "test-key" not in text
+    assert "upload_id=" not in text.replace("upload_id=***", "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://generativelanguage.googleapis.com",
+        "ftp://host",
+        "file:///etc/passwd",
+        "https://user:pw@host",
+        "https://host/?key=abc",
+        "https://host/#x",
+        "https://",
+        "host",
+        "http://169.254.169.254",
+        "http://127.0.0.1.evil.example",
+        "https://host:99999",
+    ],
+)
+def test_an_address_that_must_not_get_the_key_is_refused(url):
+    with pytest.raises(ConfigError, match="host"):
+        checked_base_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "checked"),
+    [
+        ("https://host/", "https://host"),
+        ("https://host:8443/proxy/", "https://host:8443/proxy"),
+        ("http://127.0.0.1:8484", "http://127.0.0.1:8484"),
+        ("http://[::1]:80", "http://[::1]:80"),
+    ],
+)
+def test_a_good_address_is_kept_without_its_last_slash(url, checked):
+    assert checked_base_url(url) == checked
+
+
+@pytest.mark.parametrize("key", ["", " hush", "hush\n", "hush hush", "hüsh"])
+def test_a_malformed_key_is_refused_without_showing_it(key):
+    with pytest.raises(ConfigError) as caught:
+        ApiKey(key)
+    assert not key.strip() or key.strip() not in str(caught.value)
