@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import psutil
+
 from airflow_provider_batch.emulator.process import running_emulator
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,14 +107,13 @@ class Airflow:
         """A call of Airflow's public REST API."""
         return self._call("GET", path, params=params)
 
-    def trigger(self, dag_id: str) -> str:
+    def trigger(self, dag_id: str, **conf: str) -> str:
         """Start a run as soon as the DAG is known, return its id."""
+        body = {"logical_date": None, "conf": conf}
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
-                return str(
-                    self._call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None})["dag_run_id"]
-                )
+                return str(self._call("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
             except httpx.HTTPStatusError as error:
                 if error.response.status_code != 404 or time.monotonic() > deadline:
                     raise

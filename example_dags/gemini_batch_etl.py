@@ -91,4 +91,4 @@ def _label(row):
     return row.key, row.status.value, sentiment, tokens
 
 
-gemini_batch_etl()
+DAG = gemini_batch_etl()

@@ -45,4 +45,4 @@ def gemini_batch_in_pieces():
     show(fetch.output)
 
 
-gemini_batch_in_pieces()
+DAG = gemini_batch_in_pieces()

@@ -59,4 +59,4 @@ def gemini_batch_nightly():
     report(summarise.output)
 
 
-gemini_batch_nightly()
+DAG = gemini_batch_nightly()

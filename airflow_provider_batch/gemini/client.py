@@ -41,7 +41,7 @@ class GeminiClient:
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         quiet_own_traffic(endpoint)
         self._http = httpx.Client(**http_options(endpoint))
 
@@ -143,7 +143,7 @@ class GeminiClient:
         taken = Taken(download, file)
         try:
             with self._http.stream(
-                **http_request(request, download, self._endpoint.address(request), self._endpoint.headers(request))
+                **http_request(request, download, self.endpoint.address(request), self.endpoint.headers(request))
             ) as response:
                 taken.begin(response)
                 for chunk in response.iter_raw(COPY_BYTES):
@@ -160,7 +160,7 @@ class AsyncGeminiClient:
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         quiet_own_traffic(endpoint)
         self._http = httpx.AsyncClient(**http_options(endpoint))
 
@@ -259,10 +259,10 @@ class AsyncGeminiClient:
             return await asyncio.to_thread(read_block, file, step)
         request, download = parts(step)
         taken = Taken(download, file)
-        headers = await asyncio.to_thread(self._endpoint.headers, request)
+        headers = await asyncio.to_thread(self.endpoint.headers, request)
         try:
             async with self._http.stream(
-                **http_request(request, download, self._endpoint.address(request), headers)
+                **http_request(request, download, self.endpoint.address(request), headers)
             ) as response:
                 taken.begin(response)
                 async for chunk in response.aiter_raw(COPY_BYTES):

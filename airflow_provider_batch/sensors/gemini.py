@@ -90,8 +90,9 @@ class GeminiBatchSensor(BaseSensorOperator):
         return self.submission
 
     def _look(self) -> JobSnapshot:
+        job_name = self._job_name()
         with GeminiBatchHook(self.conn_id).service() as service:
-            return service.look(self._job_name())
+            return service.look(job_name)
 
     def _job_name(self) -> str:
         given = self.submission

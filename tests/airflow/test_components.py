@@ -1,0 +1,87 @@
+"""With a real scheduler, triggerer and API server: what survives when parts of Airflow die.
+
+The journal of the emulator is the judge: it lists every create that a real account would have been billed for.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_batch.emulator.process import running_emulator
+from demo.stack import Airflow
+
+KEY = "canary-7f3a-never-in-a-log"
+PATIENCE_S = 90
+DAGS = Path(__file__).parents[1] / "dags"
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory):
+    with running_emulator(tmp_path_factory.mktemp("emulator"), job_seconds=8) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def airflow(emulator, tmp_path_factory):
+    home = tmp_path_factory.mktemp("airflow")
+    airflow = Airflow(home, emulator.base_url, home / "lake", DAGS)
+    fields = {"conn_type": "gemini", "host": emulator.base_url, "password": KEY}
+    airflow.env["AIRFLOW_CONN_GEMINI_DEFAULT"] = json.dumps(fields)
+    airflow.env["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
+    try:
+        airflow.start()
+        yield airflow
+    finally:
+        airflow.stop()
+
+
+def start(airflow, dag_id, folder):
+    rows = [{"key": k, "request": {"contents": [{"parts": [{"text": k}]}]}} for k in "abc"]
+    source = folder / "requests.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return airflow.trigger(dag_id, requests=str(source), result_path=str(folder / "results"))
+
+
+def until(airflow, dag_id, run_id, task_id, *states):
+    """Wait until the task is in one of the states; return it."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        task = airflow.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
+        if task["state"] in states:
+            return task
+        time.sleep(0.3)
+    raise AssertionError(f"{task_id} is {task['state']} after {PATIENCE_S} s")
+
+
+def creates(emulator):
+    return [entry["batch"] for entry in emulator.journal() if entry["call"] == "batches.create"]
+
+
+def test_a_killed_triggerer_costs_nothing_and_the_task_goes_on(airflow, emulator, tmp_path):
+    before = len(creates(emulator))
+    run = start(airflow, "case_deferred", tmp_path)
+    until(airflow, "case_deferred", run, "batch", "deferred")
+    airflow.kill_component("triggerer")
+    airflow.start_component("triggerer")
+    assert until(airflow, "case_deferred", run, "read", "success", "upstream_failed")["state"] == "success"
+    assert len(creates(emulator)) == before + 1
+
+
+def test_a_retry_after_a_failed_landing_pays_for_no_second_job(airflow, emulator, tmp_path):
+    before = len(creates(emulator))
+    emulator.add_fault(call="files.download", action="status", status=400, times=1)
+    run = start(airflow, "case_deferred_retry", tmp_path)
+    batch = until(airflow, "case_deferred_retry", run, "batch", "success", "failed")
+    assert (batch["state"], batch["try_number"]) == ("success", 2)
+    assert len(creates(emulator)) == before + 1
+
+
+def test_the_key_is_in_no_log_and_no_database(airflow, emulator):
+    files = [p for folder in (airflow.home, emulator.data_dir) for p in folder.rglob("*") if p.is_file()]
+    assert any(p.name == "airflow.db" for p in files)
+    assert any(p.suffix == ".log" for p in files)
+    assert [p for p in files if KEY.encode() in p.read_bytes()] == []

@@ -1,0 +1,122 @@
+"""The trigger by itself: what it stores, what it fires, what it never does."""
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from airflow_provider_batch.gemini.wire import InlineRequest
+from airflow_provider_batch.hooks.gemini import GeminiBatchHook
+from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
+
+ASK = {"contents": [{"parts": [{"text": "hi"}]}]}
+
+
+@pytest.fixture
+def job(connection, gemini_emulator):
+    """A job that runs until the test says otherwise."""
+    gemini_emulator.add_fault(call="batches.create", action="job", state="STUCK")
+    with GeminiBatchHook().get_conn() as client:
+        return client.create_batch("gemini-2.5-flash", "d", requests=[InlineRequest(request=ASK, key="a")]).name
+
+
+def trigger(job, deadline_in=60.0, **changes):
+    return GeminiBatchTrigger(job, "gemini_default", time.time() + deadline_in, 1.0, **changes)
+
+
+async def events(*triggers):
+    async def all_of(one):
+        return [event.payload async for event in one.run()]
+
+    return await asyncio.gather(*map(all_of, triggers))
+
+
+def test_it_stores_names_and_numbers_only():
+    submission = {"job_name": "batches/a"}
+    path, kwargs = GeminiBatchTrigger("batches/a", "gemini_default", 1.5, 60.0, submission).serialize()
+    assert path == "airflow_provider_batch.triggers.gemini.GeminiBatchTrigger"
+    assert kwargs == {
+        "v": 1,
+        "job_name": "batches/a",
+        "conn_id": "gemini_default",
+        "deadline": 1.5,
+        "poll_interval": 60.0,
+        "submission": submission,
+    }
+
+
+def test_what_it_stored_makes_the_same_trigger_again():
+    _, kwargs = GeminiBatchTrigger("batches/a", "c", 1.5).serialize()
+    again = GeminiBatchTrigger(**json.loads(json.dumps(kwargs)))
+    assert again.serialize()[1] == kwargs
+
+
+def test_arguments_of_another_version_are_ignored():
+    assert (
+        GeminiBatchTrigger(job_name="batches/a", conn_id="c", deadline=1.0, v=9, shards=[1]).job_name
+        == "batches/a"
+    )
+
+
+def test_a_finished_job_fires_exactly_one_event(job, gemini_emulator):
+    gemini_emulator.force_job(job, state="BATCH_STATE_SUCCEEDED")
+    (fired,) = asyncio.run(events(trigger(job, submission={"x": 1})))
+    assert fired == [
+        {
+            "outcome": "finished",
+            "job_name": job,
+            "state": "BATCH_STATE_SUCCEEDED",
+            "message": f"{job} is BATCH_STATE_SUCCEEDED.",
+            "submission": {"x": 1},
+        }
+    ]
+
+
+def test_the_deadline_is_absolute_so_a_restart_does_not_begin_it_again(job):
+    first = trigger(job, deadline_in=1.0)
+    _, kwargs = first.serialize()
+    time.sleep(1.1)
+    (fired,) = asyncio.run(events(GeminiBatchTrigger(**kwargs)))
+    assert [event["outcome"] for event in fired] == ["timeout"]
+
+
+def test_a_credential_that_is_rejected_ends_the_wait(job, gemini_emulator):
+    gemini_emulator.add_fault(call="batches.get", action="status", status=403, times=None)
+    (fired,) = asyncio.run(events(trigger(job)))
+    assert [event["outcome"] for event in fired] == ["unreadable"]
+
+
+def test_a_connection_that_is_gone_ends_the_wait_with_its_name():
+    gone = GeminiBatchTrigger("batches/a", "nowhere", time.time() + 60, 1.0)
+    ((event,),) = asyncio.run(events(gone))
+    assert event["outcome"] == "unreadable"
+    assert "There is no connection 'nowhere'" in event["message"]
+
+
+def test_it_only_looks_and_changes_nothing(job, gemini_emulator):
+    before = gemini_emulator.journal()
+    asyncio.run(events(trigger(job, deadline_in=1.0)))
+    assert gemini_emulator.journal() == before
+
+
+def test_it_waits_without_blocking_the_loop_that_must_answer_it(monkeypatch):
+    """The API is served by the very event loop that the triggers run on: one blocking call and nobody answers."""
+    job = "batches/" + "a" * 36
+    body = json.dumps({"name": job, "done": True, "metadata": {"state": "BATCH_STATE_SUCCEEDED"}}).encode()
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    async def served_by_this_loop():
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        fields = {"conn_type": "gemini", "host": f"http://127.0.0.1:{port}", "password": "test-key"}
+        monkeypatch.setenv("AIRFLOW_CONN_GEMINI_DEFAULT", json.dumps(fields))
+        async with server:
+            return await asyncio.wait_for(events(*(trigger(job) for _ in range(5))), timeout=30)
+
+    assert [event["outcome"] for (event,) in asyncio.run(served_by_this_loop())] == ["finished"] * 5
