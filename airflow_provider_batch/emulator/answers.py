@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_batch.emulator.instances import instance_of
-from airflow_provider_batch.emulator.wire_json import field
+from airflow_provider_batch.emulator.wire_json import field, repeated
 
 AnswerFunction = Callable[[dict[str, Any], "str | None"], "str | dict[str, Any]"]
 
@@ -97,7 +97,7 @@ def embedded(request: dict[str, Any]) -> dict[str, Any]:
 
 def prompt_tokens(request: dict[str, Any]) -> tuple[int, int]:
     """Count the tokens of a request's contents and system instruction: text, attachments."""
-    parts = [part for content in _contents(request) for part in content.get("parts") or ()]
+    parts = [part for content in _contents(request) for part in repeated(content, "parts")]
     attachments = sum(1 for part in parts if field(part, "inlineData") or field(part, "fileData"))
     text_tokens = sum(tokens_in(part["text"]) for part in parts if part.get("text"))
     return text_tokens, attachments * _TOKENS_PER_ATTACHMENT
@@ -121,15 +121,13 @@ def _default_text(request: dict[str, Any], config: dict[str, Any]) -> str:
 
 
 def _prompt_start(request: dict[str, Any]) -> str:
-    contents = field(request, "contents", [])
-    last = contents[-1] if isinstance(contents, list) else contents
-    text = " ".join(part["text"] for part in last.get("parts") or () if part.get("text"))
+    last = repeated(request, "contents")[-1]
+    text = " ".join(part["text"] for part in repeated(last, "parts") if part.get("text"))
     return text[:_ECHOED_CHARACTERS]
 
 
 def _contents(request: dict[str, Any]) -> list[dict[str, Any]]:
-    contents = field(request, "contents", [])
-    found = list(contents) if isinstance(contents, list) else [contents]
+    found = list(repeated(request, "contents"))
     for name in ("systemInstruction", "content"):
         if field(request, name):
             found.append(field(request, name))

@@ -57,9 +57,11 @@ def build_emulation(
     """Read the state of a data directory and assemble the parts around it."""
     store = Store(data_dir)
     faults = FaultPlan(data_dir / "faults.json")
+    journal = Journal(data_dir, store.clock)
+    journal.complete(store.all_batches())
     return Emulation(
         store=store,
-        journal=Journal(data_dir, store.clock),
+        journal=journal,
         faults=faults,
         parts=PartFiles(),
         worker=Worker(store, faults, function),

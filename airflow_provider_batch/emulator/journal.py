@@ -8,13 +8,14 @@ refusals too. Both outlive the process.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from airflow_provider_batch.emulator.clock import Clock
-from airflow_provider_batch.emulator.records import timestamp
+from airflow_provider_batch.emulator.records import BatchRecord, timestamp
 
 
 class _Lines:
@@ -52,6 +53,25 @@ class Journal:
     def accept(self, call: str, project: str, **facts: Any) -> None:
         """Note a change that was made: its call name, project, and the ids that belong to it."""
         self._calls.append({"time": timestamp(self._clock.now()), "call": call, "project": project, **facts})
+
+    def accept_batch(self, batch: BatchRecord) -> None:
+        """Note a new batch."""
+        self.accept(
+            "batches.create",
+            batch.project,
+            batch=batch.name,
+            displayName=batch.display_name,
+            model=batch.model,
+            rows=batch.rows,
+            file=batch.input_file,
+        )
+
+    def complete(self, batches: Iterable[BatchRecord]) -> None:
+        """Note the batches that a killed process stored and did not come to write down."""
+        known = {call.get("batch") for call in self.calls()}
+        for batch in batches:
+            if batch.name not in known:
+                self.accept_batch(batch)
 
     def request(self, method: str, path: str, call: str, status: int | None) -> None:
         """Note an HTTP request and how it was answered; None means that the connection was dropped."""

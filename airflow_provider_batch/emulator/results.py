@@ -49,12 +49,14 @@ class _Result(msgspec.Struct):
 class ResultJob(NamedTuple):
     """One writing of results.
 
+    :param inline: the answers stay with the batch, with their metadata and without keys.
     :param current: returns the batch as it is now, or None when it is to stop; asked for every row,
         because a cancellation may arrive in the middle.
     """
 
     input_path: Path
     output_path: Path
+    inline: bool
     faults: list[Fault]
     function: AnswerFunction | None
     current: Callable[[], BatchRecord | None]
@@ -66,24 +68,27 @@ def write_results(job: ResultJob) -> ResultFacts:
     :raises StoppedError: see there.
     """
     beside = job.output_path.with_name(f".{job.output_path.name}.new")
+    try:
+        facts = _write(job, beside)
+    except StoppedError:
+        beside.unlink(missing_ok=True)
+        raise
+    beside.replace(job.output_path)
+    return facts
+
+
+def _write(job: ResultJob, path: Path) -> ResultFacts:
     digest = hashlib.sha256()
     succeeded = failed = size = 0
-    results = _mutated(_answered(job), job.faults)
-    with beside.open("wb", buffering=1 << 20) as output:
-        for result in results:
-            line = _line(result, inline=_is_inline(job))
+    with path.open("wb", buffering=1 << 20) as output:
+        for result in _mutated(_answered(job), job.faults):
+            line = _line(result, inline=job.inline)
             output.write(line)
             digest.update(line)
             size += len(line)
             succeeded += "response" in result.body
             failed += "response" not in result.body
-    beside.replace(job.output_path)
     return ResultFacts(succeeded, failed, size, digest.hexdigest())
-
-
-def _is_inline(job: ResultJob) -> bool:
-    batch = job.current()
-    return batch is not None and batch.input_file is None
 
 
 def _answered(job: ResultJob) -> Iterator[_Result]:

@@ -17,7 +17,7 @@ import msgspec
 
 from airflow_provider_batch.emulator.disk import read_json
 from airflow_provider_batch.emulator.records import Kind
-from airflow_provider_batch.emulator.wire_json import camel_case, field
+from airflow_provider_batch.emulator.wire_json import camel_case, field, repeated
 
 MAX_REPORTED_LINES = 20
 
@@ -92,7 +92,7 @@ def check_request(kind: Kind, request: dict[str, Any]) -> None:
         if not _has_parts(field(request, "content")):
             raise RowError("content is not specified")
         return
-    contents = field(request, "contents", [])
+    contents = repeated(request, "contents")
     if not contents:
         raise RowError("contents is not specified")
     if not all(_has_parts(content) for content in contents):
@@ -159,11 +159,12 @@ def _check_value(kind: str, name: str, value: Any) -> None:
     if kind == "any":
         return
     if kind.startswith("["):
-        # A single value for a repeated field is accepted, as protobuf's parser for JSON does.
         for item in value if isinstance(value, list) else [value]:
             _check_value(kind[1:-1], name, item)
     elif kind in _SCALARS:
-        if not isinstance(value, _SCALARS[kind]):
+        # Python takes true for a number; JSON does not.
+        mistaken = isinstance(value, bool) and kind != "boolean"
+        if mistaken or not isinstance(value, _SCALARS[kind]):
             raise RowError(f"invalid value for the {kind} field '{name}'", name)
     elif isinstance(value, dict):
         _check_message(kind, value)
@@ -172,7 +173,7 @@ def _check_value(kind: str, name: str, value: Any) -> None:
 
 
 def _has_parts(content: Any) -> bool:
-    return isinstance(content, dict) and bool(content.get("parts"))
+    return isinstance(content, dict) and any(repeated(content, "parts"))
 
 
 def _excluded_by_cache(request: dict[str, Any]) -> bool:

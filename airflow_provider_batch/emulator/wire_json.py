@@ -39,6 +39,12 @@ def field(message: Mapping[str, Any], name: str, default: Any = None) -> Any:
     return default if found is None else found
 
 
+def repeated(message: Mapping[str, Any], name: str) -> list[Any]:
+    """Read a repeated field; a single value counts as a list of one, as some of the guide's samples have it."""
+    found = field(message, name, [])
+    return found if isinstance(found, list) else [found]
+
+
 def file_json(file: FileRecord, base_url: str, now: float) -> dict[str, Any]:
     """Return the File resource.
 

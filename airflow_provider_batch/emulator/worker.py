@@ -78,6 +78,7 @@ class Worker:
         job = ResultJob(
             input_path=self._store.input_path(batch.id),
             output_path=self._output_path(batch),
+            inline=batch.input_file is None,
             faults=self._faults.strike(ROWS_CALL),
             function=self._function,
             current=lambda: self._current(batch.id),

@@ -19,9 +19,11 @@ from airflow_provider_batch.gemini.transport import (
     COPY_BYTES,
     Endpoint,
     Taken,
+    apieces,
     http_options,
     http_request,
     parts,
+    pieces,
     quiet_own_traffic,
     read_block,
 )
@@ -143,7 +145,8 @@ class GeminiClient:
         taken = Taken(download, file)
         try:
             with self._http.stream(
-                **http_request(request, download, self.endpoint.address(request), self.endpoint.headers(request))
+                **http_request(request, download, self.endpoint.address(request), self.endpoint.headers(request)),
+                content=pieces(request.content),
             ) as response:
                 taken.begin(response)
                 for chunk in response.iter_raw(COPY_BYTES):
@@ -262,7 +265,8 @@ class AsyncGeminiClient:
         headers = await asyncio.to_thread(self.endpoint.headers, request)
         try:
             async with self._http.stream(
-                **http_request(request, download, self.endpoint.address(request), headers)
+                **http_request(request, download, self.endpoint.address(request), headers),
+                content=apieces(request.content),
             ) as response:
                 taken.begin(response)
                 async for chunk in response.aiter_raw(COPY_BYTES):

@@ -127,7 +127,7 @@ def test_malformed_row_surfaces_as_a_client_error(client: genai.Client, tmp_path
     (tmp_path / "bad.jsonl").write_text('{"key": "a", "request": {"thinking_config": {}}}\n')
     file = client.files.upload(file=str(tmp_path / "bad.jsonl"), config={"mime_type": "jsonl"})
 
-    with pytest.raises(errors.ClientError, match="Error on line 1: .*no such field: 'thinking_config'"):
+    with pytest.raises(errors.ClientError, match=r"Error on line 1: .*no such field: 'thinking_config'"):
         client.batches.create(model=MODEL, src=file.name)
 
 

@@ -57,14 +57,7 @@ async def _create(call: Call, kind: Kind) -> Response:
         given = await _inline_input(call, kind, batch_id, field(inline, "requests", []))
     batch = _record(call, kind, batch_id, model, message, given)
     call.emulation.store.save_batch(batch)
-    call.accept(
-        "batches.create",
-        batch=batch.name,
-        displayName=batch.display_name,
-        model=model,
-        rows=batch.rows,
-        file=batch.input_file,
-    )
+    call.emulation.journal.accept_batch(batch)
     call.emulation.worker.schedule(batch)
     return reply(_operation(call, batch, full=True))
 
