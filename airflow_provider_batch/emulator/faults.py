@@ -17,13 +17,14 @@ from airflow_provider_batch.emulator.disk import write_atomically
 from airflow_provider_batch.emulator.errors import error_body, retry_info
 
 Action = Literal[
-    "status", "accept_then_status", "accept_then_drop", "drop", "delay", "cut", "html", "rows", "processing"
+    "status", "accept_then_status", "accept_then_drop", "drop", "delay", "cut", "html", "rows", "processing", "job"
 ]
 Mutation = Literal["drop", "duplicate", "shuffle", "corrupt", "error", "replace"]
 
-# These two are not about an HTTP call; they apply where the thing they spoil is made.
+# These are not about an HTTP call; they apply where the thing they spoil is made.
 ROWS_CALL = "batches.output"
 PROCESSING_CALL = "files.processing"
+JOB_CALL = "batches.outcome"
 
 INTERNAL_ERROR = {"code": 13, "message": "internal error"}
 
@@ -55,13 +56,16 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     mutation: Mutation = "drop"
     keys: list[str] = []
     every: int = 0
-    error: dict[str, Any] = msgspec.field(default_factory=lambda: dict(INTERNAL_ERROR))
+    # rows, job; None is the general internal error
+    error: dict[str, Any] | None = None
     response: dict[str, Any] = {}
+    # job
+    state: str = "FAILED"
 
     @property
     def target(self) -> str:
         """The call, or the pseudo call of an action that has no HTTP call of its own."""
-        fixed: dict[str, str] = {"rows": ROWS_CALL, "processing": PROCESSING_CALL}
+        fixed: dict[str, str] = {"rows": ROWS_CALL, "processing": PROCESSING_CALL, "job": JOB_CALL}
         return fixed.get(self.action, self.call)
 
     def reply_body(self) -> Any:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import msgspec
+
 from airflow_provider_batch.emulator.records import BatchRecord, Outcome, Verdict
 
 # The first part of a job's time passes as PENDING.
@@ -102,6 +104,15 @@ def verdict_for(word: str, error: dict[str, Any] | None, now: float) -> Verdict:
     if state == "BATCH_STATE_CANCELLED" and error is None:
         error = {"code": 13, "message": "The batch was cancelled."}
     return Verdict(state=state, at=now, error=error)
+
+
+def forced(batch: BatchRecord, word: str, error: dict[str, Any] | None, now: float) -> BatchRecord:
+    """Return the record with the outcome forced upon it; SUCCEEDED lets the batch finish now."""
+    if word.removeprefix("BATCH_STATE_") == "SUCCEEDED":
+        due = min(now, batch.finishes_at)
+        started = min(batch.starts_at, due)
+        return msgspec.structs.replace(batch, verdict=None, starts_at=started, finishes_at=due)
+    return msgspec.structs.replace(batch, verdict=verdict_for(word, error, now), outcome=None)
 
 
 def _finished_view(outcome: Outcome) -> JobView:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from airflow_provider_batch.emulator.answers import AnswerFunction, answer_row, embedded
-from airflow_provider_batch.emulator.faults import Fault
+from airflow_provider_batch.emulator.faults import INTERNAL_ERROR, Fault
 from airflow_provider_batch.emulator.lifecycle import rows_served
 from airflow_provider_batch.emulator.records import BatchRecord
 from airflow_provider_batch.emulator.schema_check import InputRow, read_row
@@ -180,5 +180,5 @@ def _change(fault: Fault, result: _Result) -> list[_Result]:
     if fault.mutation == "corrupt":
         return [_Result(result.key, result.body, broken=True)]
     if fault.mutation == "error":
-        return [_Result(result.key, {**kept, "error": fault.error})]
+        return [_Result(result.key, {**kept, "error": fault.error or INTERNAL_ERROR})]
     return [_Result(result.key, {**kept, "response": fault.response})]

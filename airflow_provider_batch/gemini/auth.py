@@ -19,7 +19,7 @@ SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 """The usual scope of Google's APIs. Which smaller scope would do for batches is not documented."""
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_KEY = re.compile(r"^[\x21-\x7e]+$")
+_KEY = re.compile(r"[\x21-\x7e]+")
 
 
 class Credential(Protocol):
@@ -44,7 +44,7 @@ class ApiKey:
                 code="AGB-C01",
                 remedy="Put the key in the connection's password field.",
             )
-        if not _KEY.match(key):
+        if not _KEY.fullmatch(key):
             raise ConfigError(
                 "The API key has white space or other unprintable characters in or around it.",
                 code="AGB-C01",

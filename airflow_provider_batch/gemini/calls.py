@@ -15,8 +15,8 @@ from airflow_provider_batch.gemini.exchange import Answer, Lost, Request, Script
 from airflow_provider_batch.gemini.repeats import once, persist, persist_download
 from airflow_provider_batch.gemini.wire import Batch, BatchPage, File, FilePage, InlineRequest, Model, ModelPage
 
-_MODEL_NAME = re.compile(r"^[a-z0-9][a-z0-9.\-]{0,79}$")
-_RESOURCE_NAME = re.compile(r"^(?:files|batches)/[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")
+_MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9.\-]{0,79}")
+_RESOURCE_NAME = re.compile(r"(?:files|batches)/[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 BATCH_PAGE_SIZE = 100
 """Always sent: a listing without a page size once came back empty while jobs were pending
@@ -32,7 +32,7 @@ def model_path(model: str) -> str:
     :raises ConfigError: The name cannot be a model name.
     """
     name = model.removeprefix("models/")
-    if not _MODEL_NAME.match(name):
+    if not _MODEL_NAME.fullmatch(name):
         raise ConfigError(
             f"{model!r} is not a model name.",
             code="AGB-C05",
@@ -153,7 +153,7 @@ def _paging(page_token: str, page_size: int) -> dict[str, str]:
 
 def _resource(name: str) -> str:
     """The name as a path, after a check that it cannot lead anywhere else."""
-    if not _RESOURCE_NAME.match(name):
+    if not _RESOURCE_NAME.fullmatch(name):
         raise ConfigError(
             f"{name!r} is not the name of a batch or file.",
             code="AGB-A02",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from airflow_provider_batch.errors import ApiError, ProtocolError
 from airflow_provider_batch.gemini import answers
+from airflow_provider_batch.gemini.calls import list_files
 from airflow_provider_batch.gemini.exchange import Answer, Lost, Pause, ReadBlock, Request, Script
 from airflow_provider_batch.gemini.repeats import MAX_TRIES, may_pass, once, persist, wait_s
 from airflow_provider_batch.gemini.wire import File, UploadedFile
@@ -22,6 +23,9 @@ BLOCK_BYTES = 8 * 1024 * 1024
 MAX_FILE_BYTES = 2 * 1024**3
 """2 GB per file (Files API, discovery document: maxSize 2147483648)."""
 
+MAX_FILE_PAGES = 1000
+"""Pages of the file listing that are read at most: 100,000 files, far more than 20 GB and 48 h allow."""
+
 JSONL_MIME = "application/jsonl"
 FALLBACK_MIME = "text/plain"
 """Some servers refused ``application/jsonl`` as unsupported (python-genai issue 1547, cookbook issue 1008)."""
@@ -29,9 +33,13 @@ FALLBACK_MIME = "text/plain"
 
 @dataclass(frozen=True)
 class _Progress:
-    """What the server said about a session: how far it is, and the file once it is complete."""
+    """What the server said about a session: how far it is, and whether it made a file of it.
+
+    A finished session does not always name its file again when it is asked.
+    """
 
     offset: int
+    is_final: bool = False
     file: File | None = None
 
 
@@ -45,12 +53,12 @@ def upload_file(size_bytes: int, display_name: str, mime_type: str | None = None
     call = f"upload {display_name}"
     try:
         session = yield from _start(call, size_bytes, display_name, mime_type or JSONL_MIME)
-        return (yield from _send(call, session, size_bytes))
+        return (yield from _send(call, session, size_bytes, display_name))
     except ApiError as error:
         if mime_type is not None or error.http_status != 400 or "mime" not in error.detail.lower():
             raise
     session = yield from _start(call, size_bytes, display_name, FALLBACK_MIME)
-    return (yield from _send(call, session, size_bytes))
+    return (yield from _send(call, session, size_bytes, display_name))
 
 
 def _start(call: str, size_bytes: int, display_name: str, mime_type: str) -> Script[str]:
@@ -77,7 +85,7 @@ def _start(call: str, size_bytes: int, display_name: str, mime_type: str) -> Scr
     return session
 
 
-def _send(call: str, session: str, size_bytes: int) -> Script[File]:
+def _send(call: str, session: str, size_bytes: int, display_name: str) -> Script[File]:
     offset, failures = 0, 0
     while True:
         size = min(BLOCK_BYTES, size_bytes - offset)
@@ -85,8 +93,8 @@ def _send(call: str, session: str, size_bytes: int) -> Script[File]:
         progress = _read_progress(call, outcome, size_bytes, if_taken=offset + size)
         if progress is None:
             progress = yield from _where(call, session, size_bytes)
-        if progress.file is not None:
-            return progress.file
+        if progress.is_final:
+            return progress.file or (yield from _find_file(call, display_name, size_bytes))
         failures = 0 if progress.offset > offset else failures + 1
         if failures >= MAX_TRIES:
             raise ProtocolError(
@@ -129,6 +137,24 @@ def _where(call: str, session: str, size_bytes: int) -> Script[_Progress]:
     return progress
 
 
+def _find_file(call: str, display_name: str, size_bytes: int) -> Script[File]:
+    """The file of a session whose last answer was lost, by the name and size that we gave it."""
+    token, pages = "", 0
+    while pages < MAX_FILE_PAGES:
+        page = yield from list_files(token)
+        for file in page.items:
+            if (file.display_name, file.size_bytes) == (display_name, size_bytes):
+                return file
+        token, pages = page.next_page_token, pages + 1
+        if not token:
+            break
+    raise ProtocolError(
+        f"The server says that {call} is complete, but lists no file of that name and size.",
+        code="AGB-A10",
+        remedy="Run the task again; an upload costs nothing.",
+    )
+
+
 def _on_session(call: str, session: str, headers: Mapping[str, str], content: bytes) -> Request:
     """A request to the session's URL, which is its own credential: our key is not sent along."""
     return Request(call, "POST", session, headers=headers, content=content, with_credentials=False)
@@ -147,7 +173,8 @@ def _read_progress(
     if status == "final":
         if answers.rpc_error(outcome.body):
             raise answers.api_error(call, outcome)
-        return _Progress(size_bytes, answers.read(UploadedFile, call, outcome).file)
+        file = answers.read(UploadedFile, call, outcome).file if outcome.body else None
+        return _Progress(size_bytes, is_final=True, file=file)
     if status == "active" and "x-goog-upload-size-received" in outcome.headers:
         return _Progress(_received(call, outcome, size_bytes))
     if status == "active" and outcome.status == 200 and if_taken is not None and if_taken < size_bytes:

@@ -24,7 +24,8 @@ class GeminiBatchTrigger(BaseTrigger):
     until the deadline; a rejected credential ends the wait at once. It never cancels or submits anything.
 
     The event: ``{"outcome": "finished" | "timeout" | "unreadable" | "unknown_state", "job_name": str,
-    "state": str, "message": str, "submission": dict | None}``. Whoever receives it asks the API again: the event is only a wake-up.
+    "state": str, "message": str, "submission": dict | None}``. Whoever receives it asks the
+    API again: the event is only a wake-up.
 
     :param job_name: ``batches/...``.
     :param conn_id: Airflow connection id. The credential itself is never serialised.

@@ -75,7 +75,7 @@ def test_the_host_of_the_connection_becomes_the_base_url(connection, fields, url
 def test_a_job_can_be_cancelled_through_the_hook(connection, gemini_emulator):
     from airflow_provider_batch.gemini.wire import InlineRequest
 
-    gemini_emulator.add_fault(call="batches.create", action="job", state="STUCK")
+    gemini_emulator.add_fault(action="job", state="STUCK")
     with GeminiBatchHook().get_conn() as client:
         ask = {"contents": [{"parts": [{"text": "hi"}]}]}
         job = client.create_batch("gemini-2.5-flash", "d", requests=[InlineRequest(request=ask, key="a")])

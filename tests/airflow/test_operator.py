@@ -59,7 +59,7 @@ def test_a_short_list_of_rows_is_sent_as_it_is_and_never_rendered(case, gemini_e
     [("BATCH_STATE_FAILED", "AGB-J01"), ("BATCH_STATE_EXPIRED", "AGB-J02"), ("BATCH_STATE_CANCELLED", "AGB-J03")],
 )
 def test_a_job_that_ended_badly_fails_the_task_and_names_the_job(case, gemini_emulator, state, code):
-    gemini_emulator.add_fault(call="batches.create", action="force_job", state=state)
+    gemini_emulator.add_fault(action="job", state=state)
     run = case("deferred")
     (created,) = calls(gemini_emulator, "batches.create")
     assert run.tasks == {"batch": "failed", "read": "upstream_failed"}
@@ -70,7 +70,7 @@ def test_a_job_that_ended_badly_fails_the_task_and_names_the_job(case, gemini_em
 
 @pytest.mark.parametrize("name", ["short", "short_synchronous"])
 def test_a_job_that_outlasts_the_timeout_fails_the_task_and_is_left_alone(case, gemini_emulator, name):
-    gemini_emulator.add_fault(call="batches.create", action="force_job", state="STUCK")
+    gemini_emulator.add_fault(action="job", state="STUCK")
     run = case(name)
     assert run.tasks["batch"] == "failed"
     assert "AGB-P05" in run.log
@@ -78,14 +78,14 @@ def test_a_job_that_outlasts_the_timeout_fails_the_task_and_is_left_alone(case, 
 
 
 def test_rows_with_errors_are_landed_and_by_default_accepted(case, gemini_emulator):
-    gemini_emulator.add_fault(call="rows", action="rows", mutation="error", keys=["b"], times=None)
+    gemini_emulator.add_fault(action="rows", mutation="error", keys=["b"], times=None)
     run = case("deferred", "a", "b")
     assert run.xcom["batch"]["counts"] == {"success": 1, "error": 1}
     assert run.xcom["read"] == {"a": "success", "b": "error"}
 
 
 def test_rows_with_errors_fail_the_task_if_asked_but_are_landed(case, gemini_emulator):
-    gemini_emulator.add_fault(call="rows", action="rows", mutation="error", keys=["b"], times=None)
+    gemini_emulator.add_fault(action="rows", mutation="error", keys=["b"], times=None)
     run = case("partial", "a", "b")
     assert run.tasks["batch"] == "failed"
     assert "1 of 2 rows" in run.log
@@ -93,9 +93,9 @@ def test_rows_with_errors_fail_the_task_if_asked_but_are_landed(case, gemini_emu
 
 
 def test_dropped_repeated_and_shuffled_rows_still_add_up(case, gemini_emulator):
-    gemini_emulator.add_fault(call="rows", action="rows", mutation="drop", keys=["a"], times=None)
-    gemini_emulator.add_fault(call="rows", action="rows", mutation="duplicate", keys=["b"], times=None)
-    gemini_emulator.add_fault(call="rows", action="rows", mutation="shuffle", times=None)
+    gemini_emulator.add_fault(action="rows", mutation="drop", keys=["a"], times=None)
+    gemini_emulator.add_fault(action="rows", mutation="duplicate", keys=["b"], times=None)
+    gemini_emulator.add_fault(action="rows", mutation="shuffle", times=None)
     manifest = case("deferred", "a", "b", "c", "d").xcom["batch"]
     assert manifest["counts"] == {"success": 3, "missing": 1}
     assert manifest["quarantined"] == 1
@@ -103,7 +103,7 @@ def test_dropped_repeated_and_shuffled_rows_still_add_up(case, gemini_emulator):
 
 
 def test_a_corrupt_result_line_is_kept_in_quarantine_and_its_row_is_missing(case, gemini_emulator):
-    gemini_emulator.add_fault(call="rows", action="rows", mutation="corrupt", keys=["a"], times=None)
+    gemini_emulator.add_fault(action="rows", mutation="corrupt", keys=["a"], times=None)
     manifest = case("deferred", "a", "b").xcom["batch"]
     assert manifest["counts"] == {"success": 1, "missing": 1}
     assert (case.folder / "quarantine.jsonl").read_bytes()

@@ -13,7 +13,7 @@ ASK = {"contents": [{"parts": [{"text": "hi"}]}]}
 
 @pytest.fixture
 def job(connection, gemini_emulator):
-    gemini_emulator.add_fault(call="batches.create", action="job", state="STUCK")
+    gemini_emulator.add_fault(action="job", state="STUCK")
     with GeminiBatchHook().get_conn() as client:
         return client.create_batch("gemini-2.5-flash", "d", requests=[InlineRequest(request=ASK, key="a")]).name
 

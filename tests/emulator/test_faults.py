@@ -185,3 +185,23 @@ def test_result_row_can_be_replaced_by_a_blocked_one(emulator, api) -> None:  # 
 def test_fault_that_says_nothing_sensible_is_refused(emulator, fault) -> None:
     with pytest.raises(ValueError, match=r"call|explode|tmies"):
         emulator.add_fault(**fault)
+
+
+@pytest.mark.parametrize(
+    ("state", "done", "error"),
+    [
+        ("FAILED", True, {"code": 13, "message": "internal error"}),
+        ("EXPIRED", True, None),
+        ("STUCK", None, None),
+        ("BATCH_STATE_NEWSTATE", None, None),
+    ],
+)
+def test_next_created_job_has_the_scripted_outcome(emulator, api, state, done, error) -> None:
+    emulator.add_fault(action="job", state=state)
+
+    first, second = (api.create_inline(api.inline_row("a")).json()["name"] for _ in range(2))
+
+    spoiled = api.get(f"/v1/{first}").json()
+    assert (spoiled.get("done"), spoiled.get("error")) == (done, error)
+    assert spoiled["metadata"]["state"].endswith(state.removeprefix("BATCH_STATE_").replace("STUCK", "PENDING"))
+    assert api.finished(second)["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"

@@ -155,6 +155,12 @@ def test_an_upload_of_several_blocks_survives_a_cut_connection(client, gemini_em
     assert finished(client, batch.name).metadata.batch_stats.request_count == 2
 
 
+def test_an_upload_whose_last_answer_is_lost_makes_one_file(client, gemini_emulator):
+    gemini_emulator.add_fault(call="files.upload.finalize", action="accept_then_drop")
+    file = uploaded(client)
+    assert [f.name for f in client.list_files()] == [file.name]
+
+
 def test_a_download_that_is_cut_goes_on_where_it_stopped(client, gemini_emulator):
     batch = client.create_batch(MODEL, "d", file_name=uploaded(client, jsonl(300)).name)
     name = finished(client, batch.name).output.responses_file

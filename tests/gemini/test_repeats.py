@@ -136,7 +136,7 @@ def test_a_download_without_progress_ends_with_the_error():
 
 
 @pytest.mark.parametrize(
-    "name", ["batches/../x", "batches/a/b", "operations/x", "batches/", "https://evil.example"]
+    "name", ["batches/../x", "batches/a/b", "operations/x", "batches/", "batches/a\n", "https://evil.example"]
 )
 def test_a_name_that_would_lead_elsewhere_is_not_asked_for(name):
     error, sent, _ = play(calls.get_batch(name), [])
@@ -145,7 +145,8 @@ def test_a_name_that_would_lead_elsewhere_is_not_asked_for(name):
 
 
 @pytest.mark.parametrize(
-    "model", ["", "../x", "gemini pro", "x:batchGenerateContent", "models/models/x", "Gemini", "a" * 99]
+    "model",
+    ["", "../x", "gemini pro", "x:batchGenerateContent", "models/models/x", "Gemini", "gemini\n", "a" * 99],
 )
 def test_a_wrong_model_name_is_not_sent(model):
     error, sent, _ = play(calls.create_batch(model, "d", file_name="files/a"), [])

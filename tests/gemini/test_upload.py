@@ -29,6 +29,8 @@ def play(outcomes, size=SIZE, mime_type=None):
                 reply = None
             elif isinstance(step, ReadBlock):
                 reply = bytes(step.size)
+            elif step.method == "GET":
+                reply = next(outcomes)
             else:
                 headers = {k.lower(): v for k, v in step.headers.items()}
                 offset = headers.get("x-goog-upload-offset")
@@ -69,6 +71,16 @@ def test_a_lost_final_answer_does_not_make_a_second_file():
     file, sent = play([STARTED, TAKEN, Lost("cut"), FINAL])
     assert file.name == "files/abc"
     assert [command for command, _, _ in sent] == ["start", "upload", "upload, finalize", "query"]
+
+
+def test_a_finished_session_that_does_not_name_its_file_is_found_by_name_and_size():
+    silent = Answer(200, {"x-goog-upload-status": "final"})
+    other = {"name": "files/x", "displayName": "d", "sizeBytes": "1"}
+    ours = {"name": "files/abc", "displayName": "d", "sizeBytes": str(SIZE)}
+    listing = Answer(200, {}, json.dumps({"files": [other, ours]}).encode())
+    file, sent = play([STARTED, TAKEN, Lost("cut"), silent, listing])
+    assert file.name == "files/abc"
+    assert len(sent) == 4
 
 
 def test_a_finalize_that_did_not_arrive_is_sent_again_without_bytes():

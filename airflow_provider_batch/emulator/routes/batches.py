@@ -13,7 +13,8 @@ from starlette.responses import Response
 
 from airflow_provider_batch.emulator.context import Call, reply
 from airflow_provider_batch.emulator.errors import file_not_visible, invalid, not_found
-from airflow_provider_batch.emulator.lifecycle import PENDING_SHARE, job_view
+from airflow_provider_batch.emulator.faults import JOB_CALL
+from airflow_provider_batch.emulator.lifecycle import PENDING_SHARE, forced, job_view
 from airflow_provider_batch.emulator.paging import page_of
 from airflow_provider_batch.emulator.records import BatchRecord, Kind, new_batch_id
 from airflow_provider_batch.emulator.routes.models import known_model
@@ -56,6 +57,8 @@ async def _create(call: Call, kind: Kind) -> Response:
     else:
         given = await _inline_input(call, kind, batch_id, field(inline, "requests", []))
     batch = _record(call, kind, batch_id, model, message, given)
+    for fault in call.emulation.faults.strike(JOB_CALL):
+        batch = forced(batch, fault.state, fault.error, batch.created_at)
     call.emulation.store.save_batch(batch)
     call.emulation.journal.accept_batch(batch)
     call.emulation.worker.schedule(batch)

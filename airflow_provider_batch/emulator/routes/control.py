@@ -9,7 +9,7 @@ from starlette.responses import Response
 from airflow_provider_batch.emulator.context import Emulation, reply
 from airflow_provider_batch.emulator.errors import ApiError, invalid, not_found
 from airflow_provider_batch.emulator.faults import Fault
-from airflow_provider_batch.emulator.lifecycle import verdict_for
+from airflow_provider_batch.emulator.lifecycle import forced
 
 
 class Control:
@@ -54,14 +54,7 @@ class Control:
             wanted = msgspec.json.decode(await request.body(), type=_Forced)
         except msgspec.DecodeError as problem:
             return _refusal(invalid(str(problem)))
-        now = self._emulation.now()
-        if wanted.state.removeprefix("BATCH_STATE_") == "SUCCEEDED":
-            due = min(now, batch.finishes_at)
-            started = min(batch.starts_at, due)
-            batch = msgspec.structs.replace(batch, verdict=None, starts_at=started, finishes_at=due)
-        else:
-            verdict = verdict_for(wanted.state, wanted.error, now)
-            batch = msgspec.structs.replace(batch, verdict=verdict, outcome=None)
+        batch = forced(batch, wanted.state, wanted.error, self._emulation.now())
         self._emulation.store.save_batch(batch)
         self._emulation.worker.schedule(batch)
         return reply({"name": batch.name, "state": wanted.state})
