@@ -77,7 +77,7 @@ class Emulator:
         self._control("DELETE", "faults")
 
     def force_job(self, name: str, *, state: str, error: dict[str, Any] | None = None) -> None:
-        """Force an outcome upon a batch.
+        """Force an outcome upon a batch, and return when clients see it.
 
         :param name: ``batches/...``.
         :param state: a wire state, its short form, ``STUCK``, or a word that the API does not have.

@@ -49,6 +49,13 @@ class Worker:
         """Look again what is due."""
         self._wake.set()
 
+    async def ended(self, batch_id: str) -> None:
+        """Wait until a batch that is due has its results; return at once for one that is not."""
+        self._begin_due()
+        task = self._busy.get(batch_id)
+        if task is not None:
+            await asyncio.wait([task])
+
     def stop(self) -> None:
         """Make the threads end at their next row."""
         self._stopping = True
@@ -57,14 +64,18 @@ class Worker:
         """Work until cancelled."""
         while True:
             self._wake.clear()
-            now = self._store.clock.now()
-            while self._due and self._due[0][0] <= now:
-                self._begin(heapq.heappop(self._due)[1])
+            now = self._begin_due()
             pause = self._due[0][0] - now if self._due else None
             try:
                 await asyncio.wait_for(self._wake.wait(), pause)
             except asyncio.TimeoutError:
                 continue
+
+    def _begin_due(self) -> float:
+        now = self._store.clock.now()
+        while self._due and self._due[0][0] <= now:
+            self._begin(heapq.heappop(self._due)[1])
+        return now
 
     def _begin(self, batch_id: str) -> None:
         batch = self._store.batch(batch_id)

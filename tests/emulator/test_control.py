@@ -99,7 +99,7 @@ def test_forced_success_ends_a_hanging_batch(slow_emulator, slow_api) -> None:
 
     slow_emulator.force_job(name, state="SUCCEEDED")
 
-    assert slow_api.finished(name)["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
+    assert slow_api.get(f"/v1/{name}").json()["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
 
 
 def test_unknown_batch_cannot_be_forced(emulator) -> None:

@@ -46,7 +46,7 @@ class Control:
         return reply({})
 
     async def force_job(self, request: Request) -> Response:
-        """Force an outcome upon a batch; SUCCEEDED lets it finish now."""
+        """Force an outcome upon a batch; SUCCEEDED lets it finish now, and answers when it has."""
         batch = self._emulation.store.batch(request.path_params["batch"])
         if batch is None:
             return _refusal(not_found())
@@ -57,6 +57,7 @@ class Control:
         batch = forced(batch, wanted.state, wanted.error, self._emulation.now())
         self._emulation.store.save_batch(batch)
         self._emulation.worker.schedule(batch)
+        await self._emulation.worker.ended(batch.id)
         return reply({"name": batch.name, "state": wanted.state})
 
     async def move_clock(self, request: Request) -> Response:
