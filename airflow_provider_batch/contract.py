@@ -125,7 +125,7 @@ class BatchService(Protocol):
         ...
 
     def unstage(self, input_file: str) -> None:
-        """Delete an uploaded file. One that is gone already is not an error."""
+        """Delete an uploaded file if that is possible; never raises, as the vendor deletes it later anyway."""
         ...
 
     def submit(self, model: str, input_file: str, display_name: str) -> SubmitOutcome:

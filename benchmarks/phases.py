@@ -11,7 +11,9 @@ from pathlib import Path
 
 from upath import UPath
 
-from airflow_provider_batch.engine.land import land, save_keys
+from airflow_provider_batch.engine.claim import Claim
+from airflow_provider_batch.engine.identity import Identity, display_name
+from airflow_provider_batch.engine.land import land
 from airflow_provider_batch.engine.submit import Submission
 from airflow_provider_batch.gemini.auth import ApiKey
 from airflow_provider_batch.gemini.client import GeminiClient
@@ -23,6 +25,8 @@ from airflow_provider_batch.rows.results import read_results
 from airflow_provider_batch.rows.staging import stage as stage_rows
 from airflow_provider_batch.rows.storage import spool
 
+WHO = Identity("benchmark", "label", "run")
+
 Result = tuple[int, dict[str, object]]
 
 
@@ -30,7 +34,7 @@ def stage(client: GeminiClient, folder: Path, state: dict) -> Result:
     """Check, count, hash and copy every row; write the keys."""
     with spool() as out, KeyTable() as keys:
         staged = stage_rows(UPath(folder / "requests.jsonl"), GeminiRows(), out, keys)
-        save_keys(UPath(folder / "results"), out, GeminiRows())
+        Claim(UPath(folder / "results"), WHO.mark).take(WHO, keys)
     return staged.size_bytes, {"requests": staged.requests}
 
 
@@ -62,7 +66,7 @@ def land_results(client: GeminiClient, folder: Path, state: dict) -> Result:
     submission = Submission(
         job_name=state["job"],
         model="gemini-2.5-flash",
-        display_name="benchmark",
+        display_name=display_name(WHO, "benchmark"),
         result_path=str(folder / "results"),
         request_count=state["requests"],
     )

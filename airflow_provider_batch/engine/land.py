@@ -17,19 +17,18 @@ import msgspec
 from upath import UPath
 
 from airflow_provider_batch.contract import BatchService
+from airflow_provider_batch.engine.claim import Claim
 from airflow_provider_batch.engine.submit import Submission
-from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.rows.dialect import BadRowError, ResultRow, RowDialect, RowError, RowStatus, Usage
 from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.keys import Arrival, KeyTable
 from airflow_provider_batch.rows.manifest import FILE_NAME, Manifest, TokenTotals
-from airflow_provider_batch.rows.storage import opened, published, spool
+from airflow_provider_batch.rows.storage import published, spool
 
 log = logging.getLogger(__name__)
 
 RESULTS_FILE = "results.jsonl"
 QUARANTINE_FILE = "quarantine.jsonl"
-_KEYS_FILE = "requests.keys"
 
 MAX_QUARANTINE_LOGGED = 10
 """Lines in the log; the file holds all of them and the manifest counts them."""
@@ -52,17 +51,6 @@ class _Tally:
             log.warning("Result line %d goes to %s: %s", number, QUARANTINE_FILE, why)
 
 
-def save_keys(folder: UPath, rows: BinaryIO, dialect: RowDialect) -> None:
-    """Write the keys of the staged rows beside the results: landing may happen on another machine.
-
-    Done before the create call, so that no job can exist whose rows are not known.
-    """
-    rows.seek(0)
-    with published(folder / _KEYS_FILE) as file:
-        for line in read_lines(rows):
-            file.write(msgspec.json.encode(dialect.check_request(line.data or b"")) + b"\n")
-
-
 def land(service: BatchService, submission: Submission, dialect: RowDialect, folder: UPath) -> Manifest:
     """Fetch the results of a succeeded job, match them to its rows, publish them.
 
@@ -73,11 +61,13 @@ def land(service: BatchService, submission: Submission, dialect: RowDialect, fol
     """
     with ExitStack() as stack:
         keys = stack.enter_context(KeyTable())
-        _load_keys(folder / _KEYS_FILE, keys, submission)
+        claim = Claim.of_job(folder, submission.display_name)
+        claim.keys(submission.request_count, into=keys)
         raw = stack.enter_context(spool())
         size = service.fetch_results(submission.job_name, raw)
         log.info("Fetched the results of %s: %d bytes.", submission.job_name, size)
         raw.seek(0)
+        claim.retire_previous()
         (folder / FILE_NAME).unlink(missing_ok=True)
         quarantine = stack.enter_context(spool())
         with published(folder / RESULTS_FILE) as results:
@@ -86,6 +76,7 @@ def land(service: BatchService, submission: Submission, dialect: RowDialect, fol
     manifest = Manifest(
         job_name=submission.job_name,
         model=submission.model,
+        display_name=submission.display_name,
         result_uri=str(folder / RESULTS_FILE),
         request_count=submission.request_count,
         counts=dict(tally.counts),
@@ -97,17 +88,6 @@ def land(service: BatchService, submission: Submission, dialect: RowDialect, fol
     )
     manifest.write(folder)
     return manifest
-
-
-def _load_keys(path: UPath, keys: KeyTable, submission: Submission) -> None:
-    try:
-        with opened(path) as file:
-            for number, data in read_lines(file):
-                keys.add(msgspec.json.decode(data or b"", type=str), number)
-    except (FileNotFoundError, msgspec.MsgspecError) as error:
-        raise _keys_lost(path, submission, type(error).__name__) from None
-    if len(keys) != submission.request_count:
-        raise _keys_lost(path, submission, f"{len(keys)} keys instead of {submission.request_count}")
 
 
 def _match(raw: BinaryIO, results: BinaryIO, quarantine: BinaryIO, keys: KeyTable, dialect: RowDialect) -> _Tally:
@@ -149,12 +129,3 @@ def _keep_quarantine(quarantine: BinaryIO, folder: UPath) -> str:
         while block := quarantine.read(1024 * 1024):
             file.write(block)
     return str(target)
-
-
-def _keys_lost(path: UPath, submission: Submission, what: str) -> BatchError:
-    return BatchError(
-        f"The keys of {submission.job_name} in {path} cannot be used: {what}.",
-        code="AGB-L02",
-        remedy="The results stay on the server. Clear the task with its input unchanged: it writes the keys again "
-        "and goes on with the finished job.",
-    )

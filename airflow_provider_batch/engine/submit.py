@@ -12,9 +12,7 @@ hides for longer than :data:`RESOLVE_WAITS_S` and the task's retry delay togethe
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import secrets
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,7 +30,16 @@ from airflow_provider_batch.contract import (
     JobState,
     Refused,
 )
-from airflow_provider_batch.errors import BatchError, ConfigError, SubmitRefusedError, SubmitUnknownError
+from airflow_provider_batch.engine.claim import Claim
+from airflow_provider_batch.engine.identity import Identity, content_mark, display_name
+from airflow_provider_batch.errors import (
+    AuthError,
+    BatchError,
+    ConfigError,
+    SubmitRefusedError,
+    SubmitUnknownError,
+)
+from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.staging import Staged
 
 log = logging.getLogger(__name__)
@@ -42,22 +49,17 @@ RESOLVE_WAITS_S = (1.0, 3.0, 6.0, 10.0, 20.0)
 
 
 @dataclass(frozen=True)
-class Identity:
-    """Which task instance a job belongs to. The same for every try of it.
+class StagedRows:
+    """Checked rows, ready to be sent.
 
-    :param map_index: -1 for a task that is not mapped.
+    :param file: The rows, seekable.
+    :param keys: Their keys.
+    :param staged: What checking them found.
     """
 
-    dag_id: str
-    task_id: str
-    run_id: str
-    map_index: int = -1
-
-    @property
-    def prefix(self) -> str:
-        """What the display names of all its jobs begin with. Holds no readable name, as jobs are listed."""
-        fields = "\0".join(("agb1", self.dag_id, self.task_id, self.run_id, str(self.map_index)))
-        return f"agb1.{hashlib.sha256(fields.encode()).hexdigest()[:24]}."
+    file: BinaryIO
+    keys: KeyTable
+    staged: Staged
 
 
 class Submission(BaseModel):
@@ -82,20 +84,18 @@ class Submission(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
 
-def content_mark(staged: Staged, model: str) -> str:
-    """16 hex digits that change with the rows or the model."""
-    return hashlib.sha256(f"{staged.sha256}\0{model}".encode()).hexdigest()[:16]
-
-
 def adoptable(found: FindOutcome, prefix: str, mark: str) -> JobSnapshot | None:
     """The existing job to go on with, None if a new one is due.
 
     Adopted is a job with the same content that runs or has succeeded; of several the one that succeeded, else
     the oldest. A job that failed, expired or was cancelled gives way to a new one.
 
+    :raises AuthError: The credential may not list jobs.
     :raises BatchError: It cannot be told, or a job with other content still runs for this task.
     """
     if isinstance(found, CannotTell):
+        if isinstance(found.error, AuthError):
+            raise found.error
         raise BatchError(
             f"Whether a job for this task exists already cannot be told: {found.error}",
             code="AGB-S04",
@@ -120,32 +120,36 @@ def adoptable(found: FindOutcome, prefix: str, mark: str) -> JobSnapshot | None:
 
 
 def find_or_submit(
-    service: BatchService, identity: Identity, model: str, rows: BinaryIO, staged: Staged
+    service: BatchService, identity: Identity, model: str, rows: StagedRows, claim: Claim
 ) -> JobSnapshot:
     """Return the task's job, creating it if there is none.
 
-    :param rows: The staged rows, seekable.
+    :param claim: On the folder for the results; released again if no job was created.
     :raises SubmitRefusedError: The API refused; no job exists, and the upload was deleted again.
     :raises SubmitUnknownError: A job may exist and does not show; nothing was sent again.
     :raises BatchError: Anything that went wrong before the create call.
     """
-    mark = content_mark(staged, model)
+    mark = content_mark(rows.staged.sha256, model)
     job = adoptable(service.find(identity.prefix), identity.prefix, mark)
     if job is not None:
-        log.info(
-            "Going on with %s (%s), which this task submitted before; nothing is sent.",
-            job.name,
-            job.raw_state,
-        )
+        log.info("Going on with %s (%s), submitted before; nothing is sent.", job.name, job.raw_state)
+        claim.take_again(identity, rows.keys)
         return job
-    display_name = f"{identity.prefix}{mark}.{secrets.token_hex(4)}"
-    input_file = service.stage(rows, staged.size_bytes, display_name)
-    log.info("Uploaded %d rows, %d bytes, as %s.", staged.requests, staged.size_bytes, input_file)
-    outcome = service.submit(model, input_file, display_name)
+    service.check_model(model)
+    claim.take(identity, rows.keys)
+    name = display_name(identity, mark)
+    try:
+        input_file = service.stage(rows.file, rows.staged.size_bytes, name)
+    except BaseException:
+        claim.release()
+        raise
+    log.info("Uploaded %d rows, %d bytes, as %s.", rows.staged.requests, rows.staged.size_bytes, input_file)
+    outcome = service.submit(model, input_file, name)
     if isinstance(outcome, Accepted):
-        log.info("Created %s, display name %s.", outcome.job.name, display_name)
+        log.info("Created %s, display name %s.", outcome.job.name, name)
         return outcome.job
     if isinstance(outcome, Refused):
+        claim.release()
         service.unstage(input_file)
         raise SubmitRefusedError(
             f"No job was created: {outcome.error.message}",
@@ -154,20 +158,20 @@ def find_or_submit(
             remedy=outcome.error.remedy,
         )
     log.warning("The outcome of the create call is unknown, looking for the job: %s", outcome.error)
-    return _resolve(service, display_name, outcome.error)
+    return _resolve(service, name, outcome.error)
 
 
-def _resolve(service: BatchService, display_name: str, error: BatchError) -> JobSnapshot:
+def _resolve(service: BatchService, name: str, error: BatchError) -> JobSnapshot:
     for wait_s in RESOLVE_WAITS_S:
         time.sleep(wait_s)
-        found = service.find(display_name)
+        found = service.find(name)
         if isinstance(found, Found):
             log.info("Found %s: the create call had arrived.", found.jobs[0].name)
             return found.jobs[0]
     raise SubmitUnknownError(
-        f"A create call was sent, its answer was lost, and no job named {display_name} shows after "
+        f"A create call was sent, its answer was lost, and no job named {name} shows after "
         f"{sum(RESOLVE_WAITS_S):g} s: {error.message}",
-        display_name=display_name,
+        display_name=name,
         code="AGB-S04",
         remedy="Nothing was sent again. The next try of this task searches for the job before it sends.",
     ) from error

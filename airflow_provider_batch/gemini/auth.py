@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.errors import BatchError, ConfigError
 
 DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com"
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
@@ -96,6 +96,7 @@ class ApplicationDefault:
         """Headers with a token that is valid now.
 
         :raises ConfigError: google-auth is not installed, or finds no credential, or may not refresh it.
+        :raises BatchError: The token could not be obtained this time; a later call may succeed.
         """
         try:
             import google.auth
@@ -114,6 +115,12 @@ class ApplicationDefault:
                 if not self._credentials.valid:
                     self._credentials.refresh(google.auth.transport.requests.Request())
             except google.auth.exceptions.GoogleAuthError as error:
+                if isinstance(error, google.auth.exceptions.TransportError) or error.retryable:
+                    raise BatchError(
+                        f"No access token could be obtained this time: {error}",
+                        code="AGB-C02",
+                        remedy="Run the task again; a wait goes on by itself.",
+                    ) from None
                 raise ConfigError(
                     f"Application Default Credentials did not work: {error}",
                     code="AGB-C02",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import BinaryIO
 
@@ -31,6 +32,8 @@ from airflow_provider_batch.errors import (
 )
 from airflow_provider_batch.gemini.client import AsyncGeminiClient, GeminiClient
 from airflow_provider_batch.gemini.wire import Batch, BatchOutput
+
+log = logging.getLogger(__name__)
 
 _STATES = {
     "UNSPECIFIED": JobState.PENDING,
@@ -88,11 +91,13 @@ class GeminiBatchService:
         return self._client.upload_file(rows, size_bytes, display_name).name
 
     def unstage(self, input_file: str) -> None:
-        """Delete an uploaded file; one that is gone, expired or somebody else's is left as it is."""
+        """Delete an uploaded file. It expires after 48 h anyway, so a failure is no more than a log line."""
         try:
             self._client.delete_file(input_file)
         except (NotFoundError, AuthError):
             return
+        except BatchError as error:
+            log.info("%s was not deleted and expires by itself within 48 h: %s", input_file, error)
 
     def submit(self, model: str, input_file: str, display_name: str) -> SubmitOutcome:
         """One create call on the wire, and what is known of its outcome."""
@@ -106,10 +111,10 @@ class GeminiBatchService:
     def find(self, display_name_prefix: str) -> FindOutcome:
         """Read the listing to its end; a listing that fails anywhere cannot tell."""
         try:
-            jobs = [snapshot(b) for b in self._client.list_batches()]
+            jobs = map(snapshot, self._client.list_batches())
+            matching = tuple(job for job in jobs if job.display_name.startswith(display_name_prefix))
         except BatchError as error:
             return CannotTell(error)
-        matching = tuple(job for job in jobs if job.display_name.startswith(display_name_prefix))
         return Found(matching) if matching else Absent()
 
     def look(self, job_name: str) -> JobSnapshot:

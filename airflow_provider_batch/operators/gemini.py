@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_batch.contract import JobSnapshot
-    from airflow_provider_batch.engine.submit import Identity, Submission
+    from airflow_provider_batch.engine.identity import Identity
+    from airflow_provider_batch.engine.submit import Submission
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.rows.manifest import Manifest
 
@@ -124,8 +125,8 @@ class GeminiBatchOperator(BaseOperator):
             return self._finish(service, sent, _job_after(event, service, sent.job_name))
 
     def _submit(self, context: Context, service: GeminiBatchService) -> tuple[Submission, JobSnapshot]:
-        from airflow_provider_batch.engine.land import save_keys
-        from airflow_provider_batch.engine.submit import Submission, find_or_submit
+        from airflow_provider_batch.engine.claim import Claim
+        from airflow_provider_batch.engine.submit import StagedRows, Submission, find_or_submit
         from airflow_provider_batch.gemini.calls import model_path
         from airflow_provider_batch.gemini.rows import GeminiRows
         from airflow_provider_batch.rows.keys import KeyTable
@@ -134,15 +135,13 @@ class GeminiBatchOperator(BaseOperator):
 
         model = model_path(self.model).removeprefix("models/")
         folder = object_path(self.result_path, "result_path")
-        rows = self._rows if self._rows is not None else self.requests
-        source = rows if isinstance(rows, list) else object_path(str(rows), "requests")
-        dialect = GeminiRows()
-        with spool() as staged_rows, KeyTable() as keys:
-            staged = stage(source, dialect, staged_rows, keys)
+        source = self._rows if self._rows is not None else object_path(str(self.requests), "requests")
+        identity = _identity(context)
+        with spool() as file, KeyTable() as keys:
+            staged = stage(source, GeminiRows(), file, keys)
             self.log.info("Checked %d rows, %d bytes.", staged.requests, staged.size_bytes)
-            service.check_model(model)
-            save_keys(folder, staged_rows, dialect)
-            job = find_or_submit(service, _identity(context), model, staged_rows, staged)
+            rows = StagedRows(file, keys, staged)
+            job = find_or_submit(service, identity, model, rows, Claim(folder, identity.mark))
         context["ti"].xcom_push(key=JOB_NAME_KEY, value=job.name)
         submission = Submission(
             job_name=job.name,
@@ -206,12 +205,16 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
 
 
 def _land(service: GeminiBatchService, submission: Submission, job: JobSnapshot, log: Any) -> Manifest:
+    from airflow_provider_batch.contract import JobState
+    from airflow_provider_batch.engine.claim import Claim
     from airflow_provider_batch.engine.land import land
     from airflow_provider_batch.engine.outcome import ensure_succeeded
     from airflow_provider_batch.gemini.rows import GeminiRows
 
-    ensure_succeeded(job)
     folder = object_path(submission.result_path, "result_path")
+    if job.state.is_terminal and job.state is not JobState.SUCCEEDED:
+        Claim.of_job(folder, submission.display_name).release()
+    ensure_succeeded(job)
     manifest = land(service, submission, GeminiRows(), folder)
     if job.input_file:
         service.unstage(job.input_file)
@@ -243,7 +246,7 @@ def _job_after(event: Mapping[str, Any], service: GeminiBatchService, job_name: 
 
 
 def _identity(context: Context) -> Identity:
-    from airflow_provider_batch.engine.submit import Identity
+    from airflow_provider_batch.engine.identity import Identity
 
     ti = context["ti"]
     return Identity(ti.dag_id, ti.task_id, ti.run_id, -1 if ti.map_index is None else ti.map_index)

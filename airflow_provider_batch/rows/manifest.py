@@ -13,10 +13,11 @@ from upath import UPath
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.dialect import RowStatus, Usage
-from airflow_provider_batch.rows.storage import published
+from airflow_provider_batch.rows.storage import opened, published
 
 FILE_NAME = "manifest.json"
 MAX_XCOM_BYTES = 2048
+MAX_FILE_BYTES = 64 * 1024
 
 
 class TokenTotals(BaseModel):
@@ -39,6 +40,7 @@ class Manifest(BaseModel):
     """What the operator returns.
 
     :param job_name: The remote job, ``batches/...``.
+    :param display_name: The name that the job was submitted under.
     :param result_uri: The landed results, JSON Lines, one line per input row.
     :param request_count: Input rows. The counts add up to it.
     :param counts: Rows by status; statuses without rows are left out.
@@ -52,6 +54,7 @@ class Manifest(BaseModel):
     schema_version: int = 1
     job_name: str
     model: str
+    display_name: str = ""
     result_uri: str
     request_count: int
     counts: dict[RowStatus, int]
@@ -69,6 +72,15 @@ class Manifest(BaseModel):
         """Publish as ``manifest.json`` in ``folder``."""
         with published(folder / FILE_NAME) as file:
             file.write(self.model_dump_json(indent=2, exclude_none=True).encode() + b"\n")
+
+    @classmethod
+    def read(cls, folder: UPath) -> Manifest | None:
+        """The manifest in ``folder``, None if there is none that can be read."""
+        try:
+            with opened(folder / FILE_NAME) as file:
+                return cls.model_validate_json(file.read(MAX_FILE_BYTES))
+        except (FileNotFoundError, ValidationError):
+            return None
 
     @classmethod
     def load(cls, source: Manifest | dict[str, Any]) -> Manifest:

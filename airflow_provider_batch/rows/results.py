@@ -32,6 +32,9 @@ def read_results(
 
 
 def _stream(path: UPath, manifest: Manifest) -> Iterator[ResultRow]:
+    there = Manifest.read(path.parent)
+    if there is not None and there.job_name != manifest.job_name:
+        raise _damaged(path, f"they were replaced by those of {there.job_name}")
     decode = msgspec.json.Decoder(ResultRow).decode
     count = 0
     try:

@@ -36,10 +36,18 @@ def published(target: UPath) -> Iterator[BinaryIO]:
         return
     with _part_file(None, "airflow-provider-batch-") as (part, _):
         yield part
-        part.seek(0)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("wb") as remote:
-            shutil.copyfileobj(part, remote, 1024 * 1024)
+        try:
+            _copy(part, target)
+        except FileNotFoundError:
+            # Only some file systems have folders; where they mean nothing, making one can ask for more rights.
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _copy(part, target)
+
+
+def _copy(part: BinaryIO, target: UPath) -> None:
+    part.seek(0)
+    with target.open("wb") as remote:
+        shutil.copyfileobj(part, remote, READ_BYTES)
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from datetime import datetime, timezone
 import pytest
 
 from airflow_provider_batch.contract import Absent, CannotTell, Found, JobSnapshot, JobState
-from airflow_provider_batch.engine.submit import Identity, adoptable
+from airflow_provider_batch.engine.identity import Identity
+from airflow_provider_batch.engine.submit import adoptable
 from airflow_provider_batch.errors import BatchError, ConfigError
 
 PREFIX = Identity("dag", "task", "run").prefix
