@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini.auth import DEFAULT_BASE_URL
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 
@@ -35,12 +34,7 @@ def test_a_key_that_the_api_rejects_fails_the_test_and_is_not_shown(connection, 
     assert "test-key" not in message
 
 
-def test_a_connection_that_does_not_exist_is_named():
-    with pytest.raises(ConfigError, match="There is no connection 'nowhere'"):
-        GeminiBatchHook("nowhere").get_conn()
-
-
-def test_the_async_lookup_gives_a_working_client(connection):
+def test_the_async_lookup_gives_a_working_client(connection, in_triggerer):
     async def models():
         client = await GeminiBatchHook().aget_conn()
         async with client:

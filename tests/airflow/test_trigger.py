@@ -3,8 +3,10 @@
 import asyncio
 import json
 import time
+from importlib.metadata import version
 
 import pytest
+from packaging.version import Version
 
 from airflow_provider_batch.gemini.wire import InlineRequest
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
@@ -14,7 +16,7 @@ ASK = {"contents": [{"parts": [{"text": "hi"}]}]}
 
 
 @pytest.fixture
-def job(connection, gemini_emulator):
+def job(connection, gemini_emulator, in_triggerer):
     """A job that runs until the test says otherwise."""
     gemini_emulator.add_fault(action="job", state="STUCK")
     with GeminiBatchHook().get_conn() as client:
@@ -87,6 +89,10 @@ def test_a_credential_that_is_rejected_ends_the_wait(job, gemini_emulator):
     assert [event["outcome"] for event in fired] == ["unreadable"]
 
 
+@pytest.mark.skipif(
+    Version(version("apache-airflow")) < Version("3.2"),
+    reason="Airflow 3.1 says that a connection is missing in a triggerer's process only",
+)
 def test_a_connection_that_is_gone_ends_the_wait_with_its_name():
     gone = GeminiBatchTrigger("batches/a", "nowhere", time.time() + 60, 1.0)
     ((event,),) = asyncio.run(events(gone))
@@ -100,7 +106,7 @@ def test_it_only_looks_and_changes_nothing(job, gemini_emulator):
     assert gemini_emulator.journal() == before
 
 
-def test_it_waits_without_blocking_the_loop_that_must_answer_it(monkeypatch):
+def test_it_waits_without_blocking_the_loop_that_must_answer_it(monkeypatch, in_triggerer):
     """The API is served by the very event loop that the triggers run on: one blocking call and nobody answers."""
     job = "batches/" + "a" * 36
     body = json.dumps({"name": job, "done": True, "metadata": {"state": "BATCH_STATE_SUCCEEDED"}}).encode()

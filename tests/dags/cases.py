@@ -11,6 +11,7 @@ from airflow_provider_batch.operators.gemini import GeminiBatchOperator
 from airflow_provider_batch.rows.results import read_results
 
 CONF = {
+    "conn_id": "{{ dag_run.conf.get('conn_id', 'gemini_default') }}",
     "model": "{{ dag_run.conf.get('model', 'gemini-2.5-flash') }}",
     "requests": "{{ dag_run.conf['requests'] }}",
     "result_path": "{{ dag_run.conf['result_path'] }}",
