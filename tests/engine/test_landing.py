@@ -148,6 +148,17 @@ def test_a_folder_that_was_emptied_is_filled_again_by_the_next_try(service, fold
     assert len(created(gemini_emulator)) == 1
 
 
+def test_rows_without_a_result_line_are_landed_as_missing(service, folder, gemini_emulator):
+    gemini_emulator.add_fault(action="rows", mutation="drop", keys=["a", "c"])
+    manifest = landed(service, folder, submit(service, folder, "a", "b", "c"))
+    assert manifest.counts == {"success": 1, "missing": 2}
+    assert {row.key: row.status for row in read_results(manifest)} == {
+        "a": "missing",
+        "b": "success",
+        "c": "missing",
+    }
+
+
 def test_lines_for_no_row_go_to_quarantine_word_for_word(service, folder, gemini_emulator):
     gemini_emulator.add_fault(action="rows", mutation="duplicate", keys=["a"])
     manifest = landed(service, folder, submit(service, folder, "a", "b"))

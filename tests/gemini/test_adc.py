@@ -124,6 +124,13 @@ def test_a_token_server_that_cannot_be_reached_is_waited_for(token_server, endpo
     assert isinstance(Watch("batches/x", 1e12, 60).failed(caught.value, 0), GoOn)
 
 
+def test_a_token_server_in_trouble_is_waited_for(token_server, endpoint):
+    token_server.status = 503
+    with GeminiClient(endpoint) as client, pytest.raises(BatchError, match="this time") as caught:
+        client.list_models()
+    assert isinstance(Watch("batches/x", 1e12, 60).failed(caught.value, 0), GoOn)
+
+
 def test_no_credential_at_all_says_where_it_was_looked_for(endpoint, monkeypatch, tmp_path):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     with (
