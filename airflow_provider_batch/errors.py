@@ -6,6 +6,7 @@
     ├── NothingSpentError            found before a paid call; repeating the task costs nothing
     │   ├── ConfigError              connection or task parameters
     │   ├── InputError               the input file or a row of it
+    │   ├── FileNotReadyError        the uploaded file never became usable
     │   └── SubmitRefusedError       the create call had no effect
     ├── SubmitUnknownError           a create call whose outcome nobody knows: a job may exist
     ├── ApiError                     the API answered a call with an error
@@ -66,6 +67,17 @@ class InputError(NothingSpentError):
     ) -> None:
         self.source = source
         self.line = line
+        super().__init__(message, code=code, remedy=remedy)
+
+
+class FileNotReadyError(NothingSpentError):
+    """An uploaded file that the server could not process, or not in time.
+
+    :param file_name: The file, ``files/...``.
+    """
+
+    def __init__(self, message: str, *, file_name: str, code: str = "", remedy: str = "") -> None:
+        self.file_name = file_name
         super().__init__(message, code=code, remedy=remedy)
 
 

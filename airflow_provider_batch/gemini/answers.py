@@ -1,14 +1,11 @@
 """Reads the API's answers: a wire model, or an error with the facts and the remedy.
 
-Errors carry the HTTP status, the google.rpc status, the server's own message and its retry hint. The body
-may be the error object or a one-element list around it (both were seen), and may not be JSON at all.
+Errors carry the HTTP status, the google.rpc status, the server's own message and its retry hint.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,7 +18,7 @@ from airflow_provider_batch.errors import (
     QuotaError,
 )
 from airflow_provider_batch.gemini.exchange import Answer, Lost
-from airflow_provider_batch.gemini.repeats import retry_after_s
+from airflow_provider_batch.gemini.rpc import detail, retry_hint_s, rpc_error
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -79,9 +76,7 @@ def raise_error(call: str, answer: Answer) -> NoReturn:
 def api_error(call: str, answer: Answer) -> ApiError:
     """The typed error for an answer outside 2xx and 3xx."""
     error = rpc_error(answer.body) or {}
-    details = _details(error)
-    info = next((d for d in details if str(d.get("@type", "")).endswith("ErrorInfo")), {})
-    reason = str(info.get("reason", ""))
+    reason = str(detail(error, "ErrorInfo").get("reason", ""))
     bad_key = reason == "API_KEY_INVALID"
     kind = AuthError if bad_key else _CLASSES.get(answer.status, ApiError)
     remedy = _REMEDIES[401] if bad_key else _REMEDIES.get(answer.status, "")
@@ -91,34 +86,9 @@ def api_error(call: str, answer: Answer) -> ApiError:
         rpc_status=str(error.get("status", "")),
         detail=_shorten(str(error.get("message", ""))),
         reason=reason,
-        retry_after_s=_retry_info_s(details) or retry_after_s(answer.headers),
+        retry_after_s=retry_hint_s(answer),
         remedy=remedy,
     )
-
-
-def rpc_error(body: bytes) -> dict[str, Any] | None:
-    """The ``error`` object of a google.rpc error body, None if the body is something else."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    if isinstance(document, list) and len(document) == 1:
-        document = document[0]
-    error = document.get("error") if isinstance(document, dict) else None
-    return error if isinstance(error, dict) and "code" in error else None
-
-
-def _details(error: Mapping[str, Any]) -> list[dict[str, Any]]:
-    details = error.get("details")
-    return [d for d in details if isinstance(d, dict)] if isinstance(details, list) else []
-
-
-def _retry_info_s(details: list[dict[str, Any]]) -> float | None:
-    """``google.rpc.RetryInfo.retryDelay``: a Duration such as ``31s`` or ``0.5s``, clamped to 1 s to 1 h."""
-    for detail in details:
-        if str(detail.get("@type", "")).endswith("RetryInfo"):
-            return retry_after_s({"retry-after": str(detail.get("retryDelay", "")).removesuffix("s")})
-    return None
 
 
 def _shorten(text: str) -> str:

@@ -6,21 +6,40 @@ Paths follow the published document; the version prefix (``v1beta`` or ``v1``) i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from airflow_provider_batch.errors import ApiUnreachableError, BatchError, ConfigError, SubmitUnknownError
+from airflow_provider_batch.errors import (
+    ApiUnreachableError,
+    BatchError,
+    ConfigError,
+    FileNotReadyError,
+    SubmitUnknownError,
+)
 from airflow_provider_batch.gemini import answers
 from airflow_provider_batch.gemini.exchange import Answer, Lost, Request, Script
-from airflow_provider_batch.gemini.repeats import once, persist, persist_download
-from airflow_provider_batch.gemini.wire import Batch, BatchPage, File, FilePage, InlineRequest, Model, ModelPage
+from airflow_provider_batch.gemini.repeats import once, pause, persist, persist_delete, persist_download
+from airflow_provider_batch.gemini.rpc import rpc_error
+from airflow_provider_batch.gemini.wire import (
+    Batch,
+    BatchPage,
+    File,
+    FilePage,
+    InlineRequest,
+    Model,
+    ModelPage,
+    TokenCount,
+)
 
 _MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9.\-]{0,79}")
 _RESOURCE_NAME = re.compile(r"(?:files|batches)/[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
-BATCH_PAGE_SIZE = 100
+PAGE_SIZE = 100
 """Always sent: a listing without a page size once came back empty while jobs were pending
 (python-genai issue 1250)."""
+
+FILE_LOOK_S = 2.0
+"""Seconds between looks at a file that the server still processes."""
 
 _DEFINITE_REFUSALS = frozenset({400, 401, 403, 404, 429})
 """Create answers that mean no job exists, if they carry the API's own error body. Anything else is unknown."""
@@ -42,27 +61,34 @@ def model_path(model: str) -> str:
 
 
 def create_batch(
-    model: str, display_name: str, *, file_name: str | None = None, requests: Iterable[InlineRequest] = ()
+    model: str,
+    display_name: str,
+    *,
+    file_name: str | None = None,
+    requests: Iterable[InlineRequest] = (),
+    priority: int = 0,
+    embeddings: bool = False,
 ) -> Script[Batch]:
     """Create a paid job from an uploaded file or from inline requests: one POST, never repeated.
 
+    :param priority: Jobs of the project with a higher one go first; may be negative.
+    :param embeddings: The rows are EmbedContentRequests.
     :raises ApiError: A definite no; no job exists.
     :raises ApiUnreachableError: The request did not leave this machine; no job exists.
     :raises SubmitUnknownError: The request may have arrived; a job may exist.
     """
     call = f"create batch {display_name}"
     source: dict[str, Any] = {"fileName": file_name} if file_name else {"requests": {"requests": _rows(requests)}}
+    batch: dict[str, Any] = {"displayName": display_name, "inputConfig": source}
+    if priority:
+        batch["priority"] = str(priority)
+    verb = "asyncBatchEmbedContent" if embeddings else "batchGenerateContent"
     outcome = yield from once(
-        Request(
-            call,
-            "POST",
-            f"/{{v}}/{model_path(model)}:batchGenerateContent",
-            json_body={"batch": {"displayName": display_name, "inputConfig": source}},
-        )
+        Request(call, "POST", f"/{{v}}/{model_path(model)}:{verb}", json_body={"batch": batch})
     )
     if isinstance(outcome, Lost) and not outcome.was_sent:
         raise ApiUnreachableError(call=call, reason=outcome.reason, was_sent=False)
-    if isinstance(outcome, Answer) and outcome.status in _DEFINITE_REFUSALS and answers.rpc_error(outcome.body):
+    if isinstance(outcome, Answer) and outcome.status in _DEFINITE_REFUSALS and rpc_error(outcome.body):
         raise answers.api_error(call, outcome)
     try:
         return answers.read(Batch, call, outcome)
@@ -86,7 +112,7 @@ def get_batch(name: str) -> Script[Batch]:
     return answers.read(Batch, request.call, (yield from persist(request)))
 
 
-def list_batches(page_token: str = "", page_size: int = BATCH_PAGE_SIZE) -> Script[BatchPage]:
+def list_batches(page_token: str = "", page_size: int = PAGE_SIZE) -> Script[BatchPage]:
     """One page of the batches of the project, newest first as far as observed."""
     request = Request("list batches", "GET", "/{v}/batches", params=_paging(page_token, page_size))
     return answers.read(BatchPage, request.call, (yield from persist(request)))
@@ -97,9 +123,26 @@ def cancel_batch(name: str) -> Script[None]:
     yield from _expect_ok(Request(f"cancel {name}", "POST", f"{_resource(name)}:cancel", json_body={}))
 
 
+def update_batch(
+    name: str, *, display_name: str | None = None, priority: int | None = None, embeddings: bool = False
+) -> Script[Batch]:
+    """Change what may be changed of a job; what is None stays as it is."""
+    values = {"displayName": display_name, "priority": None if priority is None else str(priority)}
+    changes = {field: value for field, value in values.items() if value is not None}
+    verb = "updateEmbedContentBatch" if embeddings else "updateGenerateContentBatch"
+    request = Request(
+        f"update {name}",
+        "PATCH",
+        f"{_resource(name)}:{verb}",
+        params={"updateMask": ",".join(changes)},
+        json_body=changes,
+    )
+    return answers.read(Batch, request.call, (yield from persist(request)))
+
+
 def delete_batch(name: str) -> Script[None]:
     """Delete a batch. The API's guide says that this also stops its processing."""
-    yield from _expect_ok(Request(f"delete {name}", "DELETE", _resource(name)))
+    yield from _delete(name)
 
 
 def get_file(name: str) -> Script[File]:
@@ -108,7 +151,7 @@ def get_file(name: str) -> Script[File]:
     return answers.read(File, request.call, (yield from persist(request)))
 
 
-def list_files(page_token: str = "", page_size: int = BATCH_PAGE_SIZE) -> Script[FilePage]:
+def list_files(page_token: str = "", page_size: int = PAGE_SIZE) -> Script[FilePage]:
     """One page of the project's files."""
     request = Request("list files", "GET", "/{v}/files", params=_paging(page_token, page_size))
     return answers.read(FilePage, request.call, (yield from persist(request)))
@@ -116,10 +159,31 @@ def list_files(page_token: str = "", page_size: int = BATCH_PAGE_SIZE) -> Script
 
 def delete_file(name: str) -> Script[None]:
     """Delete a file."""
-    yield from _expect_ok(Request(f"delete {name}", "DELETE", _resource(name)))
+    yield from _delete(name)
 
 
-def download_file(name: str) -> Script[None]:
+def wait_for_file(name: str, timeout_s: float) -> Script[File]:
+    """Look at an uploaded file until it may be used.
+
+    :raises FileNotReadyError: The server could not process it, or not in time.
+    """
+    elapsed = 0.0
+    while True:
+        file = yield from get_file(name)
+        if file.state in ("ACTIVE", ""):
+            return file
+        if file.state == "FAILED" or elapsed >= timeout_s:
+            reason = file.error.message if file.error else f"it is {file.state} after {elapsed:.0f} s"
+            raise FileNotReadyError(
+                f"The uploaded file {name} cannot be used: {reason}.",
+                file_name=name,
+                code="AGB-A11",
+                remedy="Nothing was spent. Run the task again; an upload costs nothing.",
+            )
+        elapsed = yield from pause(FILE_LOOK_S)
+
+
+def download_file(name: str, from_byte: int = 0) -> Script[None]:
     """Stream a generated file's bytes into the sink; a cut transfer goes on where it broke off."""
     request = Request(
         f"download {name}",
@@ -127,7 +191,15 @@ def download_file(name: str) -> Script[None]:
         f"{_resource(name)}:download",
         params={"alt": "media"},
     )
-    answers.expect_ok(request.call, (yield from persist_download(request)))
+    answers.expect_ok(request.call, (yield from persist_download(request, from_byte)))
+
+
+def count_tokens(model: str, request: Mapping[str, Any]) -> Script[TokenCount]:
+    """Tokens of a GenerateContentRequest as the model counts them. Free of charge, says the API's guide."""
+    name = model_path(model)
+    body = {"generateContentRequest": {"model": name, **request}}
+    count = Request(f"count tokens for {name}", "POST", f"/{{v}}/{name}:countTokens", json_body=body)
+    return answers.read(TokenCount, count.call, (yield from persist(count)))
 
 
 def get_model(model: str) -> Script[Model]:
@@ -137,10 +209,15 @@ def get_model(model: str) -> Script[Model]:
     return answers.read(Model, request.call, (yield from persist(request)))
 
 
-def list_models(page_token: str = "", page_size: int = BATCH_PAGE_SIZE) -> Script[ModelPage]:
+def list_models(page_token: str = "", page_size: int = PAGE_SIZE) -> Script[ModelPage]:
     """One page of the models that the credential may use."""
     request = Request("list models", "GET", "/{v}/models", params=_paging(page_token, page_size))
     return answers.read(ModelPage, request.call, (yield from persist(request)))
+
+
+def _delete(name: str) -> Script[None]:
+    request = Request(f"delete {name}", "DELETE", _resource(name))
+    answers.expect_ok(request.call, (yield from persist_delete(request)))
 
 
 def _expect_ok(request: Request) -> Script[None]:

@@ -51,7 +51,7 @@ class Download:
 
 @dataclass(frozen=True)
 class Pause:
-    """Wait so many seconds."""
+    """Wait so many seconds. The client replies with the seconds since the call began, this wait included."""
 
     seconds: float
 
@@ -86,6 +86,7 @@ class Lost:
     received: int = 0
 
 
-Step = Request | Download | Pause | ReadBlock
-Reply = Answer | Lost | bytes | None
+Act = Request | Download | ReadBlock
+Step = Act | Pause
+Reply = Answer | Lost | bytes | float | None
 Script = Generator[Step, Reply, T]

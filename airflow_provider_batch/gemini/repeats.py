@@ -7,9 +7,10 @@ create twice makes two jobs. Reads, cancel, delete and the steps of an upload ch
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 
 from airflow_provider_batch.gemini.exchange import Answer, Download, Lost, Pause, Reply, Request, Step
+from airflow_provider_batch.gemini.rpc import retry_hint_s
 
 PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """HTTP statuses that may pass by themselves."""
@@ -21,19 +22,42 @@ FIRST_WAIT_S = 0.5
 MAX_WAIT_S = 20.0
 """A longer hint than this ends the call instead: its caller can wait without holding a worker slot."""
 
+MAX_CALL_S = 180.0
+"""No try begins later than this after the call began, seconds: a server that answers slowly and badly."""
+
 
 def persist(request: Request) -> Generator[Step, Reply, Answer | Lost]:
-    """Send until the outcome is not a passing one, or the tries are used up; return the last outcome."""
-    outcome: Answer | Lost = Lost("not sent", was_sent=False)
-    for attempt in range(1, MAX_TRIES + 1):
+    """Send until the outcome is not a passing one, or tries or time are used up; return the last outcome."""
+    attempt = 1
+    while True:
         outcome = yield from once(request)
         if not may_pass(outcome) or attempt == MAX_TRIES:
-            break
-        hint = retry_after_s(outcome.headers) if isinstance(outcome, Answer) else None
+            return outcome
+        hint = retry_hint_s(outcome) if isinstance(outcome, Answer) else None
         if hint is not None and hint > MAX_WAIT_S:
-            break
-        yield Pause(max(wait_s(attempt), hint or 0.0))
-    return outcome
+            return outcome
+        if (yield from pause(max(wait_s(attempt), hint or 0.0))) > MAX_CALL_S:
+            return outcome
+        attempt += 1
+
+
+def persist_delete(request: Request) -> Generator[Step, Reply, Answer | Lost]:
+    """The same for a delete: not found, after a try whose answer was lost, means that it had worked."""
+    outcome = yield from once(request)
+    if not may_pass(outcome):
+        return outcome
+    yield from pause(wait_s(1))
+    outcome = yield from persist(request)
+    gone = isinstance(outcome, Answer) and outcome.status == 404
+    return Answer(200, {}) if gone else outcome
+
+
+def pause(seconds: float) -> Generator[Step, Reply, float]:
+    """Wait; return the seconds since the call began."""
+    elapsed = yield Pause(seconds)
+    if not isinstance(elapsed, float):
+        raise TypeError(f"a pause was answered with {type(elapsed).__name__}")
+    return elapsed
 
 
 def once(request: Request | Download) -> Generator[Step, Reply, Answer | Lost]:
@@ -44,14 +68,18 @@ def once(request: Request | Download) -> Generator[Step, Reply, Answer | Lost]:
     return outcome
 
 
-def persist_download(request: Request) -> Generator[Step, Reply, Answer | Lost]:
+def persist_download(request: Request, from_byte: int = 0) -> Generator[Step, Reply, Answer | Lost]:
     """Fetch a body into the sink; after a cut, go on from the last byte that arrived.
 
     A cut that brought new bytes does not use up a try: a long body over a poor line still arrives.
+
+    :param from_byte: The sink holds the body up to here already.
     """
-    offset, failures = 0, 0
+    offset, failures = from_byte, 0
     while True:
         outcome = yield from once(Download(request, from_byte=offset))
+        if isinstance(outcome, Answer) and outcome.status == 416 and _ends_at(outcome, offset):
+            return Answer(200, {})
         if not may_pass(outcome):
             return outcome
         reached = outcome.received if isinstance(outcome, Lost) else 0
@@ -59,7 +87,12 @@ def persist_download(request: Request) -> Generator[Step, Reply, Answer | Lost]:
         offset = max(offset, reached)
         if failures >= MAX_TRIES:
             return outcome
-        yield Pause(wait_s(failures))
+        yield from pause(wait_s(failures))
+
+
+def _ends_at(answer: Answer, offset: int) -> bool:
+    """True if the server refuses a range because the body is complete (RFC 9110, section 15.5.17)."""
+    return answer.headers.get("content-range", "").replace(" ", "") == f"bytes*/{offset}"
 
 
 def may_pass(outcome: Answer | Lost) -> bool:
@@ -71,11 +104,3 @@ def wait_s(attempt: int) -> float:
     """Seconds before try ``attempt + 1``: exponential with full jitter, so that clients spread out."""
     longest = min(MAX_WAIT_S, FIRST_WAIT_S * 2.0 ** (attempt - 1))
     return random.uniform(0.1 * longest, longest)  # noqa: S311 (jitter, not a secret)
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The ``Retry-After`` header in seconds, clamped to 1 s to 1 h; None if absent or not a number."""
-    try:
-        return min(3600.0, max(1.0, float(headers["retry-after"])))
-    except (KeyError, ValueError):
-        return None

@@ -30,7 +30,8 @@ from airflow_provider_batch.errors import (
     NotFoundError,
     SubmitUnknownError,
 )
-from airflow_provider_batch.gemini.client import AsyncGeminiClient, GeminiClient
+from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
+from airflow_provider_batch.gemini.client import GeminiClient
 from airflow_provider_batch.gemini.wire import Batch, BatchOutput
 
 log = logging.getLogger(__name__)
@@ -87,8 +88,9 @@ class GeminiBatchService:
             ) from None
 
     def stage(self, rows: BinaryIO, size_bytes: int, display_name: str) -> str:
-        """Upload the rows; ``files/...``."""
-        return self._client.upload_file(rows, size_bytes, display_name).name
+        """Upload the rows and wait until they may be used; ``files/...``."""
+        file = self._client.upload_file(rows, size_bytes, display_name)
+        return file.name if file.state != "PROCESSING" else self._client.wait_for_file(file.name).name
 
     def unstage(self, input_file: str) -> None:
         """Delete an uploaded file. It expires after 48 h anyway, so a failure is no more than a log line."""

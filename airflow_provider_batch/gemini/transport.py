@@ -2,7 +2,7 @@
 
 Invariants: redirects are never followed, the credential goes to the configured origin only, answers are read
 up to a limit, bodies of files never are in memory as a whole, and no upload session URL (a credential by
-itself) reaches a log. This module and ``client`` are the only ones that know httpx.
+itself) reaches a log. This module and the two clients are the only ones that know httpx.
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from airflow_provider_batch.errors import ApiError, ProtocolError
 from airflow_provider_batch.gemini import answers
 from airflow_provider_batch.gemini.calls import list_files
-from airflow_provider_batch.gemini.exchange import Answer, Lost, Pause, ReadBlock, Request, Script
-from airflow_provider_batch.gemini.repeats import MAX_TRIES, may_pass, once, persist, wait_s
+from airflow_provider_batch.gemini.exchange import Answer, Lost, ReadBlock, Request, Script
+from airflow_provider_batch.gemini.repeats import MAX_TRIES, may_pass, once, pause, persist, wait_s
+from airflow_provider_batch.gemini.rpc import rpc_error
 from airflow_provider_batch.gemini.wire import File, UploadedFile
 
 BLOCK_BYTES = 8 * 1024 * 1024
@@ -50,18 +51,31 @@ def upload_file(size_bytes: int, display_name: str, mime_type: str | None = None
     :raises ApiError: The server refused the file.
     :raises ApiUnreachableError: The line stayed down. Uploads cost nothing.
     """
-    call = f"upload {display_name}"
     try:
-        session = yield from _start(call, size_bytes, display_name, mime_type or JSONL_MIME)
-        return (yield from _send(call, session, size_bytes, display_name))
+        session = yield from start_upload(size_bytes, display_name, mime_type or JSONL_MIME)
+        return (yield from _send(session, size_bytes, display_name, offset=0))
     except ApiError as error:
         if mime_type is not None or error.http_status != 400 or "mime" not in error.detail.lower():
             raise
-    session = yield from _start(call, size_bytes, display_name, FALLBACK_MIME)
-    return (yield from _send(call, session, size_bytes, display_name))
+    session = yield from start_upload(size_bytes, display_name, FALLBACK_MIME)
+    return (yield from _send(session, size_bytes, display_name, offset=0))
 
 
-def _start(call: str, size_bytes: int, display_name: str, mime_type: str) -> Script[str]:
+def resume_upload(session: str, size_bytes: int, display_name: str) -> Script[File]:
+    """Go on with an upload that another process began: ask how far it came, send the rest.
+
+    :param session: What :func:`start_upload` returned.
+    :raises ApiError: The session does not exist any more. Start a new one; uploads cost nothing.
+    """
+    progress = yield from _where(f"upload {display_name}", session, size_bytes)
+    if progress.is_final:
+        return progress.file or (yield from _find_file(f"upload {display_name}", display_name, size_bytes))
+    return (yield from _send(session, size_bytes, display_name, progress.offset))
+
+
+def start_upload(size_bytes: int, display_name: str, mime_type: str = JSONL_MIME) -> Script[str]:
+    """Begin a session and return its URL. Whoever has the URL can write the file: keep it as a secret."""
+    call = f"start upload {display_name}"
     request = Request(
         call,
         "POST",
@@ -85,8 +99,8 @@ def _start(call: str, size_bytes: int, display_name: str, mime_type: str) -> Scr
     return session
 
 
-def _send(call: str, session: str, size_bytes: int, display_name: str) -> Script[File]:
-    offset, failures = 0, 0
+def _send(session: str, size_bytes: int, display_name: str, offset: int) -> Script[File]:
+    call, failures = f"upload {display_name}", 0
     while True:
         size = min(BLOCK_BYTES, size_bytes - offset)
         outcome = yield from _send_block(call, session, offset, size, is_last=offset + size == size_bytes)
@@ -104,7 +118,7 @@ def _send(call: str, session: str, size_bytes: int, display_name: str) -> Script
             )
         offset = progress.offset
         if failures:
-            yield Pause(wait_s(failures))
+            yield from pause(wait_s(failures))
 
 
 def _send_block(call: str, session: str, offset: int, size: int, *, is_last: bool) -> Script[Answer | Lost]:
@@ -171,7 +185,7 @@ def _read_progress(
         return None
     status = outcome.headers.get("x-goog-upload-status", "")
     if status == "final":
-        if answers.rpc_error(outcome.body):
+        if rpc_error(outcome.body):
             raise answers.api_error(call, outcome)
         file = answers.read(UploadedFile, call, outcome).file if outcome.body else None
         return _Progress(size_bytes, is_final=True, file=file)

@@ -11,7 +11,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 FileName = Annotated[str, StringConstraints(pattern=r"^files/[a-z0-9][a-z0-9-]{0,63}$")]
@@ -92,6 +100,7 @@ class BatchMetadata(WireModel):
     update_time: datetime | None = None
     end_time: datetime | None = None
     input_config: InputConfig | None = None
+    priority: int = 0
     batch_stats: BatchStats = BatchStats()
     output: BatchOutput | None = None
 
@@ -103,13 +112,20 @@ class _OperationResponse(BatchOutput):
 
 
 class Batch(WireModel):
-    """A batch job as create, get and list return it: an Operation around the batch."""
+    """A batch job: an Operation around the batch (create, get, list), or the bare batch that update returns."""
 
     name: BatchName
     done: bool = False
     error: RpcStatus | None = None
     metadata: BatchMetadata = BatchMetadata()
     response: _OperationResponse | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _wrap_bare(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "state" in value and "metadata" not in value:
+            return {"name": value.get("name"), "metadata": value}
+        return value
 
     @property
     def state(self) -> str:
@@ -157,6 +173,13 @@ class ModelPage(WireModel):
     next_page_token: str = ""
 
 
+class TokenCount(WireModel):
+    """What a request comes to."""
+
+    total_tokens: int = 0
+    cached_content_token_count: int = 0
+
+
 class UploadedFile(WireModel):
     """The body that ends an upload."""
 
@@ -166,7 +189,7 @@ class UploadedFile(WireModel):
 class InlineRequest(WireModel):
     """One row of an inline batch.
 
-    :param request: A GenerateContentRequest, camelCase or snake_case.
+    :param request: A GenerateContentRequest or EmbedContentRequest, camelCase or snake_case.
     :param key: Comes back as the row's ``metadata.key``.
     """
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Connection
 
-    from airflow_provider_batch.gemini.client import AsyncGeminiClient, GeminiClient
+    from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
+    from airflow_provider_batch.gemini.client import GeminiClient
     from airflow_provider_batch.gemini.service import AsyncGeminiBatchService, GeminiBatchService
     from airflow_provider_batch.gemini.transport import Endpoint
 
@@ -74,7 +75,7 @@ class GeminiBatchHook(BaseHook):
         :raises ConfigError: The connection does not exist or cannot work.
         :raises BatchError: It could not be looked up this time.
         """
-        from airflow_provider_batch.gemini.client import AsyncGeminiClient
+        from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
 
         return AsyncGeminiClient(self._endpoint(await self._aconnection()))
 
@@ -101,13 +102,10 @@ class GeminiBatchHook(BaseHook):
         """Make one cheap real call: list a model. Called by the button in the Airflow UI."""
         try:
             with self.get_conn() as client:
-                models = client.list_models(page_size=1)
+                model = next(client.list_models(page_size=1), None)
         except BatchError as error:
             return False, str(error)
-        return (
-            True,
-            f"The API answered; a model that this credential may use: {models[0].name if models else 'none'}",
-        )
+        return True, f"The API answered; a model that this credential may use: {model.name if model else 'none'}"
 
     def _connection(self) -> Connection:
         try:

@@ -38,7 +38,7 @@ def test_the_async_lookup_gives_a_working_client(connection, in_triggerer):
     async def models():
         client = await GeminiBatchHook().aget_conn()
         async with client:
-            return await client.list_models()
+            return [model async for model in client.list_models()]
 
     assert asyncio.run(models())
 
@@ -46,7 +46,7 @@ def test_the_async_lookup_gives_a_working_client(connection, in_triggerer):
 def test_the_extras_choose_the_version_and_the_kind_of_credential(connection, gemini_emulator):
     connection(password="a-token", extra={"auth_type": "oauth_token", "quota_project": "p", "api_version": "v1"})
     with GeminiBatchHook().get_conn() as client:
-        assert client.list_models()
+        assert list(client.list_models())
     assert [r["path"] for r in gemini_emulator.requests()] == ["/v1/models"]
 
 

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from airflow_provider_batch.emulator import running_emulator
 from airflow_provider_batch.engine.waiting import GiveUp, GoOn, Watch
 from airflow_provider_batch.errors import BatchError, ConfigError
+from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
 from airflow_provider_batch.gemini.auth import ApplicationDefault
-from airflow_provider_batch.gemini.client import AsyncGeminiClient, GeminiClient
+from airflow_provider_batch.gemini.client import GeminiClient
 from airflow_provider_batch.gemini.transport import Endpoint
 
 TOKEN = "token-of-the-token-server"
@@ -89,8 +90,8 @@ def endpoint(emulator):
 def test_a_token_is_fetched_when_first_needed_and_used_again(token_server, endpoint):
     with GeminiClient(endpoint) as client:
         assert token_server.asked == 0
-        assert client.list_models()
-        assert client.list_models()
+        assert list(client.list_models())
+        assert list(client.list_models())
     assert token_server.asked == 1
 
 
@@ -99,7 +100,7 @@ def test_the_event_loop_goes_on_while_a_token_is_fetched(token_server, endpoint)
 
     async def look_while_the_server_waits_for_the_loop():
         async with AsyncGeminiClient(endpoint) as client:
-            looking = asyncio.create_task(client.list_models())
+            looking = asyncio.create_task(client.get_model("gemini-2.5-flash"))
             await asyncio.to_thread(token_server.reached.wait, 10)
             token_server.gate.set()
             return await looking
@@ -111,7 +112,7 @@ def test_the_event_loop_goes_on_while_a_token_is_fetched(token_server, endpoint)
 def test_an_account_that_is_refused_is_a_matter_of_configuration(token_server, endpoint, private_key):
     token_server.status = 400
     with GeminiClient(endpoint) as client, pytest.raises(ConfigError, match=r"AGB-C02.*invalid_grant") as caught:
-        client.list_models()
+        list(client.list_models())
     assert private_key.splitlines()[1] not in str(caught.value)
     assert isinstance(Watch("batches/x", 1e12, 60).failed(caught.value, 0), GiveUp)
 
@@ -120,14 +121,14 @@ def test_a_token_server_that_cannot_be_reached_is_waited_for(token_server, endpo
     token_server.shutdown()
     token_server.server_close()
     with GeminiClient(endpoint) as client, pytest.raises(BatchError, match="this time") as caught:
-        client.list_models()
+        list(client.list_models())
     assert isinstance(Watch("batches/x", 1e12, 60).failed(caught.value, 0), GoOn)
 
 
 def test_a_token_server_in_trouble_is_waited_for(token_server, endpoint):
     token_server.status = 503
     with GeminiClient(endpoint) as client, pytest.raises(BatchError, match="this time") as caught:
-        client.list_models()
+        list(client.list_models())
     assert isinstance(Watch("batches/x", 1e12, 60).failed(caught.value, 0), GoOn)
 
 
@@ -137,4 +138,4 @@ def test_no_credential_at_all_says_where_it_was_looked_for(endpoint, monkeypatch
         GeminiClient(endpoint) as client,
         pytest.raises(ConfigError, match=r"none\.json.*GOOGLE_APPLICATION_CREDENTIALS"),
     ):
-        client.list_models()
+        list(client.list_models())

@@ -14,9 +14,17 @@ from threading import Thread
 
 import pytest
 
-from airflow_provider_batch.errors import ApiError, AuthError, ConfigError, NotFoundError, ProtocolError
+from airflow_provider_batch.errors import (
+    ApiError,
+    AuthError,
+    BatchError,
+    ConfigError,
+    NotFoundError,
+    ProtocolError,
+)
+from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
 from airflow_provider_batch.gemini.auth import ApiKey, OAuthToken, checked_base_url
-from airflow_provider_batch.gemini.client import AsyncGeminiClient, GeminiClient
+from airflow_provider_batch.gemini.client import GeminiClient
 from airflow_provider_batch.gemini.transport import Endpoint
 from airflow_provider_batch.gemini.upload import BLOCK_BYTES
 from airflow_provider_batch.gemini.wire import InlineRequest
@@ -171,6 +179,57 @@ def test_a_download_that_is_cut_goes_on_where_it_stopped(client, gemini_emulator
     assert hashlib.sha256(pieced.getvalue()).digest() == hashlib.sha256(whole.getvalue()).digest()
 
 
+def test_a_download_goes_on_from_what_an_earlier_process_wrote(client):
+    name = finished(
+        client, client.create_batch(MODEL, "d", file_name=uploaded(client).name).name
+    ).output.responses_file
+    whole = BytesIO()
+    size = client.download_file(name, whole)
+    for held in (10, size):
+        rest = BytesIO(whole.getvalue()[:held])
+        assert client.download_file(name, rest, from_byte=held) == size
+        assert rest.getvalue() == whole.getvalue()
+
+
+def test_an_upload_is_finished_by_another_process_from_its_stored_session(connect, gemini_emulator):
+    data = b"x" * BLOCK_BYTES + b"rest"
+    first = connect(gemini_emulator.base_url)
+    session = first.start_upload(len(data), "rows", "text/plain")
+    gemini_emulator.add_fault(call="files.upload.chunk", action="drop", after=1, times=None)
+    gemini_emulator.add_fault(call="files.upload.query", action="drop", times=None)
+    with pytest.raises(BatchError):
+        first.resume_upload(session, BytesIO(data), len(data), "rows")
+    gemini_emulator.restart()
+    gemini_emulator.clear_faults()
+    second = connect(gemini_emulator.base_url)
+    file = second.resume_upload(session, BytesIO(data), len(data), "rows")
+    assert file.size_bytes == len(data)
+    assert [f.name for f in second.list_files()] == [file.name]
+
+
+def test_a_file_that_is_still_processed_is_waited_for(client, gemini_emulator):
+    gemini_emulator.add_fault(action="processing", seconds=1)
+    file = uploaded(client)
+    assert file.state == "PROCESSING"
+    assert client.wait_for_file(file.name).state == "ACTIVE"
+
+
+def test_an_embeddings_job_answers_with_vectors(client):
+    rows = [InlineRequest(request={"content": {"parts": [{"text": "hi"}]}}, key="a")]
+    batch = client.create_batch("gemini-embedding-001", "d", requests=rows, embeddings=True)
+    (row,) = finished(client, batch.name).output.inlined_responses
+    assert len(row["response"]["embedding"]["values"]) > 0
+
+
+def test_the_tokens_of_a_request_are_counted(client):
+    longer = {"contents": [{"parts": [{"text": "hi there, " * 50}]}]}
+    assert 0 < client.count_tokens(MODEL, ASK).total_tokens < client.count_tokens(MODEL, longer).total_tokens
+
+
+def test_models_are_listed_over_all_pages(client):
+    assert {m.name for m in client.list_models(page_size=1)} == {m.name for m in client.list_models()}
+
+
 def test_a_job_of_unknown_name_is_not_found(client):
     with pytest.raises(NotFoundError, match="visible to their own project only"):
         client.get_batch("batches/" + "a" * 36)
@@ -182,18 +241,18 @@ def test_a_wrong_key_is_an_auth_error_that_does_not_show_it(connect, tmp_path):
     with running_emulator(tmp_path, api_keys=["right-key"]) as emulator:
         client = connect(emulator.base_url, ApiKey("wrong-key"))
         with pytest.raises(AuthError) as caught:
-            client.list_models()
+            list(client.list_models())
     assert "wrong-key" not in str(caught.value)
 
 
 def test_a_bearer_token_authenticates_as_well(connect, gemini_emulator):
     client = connect(gemini_emulator.base_url, OAuthToken("a-token", quota_project="p"))
-    assert client.list_models()
+    assert list(client.list_models())
 
 
 def test_passing_server_errors_are_waited_out(client, gemini_emulator):
     gemini_emulator.add_fault(call="models.list", times=2, action="status", status=503)
-    assert client.list_models()
+    assert list(client.list_models())
 
 
 def test_malformed_rows_are_refused_by_the_api_with_their_lines(client):
@@ -247,7 +306,7 @@ def two_hosts():
 def test_a_redirect_is_refused_and_the_other_host_sees_nothing(connect, two_hosts):
     first, second = two_hosts
     with pytest.raises(ProtocolError, match="redirect"):
-        connect(first).list_models()
+        list(connect(first).list_models())
     assert second.reached == 0
 
 

@@ -4,10 +4,18 @@ import json
 
 import pytest
 
-from airflow_provider_batch.errors import ApiError, ApiUnreachableError, BatchError, QuotaError, SubmitUnknownError
+from airflow_provider_batch.errors import (
+    ApiError,
+    ApiUnreachableError,
+    BatchError,
+    FileNotReadyError,
+    NotFoundError,
+    QuotaError,
+    SubmitUnknownError,
+)
 from airflow_provider_batch.gemini import calls
 from airflow_provider_batch.gemini.exchange import Answer, Download, Lost, Pause, Request
-from airflow_provider_batch.gemini.repeats import MAX_TRIES
+from airflow_provider_batch.gemini.repeats import MAX_CALL_S, MAX_TRIES
 
 OK = Answer(200, {}, b'{"name": "batches/abc", "metadata": {"state": "BATCH_STATE_PENDING"}}')
 DOWN = Answer(503, {}, b"")
@@ -19,7 +27,7 @@ def refusal(status, rpc="X", **headers):
     return Answer(status, headers, body)
 
 
-def play(script, outcomes):
+def play(script, outcomes, elapsed=0.0):
     """Answer a script's requests in turn; return its result (or error), what it sent and how it paused."""
     outcomes, sent, pauses, reply = iter(outcomes), [], [], None
     try:
@@ -27,7 +35,7 @@ def play(script, outcomes):
             step = script.send(reply)
             if isinstance(step, Pause):
                 pauses.append(step.seconds)
-                reply = None
+                reply = elapsed = elapsed + step.seconds
             else:
                 sent.append(step)
                 reply = next(outcomes)
@@ -67,6 +75,54 @@ def test_a_long_hint_of_the_server_ends_the_call_for_somebody_who_can_wait():
     error, sent, pauses = play(calls.get_batch("batches/abc"), [refusal(429, **{"retry-after": "600"})])
     assert isinstance(error, QuotaError)
     assert (len(sent), pauses) == (1, [])
+
+
+def test_the_longer_of_two_hints_is_waited_out():
+    info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "9.5s"}
+    body = json.dumps({"error": {"code": 429, "message": "no", "details": [info]}}).encode()
+    _, _, pauses = play(calls.get_batch("batches/abc"), [Answer(429, {"retry-after": "3"}, body), OK])
+    assert pauses == [9.5]
+
+
+def test_no_try_begins_after_the_time_of_a_call_is_up():
+    error, sent, _ = play(calls.get_batch("batches/abc"), [DOWN] * MAX_TRIES, elapsed=MAX_CALL_S)
+    assert isinstance(error, ApiError)
+    assert len(sent) == 1
+
+
+@pytest.mark.parametrize("delete", [calls.delete_batch("batches/abc"), calls.delete_file("files/abc")])
+def test_not_found_after_a_lost_answer_means_that_the_delete_had_worked(delete):
+    result, sent, _ = play(delete, [CUT, refusal(404)])
+    assert result is None
+    assert len(sent) == 2
+
+
+def test_not_found_at_the_first_try_of_a_delete_is_an_error():
+    error, _, _ = play(calls.delete_file("files/abc"), [refusal(404)])
+    assert isinstance(error, NotFoundError)
+
+
+PROCESSING = Answer(200, {}, b'{"name": "files/abc", "state": "PROCESSING"}')
+ACTIVE = Answer(200, {}, b'{"name": "files/abc", "state": "ACTIVE"}')
+BROKEN = Answer(200, {}, b'{"name": "files/abc", "state": "FAILED", "error": {"code": 3, "message": "not text"}}')
+
+
+def test_a_file_is_looked_at_until_it_is_active():
+    file, sent, _ = play(calls.wait_for_file("files/abc", 60), [PROCESSING, PROCESSING, ACTIVE])
+    assert file.state == "ACTIVE"
+    assert len(sent) == 3
+
+
+def test_a_file_that_the_server_cannot_process_is_an_error_with_its_reason():
+    error, _, _ = play(calls.wait_for_file("files/abc", 60), [PROCESSING, BROKEN])
+    assert isinstance(error, FileNotReadyError)
+    assert "files/abc cannot be used: not text" in str(error)
+
+
+def test_a_file_is_not_waited_for_longer_than_asked():
+    error, sent, _ = play(calls.wait_for_file("files/abc", 5), [PROCESSING] * 9)
+    assert isinstance(error, FileNotReadyError)
+    assert len(sent) == 4
 
 
 def create():
@@ -122,6 +178,18 @@ def test_a_download_goes_on_from_the_last_byte_that_arrived():
     assert all(isinstance(step, Download) for step in sent)
 
 
+def test_a_download_may_begin_where_an_earlier_process_stopped():
+    _, (step,), _ = play(calls.download_file("files/batch-1", from_byte=70), [Answer(206, {}, b"")])
+    assert step.from_byte == 70
+
+
+@pytest.mark.parametrize(("total", "complete"), [(100, True), (99, False)])
+def test_a_range_behind_the_last_byte_means_that_the_file_is_complete(total, complete):
+    refused = Answer(416, {"content-range": f"bytes */{total}"})
+    outcome, _, _ = play(calls.download_file("files/batch-1"), [Lost("cut", received=100), refused])
+    assert (outcome is None) == complete
+
+
 def test_a_download_that_makes_progress_is_never_given_up():
     outcomes = [Lost("cut", received=n) for n in range(1, 30)] + [Answer(206, {}, b"")]
     result, sent, _ = play(calls.download_file("files/batch-1"), outcomes)
@@ -152,6 +220,21 @@ def test_a_wrong_model_name_is_not_sent(model):
     error, sent, _ = play(calls.create_batch(model, "d", file_name="files/a"), [])
     assert "is not a model name" in str(error)
     assert sent == []
+
+
+def test_an_embeddings_job_has_its_own_verb_and_a_priority_is_sent_as_int64():
+    script = calls.create_batch("m", "d", file_name="files/abc", priority=-3, embeddings=True)
+    _, (request,), _ = play(script, [OK])
+    assert request.url == "/{v}/models/m:asyncBatchEmbedContent"
+    assert request.json_body["batch"]["priority"] == "-3"
+
+
+def test_an_update_sends_what_changes_and_names_it_in_the_mask():
+    bare = Answer(200, {}, b'{"name": "batches/abc", "state": "BATCH_STATE_PENDING", "priority": "7"}')
+    batch, (request,), _ = play(calls.update_batch("batches/abc", priority=7), [bare])
+    assert (request.method, request.url) == ("PATCH", "/{v}/batches/abc:updateGenerateContentBatch")
+    assert (request.params, request.json_body) == ({"updateMask": "priority"}, {"priority": "7"})
+    assert (batch.name, batch.state, batch.metadata.priority) == ("batches/abc", "PENDING", 7)
 
 
 @pytest.mark.parametrize("model", ["models/gemini-2.5-pro", "gemini-2.5-pro"])

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_batch.errors import ApiError, BatchError, ProtocolError
 from airflow_provider_batch.gemini.exchange import Answer, Lost, Pause, ReadBlock
-from airflow_provider_batch.gemini.upload import BLOCK_BYTES, upload_file
+from airflow_provider_batch.gemini.upload import BLOCK_BYTES, resume_upload, upload_file
 
 SESSION = "http://127.0.0.1:1/upload/v1beta/files?upload_id=s"
 STARTED = Answer(200, {"x-goog-upload-url": SESSION, "x-goog-upload-status": "active"})
@@ -19,14 +19,14 @@ def has(count):
     return Answer(200, {"x-goog-upload-status": "active", "x-goog-upload-size-received": str(count)})
 
 
-def play(outcomes, size=SIZE, mime_type=None):
+def play(outcomes, size=SIZE, mime_type=None, script=None):
     """Answer the script in turn; return its result or error and (command, offset, bytes) of each request."""
-    script, outcomes, sent, reply = upload_file(size, "d", mime_type), iter(outcomes), [], None
+    script, outcomes, sent, reply = script or upload_file(size, "d", mime_type), iter(outcomes), [], None
     try:
         while True:
             step = script.send(reply)
             if isinstance(step, Pause):
-                reply = None
+                reply = step.seconds
             elif isinstance(step, ReadBlock):
                 reply = bytes(step.size)
             elif step.method == "GET":
@@ -126,3 +126,22 @@ def test_an_offset_that_cannot_be_true_is_refused(count):
 def test_a_start_without_session_is_refused():
     error, _ = play([Answer(200, {})])
     assert "X-Goog-Upload-URL" in str(error)
+
+
+def test_a_stored_session_is_asked_first_and_gets_only_what_it_lacks():
+    file, sent = play([has(BLOCK_BYTES), FINAL], script=resume_upload(SESSION, SIZE, "d"))
+    assert file.name == "files/abc"
+    assert sent == [("query", None, 0), ("upload, finalize", BLOCK_BYTES, 5)]
+
+
+def test_a_stored_session_that_was_finished_makes_no_second_file():
+    file, sent = play([FINAL], script=resume_upload(SESSION, SIZE, "d"))
+    assert file.name == "files/abc"
+    assert sent == [("query", None, 0)]
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_stored_session_that_is_gone_is_an_error_of_the_api(status):
+    error, sent = play([Answer(status, {})], script=resume_upload(SESSION, SIZE, "d"))
+    assert isinstance(error, ApiError)
+    assert len(sent) == 1
