@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import httpx
 
-from airflow_provider_batch.gemini import calls, upload
+from airflow_provider_batch.gemini import calls, upload, webhooks
 from airflow_provider_batch.gemini.exchange import Act, Pause, ReadBlock, Reply, Script
 from airflow_provider_batch.gemini.pages import Page, PageWalk
 from airflow_provider_batch.gemini.transport import (
@@ -26,7 +26,7 @@ from airflow_provider_batch.gemini.transport import (
     quiet_own_traffic,
     read_block,
 )
-from airflow_provider_batch.gemini.wire import Batch, File, InlineRequest, Model, TokenCount
+from airflow_provider_batch.gemini.wire import Batch, File, InlineRequest, Model, TokenCount, Webhook
 
 T = TypeVar("T")
 
@@ -149,6 +149,22 @@ class AsyncGeminiClient:
     async def count_tokens(self, model: str, request: Mapping[str, Any]) -> TokenCount:
         """As :meth:`GeminiClient.count_tokens`."""
         return await self._run(calls.count_tokens(model, request))
+
+    async def create_webhook(self, uri: str, events: Iterable[str] = webhooks.EVENTS) -> Webhook:
+        """As :meth:`GeminiClient.create_webhook`."""
+        return await self._run(webhooks.create_webhook(uri, events))
+
+    def list_webhooks(self) -> AsyncIterator[Webhook]:
+        """As :meth:`GeminiClient.list_webhooks`."""
+        return self._each(webhooks.list_webhooks)
+
+    async def delete_webhook(self, name: str) -> None:
+        """As :meth:`GeminiClient.delete_webhook`."""
+        await self._run(webhooks.delete_webhook(name))
+
+    async def rotate_webhook_secret(self, name: str) -> str:
+        """As :meth:`GeminiClient.rotate_webhook_secret`."""
+        return (await self._run(webhooks.rotate_webhook_secret(name))).secret
 
     async def _each(self, page_at: Callable[[str], Script[Page[T]]]) -> AsyncIterator[T]:
         walk = PageWalk()

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import httpx
 
-from airflow_provider_batch.gemini import calls, upload
+from airflow_provider_batch.gemini import calls, upload, webhooks
 from airflow_provider_batch.gemini.exchange import Act, Pause, ReadBlock, Reply, Script
 from airflow_provider_batch.gemini.pages import Page, PageWalk
 from airflow_provider_batch.gemini.transport import (
@@ -25,7 +25,7 @@ from airflow_provider_batch.gemini.transport import (
     quiet_own_traffic,
     read_block,
 )
-from airflow_provider_batch.gemini.wire import Batch, File, InlineRequest, Model, TokenCount
+from airflow_provider_batch.gemini.wire import Batch, File, InlineRequest, Model, TokenCount, Webhook
 
 T = TypeVar("T")
 
@@ -171,6 +171,22 @@ class GeminiClient:
     def count_tokens(self, model: str, request: Mapping[str, Any]) -> TokenCount:
         """Tokens of a GenerateContentRequest, as the model counts them."""
         return self._run(calls.count_tokens(model, request))
+
+    def create_webhook(self, uri: str, events: Iterable[str] = webhooks.EVENTS) -> Webhook:
+        """Register a receiver of events. ``new_signing_secret`` of the answer is told only here."""
+        return self._run(webhooks.create_webhook(uri, events))
+
+    def list_webhooks(self) -> Iterator[Webhook]:
+        """All webhooks of the project."""
+        return self._each(webhooks.list_webhooks)
+
+    def delete_webhook(self, name: str) -> None:
+        """Delete a webhook."""
+        self._run(webhooks.delete_webhook(name))
+
+    def rotate_webhook_secret(self, name: str) -> str:
+        """Get a new secret; the old one stays valid for 24 h."""
+        return (self._run(webhooks.rotate_webhook_secret(name))).secret
 
     def _each(self, page_at: Callable[[str], Script[Page[T]]]) -> Iterator[T]:
         walk = PageWalk()

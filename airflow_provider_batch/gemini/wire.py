@@ -173,6 +173,30 @@ class ModelPage(WireModel):
     next_page_token: str = ""
 
 
+class Webhook(WireModel):
+    """A receiver of events. ``new_signing_secret`` is told once, when the webhook is created."""
+
+    name: str = ""
+    id: str = ""
+    uri: str = ""
+    subscribed_events: tuple[str, ...] = ()
+    state: str = ""
+    new_signing_secret: str = Field("", repr=False)
+
+
+class WebhookPage(WireModel):
+    """One page of ``webhooks.list``."""
+
+    items: tuple[Webhook, ...] = Field((), validation_alias=AliasChoices("webhooks", "items"))
+    next_page_token: str = ""
+
+
+class RotatedSecret(WireModel):
+    """A new secret, told once."""
+
+    secret: str = Field("", repr=False)
+
+
 class TokenCount(WireModel):
     """What a request comes to."""
 
