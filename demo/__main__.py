@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -27,6 +28,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("--serve", action="store_true", help="leave Airflow and the emulator up")
     serve = parser.parse_args().serve
+    # As for Ctrl-C: Airflow's processes have sessions of their own and would outlive us.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
     print("Starting the emulator and Airflow (about half a minute)...", flush=True)
