@@ -14,6 +14,21 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from airflow_provider_batch.emulator.limits import Limits
+
+_EXAMPLES = """examples:
+  python -m airflow_provider_batch.emulator --data-dir ./emulator-data
+
+  the official SDK:
+    genai.Client(api_key="any", http_options=types.HttpOptions(base_url="http://127.0.0.1:8484"))
+
+  an Airflow connection of this provider:
+    AIRFLOW_CONN_GEMINI_DEFAULT='{"conn_type": "gemini", "host": "http://127.0.0.1:8484", "password": "any"}'
+
+  what it accepted and would have been billed:
+    curl http://127.0.0.1:8484/emulator/journal
+"""
+
 _PARENT_CHECK_S = 0.2
 
 
@@ -24,8 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    if not _is_loopback(options.host):
-        parser.error(f"--host {options.host} is not a loopback address; the emulator has no real authentication")
+    if not _is_loopback(options.host) and not options.allow_remote:
+        parser.error(
+            f"--host {options.host} is not a loopback address: the emulator has no real authentication and no "
+            "encryption. --allow-remote listens there all the same"
+        )
     if options.exit_with_parent:
         threading.Thread(target=_follow_parent, args=[options.exit_with_parent], daemon=True).start()
     signal.signal(signal.SIGTERM, _leave)
@@ -47,12 +65,19 @@ def _run(options: argparse.Namespace, data_dir: Path) -> None:
     except (ImportError, OSError, ValueError) as problem:
         sys.exit(f"The emulator cannot start: {problem}")
     emulation = build_emulation(
-        data_dir, job_seconds=options.job_seconds, api_keys=options.api_key, function=function
+        data_dir,
+        job_seconds=options.job_seconds,
+        clock_speed=options.clock_speed,
+        api_keys=options.api_key,
+        limits=Limits(**{name: getattr(options, name) for name in Limits._fields}),
+        function=function,
     )
     host = f"[{options.host}]" if ":" in options.host else options.host
     address = f"http://{host}:{listener.getsockname()[1]}"
     sys.stdout.write(f"Gemini Batch emulator listening on {address} (data in {data_dir})\n")
     sys.stdout.write("This is a local imitation: it calls no model, is not the Gemini API and bills nothing.\n")
+    if not _is_loopback(options.host):
+        sys.stdout.write("Whoever reaches this port can read all prompts and answers.\n")
     sys.stdout.flush()
     serve(emulation, listener)
 
@@ -60,20 +85,75 @@ def _run(options: argparse.Namespace, data_dir: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_batch.emulator",
-        description="A local server that speaks the Batch Mode of the Gemini API.",
+        description="A local server with the Batch Mode of the Gemini API. It calls no model and bills nothing.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8484, help="0 takes a free one (default: %(default)s)")
-    parser.add_argument("--data-dir", type=Path, help="where state is kept (default: a temporary directory)")
-    parser.add_argument(
-        "--job-seconds", type=float, default=10.0, help="how long a batch takes (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--api-key", action="append", default=[], metavar="KEY[=PROJECT]", help="accept only these"
-    )
-    parser.add_argument("--answers", metavar="MODULE:FUNCTION", help="your function (request, key) -> answer")
-    parser.add_argument("--exit-with-parent", type=int, metavar="PID", help=argparse.SUPPRESS)
+    _add_server(parser.add_argument_group("server"))
+    _add_jobs(parser.add_argument_group("jobs and answers"))
+    _add_limits(parser.add_argument_group("limits of each project"))
     return parser
+
+
+def _add_server(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--host", default="127.0.0.1", help="where to listen (default: %(default)s)")
+    group.add_argument("--port", type=int, default=8484, help="0 takes a free one (default: %(default)s)")
+    group.add_argument(
+        "--allow-remote",
+        action="store_true",
+        help="allow a --host that is not loopback: there is no real authentication and no encryption, and whoever "
+        "reaches the port can read all prompts and answers; control calls stay on loopback",
+    )
+    group.add_argument("--data-dir", type=Path, help="where state is kept (default: a temporary directory)")
+    group.add_argument(
+        "--api-key", action="append", default=[], metavar="KEY[=PROJECT]", help="accept only these (repeatable)"
+    )
+    group.add_argument("--exit-with-parent", type=int, metavar="PID", help=argparse.SUPPRESS)
+
+
+def _add_jobs(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--job-seconds",
+        type=float,
+        default=10.0,
+        help="how long a batch takes, on its clock (default: %(default)s)",
+    )
+    group.add_argument(
+        "--clock-speed",
+        type=_positive,
+        default=1.0,
+        metavar="FACTOR",
+        help="seconds of its clock in a real second: 3600 makes a day pass in 24 s (default: %(default)s)",
+    )
+    group.add_argument("--answers", metavar="MODULE:FUNCTION", help="your function (request, key) -> answer")
+
+
+def _add_limits(group: argparse._ArgumentGroup) -> None:
+    limits = Limits()
+    group.add_argument(
+        "--max-jobs", type=int, default=limits.max_jobs, help="batches that have not ended (default: %(default)s)"
+    )
+    group.add_argument(
+        "--max-storage-bytes",
+        type=int,
+        default=limits.max_storage_bytes,
+        help="of all files together (default: %(default)s)",
+    )
+    group.add_argument(
+        "--tier",
+        type=int,
+        choices=range(4),
+        default=limits.tier,
+        help="1 to 3: the documented limits of queued tokens by model (default: 0, none)",
+    )
+    group.add_argument("--max-queued-tokens", type=int, help="instead of a tier: one limit for every model")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("a number greater than 0 is needed")
+    return value
 
 
 def _is_loopback(host: str) -> bool:

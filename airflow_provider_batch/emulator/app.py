@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import ipaddress
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -20,6 +21,7 @@ from airflow_provider_batch.emulator.errors import error_body
 from airflow_provider_batch.emulator.faults import FaultPlan
 from airflow_provider_batch.emulator.gate import Connections, Gate, Handler, Namer
 from airflow_provider_batch.emulator.journal import Journal
+from airflow_provider_batch.emulator.limits import Limits
 from airflow_provider_batch.emulator.routes import batches, files, models
 from airflow_provider_batch.emulator.routes.control import Control
 from airflow_provider_batch.emulator.store import Store
@@ -45,6 +47,8 @@ _CALLS: list[_Served] = [
     ("GET", "/{v}/models/{model}", "models.get", models.get_model),
     ("GET", "/{v}/models", "models.list", models.list_models),
     ("POST", "/{v}/batches/{batch}:cancel", "batches.cancel", batches.cancel_batch),
+    ("PATCH", "/{v}/batches/{batch}:updateGenerateContentBatch", "batches.update", batches.update_generate_batch),
+    ("PATCH", "/{v}/batches/{batch}:updateEmbedContentBatch", "batches.update", batches.update_embed_batch),
     ("GET", "/{v}/batches/{batch}", "batches.get", batches.get_batch),
     ("DELETE", "/{v}/batches/{batch}", "batches.delete", batches.delete_batch),
     ("GET", "/{v}/batches", "batches.list", batches.list_batches),
@@ -52,10 +56,16 @@ _CALLS: list[_Served] = [
 
 
 def build_emulation(
-    data_dir: Path, *, job_seconds: float, api_keys: list[str], function: AnswerFunction | None
+    data_dir: Path,
+    *,
+    job_seconds: float,
+    clock_speed: float,
+    api_keys: list[str],
+    limits: Limits,
+    function: AnswerFunction | None,
 ) -> Emulation:
     """Read the state of a data directory and assemble the parts around it."""
-    store = Store(data_dir)
+    store = Store(data_dir, clock_speed)
     faults = FaultPlan(data_dir / "faults.json")
     journal = Journal(data_dir, store.clock)
     journal.complete(store.all_batches())
@@ -64,9 +74,10 @@ def build_emulation(
         journal=journal,
         faults=faults,
         parts=PartFiles(),
-        worker=Worker(store, faults, function),
+        worker=Worker(store, journal, faults, function),
         keys=project_keys(api_keys),
         job_seconds=job_seconds,
+        limits=limits,
     )
 
 
@@ -97,15 +108,27 @@ def _api_routes(emulation: Emulation, connections: Connections) -> list[BaseRout
 
 
 def _control_routes(control: Control) -> list[BaseRoute]:
-    return [
-        Route("/emulator/health", control.health, methods=["GET"]),
-        Route("/emulator/journal", control.journal, methods=["GET"]),
-        Route("/emulator/faults", control.list_faults, methods=["GET"]),
-        Route("/emulator/faults", control.add_fault, methods=["POST"]),
-        Route("/emulator/faults", control.clear_faults, methods=["DELETE"]),
-        Route("/emulator/jobs/{batch}", control.force_job, methods=["POST"]),
-        Route("/emulator/clock", control.move_clock, methods=["POST"]),
+    calls = [
+        ("GET", "health", control.health),
+        ("GET", "journal", control.journal),
+        ("GET", "faults", control.list_faults),
+        ("POST", "faults", control.add_fault),
+        ("DELETE", "faults", control.clear_faults),
+        ("POST", "jobs/{batch}", control.force_job),
+        ("POST", "clock", control.move_clock),
     ]
+    return [Route(f"/emulator/{path}", _for_loopback(call), methods=[method]) for method, path, call in calls]
+
+
+def _for_loopback(call: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """Serve a control call to this machine only: whoever can make one can change everything."""
+
+    async def served(request: Request) -> Response:
+        if request.client is None or not ipaddress.ip_address(request.client.host).is_loopback:
+            return await _no_such_path(request, HTTPException(404))
+        return await call(request)
+
+    return served
 
 
 async def _no_such_path(request: Request, problem: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""The emulator's clock: real time plus an offset that tests move forward."""
+"""The emulator's clock: real time, run faster if wanted, plus an offset that tests move forward."""
 
 from __future__ import annotations
 
@@ -11,17 +11,36 @@ from airflow_provider_batch.emulator.disk import read_json, write_atomically
 
 
 class Clock:
-    """Tells the time; the offset is kept on disk, so that a restart does not turn time back."""
+    """Tells the time; what it is based on is kept on disk, so that a restart does not turn time back.
 
-    def __init__(self, path: Path) -> None:
+    :param speed: its seconds in a real second. While the process is down, it goes at that speed too.
+    """
+
+    def __init__(self, path: Path, speed: float = 1.0) -> None:
         self._path = path
-        self._offset_s = float(read_json(path)["offset_seconds"]) if path.exists() else 0.0
+        self._speed = speed
+        kept = read_json(path) if path.exists() else {}
+        self._began = float(kept.get("began", time.time()))
+        self._shown = float(kept.get("shown", self._began))
+        if kept.get("speed", speed) != speed:
+            self._shown += (time.time() - self._began) * float(kept["speed"])
+            self._began = time.time()
+        if speed != 1.0 or kept:
+            self._save()
 
     def now(self) -> float:
-        """Return the current time in seconds since the epoch."""
-        return time.time() + self._offset_s
+        """Return the time in seconds since the epoch."""
+        return self._shown + (time.time() - self._began) * self._speed
+
+    def real_seconds(self, seconds: float) -> float:
+        """Return how long so many of its seconds really take."""
+        return seconds / self._speed
 
     def advance(self, seconds: float) -> None:
         """Move the clock forward for good."""
-        self._offset_s += seconds
-        write_atomically(self._path, msgspec.json.encode({"offset_seconds": self._offset_s}))
+        self._shown += seconds
+        self._save()
+
+    def _save(self) -> None:
+        kept = {"began": self._began, "shown": self._shown, "speed": self._speed}
+        write_atomically(self._path, msgspec.json.encode(kept))

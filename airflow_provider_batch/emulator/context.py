@@ -13,6 +13,7 @@ from starlette.responses import Response
 from airflow_provider_batch.emulator.errors import invalid
 from airflow_provider_batch.emulator.faults import FaultPlan
 from airflow_provider_batch.emulator.journal import Journal
+from airflow_provider_batch.emulator.limits import Limits
 from airflow_provider_batch.emulator.store import Store
 from airflow_provider_batch.emulator.uploads import PartFiles
 from airflow_provider_batch.emulator.worker import Worker
@@ -32,6 +33,7 @@ class Emulation:
     worker: Worker
     keys: Mapping[str, str]
     job_seconds: float
+    limits: Limits
 
     def now(self) -> float:
         """Return the time on the emulator's clock."""

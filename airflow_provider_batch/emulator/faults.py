@@ -17,7 +17,19 @@ from airflow_provider_batch.emulator.disk import write_atomically
 from airflow_provider_batch.emulator.errors import error_body, retry_info
 
 Action = Literal[
-    "status", "accept_then_status", "accept_then_drop", "drop", "delay", "cut", "html", "rows", "processing", "job"
+    "status",
+    "accept_then_status",
+    "accept_then_drop",
+    "drop",
+    "delay",
+    "cut",
+    "html",
+    "rows",
+    "processing",
+    "job",
+    "duplicate",
+    "hide",
+    "late_output",
 ]
 Mutation = Literal["drop", "duplicate", "shuffle", "corrupt", "error", "replace"]
 
@@ -25,6 +37,16 @@ Mutation = Literal["drop", "duplicate", "shuffle", "corrupt", "error", "replace"
 ROWS_CALL = "batches.output"
 PROCESSING_CALL = "files.processing"
 JOB_CALL = "batches.outcome"
+LISTED_CALL = "batches.listed"
+OUTPUT_CALL = "batches.late"
+
+_FIXED: dict[str, str] = {
+    "rows": ROWS_CALL,
+    "processing": PROCESSING_CALL,
+    "job": JOB_CALL,
+    "hide": LISTED_CALL,
+    "late_output": OUTPUT_CALL,
+}
 
 INTERNAL_ERROR = {"code": 13, "message": "internal error"}
 
@@ -48,7 +70,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     retry_delay: float | None = None
     headers: dict[str, str] = {}
     body: Any = None
-    # delay, processing
+    # delay, processing, hide, late_output
     seconds: float = 1.0
     # cut
     bytes: int = 0
@@ -65,8 +87,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def target(self) -> str:
         """The call, or the pseudo call of an action that has no HTTP call of its own."""
-        fixed: dict[str, str] = {"rows": ROWS_CALL, "processing": PROCESSING_CALL, "job": JOB_CALL}
-        return fixed.get(self.action, self.call)
+        return _FIXED.get(self.action, self.call)
 
     def reply_body(self) -> Any:
         """Return the body of an error reply: the given one, or one made from status and message."""

@@ -68,6 +68,11 @@ class Gate:
             if await _strikes_before(fault, wire):
                 return
         lost = next((fault for fault in faults if fault.action.startswith("accept_then")), None)
+        if any(fault.action == "duplicate" for fault in faults):
+            # Read first: the second time, the body comes from memory.
+            await request.body()
+            wire.muted = True
+            await self._handle(wire, request, project)
         wire.muted = lost is not None
         await self._handle(wire, request, project)
         wire.muted = False

@@ -15,7 +15,9 @@ from typing import Any
 import msgspec
 
 from airflow_provider_batch.emulator.clock import Clock
-from airflow_provider_batch.emulator.records import BatchRecord, timestamp
+from airflow_provider_batch.emulator.records import BatchRecord, Outcome, timestamp
+
+END = "batches.end"
 
 
 class _Lines:
@@ -66,12 +68,20 @@ class Journal:
             file=batch.input_file,
         )
 
+    def end_batch(self, batch: BatchRecord, outcome: Outcome) -> None:
+        """Note what a batch that wrote results is billed for: nothing else is."""
+        tokens = msgspec.structs.asdict(outcome.tokens)
+        rows = {"succeeded": outcome.succeeded, "failed": outcome.failed}
+        self.accept(END, batch.project, batch=batch.name, model=batch.model, **rows, tokens=tokens)
+
     def complete(self, batches: Iterable[BatchRecord]) -> None:
-        """Note the batches that a killed process stored and did not come to write down."""
-        known = {call.get("batch") for call in self.calls()}
+        """Note what a killed process stored of batches and did not come to write down."""
+        known = {(call["call"], call.get("batch")) for call in self.calls()}
         for batch in batches:
-            if batch.name not in known:
+            if ("batches.create", batch.name) not in known:
                 self.accept_batch(batch)
+            if batch.outcome is not None and (END, batch.name) not in known:
+                self.end_batch(batch, batch.outcome)
 
     def request(self, method: str, path: str, call: str, status: int | None) -> None:
         """Note an HTTP request and how it was answered; None means that the connection was dropped."""

@@ -107,7 +107,12 @@ def verdict_for(word: str, error: dict[str, Any] | None, now: float) -> Verdict:
 
 
 def forced(batch: BatchRecord, word: str, error: dict[str, Any] | None, now: float) -> BatchRecord:
-    """Return the record with the outcome forced upon it; SUCCEEDED lets the batch finish now."""
+    """Return the record with the outcome forced upon it.
+
+    SUCCEEDED lets the batch finish now; FORGOTTEN hides it from everybody while it runs on.
+    """
+    if word == "FORGOTTEN":
+        return msgspec.structs.replace(batch, forgotten=True)
     if word.removeprefix("BATCH_STATE_") == "SUCCEEDED":
         due = min(now, batch.finishes_at)
         started = min(batch.starts_at, due)

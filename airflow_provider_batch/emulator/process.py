@@ -17,6 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_batch.emulator.limits import Limits
+
+DEFAULT_LIMITS = Limits()
+
 _START_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 5.0
 _CALL_TIMEOUT_S = 10.0
@@ -30,12 +34,18 @@ class EmulatorStartError(RuntimeError):
 class _Options:
     data_dir: Path
     job_seconds: float
+    clock_speed: float
     api_keys: tuple[str, ...]
     answers: str | None
+    limits: Limits
 
     def command(self, port: int) -> list[str]:
         command = [sys.executable, "-m", "airflow_provider_batch.emulator", "--port", str(port)]
         command += ["--data-dir", str(self.data_dir), "--job-seconds", str(self.job_seconds)]
+        command += ["--clock-speed", str(self.clock_speed)]
+        for name, value in self.limits._asdict().items():
+            if value is not None:
+                command += [f"--{name.replace('_', '-')}", str(value)]
         for key in self.api_keys:
             command += ["--api-key", key]
         if self.answers:
@@ -67,6 +77,13 @@ class Emulator:
         """Return every HTTP request to the API, oldest first."""
         requests: list[dict[str, Any]] = self._control("GET", "journal")["requests"]
         return requests
+
+    def bills(self) -> dict[str, dict[str, int]]:
+        """Return the tokens that a real account would have been billed for, by batch name.
+
+        A batch that wrote no results is not in it.
+        """
+        return {call["batch"]: call["tokens"] for call in self.journal() if call["call"] == "batches.end"}
 
     def add_fault(self, **fault: Any) -> None:
         """Arm a fault; the keywords are its fields, for instance ``call="batches.create"``."""
@@ -128,6 +145,8 @@ def running_emulator(
     data_dir: Path | None = None,
     *,
     job_seconds: float = 0.2,
+    clock_speed: float = 1.0,
+    limits: Limits = DEFAULT_LIMITS,
     api_keys: Sequence[str] = (),
     answers: str | None = None,
     port: int = 0,
@@ -136,13 +155,15 @@ def running_emulator(
 
     :param data_dir: where state is kept; by default a temporary directory, removed at the end.
     :param job_seconds: how long a batch takes, on the emulator's clock.
+    :param clock_speed: seconds of the emulator's clock in a real second.
+    :param limits: what each project may have at one time; by default as documented by the API.
     :param api_keys: ``KEY`` or ``KEY=PROJECT``; by default any key is accepted.
     :param answers: ``package.module:function`` that answers rows.
     :param port: 0 takes a free one.
     :raises EmulatorStartError: the process ended or did not answer.
     """
     made = None if data_dir is not None else Path(tempfile.mkdtemp(prefix="emulator-"))
-    options = _Options(data_dir or made or Path(), job_seconds, tuple(api_keys), answers)
+    options = _Options(data_dir or made or Path(), job_seconds, clock_speed, tuple(api_keys), answers, limits)
     options.data_dir.mkdir(parents=True, exist_ok=True)
     try:
         emulator = Emulator(options, port)

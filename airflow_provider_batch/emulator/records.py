@@ -67,16 +67,42 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     error: dict[str, Any] | None = None
 
 
+class Tokens(msgspec.Struct, frozen=True, kw_only=True):
+    """What a real account would have been billed for; ``input`` includes ``cached``."""
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    thinking: int = 0
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(
+            input=self.input + other.input,
+            cached=self.cached + other.cached,
+            output=self.output + other.output,
+            thinking=self.thinking + other.thinking,
+        )
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a batch that wrote results."""
+    """The end of a batch that wrote results.
+
+    ``output_at`` lies behind ``at`` if the results show later than the success.
+    """
 
     at: float
     succeeded: int
     failed: int
+    tokens: Tokens = Tokens()
+    output_at: float = 0.0
 
 
 class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One batch. Its state is not stored: it follows from these facts and the clock."""
+    """One batch. Its state is not stored: it follows from these facts and the clock.
+
+    Three facts are for faults: from when on it is listed, how much later than its success the results show, and
+    whether the API has forgotten that it exists, while it runs on and is billed.
+    """
 
     id: str
     project: str
@@ -86,12 +112,16 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
     priority: str | None
     input_file: str | None
     rows: int
+    input_tokens: int = 0
     created_at: float
     starts_at: float
     finishes_at: float
     cancelled_at: float | None = None
     verdict: Verdict | None = None
     outcome: Outcome | None = None
+    listed_at: float = 0.0
+    output_delay_s: float = 0.0
+    forgotten: bool = False
 
     @property
     def name(self) -> str:

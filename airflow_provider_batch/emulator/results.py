@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from airflow_provider_batch.emulator.answers import AnswerFunction, answer_row, embedded
+from airflow_provider_batch.emulator.answers import AnswerFunction, answer_row, embedded, prompt_tokens
 from airflow_provider_batch.emulator.faults import INTERNAL_ERROR, Fault
 from airflow_provider_batch.emulator.lifecycle import rows_served
-from airflow_provider_batch.emulator.records import BatchRecord
+from airflow_provider_batch.emulator.records import BatchRecord, Kind, Tokens
 from airflow_provider_batch.emulator.schema_check import InputRow, read_row
 
 # Rows are shuffled within windows of this many: the whole of a large file would not fit in memory.
@@ -38,6 +38,26 @@ class ResultFacts(NamedTuple):
     failed: int
     size_bytes: int
     sha256: str
+    tokens: Tokens
+
+
+class _Bill:
+    """Adds up what the rows cost, whatever a fault does to their results afterwards."""
+
+    def __init__(self) -> None:
+        self.tokens = Tokens()
+
+    def add(self, kind: Kind, row: InputRow, body: dict[str, Any]) -> None:
+        response = body.get("response")
+        if response is None:
+            return
+        usage = response.get("usageMetadata", {}) if kind == "generate" else {}
+        self.tokens += Tokens(
+            input=usage.get("promptTokenCount", 0) if usage else sum(prompt_tokens(row.request)),
+            cached=usage.get("cachedContentTokenCount", 0),
+            output=usage.get("candidatesTokenCount", 0),
+            thinking=usage.get("thoughtsTokenCount", 0),
+        )
 
 
 class _Result(msgspec.Struct):
@@ -79,19 +99,20 @@ def write_results(job: ResultJob) -> ResultFacts:
 
 def _write(job: ResultJob, path: Path) -> ResultFacts:
     digest = hashlib.sha256()
+    bill = _Bill()
     succeeded = failed = size = 0
     with path.open("wb", buffering=1 << 20) as output:
-        for result in _mutated(_answered(job), job.faults):
+        for result in _mutated(_answered(job, bill), job.faults):
             line = _line(result, inline=job.inline)
             output.write(line)
             digest.update(line)
             size += len(line)
             succeeded += "response" in result.body
             failed += "response" not in result.body
-    return ResultFacts(succeeded, failed, size, digest.hexdigest())
+    return ResultFacts(succeeded, failed, size, digest.hexdigest(), bill.tokens)
 
 
-def _answered(job: ResultJob) -> Iterator[_Result]:
+def _answered(job: ResultJob, bill: _Bill) -> Iterator[_Result]:
     number = 0
     with job.input_path.open("rb") as lines:
         for line in lines:
@@ -102,7 +123,9 @@ def _answered(job: ResultJob) -> Iterator[_Result]:
                 raise StoppedError
             row = read_row(line)
             served = number < rows_served(batch)
-            yield _result(row, _answer(row, batch, job.function) if served else dict(_CANCELLED_ROW))
+            body = _answer(row, batch, job.function) if served else dict(_CANCELLED_ROW)
+            bill.add(batch.kind, row, body)
+            yield _result(row, body)
             number += 1
 
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from airflow_provider_batch.emulator.answers import prompt_tokens
 from airflow_provider_batch.emulator.disk import read_json
 from airflow_provider_batch.emulator.records import Kind
 from airflow_provider_batch.emulator.wire_json import camel_case, field, repeated
@@ -104,32 +105,31 @@ def check_request(kind: Kind, request: dict[str, Any]) -> None:
         )
 
 
-def line_errors(kind: Kind, lines: Iterable[bytes]) -> tuple[int, list[str]]:
-    """Check a whole input, one line at a time.
+class InputFacts(NamedTuple):
+    """A whole input: rows (blank lines are none), their tokens, and up to 20 error texts."""
 
-    :returns: how many rows there are (blank lines are none) and up to 20 error texts.
-    """
-    rows = 0
+    rows: int
+    tokens: int
+    errors: list[str]
+
+
+def check_lines(kind: Kind, lines: Iterable[bytes]) -> InputFacts:
+    """Check a whole input, one line at a time."""
+    rows = tokens = 0
     errors: list[str] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         rows += 1
-        fault = _fault_of(kind, line)
-        if fault is None:
-            continue
-        errors.append(f"Error on line {number}: {_located(fault, line)}")
+        try:
+            request = read_row(line).request
+            check_request(kind, request)
+            tokens += sum(prompt_tokens(request))
+        except RowError as fault:
+            errors.append(f"Error on line {number}: {_located(fault, line)}")
         if len(errors) == MAX_REPORTED_LINES:
             break
-    return rows, errors
-
-
-def _fault_of(kind: Kind, line: bytes) -> RowError | None:
-    try:
-        check_request(kind, read_row(line).request)
-    except RowError as fault:
-        return fault
-    return None
+    return InputFacts(rows, tokens, errors)
 
 
 def _located(fault: RowError, line: bytes) -> str:

@@ -23,13 +23,14 @@ class Store:
     """The records, in memory for reading and on disk for the next process.
 
     :param data_dir: created if missing; one process at a time.
+    :param clock_speed: the clock's seconds in a real second.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, clock_speed: float = 1.0) -> None:
         self.data_dir = data_dir
         for room in ("uploads", "files", "batches"):
             (data_dir / room).mkdir(parents=True, exist_ok=True)
-        self.clock = Clock(data_dir / "clock.json")
+        self.clock = Clock(data_dir / "clock.json", clock_speed)
         self._uploads = _load(data_dir / "uploads", UploadRecord)
         self._files = _load(data_dir / "files", FileRecord)
         self._batches = _load(data_dir / "batches", BatchRecord)
@@ -80,15 +81,20 @@ class Store:
         self.file_path(file_id).unlink(missing_ok=True)
 
     def batch(self, batch_id: str, project: str | None = None) -> BatchRecord | None:
-        """Return a batch; of one project only, if given."""
+        """Return a batch; only what its project may see of it, if one is given."""
         found = self._batches.get(batch_id)
-        if found is None or (project is not None and found.project != project):
+        if found is None or (project is not None and (found.project != project or found.forgotten)):
             return None
         return found
 
     def batches(self, project: str) -> list[BatchRecord]:
-        """Return the batches of a project, newest first."""
-        return [batch for batch in self._batches.values() if batch.project == project][::-1]
+        """Return the batches that a project may see in its list, newest first."""
+        now = self.clock.now()
+        return [
+            batch
+            for batch in reversed(self._batches.values())
+            if batch.project == project and not batch.forgotten and batch.listed_at <= now
+        ]
 
     def all_batches(self) -> Iterator[BatchRecord]:
         """Yield every batch, oldest first."""

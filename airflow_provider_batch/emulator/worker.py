@@ -12,6 +12,7 @@ import msgspec
 
 from airflow_provider_batch.emulator.answers import AnswerFunction
 from airflow_provider_batch.emulator.faults import ROWS_CALL, FaultPlan
+from airflow_provider_batch.emulator.journal import Journal
 from airflow_provider_batch.emulator.lifecycle import results_due_at
 from airflow_provider_batch.emulator.records import BatchRecord, FileRecord, Outcome, Verdict
 from airflow_provider_batch.emulator.results import ResultFacts, ResultJob, StoppedError, write_results
@@ -26,8 +27,9 @@ class Worker:
     :param function: the user's answers, or None for the built-in ones.
     """
 
-    def __init__(self, store: Store, faults: FaultPlan, function: AnswerFunction | None) -> None:
+    def __init__(self, store: Store, journal: Journal, faults: FaultPlan, function: AnswerFunction | None) -> None:
         self._store = store
+        self._journal = journal
         self._faults = faults
         self._function = function
         self._due: list[tuple[float, str]] = []
@@ -65,7 +67,7 @@ class Worker:
         while True:
             self._wake.clear()
             now = self._begin_due()
-            pause = self._due[0][0] - now if self._due else None
+            pause = self._store.clock.real_seconds(self._due[0][0] - now) if self._due else None
             try:
                 await asyncio.wait_for(self._wake.wait(), pause)
             except asyncio.TimeoutError:
@@ -129,8 +131,16 @@ class Worker:
         now = self._store.clock.now()
         if batch.input_file is not None:
             self._store.save_file(_results_file(batch, facts, now))
-        outcome = Outcome(at=now, succeeded=facts.succeeded, failed=facts.failed)
-        self._store.save_batch(msgspec.structs.replace(batch, outcome=outcome))
+        outcome = Outcome(
+            at=now,
+            succeeded=facts.succeeded,
+            failed=facts.failed,
+            tokens=facts.tokens,
+            output_at=now + batch.output_delay_s,
+        )
+        batch = msgspec.structs.replace(batch, outcome=outcome)
+        self._store.save_batch(batch)
+        self._journal.end_batch(batch, outcome)
 
 
 def _results_file(batch: BatchRecord, facts: ResultFacts, now: float) -> FileRecord:

@@ -105,9 +105,12 @@ def test_the_control_calls_of_the_page_are_accepted(gemini_emulator):
 
 def test_the_faults_of_the_page_can_be_armed(gemini_emulator):
     faults = [json.loads(line) for block in blocks("docs/emulator.md", "json") for line in block.splitlines()]
+    faults += [
+        json.loads(cell) for cell in re.findall(r"\| `(\{.*\})` \|", (ROOT / "docs/emulator.md").read_text())
+    ]
     for fault in faults:
         gemini_emulator.add_fault(**fault)
-    assert len(faults) == 4
+    assert len(faults) == 13
 
 
 def test_every_make_target_of_the_pages_exists():

@@ -160,3 +160,53 @@ def test_importing_the_room_does_not_import_a_web_server() -> None:
     ended = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
 
     assert ended.stdout == "False\n"
+
+
+def test_journal_says_what_a_real_account_would_be_billed_for(emulator, api) -> None:
+    rows = [api.row("a", "x" * 40), api.row("b", "x" * 400)]
+    emulator.add_fault(action="rows", mutation="drop", keys=["b"])
+    name = api.finished(api.create_from(*rows).json()["name"])["name"]
+
+    (end,) = [call for call in emulator.journal() if call["call"] == "batches.end" and call["batch"] == name]
+
+    # The dropped row was answered all the same.
+    assert end["tokens"]["input"] == 10 + 100
+    assert emulator.bills()[name] == end["tokens"]
+    assert (end["succeeded"], end["failed"], end["model"]) == (1, 0, "models/gemini-2.5-flash")
+
+
+def test_failed_batch_is_billed_for_nothing(slow_emulator, slow_api) -> None:
+    name = slow_api.create_inline(slow_api.inline_row("a")).json()["name"]
+    slow_emulator.force_job(name, state="FAILED")
+    assert name not in slow_emulator.bills()
+
+
+def test_clock_may_run_faster_and_a_restart_does_not_turn_it_back(tmp_path: Path, connect) -> None:
+    with running_emulator(tmp_path, clock_speed=10_000, job_seconds=3600) as emulator:
+        api = connect(emulator)
+        created_at = api.get("/emulator/health").json()["now"]
+        done = api.finished(api.create_inline(api.inline_row("a")).json()["name"])
+        passed = api.get("/emulator/health").json()["now"] - created_at
+        emulator.restart()
+        assert httpx.get(f"{emulator.base_url}/emulator/health").json()["now"] > created_at + passed
+    assert done["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
+    assert passed >= 3600
+
+
+@pytest.mark.parametrize("speed", ["0", "-1", "nan", "inf"])
+def test_clock_that_does_not_go_forward_is_refused(speed: str) -> None:
+    ended = subprocess.run([*COMMAND, "--clock-speed", speed], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "greater than 0" in ended.stderr
+
+
+def test_address_that_is_not_loopback_is_served_if_asked_for_but_not_the_control_calls(tmp_path: Path) -> None:
+    command = [*COMMAND, "--port", "0", "--host", "0.0.0.0", "--allow-remote", "--data-dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        first, _, warning = (server.stdout.readline() for _ in range(3))
+        port = int(first.split("http://0.0.0.0:")[1].split()[0])
+        control = httpx.get(f"http://127.0.0.1:{port}/emulator/health").status_code
+        server.terminate()
+    assert "can read all prompts" in warning
+    assert control == 200

@@ -205,3 +205,53 @@ def test_next_created_job_has_the_scripted_outcome(emulator, api, state, done, e
     assert (spoiled.get("done"), spoiled.get("error")) == (done, error)
     assert spoiled["metadata"]["state"].endswith(state.removeprefix("BATCH_STATE_").replace("STUCK", "PENDING"))
     assert api.finished(second)["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
+
+
+def test_hidden_batch_is_there_and_not_listed_until_its_time_has_come(slow_emulator, slow_api) -> None:
+    slow_emulator.add_fault(action="hide", seconds=60)
+    name = slow_api.create_inline(slow_api.inline_row("a")).json()["name"]
+
+    listed_before = [batch["name"] for batch in slow_api.get("/v1/batches").json().get("operations", [])]
+    slow_emulator.advance_clock(60)
+    listed_after = [batch["name"] for batch in slow_api.get("/v1/batches").json()["operations"]]
+
+    assert slow_api.get(f"/v1/{name}").status_code == 200
+    assert name not in listed_before
+    assert name in listed_after
+
+
+def test_forgotten_batch_is_unknown_to_everybody_and_billed(emulator, api) -> None:
+    emulator.add_fault(action="job", state="FORGOTTEN")
+    name = api.create_inline(api.inline_row("a")).json()["name"]
+
+    status = api.get(f"/v1/{name}").status_code
+    emulator.force_job(name, state="SUCCEEDED")
+
+    assert status == 404
+    assert name not in str(api.get("/v1/batches").json())
+    assert emulator.bills()[name]["input"] > 0
+
+
+def test_duplicated_create_makes_two_batches_and_answers_once(emulator, api) -> None:
+    before = names(emulator)
+    emulator.add_fault(call="batches.create", action="duplicate")
+
+    name = api.create_inline(api.inline_row("a")).json()["name"]
+
+    assert len(names(emulator) - before) == 2
+    assert name in names(emulator) - before
+
+
+def test_results_may_show_later_than_the_success(slow_emulator, slow_api) -> None:
+    slow_emulator.add_fault(action="late_output", seconds=30)
+    name = slow_api.create_from(slow_api.row("a")).json()["name"]
+    slow_emulator.force_job(name, state="SUCCEEDED")
+
+    early = slow_api.get(f"/v1/{name}").json()
+    slow_emulator.advance_clock(30)
+    late = slow_api.get(f"/v1/{name}").json()
+
+    assert (early["metadata"]["state"], early["done"]) == ("BATCH_STATE_SUCCEEDED", True)
+    assert "output" not in early["metadata"]
+    assert "response" not in early
+    assert late["response"]["responsesFile"] == late["metadata"]["output"]["responsesFile"]

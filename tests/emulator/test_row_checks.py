@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_batch.emulator.schema_check import line_errors
+from airflow_provider_batch.emulator.schema_check import check_lines
 
 
 def test_cached_content_in_the_wrong_place_is_located(api) -> None:  # T19
@@ -62,7 +62,7 @@ def test_inline_refusal_names_the_item(api) -> None:
     ids=["cut", "array", "request", "key", "no contents", "no parts", "text", "part", "config", "cache"],
 )
 def test_bad_line_is_refused_with_its_reason(line: str, reason: str) -> None:
-    rows, errors = line_errors("generate", [line.encode()])
+    rows, _, errors = check_lines("generate", [line.encode()])
 
     assert rows == 1
     assert errors[0].startswith("Error on line 1: ")
@@ -84,17 +84,17 @@ def test_bad_line_is_refused_with_its_reason(line: str, reason: str) -> None:
     ids=["plain", "foreign field", "bare", "single values", "snake case", "free schema", "empty", "blank"],
 )
 def test_good_line_passes_in_either_casing(line: str) -> None:
-    assert line_errors("generate", [line.encode()])[1] == []
+    assert check_lines("generate", [line.encode()]).errors == []
 
 
 def test_report_stops_at_twenty_lines() -> None:
-    assert len(line_errors("generate", [b"{"] * 100)[1]) == 20
+    assert len(check_lines("generate", [b"{"] * 100).errors) == 20
 
 
 def test_embedding_row_needs_a_single_content() -> None:
     lines = [b'{"request": {"content": {"parts": [{"text": "x"}]}}}', b'{"request": {"contents": []}}']
 
-    rows, (error,) = line_errors("embed", lines)
+    rows, _, (error,) = check_lines("embed", lines)
 
     assert (rows, error) == (2, "Error on line 2: invalid JSON, near column 14: no such field: 'contents'")
 

@@ -1,8 +1,9 @@
-"""Batches: create from a file or inline, get, list, cancel, delete."""
+"""Batches: create from a file or inline, get, list, update, cancel, delete."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,14 +13,15 @@ import msgspec
 from starlette.responses import Response
 
 from airflow_provider_batch.emulator.context import Call, reply
-from airflow_provider_batch.emulator.errors import file_not_visible, invalid, not_found
-from airflow_provider_batch.emulator.faults import JOB_CALL
+from airflow_provider_batch.emulator.errors import ApiError, file_not_visible, invalid, not_found
+from airflow_provider_batch.emulator.faults import JOB_CALL, LISTED_CALL, OUTPUT_CALL
 from airflow_provider_batch.emulator.lifecycle import PENDING_SHARE, forced, job_view
+from airflow_provider_batch.emulator.limits import check_new_batch
 from airflow_provider_batch.emulator.paging import page_of
 from airflow_provider_batch.emulator.records import BatchRecord, Kind, new_batch_id
 from airflow_provider_batch.emulator.routes.models import known_model
-from airflow_provider_batch.emulator.schema_check import RowError, check_request, line_errors
-from airflow_provider_batch.emulator.wire_json import field, operation_json
+from airflow_provider_batch.emulator.schema_check import InputFacts, RowError, check_lines, check_request
+from airflow_provider_batch.emulator.wire_json import camel_case, field, operation_json
 
 MAX_PAGE = 1000
 DEFAULT_PAGE = 50
@@ -38,7 +40,7 @@ async def create_embed_batch(call: Call) -> Response:
 class _Input(NamedTuple):
     """The checked input of a new batch, already under the batch's own name."""
 
-    rows: int
+    facts: InputFacts
     file_name: str | None
 
 
@@ -56,13 +58,31 @@ async def _create(call: Call, kind: Kind) -> Response:
         given = await _file_input(call, kind, batch_id, str(file_name))
     else:
         given = await _inline_input(call, kind, batch_id, field(inline, "requests", []))
-    batch = _record(call, kind, batch_id, model, message, given)
-    for fault in call.emulation.faults.strike(JOB_CALL):
-        batch = forced(batch, fault.state, fault.error, batch.created_at)
+    batch = _struck(call, _record(call, kind, batch_id, model, message, given))
+    unfinished = [
+        b for b in call.emulation.store.batches(call.project) if not job_view(b, call.emulation.now()).done
+    ]
+    try:
+        check_new_batch(call.emulation.limits, batch, unfinished)
+    except ApiError:
+        call.emulation.store.input_path(batch_id).unlink(missing_ok=True)
+        raise
     call.emulation.store.save_batch(batch)
     call.emulation.journal.accept_batch(batch)
     call.emulation.worker.schedule(batch)
     return reply(_operation(call, batch, full=True))
+
+
+def _struck(call: Call, batch: BatchRecord) -> BatchRecord:
+    """Apply the faults that are about a job and not about a call."""
+    faults = call.emulation.faults
+    for fault in faults.strike(JOB_CALL):
+        batch = forced(batch, fault.state, fault.error, batch.created_at)
+    for fault in faults.strike(LISTED_CALL):
+        batch = msgspec.structs.replace(batch, listed_at=batch.created_at + fault.seconds)
+    for fault in faults.strike(OUTPUT_CALL):
+        batch = msgspec.structs.replace(batch, output_delay_s=fault.seconds)
+    return batch
 
 
 def _record(
@@ -70,20 +90,30 @@ def _record(
 ) -> BatchRecord:
     now = call.emulation.now()
     seconds = call.emulation.job_seconds
-    priority = field(message, "priority")
+    priority = _priority(message)
     return BatchRecord(
         id=batch_id,
         project=call.project,
         kind=kind,
         model=f"models/{model}",
         display_name=str(field(message, "displayName", "")),
-        priority=None if priority is None else str(priority),
+        priority=priority,
         input_file=given.file_name,
-        rows=given.rows,
+        rows=given.facts.rows,
+        input_tokens=given.facts.tokens,
         created_at=now,
         starts_at=now + seconds * PENDING_SHARE,
         finishes_at=now + seconds,
     )
+
+
+def _priority(message: dict[str, Any]) -> str | None:
+    given = field(message, "priority")
+    if given is None:
+        return None
+    if not re.fullmatch(r"-?\d{1,18}", str(given)):
+        raise invalid(f"Invalid value at 'batch.priority' (TYPE_INT64), {str(given)[:80]!r}")
+    return str(int(given))
 
 
 async def _file_input(call: Call, kind: Kind, batch_id: str, file_name: str) -> _Input:
@@ -95,16 +125,16 @@ async def _file_input(call: Call, kind: Kind, batch_id: str, file_name: str) -> 
         raise invalid(f"The File {file.id} is not in an ACTIVE state and usage is not allowed.")
     # Linked before it is read: the file may be deleted meanwhile.
     store.keep_input(batch_id, store.file_path(file.id))
-    rows, errors = await asyncio.to_thread(_check_lines, kind, store.input_path(batch_id))
-    if errors or not rows:
+    facts = await asyncio.to_thread(_check_file, kind, store.input_path(batch_id))
+    if facts.errors or not facts.rows:
         store.input_path(batch_id).unlink(missing_ok=True)
-        raise invalid("\n".join(errors) or "The input file has no requests.")
-    return _Input(rows, file.name)
+        raise invalid("\n".join(facts.errors) or "The input file has no requests.")
+    return _Input(facts, file.name)
 
 
-def _check_lines(kind: Kind, path: Path) -> tuple[int, list[str]]:
+def _check_file(kind: Kind, path: Path) -> InputFacts:
     with path.open("rb") as lines:
-        return line_errors(kind, lines)
+        return check_lines(kind, lines)
 
 
 async def _inline_input(call: Call, kind: Kind, batch_id: str, items: Any) -> _Input:
@@ -112,7 +142,7 @@ async def _inline_input(call: Call, kind: Kind, batch_id: str, items: Any) -> _I
         raise invalid("* BatchRequest.batch.input_config.requests: requests must not be empty")
     lines = [_inline_line(kind, index, item) for index, item in enumerate(items)]
     await asyncio.to_thread(_write_lines, call.emulation.store.input_path(batch_id), lines)
-    return _Input(len(lines), None)
+    return _Input(check_lines(kind, lines), None)
 
 
 def _inline_line(kind: Kind, index: int, item: Any) -> bytes:
@@ -155,6 +185,34 @@ async def list_batches(call: Call) -> Response:
     return reply(listed)
 
 
+async def update_generate_batch(call: Call) -> Response:
+    """Change a batch of GenerateContentRequests; the answer is the batch and not its operation."""
+    return await _update(call, "generate")
+
+
+async def update_embed_batch(call: Call) -> Response:
+    """Change a batch of EmbedContentRequests."""
+    return await _update(call, "embed")
+
+
+async def _update(call: Call, kind: Kind) -> Response:
+    batch = _visible_batch(call)
+    if batch.kind != kind:
+        raise not_found()
+    message = await call.json()
+    mask = call.request.query_params.get("updateMask") or call.request.query_params.get("update_mask") or ""
+    paths = {camel_case(path.strip()) for path in mask.split(",") if path.strip()}
+    if not paths or not paths <= {"displayName", "priority"}:
+        raise invalid(f"Invalid update_mask: {mask!r}. The fields displayName and priority can be updated.")
+    if "displayName" in paths:
+        batch = msgspec.structs.replace(batch, display_name=str(field(message, "displayName", "")))
+    if "priority" in paths:
+        batch = msgspec.structs.replace(batch, priority=_priority(message))
+    call.emulation.store.save_batch(batch)
+    call.accept("batches.update", batch=batch.name)
+    return reply(_operation(call, batch, full=True)["metadata"])
+
+
 async def cancel_batch(call: Call) -> Response:
     """Cancel: before the start it is CANCELLED, later it succeeds with the remaining rows cancelled."""
     batch = _visible_batch(call)
@@ -194,9 +252,10 @@ def _visible_batch(call: Call) -> BatchRecord:
 def _operation(call: Call, batch: BatchRecord, *, full: bool) -> dict[str, Any]:
     view = job_view(batch, call.emulation.now())
     output: dict[str, Any] | None = None
-    if batch.outcome is not None and batch.input_file is not None:
+    shown = batch.outcome is not None and batch.outcome.output_at <= call.emulation.now()
+    if shown and batch.input_file is not None:
         output = {"responsesFile": f"files/{batch.output_file_id}"}
-    elif batch.outcome is not None and full:
+    elif shown and full:
         output = {"inlinedResponses": {"inlinedResponses": _inline_results(call, batch)}}
     return operation_json(batch, view, output)
 

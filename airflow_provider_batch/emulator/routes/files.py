@@ -13,6 +13,7 @@ from starlette.responses import FileResponse, Response
 from airflow_provider_batch.emulator.context import Call, reply
 from airflow_provider_batch.emulator.errors import ApiError, file_not_visible, invalid, not_found
 from airflow_provider_batch.emulator.faults import PROCESSING_CALL
+from airflow_provider_batch.emulator.limits import check_new_file
 from airflow_provider_batch.emulator.paging import page_of
 from airflow_provider_batch.emulator.records import FileRecord, UploadRecord, new_file_id, new_upload_id
 from airflow_provider_batch.emulator.uploads import PartFile, UploadTakenOverError
@@ -73,6 +74,7 @@ async def _start(call: Call) -> Response:
         declared_bytes=_declared_bytes(headers.get("x-goog-upload-header-content-length")),
         created_at=call.emulation.now(),
     )
+    check_new_file(call.emulation.limits, upload_record.declared_bytes or 0, store.files(call.project))
     store.save_upload(upload_record)
     call.accept(
         "files.upload.start", file=f"files/{upload_record.file_id}", displayName=upload_record.display_name
@@ -165,6 +167,7 @@ async def _finalize(call: Call, record: UploadRecord, part: PartFile) -> FileRec
     size = part.size()
     if record.declared_bytes is not None and size != record.declared_bytes:
         raise invalid(f"Upload has {size} bytes; {record.declared_bytes} bytes were announced.")
+    check_new_file(call.emulation.limits, size, store.files(record.project))
     digest = await part.finish()
     store.upload_path(record.id).replace(store.file_path(record.file_id))
     now = call.emulation.now()
