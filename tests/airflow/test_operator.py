@@ -92,7 +92,7 @@ def test_rows_with_errors_fail_the_task_if_asked_but_are_landed(case, gemini_emu
     assert landed(case.folder)["b"]["status"] == "error"
 
 
-def test_dropped_repeated_and_shuffled_rows_still_add_up(case, gemini_emulator):
+def test_dropped_repeated_and_shuffled_rows_still_add_up(case, gemini_emulator):  # T24, T25
     gemini_emulator.add_fault(action="rows", mutation="drop", keys=["a"], times=None)
     gemini_emulator.add_fault(action="rows", mutation="duplicate", keys=["b"], times=None)
     gemini_emulator.add_fault(action="rows", mutation="shuffle", times=None)

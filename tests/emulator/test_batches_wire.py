@@ -154,7 +154,7 @@ def test_batch_whose_rows_all_failed_has_no_success_count(emulator, api) -> None
     ],
     ids=["internal (T12)", "quota (T13)"],
 )
-def test_failed_batch_has_an_error_and_no_response(slow_emulator, slow_api, error, shown) -> None:
+def test_failed_batch_has_an_error_and_no_response(slow_emulator, slow_api, error, shown) -> None:  # T12, T13
     name = slow_api.create_inline(slow_api.inline_row("a")).json()["name"]
 
     slow_emulator.force_job(name, state="FAILED", error=error)

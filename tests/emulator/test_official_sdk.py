@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 from google import genai
 from google.genai import errors, types
+from pydantic import ValidationError
 
-from airflow_provider_batch.emulator import Emulator
+from airflow_provider_batch.emulator import Emulator, running_emulator
 
 MODEL = "gemini-2.5-flash"
 
@@ -21,7 +23,10 @@ ROWS = """\
 "generation_config": {"temperature": 0.7}}}
 """
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*create_embeddings.. is experimental")
+pytestmark = [
+    pytest.mark.matrix,
+    pytest.mark.filterwarnings("ignore:.*create_embeddings.. is experimental"),
+]
 
 
 @pytest.fixture(params=["v1", "v1beta"])
@@ -77,7 +82,7 @@ def test_inline_batch_returns_responses_with_their_metadata(client: genai.Client
     ]
 
 
-def test_inline_embeddings_come_back_as_vectors(client: genai.Client) -> None:
+def test_inline_embeddings_come_back_as_vectors(client: genai.Client) -> None:  # T4
     source = {"inlined_requests": {"contents": ["a", "b"], "config": {"output_dimensionality": 4}}}
     job = client.batches.create_embeddings(model="gemini-embedding-001", src=source)
 
@@ -86,7 +91,7 @@ def test_inline_embeddings_come_back_as_vectors(client: genai.Client) -> None:
     assert [len(item.response.embedding.values) for item in responses] == [4, 4]
 
 
-def test_file_embeddings_are_read_from_the_results_file(client: genai.Client, tmp_path: Path) -> None:
+def test_file_embeddings_are_read_from_the_results_file(client: genai.Client, tmp_path: Path) -> None:  # T4, T26
     (tmp_path / "e.jsonl").write_text('{"key": "x", "request": {"content": {"parts": [{"text": "x"}]}}}\n')
     file = client.files.upload(file=str(tmp_path / "e.jsonl"), config={"mime_type": "jsonl"})
     job = client.batches.create_embeddings(model="gemini-embedding-001", src={"file_name": file.name})
@@ -138,7 +143,7 @@ def test_scripted_unavailability_surfaces_as_a_server_error(client: genai.Client
         list(client.batches.list())
 
 
-def test_unknown_state_passes_through_and_is_not_done(client: genai.Client, emulator: Emulator) -> None:
+def test_unknown_state_passes_through_and_is_not_done(client: genai.Client, emulator: Emulator) -> None:  # T18
     job = client.batches.create(model=MODEL, src=[inline("x", "k")])
     emulator.force_job(job.name, state="BATCH_STATE_NEWSTATE")
 
@@ -180,3 +185,74 @@ def test_models_say_which_of_them_do_batches(client: genai.Client) -> None:
 
     assert "batchGenerateContent" in model.supported_actions
     assert model.name in {listed.name for listed in client.models.list()}
+
+
+def test_files_are_listed_got_and_deleted(client: genai.Client, uploaded: types.File) -> None:
+    assert client.files.get(name=uploaded.name).state is types.FileState.ACTIVE
+    assert uploaded.name in {file.name for file in client.files.list(config={"page_size": 2})}
+
+    client.files.delete(name=uploaded.name)
+
+    with pytest.raises(errors.ClientError, match="403 PERMISSION_DENIED"):
+        client.files.get(name=uploaded.name)
+
+
+def test_chunk_that_stays_unavailable_ends_the_upload(emulator: Emulator, tmp_path: Path) -> None:  # T38
+    (tmp_path / "small.txt").write_text("x")
+    emulator.add_fault(call="files.upload.chunk", action="status", status=503, times=None)
+    options = types.HttpOptions(base_url=emulator.base_url)
+
+    with (
+        genai.Client(api_key="emulator", http_options=options) as client,
+        pytest.raises(errors.ServerError, match="503"),
+    ):
+        client.files.upload(file=str(tmp_path / "small.txt"), config={"mime_type": "text/plain"})
+
+
+def test_inline_error_with_objects_as_details_is_too_much_for_the_sdk(
+    client: genai.Client, emulator: Emulator
+) -> None:  # T46
+    error = {"code": 3, "message": "bad part", "details": [{"@type": "x", "reason": "y"}]}
+    emulator.add_fault(action="rows", mutation="error", keys=["k"], error=error)
+    job = client.batches.create(model=MODEL, src=[inline("x", "k")])
+
+    with pytest.raises(ValidationError, match="details"):
+        ended(client, job)
+
+
+def test_inline_metadata_that_is_no_text_is_too_much_for_the_sdk(client: genai.Client, api) -> None:  # T47
+    row = {"request": {"contents": [{"parts": [{"text": "x"}]}]}, "metadata": {"key": 1}}
+    name = api.finished(api.create_inline(row).json()["name"])["name"]
+
+    with pytest.raises(ValidationError, match="metadata"):
+        client.batches.get(name=name)
+
+
+def test_key_that_is_not_known_is_a_client_error() -> None:
+    with running_emulator(api_keys=["right"]) as emulator:
+        options = types.HttpOptions(base_url=emulator.base_url)
+        with (
+            genai.Client(api_key="wrong", http_options=options) as client,
+            pytest.raises(errors.ClientError, match="400 INVALID_ARGUMENT"),
+        ):
+            client.batches.get(name="batches/x")
+
+
+def test_async_client_does_the_same_from_upload_to_results(client: genai.Client, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(ROWS)
+
+    async def run() -> list[str]:
+        batches, files = client.aio.batches, client.aio.files
+        file = await files.upload(file=str(tmp_path / "rows.jsonl"), config={"mime_type": "jsonl"})
+        job = await batches.create(model=MODEL, src=file.name, config={"display_name": "async"})
+        while not (job := await batches.get(name=job.name)).done:  # noqa: ASYNC110 (there is nothing to await)
+            await asyncio.sleep(0.05)
+        content = await files.download(file=job.dest.file_name)
+        assert job.name in {listed.name async for listed in await batches.list(config={"page_size": 2})}
+        await batches.delete(name=job.name)
+        await files.delete(name=file.name)
+        with pytest.raises(errors.ClientError, match="404"):
+            await batches.cancel(name=job.name)
+        return [json.loads(line)["key"] for line in content.splitlines()]
+
+    assert asyncio.run(run()) == ["request-1", "request-2"]

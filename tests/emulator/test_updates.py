@@ -12,7 +12,7 @@ def update(api, name, mask, body, verb="updateGenerateContentBatch"):
     return api.patch(f"/v1beta/{name}:{verb}", params={"updateMask": mask}, json=body)
 
 
-def test_priority_is_changed_and_the_answer_is_the_batch_and_not_its_operation(slow_api, batch):
+def test_priority_is_changed_and_the_answer_is_the_batch_and_not_its_operation(slow_api, batch):  # T49
     answer = update(slow_api, batch, "priority", {"priority": "7", "displayName": "ignored"}).json()
     assert (answer["name"], answer["priority"], answer["displayName"]) == (batch, "7", "d")
     assert answer["state"] == "BATCH_STATE_PENDING"

@@ -127,7 +127,7 @@ def test_both_prefixes_of_a_state_are_accepted(word):
     ],
     ids=["response", "response.output", "metadata.output"],
 )
-def test_the_output_is_found_wherever_the_server_put_it(place):
+def test_the_output_is_found_wherever_the_server_put_it(place):  # T48
     batch = answers.read(Batch, CALL, answer(200, {"name": "batches/a", **place}))
     assert batch.output.responses_file == "files/batch-1"
 

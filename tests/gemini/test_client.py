@@ -96,7 +96,7 @@ def finished(client, name):
     raise AssertionError(f"{name} did not finish")
 
 
-def test_a_file_becomes_a_job_and_its_results_come_back(client):
+def test_a_file_becomes_a_job_and_its_results_come_back(client):  # T7, T8
     file = uploaded(client)
     batch = client.create_batch(MODEL, "d", file_name=file.name)
     assert (batch.state, batch.done, batch.metadata.display_name) == ("PENDING", False, "d")

@@ -53,7 +53,7 @@ def test_a_read_is_repeated_after_passing_errors_with_growing_waits():
     assert 0 < pauses[1] <= 1.0
 
 
-def test_a_read_that_never_works_ends_with_the_last_error():
+def test_a_read_that_never_works_ends_with_the_last_error():  # T32
     error, sent, _ = play(calls.get_batch("batches/abc"), [DOWN] * MAX_TRIES)
     assert isinstance(error, ApiError)
     assert len(sent) == MAX_TRIES

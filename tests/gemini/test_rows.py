@@ -85,7 +85,7 @@ def test_thoughts_are_left_out_of_the_text():
         "both response and error",
     ],
 )
-def test_what_is_no_usable_answer_has_its_status_and_reason(line, status, message):
+def test_what_is_no_usable_answer_has_its_status_and_reason(line, status, message):  # T22, T23
     row = read(key="a", **line)
     assert row.status is status
     assert message in row.error.message

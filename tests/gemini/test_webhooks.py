@@ -24,7 +24,7 @@ def signed(body=BODY, key=KEY, at=NOW, delivery="msg_1"):
     return {"Webhook-Id": delivery, "webhook-timestamp": f"{at:.0f}", "webhook-signature": f"v1,{signature}"}
 
 
-def test_a_signed_delivery_is_an_event():
+def test_a_signed_delivery_is_an_event():  # T50
     event = WebhookReceiver(SECRET).accept(signed(), BODY, NOW)
     assert (event.id, event.type, event.data) == ("msg_1", "batch.succeeded", {"id": "batches/a"})
 
@@ -39,7 +39,7 @@ def test_one_valid_signature_among_several_is_enough():
     assert WebhookReceiver(SECRET).accept(headers, BODY, NOW)
 
 
-def test_a_repeated_delivery_is_no_second_event():
+def test_a_repeated_delivery_is_no_second_event():  # T50
     receiver = WebhookReceiver(SECRET)
     assert receiver.accept(signed(), BODY, NOW)
     assert receiver.accept(signed(at=NOW + 60), BODY, NOW + 60) is None
@@ -55,7 +55,7 @@ def test_the_memory_for_repetitions_is_bounded():
 
 
 @pytest.mark.parametrize("age", [360, -360])
-def test_a_delivery_from_another_time_is_rejected(age):
+def test_a_delivery_from_another_time_is_rejected(age):  # T50
     with pytest.raises(WebhookRejectedError, match="timestamp more than 300 s away"):
         WebhookReceiver(SECRET).accept(signed(at=NOW - age), BODY, NOW)
 
@@ -72,7 +72,7 @@ def test_a_delivery_from_another_time_is_rejected(age):
     ],
     ids=["other key", "other body", "other time", "other id", "no signature", "not ASCII"],
 )
-def test_a_forged_delivery_is_rejected(headers):
+def test_a_forged_delivery_is_rejected(headers):  # T50
     with pytest.raises(WebhookRejectedError, match="no valid signature"):
         WebhookReceiver(SECRET).accept(headers, BODY, NOW)
 
