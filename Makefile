@@ -30,8 +30,9 @@ lint: $(STAMP)  ## ruff, format, types, layering
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(STAMP)  ## memory of 500 MB transfers, import time
+bench: $(STAMP)  ## memory of 500 MB transfers, import time, the emulator under load (about 5 minutes)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.emulator
 
 wheel: $(STAMP)  ## build the wheel and import it from a clean environment
 	scripts/check-wheel $(PYTHON)
