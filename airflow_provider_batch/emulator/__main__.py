@@ -13,8 +13,12 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from airflow_provider_batch.emulator.limits import Limits
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.emulator.answers import AnswerFunction
 
 _EXAMPLES = """examples:
   python -m airflow_provider_batch.emulator --data-dir ./emulator-data
@@ -28,6 +32,8 @@ _EXAMPLES = """examples:
   what it accepted and would have been billed:
     curl http://127.0.0.1:8484/emulator/journal
 """
+
+UPSTREAM_KEY = "EMULATOR_UPSTREAM_KEY"
 
 _PARENT_CHECK_S = 0.2
 
@@ -46,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     if options.exit_with_parent:
         threading.Thread(target=_follow_parent, args=[options.exit_with_parent], daemon=True).start()
+    if options.upstream and not options.upstream_model:
+        parser.error("--upstream needs --upstream-model")
     signal.signal(signal.SIGTERM, _leave)
     with contextlib.ExitStack() as stack:
         data_dir = options.data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emulator-")))
@@ -55,12 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, data_dir: Path) -> None:
-    from airflow_provider_batch.emulator.answers import load_answer_function
     from airflow_provider_batch.emulator.app import build_emulation
     from airflow_provider_batch.emulator.server import listen, serve
 
     try:
-        function = load_answer_function(options.answers) if options.answers else None
+        function = _answers(options)
         listener = listen(options.host, options.port)
     except (ImportError, OSError, ValueError) as problem:
         sys.exit(f"The emulator cannot start: {problem}")
@@ -71,15 +78,33 @@ def _run(options: argparse.Namespace, data_dir: Path) -> None:
         api_keys=options.api_key,
         limits=Limits(**{name: getattr(options, name) for name in Limits._fields}),
         function=function,
+        workers=options.upstream_concurrency if options.upstream else 1,
     )
     host = f"[{options.host}]" if ":" in options.host else options.host
     address = f"http://{host}:{listener.getsockname()[1]}"
     sys.stdout.write(f"Gemini Batch emulator listening on {address} (data in {data_dir})\n")
-    sys.stdout.write("This is a local imitation: it calls no model, is not the Gemini API and bills nothing.\n")
+    if options.upstream:
+        sys.stdout.write(f"This is a local imitation of the Gemini API. It sends the rows to {options.upstream}\n")
+    else:
+        sys.stdout.write(
+            "This is a local imitation: it calls no model, is not the Gemini API and bills nothing.\n"
+        )
     if not _is_loopback(options.host):
         sys.stdout.write("Whoever reaches this port can read all prompts and answers.\n")
     sys.stdout.flush()
     serve(emulation, listener)
+
+
+def _answers(options: argparse.Namespace) -> AnswerFunction | None:
+    if options.upstream:
+        from airflow_provider_batch.emulator.upstream import Upstream
+
+        return Upstream(options.upstream, options.upstream_model, os.environ.get(UPSTREAM_KEY, ""))
+    if options.answers:
+        from airflow_provider_batch.emulator.answers import load_answer_function
+
+        return load_answer_function(options.answers)
+    return None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -125,7 +150,18 @@ def _add_jobs(group: argparse._ArgumentGroup) -> None:
         metavar="FACTOR",
         help="seconds of its clock in a real second: 3600 makes a day pass in 24 s (default: %(default)s)",
     )
-    group.add_argument("--answers", metavar="MODULE:FUNCTION", help="your function (request, key) -> answer")
+    source = group.add_mutually_exclusive_group()
+    source.add_argument("--answers", metavar="MODULE:FUNCTION", help="your function (request, key) -> answer")
+    source.add_argument(
+        "--upstream",
+        metavar="URL",
+        help="an OpenAI-compatible server that answers the rows, such as http://127.0.0.1:11434/v1; its key, if "
+        f"any, goes into {UPSTREAM_KEY}",
+    )
+    group.add_argument("--upstream-model", metavar="NAME", default="", help="its name for the model")
+    group.add_argument(
+        "--upstream-concurrency", type=int, default=8, help="rows that are asked at a time (default: %(default)s)"
+    )
 
 
 def _add_limits(group: argparse._ArgumentGroup) -> None:

@@ -63,6 +63,7 @@ def build_emulation(
     api_keys: list[str],
     limits: Limits,
     function: AnswerFunction | None,
+    workers: int,
 ) -> Emulation:
     """Read the state of a data directory and assemble the parts around it."""
     store = Store(data_dir, clock_speed)
@@ -74,7 +75,7 @@ def build_emulation(
         journal=journal,
         faults=faults,
         parts=PartFiles(),
-        worker=Worker(store, journal, faults, function),
+        worker=Worker(store, journal, faults, function, workers),
         keys=project_keys(api_keys),
         job_seconds=job_seconds,
         limits=limits,

@@ -73,7 +73,7 @@ class Call:
             raise invalid(f"Request payload size exceeds the limit: {MAX_BODY_BYTES} bytes.")
         try:
             message = msgspec.json.decode(body or b"{}")
-        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
             raise invalid(f"Invalid JSON payload received. {problem}") from None
         if not isinstance(message, dict):
             raise invalid("Invalid JSON payload received. Expected an object.")

@@ -38,6 +38,8 @@ class _Options:
     api_keys: tuple[str, ...]
     answers: str | None
     limits: Limits
+    upstream: str | None
+    upstream_model: str
 
     def command(self, port: int) -> list[str]:
         command = [sys.executable, "-m", "airflow_provider_batch.emulator", "--port", str(port)]
@@ -50,6 +52,8 @@ class _Options:
             command += ["--api-key", key]
         if self.answers:
             command += ["--answers", self.answers]
+        if self.upstream:
+            command += ["--upstream", self.upstream, "--upstream-model", self.upstream_model]
         return [*command, "--exit-with-parent", str(os.getpid())]
 
 
@@ -149,6 +153,8 @@ def running_emulator(
     limits: Limits = DEFAULT_LIMITS,
     api_keys: Sequence[str] = (),
     answers: str | None = None,
+    upstream: str | None = None,
+    upstream_model: str = "",
     port: int = 0,
 ) -> Iterator[Emulator]:
     """Run an emulator for the length of a ``with`` block.
@@ -159,11 +165,21 @@ def running_emulator(
     :param limits: what each project may have at one time; by default as documented by the API.
     :param api_keys: ``KEY`` or ``KEY=PROJECT``; by default any key is accepted.
     :param answers: ``package.module:function`` that answers rows.
+    :param upstream: base URL of an OpenAI-compatible server that answers rows with ``upstream_model``.
     :param port: 0 takes a free one.
     :raises EmulatorStartError: the process ended or did not answer.
     """
     made = None if data_dir is not None else Path(tempfile.mkdtemp(prefix="emulator-"))
-    options = _Options(data_dir or made or Path(), job_seconds, clock_speed, tuple(api_keys), answers, limits)
+    options = _Options(
+        data_dir=data_dir or made or Path(),
+        job_seconds=job_seconds,
+        clock_speed=clock_speed,
+        api_keys=tuple(api_keys),
+        answers=answers,
+        limits=limits,
+        upstream=upstream,
+        upstream_model=upstream_model,
+    )
     options.data_dir.mkdir(parents=True, exist_ok=True)
     try:
         emulator = Emulator(options, port)

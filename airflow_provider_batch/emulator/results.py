@@ -16,6 +16,7 @@ import msgspec
 
 from airflow_provider_batch.emulator.answers import AnswerFunction, answer_row, embedded, prompt_tokens
 from airflow_provider_batch.emulator.faults import INTERNAL_ERROR, Fault
+from airflow_provider_batch.emulator.in_order import in_order
 from airflow_provider_batch.emulator.lifecycle import rows_served
 from airflow_provider_batch.emulator.records import BatchRecord, Kind, Tokens
 from airflow_provider_batch.emulator.schema_check import InputRow, read_row
@@ -60,6 +61,14 @@ class _Bill:
         )
 
 
+class _Asked(NamedTuple):
+    """A row, the batch as it was when the row's turn came, and whether the row still gets an answer."""
+
+    row: InputRow
+    batch: BatchRecord
+    served: bool
+
+
 class _Result(msgspec.Struct):
     key: str | None
     body: dict[str, Any]
@@ -79,6 +88,7 @@ class ResultJob(NamedTuple):
     inline: bool
     faults: list[Fault]
     function: AnswerFunction | None
+    workers: int
     current: Callable[[], BatchRecord | None]
 
 
@@ -113,6 +123,15 @@ def _write(job: ResultJob, path: Path) -> ResultFacts:
 
 
 def _answered(job: ResultJob, bill: _Bill) -> Iterator[_Result]:
+    def answer(asked: _Asked) -> tuple[_Asked, dict[str, Any]]:
+        return asked, _answer(asked, job.function)
+
+    for asked, body in in_order(answer, _asked(job), job.workers):
+        bill.add(asked.batch.kind, asked.row, body)
+        yield _result(asked.row, body)
+
+
+def _asked(job: ResultJob) -> Iterator[_Asked]:
     number = 0
     with job.input_path.open("rb") as lines:
         for line in lines:
@@ -121,15 +140,14 @@ def _answered(job: ResultJob, bill: _Bill) -> Iterator[_Result]:
             batch = job.current()
             if batch is None:
                 raise StoppedError
-            row = read_row(line)
-            served = number < rows_served(batch)
-            body = _answer(row, batch, job.function) if served else dict(_CANCELLED_ROW)
-            bill.add(batch.kind, row, body)
-            yield _result(row, body)
+            yield _Asked(read_row(line), batch, served=number < rows_served(batch))
             number += 1
 
 
-def _answer(row: InputRow, batch: BatchRecord, function: AnswerFunction | None) -> dict[str, Any]:
+def _answer(asked: _Asked, function: AnswerFunction | None) -> dict[str, Any]:
+    row, batch = asked.row, asked.batch
+    if not asked.served:
+        return dict(_CANCELLED_ROW)
     if batch.kind == "embed":
         return {"response": embedded(row.request)}
     return answer_row(row.request, _key(row), batch.model, function)

@@ -80,7 +80,10 @@ def read_row(line: bytes) -> InputRow:
         return InputRow({name: value for name, value in row.items() if name != "key"}, key)
     if not isinstance(row["request"], dict):
         raise RowError("field 'request' is not an object", "request")
-    return InputRow(row["request"], key, row.get("metadata"))
+    metadata = row.get("metadata")
+    if metadata is not None and not isinstance(metadata, dict):
+        raise RowError("field 'metadata' is not an object", "metadata")
+    return InputRow(row["request"], key, metadata)
 
 
 def check_request(kind: Kind, request: dict[str, Any]) -> None:

@@ -25,13 +25,17 @@ class Worker:
     """One task of the event loop for all batches; results are written in threads.
 
     :param function: the user's answers, or None for the built-in ones.
+    :param workers: how many of them are asked for at the same time.
     """
 
-    def __init__(self, store: Store, journal: Journal, faults: FaultPlan, function: AnswerFunction | None) -> None:
+    def __init__(
+        self, store: Store, journal: Journal, faults: FaultPlan, function: AnswerFunction | None, workers: int
+    ) -> None:
         self._store = store
         self._journal = journal
         self._faults = faults
         self._function = function
+        self._workers = workers
         self._due: list[tuple[float, str]] = []
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._writers = asyncio.Semaphore(_MAX_WRITERS)
@@ -94,6 +98,7 @@ class Worker:
             inline=batch.input_file is None,
             faults=self._faults.strike(ROWS_CALL),
             function=self._function,
+            workers=self._workers,
             current=lambda: self._current(batch.id),
         )
         try:

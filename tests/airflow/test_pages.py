@@ -121,8 +121,8 @@ def test_every_make_target_of_the_pages_exists():
 
 
 def test_the_emulator_starts_with_the_options_of_the_page():
-    (command,) = [line for line in words("docs/emulator.md", "bash") if "-m" in line]
-    asked = {word for word in command if word.startswith("--")}
+    commands = [line for line in words("docs/emulator.md", "bash") if "-m" in line]
+    command, asked = commands[0], {word for line in commands for word in line if word.startswith("--")}
     shown = subprocess.run([sys.executable, *command[1:3], "--help"], capture_output=True, text=True, check=True)
     assert asked == {word for word in asked if word in shown.stdout}
     with running_emulator() as emulator:

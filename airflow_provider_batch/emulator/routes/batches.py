@@ -21,7 +21,7 @@ from airflow_provider_batch.emulator.paging import page_of
 from airflow_provider_batch.emulator.records import BatchRecord, Kind, new_batch_id
 from airflow_provider_batch.emulator.routes.models import known_model
 from airflow_provider_batch.emulator.schema_check import InputFacts, RowError, check_lines, check_request
-from airflow_provider_batch.emulator.wire_json import camel_case, field, operation_json
+from airflow_provider_batch.emulator.wire_json import camel_case, field, message_field, operation_json, text_field
 
 MAX_PAGE = 1000
 DEFAULT_PAGE = 50
@@ -46,16 +46,18 @@ class _Input(NamedTuple):
 
 async def _create(call: Call, kind: Kind) -> Response:
     model = known_model(call.parameter("model"), kind)
-    message = field(await call.json(), "batch")
-    if not isinstance(message, dict):
+    message = message_field(await call.json(), "batch")
+    if not message:
         raise invalid("* BatchRequest.batch: batch is not specified")
-    config = field(message, "inputConfig", {})
-    file_name, inline = field(config, "fileName"), field(config, "requests")
-    if (file_name is None) == (inline is None):
+    # Read before anything is stored: a wrong type is found here.
+    text_field(message, "displayName"), _priority(message)
+    config = message_field(message, "inputConfig")
+    file_name, inline = text_field(config, "fileName"), message_field(config, "requests")
+    if bool(file_name) == bool(inline):
         raise invalid("* BatchRequest.batch.input_config: exactly one of file_name and requests must be specified")
     batch_id = new_batch_id()
-    if file_name is not None:
-        given = await _file_input(call, kind, batch_id, str(file_name))
+    if file_name:
+        given = await _file_input(call, kind, batch_id, file_name)
     else:
         given = await _inline_input(call, kind, batch_id, field(inline, "requests", []))
     batch = _struck(call, _record(call, kind, batch_id, model, message, given))
@@ -96,7 +98,7 @@ def _record(
         project=call.project,
         kind=kind,
         model=f"models/{model}",
-        display_name=str(field(message, "displayName", "")),
+        display_name=text_field(message, "displayName"),
         priority=priority,
         input_file=given.file_name,
         rows=given.facts.rows,
@@ -150,6 +152,8 @@ def _inline_line(kind: Kind, index: int, item: Any) -> bytes:
     try:
         if not isinstance(item, dict) or not isinstance(item.get("request"), dict):
             raise RowError("request is not specified")
+        if not isinstance(item.get("metadata") or {}, dict):
+            raise RowError("metadata is not an object")
         check_request(kind, item["request"])
     except RowError as fault:
         message = f"Invalid JSON payload received. Invalid value at '{place}.request': {fault.reason}"
@@ -205,7 +209,7 @@ async def _update(call: Call, kind: Kind) -> Response:
     if not paths or not paths <= {"displayName", "priority"}:
         raise invalid(f"Invalid update_mask: {mask!r}. The fields displayName and priority can be updated.")
     if "displayName" in paths:
-        batch = msgspec.structs.replace(batch, display_name=str(field(message, "displayName", "")))
+        batch = msgspec.structs.replace(batch, display_name=text_field(message, "displayName"))
     if "priority" in paths:
         batch = msgspec.structs.replace(batch, priority=_priority(message))
     call.emulation.store.save_batch(batch)

@@ -17,7 +17,7 @@ from airflow_provider_batch.emulator.limits import check_new_file
 from airflow_provider_batch.emulator.paging import page_of
 from airflow_provider_batch.emulator.records import FileRecord, UploadRecord, new_file_id, new_upload_id
 from airflow_provider_batch.emulator.uploads import PartFile, UploadTakenOverError
-from airflow_provider_batch.emulator.wire_json import field, file_json
+from airflow_provider_batch.emulator.wire_json import file_json, message_field, text_field
 
 MAX_FILE_BYTES = 2 * 1024**3
 MAX_FILE_ID_LENGTH = 40
@@ -59,18 +59,16 @@ async def _start(call: Call) -> Response:
     headers = call.request.headers
     if headers.get("x-goog-upload-protocol") != "resumable":
         raise invalid("Only the resumable upload protocol is supported.")
-    file = field(await call.json(), "file", {})
+    file = message_field(await call.json(), "file")
     store = call.emulation.store
     upload_record = UploadRecord(
         id=new_upload_id(),
         project=call.project,
         file_id=_wanted_file_id(call, file),
-        display_name=str(field(file, "displayName", "")),
-        mime_type=str(
-            field(file, "mimeType")
-            or headers.get("x-goog-upload-header-content-type")
-            or "application/octet-stream"
-        ),
+        display_name=text_field(file, "displayName"),
+        mime_type=text_field(file, "mimeType")
+        or headers.get("x-goog-upload-header-content-type")
+        or "application/octet-stream",
         declared_bytes=_declared_bytes(headers.get("x-goog-upload-header-content-length")),
         created_at=call.emulation.now(),
     )
@@ -85,7 +83,7 @@ async def _start(call: Call) -> Response:
 
 
 def _wanted_file_id(call: Call, file: dict[str, Any]) -> str:
-    name = str(field(file, "name", ""))
+    name = text_field(file, "name")
     if not name:
         return new_file_id()
     file_id = name.removeprefix("files/")

@@ -10,7 +10,8 @@ from airflow_provider_batch.emulator.answers import prompt_tokens
 from airflow_provider_batch.emulator.context import Call, page_size, reply
 from airflow_provider_batch.emulator.errors import invalid, not_found
 from airflow_provider_batch.emulator.records import Kind
-from airflow_provider_batch.emulator.wire_json import field
+from airflow_provider_batch.emulator.schema_check import RowError, check_request
+from airflow_provider_batch.emulator.wire_json import field, message_field
 
 _GENERATION = ["generateContent", "countTokens", "createCachedContent", "batchGenerateContent"]
 _EMBEDDING = ["embedContent", "countTextTokens", "countTokens", "asyncBatchEmbedContent"]
@@ -88,9 +89,13 @@ async def count_tokens(call: Call) -> Response:
     if call.parameter("model") not in _BY_NAME:
         raise not_found(f"models/{call.parameter('model')} is not found for API version v1beta.")
     message = await call.json()
-    request = field(message, "generateContentRequest") or message
+    request = message_field(message, "generateContentRequest") or message
     if not field(request, "contents"):
         raise invalid("* CountTokensRequest.contents: contents is not specified")
+    try:
+        check_request("generate", request)
+    except RowError as fault:
+        raise invalid(f"Invalid JSON payload received. {fault.reason}") from None
     text_tokens, attachment_tokens = prompt_tokens(request)
     details = [{"modality": "TEXT", "tokenCount": text_tokens}]
     return reply({"totalTokens": text_tokens + attachment_tokens, "promptTokensDetails": details})
