@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from airflow_provider_batch.errors import ApiError, ProtocolError
+from airflow_provider_batch.errors import ApiError, InputError, ProtocolError
 from airflow_provider_batch.gemini import answers
 from airflow_provider_batch.gemini.calls import list_files
 from airflow_provider_batch.gemini.exchange import Answer, Lost, ReadBlock, Request, Script
@@ -74,8 +74,18 @@ def resume_upload(session: str, size_bytes: int, display_name: str) -> Script[Fi
 
 
 def start_upload(size_bytes: int, display_name: str, mime_type: str = JSONL_MIME) -> Script[str]:
-    """Begin a session and return its URL. Whoever has the URL can write the file: keep it as a secret."""
+    """Begin a session and return its URL. Whoever has the URL can write the file: keep it as a secret.
+
+    :raises InputError: The file is larger than the API takes.
+    """
     call = f"start upload {display_name}"
+    if size_bytes > MAX_FILE_BYTES:
+        raise InputError(
+            f"{size_bytes / 2**30:.2f} GiB are to be uploaded, and the API takes 2 GiB a file.",
+            source=display_name,
+            code="AGB-I20",
+            remedy="Nothing was uploaded or spent. Split the input into several files, one task each.",
+        )
     request = Request(
         call,
         "POST",

@@ -51,7 +51,8 @@ class GeminiBatchOperator(BaseOperator):
 
     :param model: Model name such as ``gemini-2.5-flash``. Templated.
     :param requests: JSON Lines file, ``{"key": ..., "request": {GenerateContentRequest}}`` per line, as an
-        absolute path or a URI (templated); or a short list of such rows (never templated).
+        absolute path or a URI (templated); or a short list of such rows (never templated), given here or returned
+        by an upstream task.
     :param result_path: Folder for the results: an absolute path or a URI that every worker reaches.
         Templated; must be the same in every try.
     :param conn_id: Airflow connection of type ``gemini``.
@@ -135,7 +136,7 @@ class GeminiBatchOperator(BaseOperator):
 
         model = model_path(self.model).removeprefix("models/")
         folder = object_path(self.result_path, "result_path")
-        source = self._rows if self._rows is not None else object_path(str(self.requests), "requests")
+        source = _source(self._rows if self._rows is not None else self.requests)
         identity = _identity(context)
         with spool() as file, KeyTable() as keys:
             staged = stage(source, GeminiRows(), file, keys)
@@ -243,6 +244,19 @@ def _job_after(event: Mapping[str, Any], service: GeminiBatchService, job_name: 
         return ensure_finished(Finished(job), job_name)
     reason, message = str(event.get("outcome", "")), str(event.get("message", ""))
     return ensure_finished(GiveUp(reason, message or f"{job_name} is still {job.raw_state}."), job_name)
+
+
+def _source(requests: object) -> Any:
+    """What is to be staged: an opened path, or rows, which may also have come from an upstream task."""
+    if isinstance(requests, str):
+        return object_path(requests, "requests")
+    if isinstance(requests, Sequence):
+        return list(requests)
+    raise ConfigError(
+        f"requests must be a path, a URI or a list of rows, got {type(requests).__name__}.",
+        code="AGB-C08",
+        remedy="Nothing was uploaded. Check what the upstream task returned.",
+    )
 
 
 def _identity(context: Context) -> Identity:

@@ -184,3 +184,18 @@ def test_a_connection_that_does_not_exist_is_named(case, gemini_emulator):
     run = case("deferred", conn_id="nowhere")
     assert run.tasks["batch"] == "failed"
     assert "There is no connection 'nowhere'" in run.log
+
+
+def test_mapped_rows_of_an_upstream_task_become_a_job_each(case, gemini_emulator):
+    run = case("mapped")
+    assert run.state == "success", run.log
+    assert run.xcom["read"] == ["r0", "r1", "r2"]
+    assert len(calls(gemini_emulator, "batches.create")) == 3
+
+
+def test_mapped_tasks_that_share_a_folder_do_not_replace_each_other(case, gemini_emulator):
+    run = case("mapped_together")
+    assert "AGB-C09" in run.log
+    assert "case_mapped_together.batch[0] of run" in run.log
+    assert len(calls(gemini_emulator, "batches.create")) == 1
+    assert set(landed(case.folder)) == {"r0"}

@@ -44,3 +44,32 @@ partial = case("case_partial", deferrable=True, fail_on_partial_error=True)
 short = case("case_short", deferrable=True, timeout=2)
 short_synchronous = case("case_short_synchronous", deferrable=False, timeout=2)
 listed = case("case_listed", deferrable=True, requests=ROWS)
+
+
+def mapped_case(dag_id: str, result_path: str):
+    """A DAG whose upstream task returns three lists of rows, one batch each."""
+    with DAG(dag_id, schedule=None, start_date=pendulum.datetime(2026, 1, 1)) as dag:
+
+        @task
+        def rows() -> list:
+            return [[{"key": f"r{n}", "request": ROWS[0]["request"]}] for n in range(3)]
+
+        batch = GeminiBatchOperator.partial(
+            task_id="batch",
+            model="gemini-2.5-flash",
+            result_path="{{ dag_run.conf['result_path'] }}" + result_path,
+            poll_interval=1,
+            deferrable=True,
+            max_active_tis_per_dagrun=1,
+        ).expand(requests=rows())
+
+        @task
+        def read(manifests: list) -> list[str]:
+            return sorted(row.key for manifest in manifests for row in read_results(manifest))
+
+        read(batch.output)
+    return dag
+
+
+mapped = mapped_case("case_mapped", "/{{ ti.map_index }}")
+mapped_together = mapped_case("case_mapped_together", "")

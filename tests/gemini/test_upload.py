@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from airflow_provider_batch.errors import ApiError, BatchError, ProtocolError
+from airflow_provider_batch.errors import ApiError, BatchError, InputError, ProtocolError
 from airflow_provider_batch.gemini.exchange import Answer, Lost, Pause, ReadBlock
-from airflow_provider_batch.gemini.upload import BLOCK_BYTES, resume_upload, upload_file
+from airflow_provider_batch.gemini.upload import BLOCK_BYTES, MAX_FILE_BYTES, resume_upload, upload_file
 
 SESSION = "http://127.0.0.1:1/upload/v1beta/files?upload_id=s"
 STARTED = Answer(200, {"x-goog-upload-url": SESSION, "x-goog-upload-status": "active"})
@@ -121,6 +121,13 @@ def test_an_offset_that_cannot_be_true_is_refused(count):
     answer = Answer(200, {"x-goog-upload-status": "active", "x-goog-upload-size-received": count})
     error, _ = play([STARTED, answer])
     assert isinstance(error, ProtocolError)
+
+
+def test_a_file_that_is_too_large_is_not_begun():
+    error, sent = play([], size=MAX_FILE_BYTES + 1)
+    assert isinstance(error, InputError)
+    assert "AGB-I20 2.00 GiB are to be uploaded" in str(error)
+    assert sent == []
 
 
 def test_a_start_without_session_is_refused():
