@@ -92,11 +92,14 @@ def build_app(emulation: Emulation, connections: Connections) -> Starlette:
         emulation.worker.stop()
         work.cancel()
 
-    return Starlette(
+    app = Starlette(
         routes=[*_api_routes(emulation, connections), *_control_routes(Control(emulation))],
         lifespan=lifespan,
         exception_handlers={HTTPException: _no_such_path},
     )
+    # A path with a slash too many is another path to the API, and no reason to send the client elsewhere.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _api_routes(emulation: Emulation, connections: Connections) -> list[BaseRoute]:

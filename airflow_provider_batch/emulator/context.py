@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from airflow_provider_batch.emulator.errors import invalid
 from airflow_provider_batch.emulator.faults import FaultPlan
 from airflow_provider_batch.emulator.journal import Journal
 from airflow_provider_batch.emulator.limits import Limits
+from airflow_provider_batch.emulator.schema_check import RowError, check_message
 from airflow_provider_batch.emulator.store import Store
 from airflow_provider_batch.emulator.uploads import PartFiles
 from airflow_provider_batch.emulator.worker import Worker
@@ -63,20 +65,24 @@ class Call:
         """Note in the journal what was just made true on disk."""
         self.emulation.journal.accept(call, self.project, **facts)
 
-    async def json(self) -> dict[str, Any]:
+    async def json(self, type_name: str) -> dict[str, Any]:
         """Read the body; an empty one is an empty message.
 
-        :raises ApiError: too large, not JSON, or not an object.
+        :param type_name: the published type of the message.
+        :raises ApiError: too large, not JSON, or not such a message.
         """
+        too_large = invalid(f"Request payload size exceeds the limit: {MAX_BODY_BYTES} bytes.")
+        # An honest client is refused before its body is in memory.
+        if (number(self.request.headers.get("content-length", "")) or 0) > MAX_BODY_BYTES:
+            raise too_large
         body = await self.request.body()
         if len(body) > MAX_BODY_BYTES:
-            raise invalid(f"Request payload size exceeds the limit: {MAX_BODY_BYTES} bytes.")
+            raise too_large
         try:
-            message = msgspec.json.decode(body or b"{}")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+            message = msgspec.json.decode(body or b"{}", type=dict[str, Any])
+            check_message(type_name, message)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RowError) as problem:
             raise invalid(f"Invalid JSON payload received. {problem}") from None
-        if not isinstance(message, dict):
-            raise invalid("Invalid JSON payload received. Expected an object.")
         return message
 
 
@@ -86,16 +92,18 @@ def reply(content: Any, status: int = 200, headers: Mapping[str, str] | None = N
     return Response(body, status, headers=headers, media_type="application/json; charset=UTF-8")
 
 
+def number(text: str) -> int | None:
+    """Read a natural number of a header or a query, None if the text is not one."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
 def page_size(call: Call, default: int, maximum: int) -> int:
     """Read ``pageSize``; zero and absence mean the default.
 
     :raises ApiError: not a number, or negative.
     """
     text = call.request.query_params.get("pageSize") or call.request.query_params.get("page_size") or "0"
-    try:
-        size = int(text)
-    except ValueError:
-        size = -1
-    if size < 0:
+    size = number(text)
+    if size is None:
         raise invalid(f"Invalid value at 'page_size': {text}")
     return min(size or default, maximum)

@@ -9,7 +9,9 @@ reported to do.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+import math
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +23,13 @@ from airflow_provider_batch.emulator.records import Kind
 from airflow_provider_batch.emulator.wire_json import camel_case, field, repeated
 
 MAX_REPORTED_LINES = 20
+MAX_DIMENSION = 3072
 
 _ROOTS: dict[Kind, str] = {"generate": "GenerateContentRequest", "embed": "EmbedContentRequest"}
 
 # Fields that official clients send and that the dated document does not have yet.
 _LATER_FIELDS: dict[str, dict[str, str]] = {
+    "GenerateContentBatch": {"webhookConfig": "object"},
     "GenerationConfig": {
         "responseFormat": "any",
         "audioTranscriptionConfig": "any",
@@ -36,13 +40,8 @@ _LATER_FIELDS: dict[str, dict[str, str]] = {
     "ToolConfig": {"includeServerSideToolInvocations": "boolean"},
 }
 
-_SCALARS: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "boolean": (bool,),
-    # protobuf JSON also takes numbers written as strings.
-    "integer": (int, float, str),
-    "number": (int, float, str),
-}
+_NOT_FINITE = {"NaN", "Infinity", "-Infinity"}
+_INT64 = range(-(2**63), 2**63)
 
 
 class RowError(Exception):
@@ -76,6 +75,8 @@ def read_row(line: bytes) -> InputRow:
     key = row.get("key")
     if key is not None and not isinstance(key, str):
         raise RowError("invalid value for the string field 'key'", "key")
+    if not isinstance(row.get("metadata") or {}, dict):
+        raise RowError("field 'metadata' is not an object", "metadata")
     if "request" not in row:
         return InputRow({name: value for name, value in row.items() if name != "key"}, key)
     if not isinstance(row["request"], dict):
@@ -86,13 +87,29 @@ def read_row(line: bytes) -> InputRow:
     return InputRow(row["request"], key, metadata)
 
 
+def check_message(type_name: str, message: dict[str, Any]) -> None:
+    """Check a message of a published type: the fields that it has, and their types.
+
+    :raises RowError: an unknown field, or a value of the wrong type.
+    """
+    fields = _fields()[type_name]
+    for name, value in message.items():
+        kind = fields.get(name) or fields.get(camel_case(name))
+        if kind is None:
+            raise RowError(f"no such field: '{name}'", name)
+        if value is not None:
+            _check_value(kind, name, value)
+
+
 def check_request(kind: Kind, request: dict[str, Any]) -> None:
     """Check one request against the published schema and the rules between its fields.
 
     :raises RowError: an unknown field, a value of the wrong type, or a forbidden combination.
     """
-    _check_message(_ROOTS[kind], request)
+    check_message(_ROOTS[kind], request)
     if kind == "embed":
+        if not 1 <= int(field(request, "outputDimensionality", MAX_DIMENSION)) <= MAX_DIMENSION:
+            raise RowError(f"output_dimensionality must be between 1 and {MAX_DIMENSION}")
         if not _has_parts(field(request, "content")):
             raise RowError("content is not specified")
         return
@@ -148,16 +165,6 @@ def _fields() -> dict[str, dict[str, str]]:
     return {name: {**fields, **_LATER_FIELDS.get(name, {})} for name, fields in table.items()}
 
 
-def _check_message(type_name: str, message: dict[str, Any]) -> None:
-    fields = _fields()[type_name]
-    for name, value in message.items():
-        kind = fields.get(name) or fields.get(camel_case(name))
-        if kind is None:
-            raise RowError(f"no such field: '{name}'", name)
-        if value is not None:
-            _check_value(kind, name, value)
-
-
 def _check_value(kind: str, name: str, value: Any) -> None:
     if kind == "any":
         return
@@ -165,14 +172,39 @@ def _check_value(kind: str, name: str, value: Any) -> None:
         for item in value if isinstance(value, list) else [value]:
             _check_value(kind[1:-1], name, item)
     elif kind in _SCALARS:
-        # Python takes true for a number; JSON does not.
-        mistaken = isinstance(value, bool) and kind != "boolean"
-        if mistaken or not isinstance(value, _SCALARS[kind]):
+        if not _SCALARS[kind](value):
             raise RowError(f"invalid value for the {kind} field '{name}'", name)
-    elif isinstance(value, dict):
-        _check_message(kind, value)
-    else:
+    elif not isinstance(value, dict):
         raise RowError(f"field '{name}' is not an object", name)
+    elif kind != "object":
+        check_message(kind, value)
+
+
+def _is_integer(value: Any) -> bool:
+    """Say whether protobuf JSON takes the value for an int64: numbers may be written as strings."""
+    if isinstance(value, str):
+        return re.fullmatch(r"-?[0-9]{1,19}", value) is not None and int(value) in _INT64
+    if isinstance(value, float):
+        return value.is_integer() and int(value) in _INT64
+    # Python takes true for a number; JSON does not.
+    return isinstance(value, int) and not isinstance(value, bool) and value in _INT64
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, str):
+        try:
+            return value in _NOT_FINITE or math.isfinite(float(value))
+        except ValueError:
+            return False
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_SCALARS: dict[str, Callable[[Any], bool]] = {
+    "string": lambda value: isinstance(value, str),
+    "boolean": lambda value: isinstance(value, bool),
+    "integer": _is_integer,
+    "number": _is_number,
+}
 
 
 def _has_parts(content: Any) -> bool:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_batch.emulator.errors import invalid
 from airflow_provider_batch.emulator.lifecycle import JobView
 from airflow_provider_batch.emulator.records import BatchRecord, FileRecord, timestamp
 
@@ -38,28 +37,6 @@ def field(message: Mapping[str, Any], name: str, default: Any = None) -> Any:
     if found is None:
         found = message.get(snake_case(name))
     return default if found is None else found
-
-
-def message_field(message: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Read a field that is a message itself; an absent one is empty.
-
-    :raises ApiError: it is something else.
-    """
-    found = field(message, name, {})
-    if not isinstance(found, dict):
-        raise invalid(f"Invalid JSON payload received. Invalid value at '{snake_case(name)}': expected an object")
-    return found
-
-
-def text_field(message: Mapping[str, Any], name: str) -> str:
-    """Read a string field; an absent one is empty.
-
-    :raises ApiError: it is something else.
-    """
-    found = field(message, name, "")
-    if not isinstance(found, str):
-        raise invalid(f"Invalid JSON payload received. Invalid value at '{snake_case(name)}' (TYPE_STRING)")
-    return found
 
 
 def repeated(message: Mapping[str, Any], name: str) -> list[Any]:

@@ -82,3 +82,12 @@ def test_a_refused_job_leaves_nothing_behind(limited):
     refused(api.create(file["name"]))
     assert api.get("/v1beta/batches").json() == {}
     assert list((emulator.data_dir / "batches").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "pieces", [b" " * (20 * 1024**2 + 1), [b" " * 1024**2] * 21], ids=["announced", "chunked"]
+)
+def test_an_inline_request_over_20_mb_is_refused(api, pieces):
+    answer = api.post("/v1/models/gemini-2.5-flash:batchGenerateContent", content=pieces)
+    assert (answer.status_code, answer.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert "20971520 bytes" in answer.json()["error"]["message"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +20,7 @@ from airflow_provider_batch.emulator.paging import page_of
 from airflow_provider_batch.emulator.records import BatchRecord, Kind, new_batch_id
 from airflow_provider_batch.emulator.routes.models import known_model
 from airflow_provider_batch.emulator.schema_check import InputFacts, RowError, check_lines, check_request
-from airflow_provider_batch.emulator.wire_json import camel_case, field, message_field, operation_json, text_field
+from airflow_provider_batch.emulator.wire_json import camel_case, field, operation_json
 
 MAX_PAGE = 1000
 DEFAULT_PAGE = 50
@@ -46,17 +45,15 @@ class _Input(NamedTuple):
 
 async def _create(call: Call, kind: Kind) -> Response:
     model = known_model(call.parameter("model"), kind)
-    message = message_field(await call.json(), "batch")
-    if not message:
+    message = field(await call.json("BatchGenerateContentRequest"), "batch")
+    if message is None:
         raise invalid("* BatchRequest.batch: batch is not specified")
-    # Read before anything is stored: a wrong type is found here.
-    text_field(message, "displayName"), _priority(message)
-    config = message_field(message, "inputConfig")
-    file_name, inline = text_field(config, "fileName"), message_field(config, "requests")
-    if bool(file_name) == bool(inline):
+    config = field(message, "inputConfig", {})
+    file_name, inline = field(config, "fileName"), field(config, "requests")
+    if (file_name is None) == (inline is None):
         raise invalid("* BatchRequest.batch.input_config: exactly one of file_name and requests must be specified")
     batch_id = new_batch_id()
-    if file_name:
+    if file_name is not None:
         given = await _file_input(call, kind, batch_id, file_name)
     else:
         given = await _inline_input(call, kind, batch_id, field(inline, "requests", []))
@@ -92,14 +89,13 @@ def _record(
 ) -> BatchRecord:
     now = call.emulation.now()
     seconds = call.emulation.job_seconds
-    priority = _priority(message)
     return BatchRecord(
         id=batch_id,
         project=call.project,
         kind=kind,
         model=f"models/{model}",
-        display_name=text_field(message, "displayName"),
-        priority=priority,
+        display_name=field(message, "displayName", ""),
+        priority=_priority(message),
         input_file=given.file_name,
         rows=given.facts.rows,
         input_tokens=given.facts.tokens,
@@ -111,11 +107,7 @@ def _record(
 
 def _priority(message: dict[str, Any]) -> str | None:
     given = field(message, "priority")
-    if given is None:
-        return None
-    if not re.fullmatch(r"-?\d{1,18}", str(given)):
-        raise invalid(f"Invalid value at 'batch.priority' (TYPE_INT64), {str(given)[:80]!r}")
-    return str(int(given))
+    return None if given is None else str(int(given))
 
 
 async def _file_input(call: Call, kind: Kind, batch_id: str, file_name: str) -> _Input:
@@ -150,10 +142,8 @@ async def _inline_input(call: Call, kind: Kind, batch_id: str, items: Any) -> _I
 def _inline_line(kind: Kind, index: int, item: Any) -> bytes:
     place = f"batch.input_config.requests.requests[{index}]"
     try:
-        if not isinstance(item, dict) or not isinstance(item.get("request"), dict):
+        if not isinstance(item.get("request"), dict):
             raise RowError("request is not specified")
-        if not isinstance(item.get("metadata") or {}, dict):
-            raise RowError("metadata is not an object")
         check_request(kind, item["request"])
     except RowError as fault:
         message = f"Invalid JSON payload received. Invalid value at '{place}.request': {fault.reason}"
@@ -203,13 +193,13 @@ async def _update(call: Call, kind: Kind) -> Response:
     batch = _visible_batch(call)
     if batch.kind != kind:
         raise not_found()
-    message = await call.json()
+    message = await call.json("GenerateContentBatch")
     mask = call.request.query_params.get("updateMask") or call.request.query_params.get("update_mask") or ""
     paths = {camel_case(path.strip()) for path in mask.split(",") if path.strip()}
     if not paths or not paths <= {"displayName", "priority"}:
         raise invalid(f"Invalid update_mask: {mask!r}. The fields displayName and priority can be updated.")
     if "displayName" in paths:
-        batch = msgspec.structs.replace(batch, display_name=text_field(message, "displayName"))
+        batch = msgspec.structs.replace(batch, display_name=field(message, "displayName", ""))
     if "priority" in paths:
         batch = msgspec.structs.replace(batch, priority=_priority(message))
     call.emulation.store.save_batch(batch)

@@ -10,17 +10,18 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 
-from airflow_provider_batch.emulator.context import Call, reply
+from airflow_provider_batch.emulator.context import Call, number, reply
 from airflow_provider_batch.emulator.errors import ApiError, file_not_visible, invalid, not_found
 from airflow_provider_batch.emulator.faults import PROCESSING_CALL
 from airflow_provider_batch.emulator.limits import check_new_file
 from airflow_provider_batch.emulator.paging import page_of
 from airflow_provider_batch.emulator.records import FileRecord, UploadRecord, new_file_id, new_upload_id
 from airflow_provider_batch.emulator.uploads import PartFile, UploadTakenOverError
-from airflow_provider_batch.emulator.wire_json import file_json, message_field, text_field
+from airflow_provider_batch.emulator.wire_json import field, file_json
 
 MAX_FILE_BYTES = 2 * 1024**3
 MAX_FILE_ID_LENGTH = 40
+MAX_NAME_LENGTH = 512
 
 _FILE_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _STATUS = "X-Goog-Upload-Status"
@@ -59,14 +60,14 @@ async def _start(call: Call) -> Response:
     headers = call.request.headers
     if headers.get("x-goog-upload-protocol") != "resumable":
         raise invalid("Only the resumable upload protocol is supported.")
-    file = message_field(await call.json(), "file")
+    file = field(await call.json("CreateFileRequest"), "file", {})
     store = call.emulation.store
     upload_record = UploadRecord(
         id=new_upload_id(),
         project=call.project,
         file_id=_wanted_file_id(call, file),
-        display_name=text_field(file, "displayName"),
-        mime_type=text_field(file, "mimeType")
+        display_name=_display_name(file),
+        mime_type=field(file, "mimeType")
         or headers.get("x-goog-upload-header-content-type")
         or "application/octet-stream",
         declared_bytes=_declared_bytes(headers.get("x-goog-upload-header-content-length")),
@@ -82,8 +83,15 @@ async def _start(call: Call) -> Response:
     return Response(b"", headers=started)
 
 
+def _display_name(file: dict[str, Any]) -> str:
+    name: str = field(file, "displayName", "")
+    if len(name) > MAX_NAME_LENGTH:
+        raise invalid(f"* CreateFileRequest.file.display_name: cannot be more than {MAX_NAME_LENGTH} characters.")
+    return name
+
+
 def _wanted_file_id(call: Call, file: dict[str, Any]) -> str:
-    name = text_field(file, "name")
+    name: str = field(file, "name", "")
     if not name:
         return new_file_id()
     file_id = name.removeprefix("files/")
@@ -97,11 +105,12 @@ def _wanted_file_id(call: Call, file: dict[str, Any]) -> str:
 def _declared_bytes(text: str | None) -> int | None:
     if text is None:
         return None
-    if not text.isdigit():
+    size = number(text)
+    if size is None:
         raise invalid(f"Invalid X-Goog-Upload-Header-Content-Length: {text}")
-    if int(text) > MAX_FILE_BYTES:
+    if size > MAX_FILE_BYTES:
         raise invalid(f"File is too large: the limit is {MAX_FILE_BYTES} bytes.")
-    return int(text)
+    return size
 
 
 async def _query(call: Call, record: UploadRecord) -> Response:
@@ -141,8 +150,8 @@ async def _chunk(call: Call, record: UploadRecord, commands: set[str]) -> Respon
 
 async def _rewind(call: Call, part: PartFile) -> None:
     text = call.request.headers.get("x-goog-upload-offset", "0")
-    offset = int(text) if text.isdigit() else -1
-    if not 0 <= offset <= part.size():
+    offset = number(text)
+    if offset is None or offset > part.size():
         raise invalid(f"Invalid upload offset {text}: {part.size()} bytes were received.")
     await part.rewind(offset)
 

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 from starlette.responses import Response
 
 from airflow_provider_batch.emulator.answers import prompt_tokens
-from airflow_provider_batch.emulator.context import Call, page_size, reply
+from airflow_provider_batch.emulator.context import Call, number, page_size, reply
 from airflow_provider_batch.emulator.errors import invalid, not_found
 from airflow_provider_batch.emulator.records import Kind
-from airflow_provider_batch.emulator.schema_check import RowError, check_request
-from airflow_provider_batch.emulator.wire_json import field, message_field
+from airflow_provider_batch.emulator.wire_json import field
 
 _GENERATION = ["generateContent", "countTokens", "createCachedContent", "batchGenerateContent"]
 _EMBEDDING = ["embedContent", "countTextTokens", "countTokens", "asyncBatchEmbedContent"]
@@ -66,10 +65,9 @@ def known_model(name: str, kind: Kind) -> str:
 async def list_models(call: Call) -> Response:
     """Return a page of models."""
     size = page_size(call, 50, 1000)
-    token = call.request.query_params.get("pageToken") or "0"
-    if not token.isdigit():
+    start = number(call.request.query_params.get("pageToken") or "0")
+    if start is None or start >= len(_MODELS):
         raise invalid("Invalid page token.")
-    start = int(token)
     listed: dict[str, Any] = {"models": [_model_json(model) for model in _MODELS[start : start + size]]}
     if start + size < len(_MODELS):
         listed["nextPageToken"] = str(start + size)
@@ -88,14 +86,10 @@ async def count_tokens(call: Call) -> Response:
     """Count the tokens of contents, or of a whole request."""
     if call.parameter("model") not in _BY_NAME:
         raise not_found(f"models/{call.parameter('model')} is not found for API version v1beta.")
-    message = await call.json()
-    request = message_field(message, "generateContentRequest") or message
+    message = await call.json("CountTokensRequest")
+    request = field(message, "generateContentRequest") or message
     if not field(request, "contents"):
         raise invalid("* CountTokensRequest.contents: contents is not specified")
-    try:
-        check_request("generate", request)
-    except RowError as fault:
-        raise invalid(f"Invalid JSON payload received. {fault.reason}") from None
     text_tokens, attachment_tokens = prompt_tokens(request)
     details = [{"modality": "TEXT", "tokenCount": text_tokens}]
     return reply({"totalTokens": text_tokens + attachment_tokens, "promptTokensDetails": details})
