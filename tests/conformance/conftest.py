@@ -15,11 +15,17 @@ import pytest
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and its answer; bodies that are not JSON are None."""
+    """One request and its answer; bodies that are not JSON are None.
+
+    :param headers: Of the request, with their names in lower case.
+    :param size_bytes: Of the request's body.
+    """
 
     method: str
     path: str
     query: str
+    headers: dict[str, str]
+    size_bytes: int
     sent: Any
     status: int
     answered: Any
@@ -39,7 +45,7 @@ def recording(gemini_emulator) -> Iterator[Recording]:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Proxy) as server:
         server.port = gemini_emulator.port
         server.recording = Recording(f"http://127.0.0.1:{server.server_port}")
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server.recording
         server.shutdown()
 
@@ -55,8 +61,9 @@ class _Proxy(BaseHTTPRequestHandler):
         answer = onward.getresponse()
         content = answer.read()
         path, _, query = self.path.partition("?")
+        headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.recording.exchanges.append(
-            Exchange(self.command, path, query, _json(body), answer.status, _json(content))
+            Exchange(self.command, path, query, headers, len(body), _json(body), answer.status, _json(content))
         )
         self.send_response(answer.status)
         for name, value in answer.getheaders():
