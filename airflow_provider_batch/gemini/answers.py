@@ -5,6 +5,7 @@ Errors carry the HTTP status, the google.rpc status, the server's own message an
 
 from __future__ import annotations
 
+import re
 from typing import NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -24,6 +25,8 @@ M = TypeVar("M", bound=BaseModel)
 
 MAX_DETAIL_CHARS = 600
 """Longest server message that goes into an error. A create can list many bad lines in one message."""
+
+_CREDENTIAL = re.compile(r"(?<=api_key:)[^\s'\"]+|AIza[\w-]{20,}|ya29\.[\w.-]+")
 
 _REMEDIES = {
     400: "Correct the request; sending it again unchanged cannot succeed.",
@@ -84,14 +87,16 @@ def api_error(call: str, answer: Answer) -> ApiError:
         call=call,
         http_status=answer.status,
         rpc_status=str(error.get("status", "")),
-        detail=_shorten(str(error.get("message", ""))),
+        detail=_shown(str(error.get("message", ""))),
         reason=reason,
         retry_after_s=retry_hint_s(answer),
         remedy=remedy,
     )
 
 
-def _shorten(text: str) -> str:
+def _shown(text: str) -> str:
+    """The server's message, short and without a credential: the API names a suspended key in full."""
+    text = _CREDENTIAL.sub("***", text)
     return text if len(text) <= MAX_DETAIL_CHARS else f"{text[:MAX_DETAIL_CHARS]}… (shortened)"
 
 

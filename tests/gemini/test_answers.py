@@ -82,6 +82,17 @@ def test_no_answer_is_unreachable_and_keeps_whether_it_was_sent():
     assert caught.value.was_sent is False
 
 
+@pytest.mark.parametrize("secret", ["not-a-real-key", "AIza" + "x" * 35, "ya29." + "x" * 40])
+def test_a_credential_in_the_servers_message_is_not_shown(secret):
+    # What the API says of a suspended key holds the key.
+    message = f"Permission denied: Consumer 'api_key:{secret}' has been suspended."
+    body = json.dumps({"error": {"code": 403, "message": message, "status": "PERMISSION_DENIED"}}).encode()
+    with pytest.raises(errors.AuthError, match=r"Consumer 'api_key:\*\*\*' has been suspended") as caught:
+        answers.read(Batch, "get batches/a", Answer(403, {}, body))
+    assert secret not in str(caught.value)
+    assert secret not in caught.value.detail
+
+
 def test_a_long_server_message_is_shortened():
     with pytest.raises(errors.ApiError) as caught:
         answers.read(Batch, CALL, answer(400, error_body(400, "INVALID_ARGUMENT", "x" * 5000)))
