@@ -170,6 +170,12 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
         "--max-jobs", type=int, default=limits.max_jobs, help="batches that have not ended (default: %(default)s)"
     )
     group.add_argument(
+        "--max-file-bytes",
+        type=int,
+        default=limits.max_file_bytes,
+        help="of one uploaded file (default: %(default)s)",
+    )
+    group.add_argument(
         "--max-storage-bytes",
         type=int,
         default=limits.max_storage_bytes,

@@ -2,7 +2,7 @@
 
 The defaults are the documented ones; the table of queued tokens is a copy of about January 2026 and knows no
 newer models. A refused create says no more than the API has been seen to say (langchain4j issue 3942): too
-many jobs and too many tokens look the same.
+many jobs and too many tokens look the same. A refused upload names its quota (alphaXiv/feedback issue 16).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from airflow_provider_batch.emulator.errors import ApiError
+from airflow_provider_batch.emulator.errors import ApiError, invalid
 from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
 
 GIB = 1024**3
@@ -25,6 +25,11 @@ _QUEUED_MILLIONS = {
     "gemini-2.0-flash": (10, 1000, 5000),
     "gemini-3-pro-image-preview": (2, 270, 1000),
 }
+_EXCEEDED = (
+    "You exceeded your current quota, please check your plan and billing details. For more information on this "
+    "error, head to: https://ai.google.dev/gemini-api/docs/rate-limits."
+)
+_STORAGE = "generativelanguage.googleapis.com/file_storage_bytes"
 _HELP = {
     "@type": "type.googleapis.com/google.rpc.Help",
     "links": [
@@ -40,12 +45,14 @@ class Limits(NamedTuple):
     """The limits of each project.
 
     :param max_jobs: batches that have not ended.
+    :param max_file_bytes: of one uploaded file.
     :param max_storage_bytes: of all files, results included.
     :param tier: 1, 2 or 3 for the documented limits of queued tokens by model; 0 = none.
     :param max_queued_tokens: instead of the tier: one limit for every model.
     """
 
     max_jobs: int = 100
+    max_file_bytes: int = 2 * GIB
     max_storage_bytes: int = 20 * GIB
     tier: int = 0
     max_queued_tokens: int | None = None
@@ -71,15 +78,28 @@ def check_new_batch(limits: Limits, batch: BatchRecord, unfinished: Iterable[Bat
     allowed = limits.queued_tokens(batch.model)
     queued = batch.input_tokens + sum(other.input_tokens for other in others if other.model == batch.model)
     if len(others) >= limits.max_jobs or (allowed is not None and queued > allowed):
-        raise ApiError(
-            429, "You exceeded your current quota, please check your plan and billing details.", [_HELP]
-        )
+        raise ApiError(429, _EXCEEDED, [_HELP])
 
 
 def check_new_file(limits: Limits, size_bytes: int, files: Iterable[FileRecord]) -> None:
-    """Refuse a file for which there is no room.
+    """Refuse a file that is too large, or for which there is no room.
 
-    :raises ApiError: 429.
+    :param files: the others of its project.
+    :raises ApiError: 400 or 429.
     """
-    if size_bytes + sum(file.size_bytes for file in files) > limits.max_storage_bytes:
-        raise ApiError(429, "You have exceeded the storage quota of your project.", [_HELP])
+    check_file_size(limits, size_bytes)
+    allowed = limits.max_storage_bytes
+    if size_bytes + sum(file.size_bytes for file in files) > allowed:
+        violation = {"quotaMetric": _STORAGE, "quotaId": "FileStorageBytesPerProject", "quotaValue": str(allowed)}
+        failure = {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]}
+        message = f"{_EXCEEDED}\n* Quota exceeded for metric: {_STORAGE}, limit: {allowed}"
+        raise ApiError(429, message, [failure, _HELP])
+
+
+def check_file_size(limits: Limits, size_bytes: int) -> None:
+    """Refuse a file that is too large.
+
+    :raises ApiError: 400.
+    """
+    if size_bytes > limits.max_file_bytes:
+        raise invalid(f"File is too large: the limit is {limits.max_file_bytes} bytes.")

@@ -11,7 +11,10 @@ from airflow_provider_batch.emulator.process import Emulator, running_emulator
 
 
 @pytest.fixture
-def gemini_emulator(tmp_path: Path) -> Iterator[Emulator]:
-    """Run an emulator whose batches take a fifth of a second; its state lies in ``tmp_path``."""
-    with running_emulator(tmp_path / "emulator") as emulator:
+def gemini_emulator(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Emulator]:
+    """Run an emulator whose batches take a fifth of a second; its state lies in ``tmp_path``.
+
+    Parametrized indirectly, it takes the arguments of ``running_emulator``.
+    """
+    with running_emulator(tmp_path / "emulator", **getattr(request, "param", {})) as emulator:
         yield emulator

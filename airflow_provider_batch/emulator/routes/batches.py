@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,19 +57,25 @@ async def _create(call: Call, kind: Kind) -> Response:
         given = await _file_input(call, kind, batch_id, file_name)
     else:
         given = await _inline_input(call, kind, batch_id, field(inline, "requests", []))
-    batch = _struck(call, _record(call, kind, batch_id, model, message, given))
-    unfinished = [
-        b for b in call.emulation.store.batches(call.project) if not job_view(b, call.emulation.now()).done
-    ]
+    batch = _record(call, kind, batch_id, model, message, given)
     try:
-        check_new_batch(call.emulation.limits, batch, unfinished)
+        check_new_batch(call.emulation.limits, batch, _unfinished(call))
     except ApiError:
         call.emulation.store.input_path(batch_id).unlink(missing_ok=True)
         raise
+    batch = _struck(call, batch)
     call.emulation.store.save_batch(batch)
     call.emulation.journal.accept_batch(batch)
     call.emulation.worker.schedule(batch)
     return reply(_operation(call, batch, full=True))
+
+
+def _unfinished(call: Call) -> Iterator[BatchRecord]:
+    """Yield the batches that count: also those that a fault keeps out of sight."""
+    now = call.emulation.now()
+    for batch in call.emulation.store.all_batches():
+        if batch.project == call.project and not job_view(batch, now).done:
+            yield batch
 
 
 def _struck(call: Call, batch: BatchRecord) -> BatchRecord:

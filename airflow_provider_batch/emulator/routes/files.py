@@ -13,13 +13,12 @@ from starlette.responses import FileResponse, Response
 from airflow_provider_batch.emulator.context import Call, number, reply
 from airflow_provider_batch.emulator.errors import ApiError, file_not_visible, invalid, not_found
 from airflow_provider_batch.emulator.faults import PROCESSING_CALL
-from airflow_provider_batch.emulator.limits import check_new_file
+from airflow_provider_batch.emulator.limits import check_file_size, check_new_file
 from airflow_provider_batch.emulator.paging import page_of
 from airflow_provider_batch.emulator.records import FileRecord, UploadRecord, new_file_id, new_upload_id
 from airflow_provider_batch.emulator.uploads import PartFile, UploadTakenOverError
 from airflow_provider_batch.emulator.wire_json import field, file_json
 
-MAX_FILE_BYTES = 2 * 1024**3
 MAX_FILE_ID_LENGTH = 40
 MAX_NAME_LENGTH = 512
 
@@ -108,8 +107,6 @@ def _declared_bytes(text: str | None) -> int | None:
     size = number(text)
     if size is None:
         raise invalid(f"Invalid X-Goog-Upload-Header-Content-Length: {text}")
-    if size > MAX_FILE_BYTES:
-        raise invalid(f"File is too large: the limit is {MAX_FILE_BYTES} bytes.")
     return size
 
 
@@ -157,8 +154,11 @@ async def _rewind(call: Call, part: PartFile) -> None:
 
 
 async def _receive(call: Call, part: PartFile, writer: int) -> None:
+    received = part.size()
     try:
         async for piece in call.request.stream():
+            received += len(piece)
+            check_file_size(call.emulation.limits, received)
             await part.append(piece, writer)
     except UploadTakenOverError:
         raise ApiError(409, "Another request continues this upload.") from None
