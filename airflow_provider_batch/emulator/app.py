@@ -17,12 +17,13 @@ from starlette.routing import BaseRoute, Route
 from airflow_provider_batch.emulator.answers import AnswerFunction
 from airflow_provider_batch.emulator.auth import project_keys
 from airflow_provider_batch.emulator.context import Emulation, reply
+from airflow_provider_batch.emulator.deliveries import Deliveries
 from airflow_provider_batch.emulator.errors import error_body
 from airflow_provider_batch.emulator.faults import FaultPlan
 from airflow_provider_batch.emulator.gate import Connections, Gate, Handler, Namer
 from airflow_provider_batch.emulator.journal import Journal
 from airflow_provider_batch.emulator.limits import Limits
-from airflow_provider_batch.emulator.routes import batches, files, models
+from airflow_provider_batch.emulator.routes import batches, files, models, webhooks
 from airflow_provider_batch.emulator.routes.control import Control
 from airflow_provider_batch.emulator.store import Store
 from airflow_provider_batch.emulator.uploads import PartFiles
@@ -52,6 +53,11 @@ _CALLS: list[_Served] = [
     ("GET", "/{v}/batches/{batch}", "batches.get", batches.get_batch),
     ("DELETE", "/{v}/batches/{batch}", "batches.delete", batches.delete_batch),
     ("GET", "/{v}/batches", "batches.list", batches.list_batches),
+    ("POST", "/{v}/webhooks/{webhook}:rotateSigningSecret", "webhooks.rotate", webhooks.rotate_secret),
+    ("GET", "/{v}/webhooks/{webhook}", "webhooks.get", webhooks.get_webhook),
+    ("DELETE", "/{v}/webhooks/{webhook}", "webhooks.delete", webhooks.delete_webhook),
+    ("POST", "/{v}/webhooks", "webhooks.create", webhooks.create_webhook),
+    ("GET", "/{v}/webhooks", "webhooks.list", webhooks.list_webhooks),
 ]
 
 
@@ -70,12 +76,14 @@ def build_emulation(
     faults = FaultPlan(data_dir / "faults.json")
     journal = Journal(data_dir, store.clock)
     journal.complete(store.all_batches())
+    deliveries = Deliveries(store)
     return Emulation(
         store=store,
         journal=journal,
         faults=faults,
         parts=PartFiles(),
-        worker=Worker(store, journal, faults, function, workers),
+        worker=Worker(store, journal, deliveries, faults, function, workers),
+        deliveries=deliveries,
         keys=project_keys(api_keys),
         job_seconds=job_seconds,
         limits=limits,

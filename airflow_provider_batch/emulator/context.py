@@ -11,6 +11,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from airflow_provider_batch.emulator.deliveries import Deliveries
 from airflow_provider_batch.emulator.errors import invalid
 from airflow_provider_batch.emulator.faults import FaultPlan
 from airflow_provider_batch.emulator.journal import Journal
@@ -33,6 +34,7 @@ class Emulation:
     faults: FaultPlan
     parts: PartFiles
     worker: Worker
+    deliveries: Deliveries
     keys: Mapping[str, str]
     job_seconds: float
     limits: Limits
@@ -65,10 +67,10 @@ class Call:
         """Note in the journal what was just made true on disk."""
         self.emulation.journal.accept(call, self.project, **facts)
 
-    async def json(self, type_name: str) -> dict[str, Any]:
+    async def json(self, type_name: str | None) -> dict[str, Any]:
         """Read the body; an empty one is an empty message.
 
-        :param type_name: the published type of the message.
+        :param type_name: the published type of the message, None for one that has not been published.
         :raises ApiError: too large, not JSON, or not such a message.
         """
         too_large = invalid(f"Request payload size exceeds the limit: {MAX_BODY_BYTES} bytes.")
@@ -80,7 +82,8 @@ class Call:
             raise too_large
         try:
             message = msgspec.json.decode(body or b"{}", type=dict[str, Any])
-            check_message(type_name, message)
+            if type_name is not None:
+                check_message(type_name, message)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RowError) as problem:
             raise invalid(f"Invalid JSON payload received. {problem}") from None
         return message

@@ -59,6 +59,22 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.created_at + (FILE_LIFETIME_S if self.source == "UPLOADED" else RESULT_LIFETIME_S)
 
 
+class WebhookRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A receiver of events of a project."""
+
+    id: str
+    project: str
+    uri: str
+    subscribed_events: list[str]
+    secret: str
+    created_at: float
+
+    @property
+    def name(self) -> str:
+        """The resource name, as clients write it."""
+        return f"webhooks/{self.id}"
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """An outcome forced from outside: a state, since when, and an ``Operation.error`` if any."""
 

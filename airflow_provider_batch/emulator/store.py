@@ -14,9 +14,9 @@ import msgspec
 
 from airflow_provider_batch.emulator.clock import Clock
 from airflow_provider_batch.emulator.disk import link_or_copy, write_atomically
-from airflow_provider_batch.emulator.records import BatchRecord, FileRecord, UploadRecord
+from airflow_provider_batch.emulator.records import BatchRecord, FileRecord, UploadRecord, WebhookRecord
 
-Record = TypeVar("Record", UploadRecord, FileRecord, BatchRecord)
+Record = TypeVar("Record", UploadRecord, FileRecord, BatchRecord, WebhookRecord)
 
 
 class Store:
@@ -28,12 +28,13 @@ class Store:
 
     def __init__(self, data_dir: Path, clock_speed: float = 1.0) -> None:
         self.data_dir = data_dir
-        for room in ("uploads", "files", "batches"):
+        for room in ("uploads", "files", "batches", "webhooks"):
             (data_dir / room).mkdir(parents=True, exist_ok=True)
         self.clock = Clock(data_dir / "clock.json", clock_speed)
         self._uploads = _load(data_dir / "uploads", UploadRecord)
         self._files = _load(data_dir / "files", FileRecord)
         self._batches = _load(data_dir / "batches", BatchRecord)
+        self._webhooks = _load(data_dir / "webhooks", WebhookRecord)
 
     def upload(self, upload_id: str) -> UploadRecord | None:
         """Return an upload in any status."""
@@ -111,6 +112,25 @@ class Store:
         _record_path(self.data_dir / "batches", batch_id).unlink(missing_ok=True)
         self.input_path(batch_id).unlink(missing_ok=True)
 
+    def webhook(self, webhook_id: str, project: str) -> WebhookRecord | None:
+        """Return a webhook of a project."""
+        found = self._webhooks.get(webhook_id)
+        return found if found is not None and found.project == project else None
+
+    def webhooks(self, project: str) -> list[WebhookRecord]:
+        """Return the webhooks of a project, newest first."""
+        return [webhook for webhook in reversed(self._webhooks.values()) if webhook.project == project]
+
+    def save_webhook(self, webhook: WebhookRecord) -> None:
+        """Create or replace a webhook."""
+        self._webhooks[webhook.id] = webhook
+        _save(self.data_dir / "webhooks", webhook)
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        """Forget a webhook."""
+        del self._webhooks[webhook_id]
+        _record_path(self.data_dir / "webhooks", webhook_id).unlink(missing_ok=True)
+
     def input_path(self, batch_id: str) -> Path:
         """Return where a batch has its own copy of its rows: the user may delete the file at once."""
         return self.data_dir / "batches" / f"{batch_id}.input"
@@ -128,7 +148,7 @@ def _record_path(folder: Path, record_id: str) -> Path:
     return folder / f"{record_id}.json"
 
 
-def _save(folder: Path, record: UploadRecord | FileRecord | BatchRecord) -> None:
+def _save(folder: Path, record: UploadRecord | FileRecord | BatchRecord | WebhookRecord) -> None:
     write_atomically(_record_path(folder, record.id), msgspec.json.encode(record))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from airflow_provider_batch.emulator.answers import AnswerFunction
+from airflow_provider_batch.emulator.deliveries import Deliveries
 from airflow_provider_batch.emulator.faults import ROWS_CALL, FaultPlan
 from airflow_provider_batch.emulator.journal import Journal
 from airflow_provider_batch.emulator.lifecycle import results_due_at
@@ -29,10 +30,17 @@ class Worker:
     """
 
     def __init__(
-        self, store: Store, journal: Journal, faults: FaultPlan, function: AnswerFunction | None, workers: int
+        self,
+        store: Store,
+        journal: Journal,
+        deliveries: Deliveries,
+        faults: FaultPlan,
+        function: AnswerFunction | None,
+        workers: int,
     ) -> None:
         self._store = store
         self._journal = journal
+        self._deliveries = deliveries
         self._faults = faults
         self._function = function
         self._workers = workers
@@ -127,7 +135,9 @@ class Worker:
             return
         error = {"code": 13, "message": f"{type(problem).__name__}: {problem}"}
         verdict = Verdict(state="BATCH_STATE_FAILED", at=self._store.clock.now(), error=error)
-        self._store.save_batch(msgspec.structs.replace(batch, verdict=verdict))
+        batch = msgspec.structs.replace(batch, verdict=verdict)
+        self._store.save_batch(batch)
+        self._deliveries.ended(batch, verdict.state)
 
     def _succeed(self, batch_id: str, facts: ResultFacts) -> None:
         batch = self._current(batch_id)
@@ -146,6 +156,7 @@ class Worker:
         batch = msgspec.structs.replace(batch, outcome=outcome)
         self._store.save_batch(batch)
         self._journal.end_batch(batch, outcome)
+        self._deliveries.ended(batch, "BATCH_STATE_SUCCEEDED")
 
 
 def _results_file(batch: BatchRecord, facts: ResultFacts, now: float) -> FileRecord:

@@ -223,6 +223,7 @@ async def cancel_batch(call: Call) -> Response:
         batch = _cancelled(batch, now)
         call.emulation.store.save_batch(batch)
         call.emulation.worker.schedule(batch)
+        call.emulation.deliveries.ended(batch, job_view(batch, now).state)
     call.accept("batches.cancel", batch=batch.name)
     return reply({})
 

@@ -57,6 +57,8 @@ class Control:
         batch = forced(batch, wanted.state, wanted.error, self._emulation.now())
         self._emulation.store.save_batch(batch)
         self._emulation.worker.schedule(batch)
+        if batch.verdict is not None:
+            self._emulation.deliveries.ended(batch, batch.verdict.state)
         await self._emulation.worker.ended(batch.id)
         return reply({"name": batch.name, "state": wanted.state})
 
