@@ -55,10 +55,15 @@ def upload_file(size_bytes: int, display_name: str, mime_type: str | None = None
         session = yield from start_upload(size_bytes, display_name, mime_type or JSONL_MIME)
         return (yield from _send(session, size_bytes, display_name, offset=0))
     except ApiError as error:
-        if mime_type is not None or error.http_status != 400 or "mime" not in error.detail.lower():
+        if mime_type is not None or not _is_about_the_mime_type(error):
             raise
     session = yield from start_upload(size_bytes, display_name, FALLBACK_MIME)
     return (yield from _send(session, size_bytes, display_name, offset=0))
+
+
+def _is_about_the_mime_type(error: ApiError) -> bool:
+    # 200: the last chunk was answered with an error in place of the file (python-genai issue 1590).
+    return error.http_status in (200, 400) and "mime" in error.detail.lower()
 
 
 def resume_upload(session: str, size_bytes: int, display_name: str) -> Script[File]:

@@ -101,6 +101,14 @@ def test_a_refused_type_is_tried_once_more_as_plain_text():
     assert [command for command, _, _ in sent] == ["start", "start", "upload", "upload, finalize"]
 
 
+def test_a_type_that_is_refused_with_a_success_at_the_end_is_tried_as_plain_text_too():
+    body = b'{"error": {"code": 400, "message": "Unsupported MIME type: application/jsonl"}}'
+    refused = Answer(200, {"x-goog-upload-status": "final"}, body)
+    file, sent = play([STARTED, TAKEN, refused, STARTED, TAKEN, FINAL])
+    assert file.name == "files/abc"
+    assert [command for command, _, _ in sent].count("start") == 2
+
+
 def test_a_type_that_the_caller_chose_is_not_replaced():
     refused = Answer(400, {}, b'{"error": {"code": 400, "message": "Unsupported MIME type: x"}}')
     error, _ = play([refused], mime_type="application/x")
