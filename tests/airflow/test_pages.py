@@ -62,8 +62,17 @@ def test_the_test_that_a_page_shows_passes_with_the_shipped_fixture(tmp_path, pa
     assert "1 passed" in ended.stdout, ended.stdout
 
 
+def test_the_fault_test_for_a_dag_of_ones_own_passes(airflow_db, gemini_emulator, monkeypatch, tmp_path):
+    monkeypatch.setenv("GEMINI_BATCH_EXAMPLE_DIR", str(tmp_path))
+    monkeypatch.syspath_prepend(os.environ["AIRFLOW__CORE__DAGS_FOLDER"] + "/example_dags")
+    source = blocks("docs/emulator.md", "python")[2]
+    names: dict = {}
+    exec(source.replace("my_dags.nightly import dag", "gemini_batch_nightly import DAG as dag"), names)
+    names["test_a_lost_answer_is_not_paid_twice"](gemini_emulator, monkeypatch)
+
+
 def test_the_answer_function_of_the_page_answers_rows():
-    _, _, source = blocks("docs/emulator.md", "python")
+    *_, source = blocks("docs/emulator.md", "python")
     names: dict = {}
     exec(source, names)
     assert names["answer"]({}, "broken") == {"error": {"code": 3, "message": "bad part"}}
