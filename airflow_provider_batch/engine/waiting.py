@@ -100,5 +100,6 @@ class Watch:
 
 def _describe(job: JobSnapshot) -> str:
     done = job.succeeded + job.failed
-    rows = f", {done} of {job.requests} rows done, {job.failed} failed" if job.requests else ""
+    # The API counts rows at the end only, as far as was seen: "0 done" for hours would say what nobody knows.
+    rows = f", {done} of {job.requests} rows done, {job.failed} failed" if done else ""
     return f"{job.name} is {job.raw_state}{rows}"

@@ -28,6 +28,11 @@ def test_a_running_job_is_looked_at_again_after_the_interval():
     )
 
 
+def test_no_row_is_said_to_be_done_before_the_api_counts_one():
+    verdict = watch().saw(JobSnapshot("batches/abc", JobState.RUNNING, "BATCH_STATE_RUNNING", requests=10), 0.0)
+    assert verdict.note == "batches/abc is BATCH_STATE_RUNNING"
+
+
 def test_an_unchanged_job_is_not_told_about_twice():
     waiting = watch()
     waiting.saw(RUNNING, NOON)
