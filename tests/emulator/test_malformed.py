@@ -194,6 +194,18 @@ def bad_credentials() -> Iterator[Bad]:
             yield Bad("GET", path, headers={"x-goog-api-key": "", **headers})
 
 
+def bad_webhooks() -> Iterator[Bad]:
+    path = "/v1/webhooks"
+    for body in NO_JSON + NO_MESSAGE:
+        yield Bad("POST", path, body)
+    for value in [*WRONG, "ftp://x", "http://["]:
+        yield Bad("POST", path, encoded({"uri": value, "subscribed_events": ["batch.failed"]}))
+        yield Bad("POST", path, encoded({"uri": "http://127.0.0.1:9", "subscribed_events": value}))
+        yield Bad("POST", path, encoded({"uri": "http://127.0.0.1:9", "subscribed_events": [value]}))
+    for method, call in [("GET", "none"), ("DELETE", "%ff"), ("POST", "none:rotateSigningSecret"), ("PATCH", "x")]:
+        yield Bad(method, f"{path}/{call}")
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Emulator]:
     with running_emulator(job_seconds=1e6) as running:
@@ -202,7 +214,16 @@ def server() -> Iterator[Emulator]:
 
 @pytest.mark.parametrize(
     "requests",
-    [bad_bodies, with_wrong_types, with_bad_fields, odd_paths, bad_queries, bad_uploads, bad_credentials],
+    [
+        bad_bodies,
+        with_wrong_types,
+        with_bad_fields,
+        odd_paths,
+        bad_queries,
+        bad_uploads,
+        bad_credentials,
+        bad_webhooks,
+    ],
     ids=lambda requests: requests.__name__,
 )
 def test_malformed_request_is_refused_in_the_form_of_the_api(server, connect, requests) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,17 +14,17 @@ from airflow_provider_batch.emulator.errors import invalid, not_found
 from airflow_provider_batch.emulator.paging import page_of
 from airflow_provider_batch.emulator.records import WebhookRecord, new_file_id, timestamp
 
-EVENTS = {"batch.succeeded", "batch.failed", "batch.cancelled", "batch.expired"}
+EVENTS = ("batch.cancelled", "batch.expired", "batch.failed", "batch.succeeded")
 
 
 async def create_webhook(call: Call) -> Response:
     """Register a receiver. The secret is in this answer only."""
     message = await call.json(None)
     uri, events = message.get("uri"), message.get("subscribed_events")
-    if not isinstance(uri, str) or urlsplit(uri).scheme not in ("http", "https"):
+    if not _is_address(uri):
         raise invalid("* Webhook.uri: an http or https address is needed")
     if not isinstance(events, list) or not events or not all(event in EVENTS for event in events):
-        raise invalid(f"* Webhook.subscribed_events: some of {', '.join(sorted(EVENTS))} are needed")
+        raise invalid(f"* Webhook.subscribed_events: some of {', '.join(EVENTS)} are needed")
     webhook = WebhookRecord(
         id=new_file_id(),
         project=call.project,
@@ -64,6 +64,13 @@ async def rotate_secret(call: Call) -> Response:
     call.emulation.store.save_webhook(webhook)
     call.accept("webhooks.rotate", webhook=webhook.name)
     return reply({"secret": webhook.secret})
+
+
+def _is_address(uri: Any) -> TypeGuard[str]:
+    try:
+        return isinstance(uri, str) and urlsplit(uri).scheme in {"http", "https"}
+    except ValueError:
+        return False
 
 
 def _visible(call: Call) -> WebhookRecord:
