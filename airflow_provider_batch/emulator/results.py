@@ -6,6 +6,7 @@ killed process leaves none rather than half of them, and the next process writes
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator
@@ -42,25 +43,6 @@ class ResultFacts(NamedTuple):
     tokens: Tokens
 
 
-class _Bill:
-    """Adds up what the rows cost, whatever a fault does to their results afterwards."""
-
-    def __init__(self) -> None:
-        self.tokens = Tokens()
-
-    def add(self, kind: Kind, row: InputRow, body: dict[str, Any]) -> None:
-        response = body.get("response")
-        if response is None:
-            return
-        usage = response.get("usageMetadata", {}) if kind == "generate" else {}
-        self.tokens += Tokens(
-            input=usage.get("promptTokenCount", 0) if usage else sum(prompt_tokens(row.request)),
-            cached=usage.get("cachedContentTokenCount", 0),
-            output=usage.get("candidatesTokenCount", 0),
-            thinking=usage.get("thoughtsTokenCount", 0),
-        )
-
-
 class _Asked(NamedTuple):
     """A row, the batch as it was when the row's turn came, and whether the row still gets an answer."""
 
@@ -69,10 +51,14 @@ class _Asked(NamedTuple):
     served: bool
 
 
-class _Result(msgspec.Struct):
+class _Result(msgspec.Struct, frozen=True):
+    """What became of one row; its line may be written more than once, or not at all."""
+
     key: str | None
     body: dict[str, Any]
+    tokens: Tokens
     broken: bool = False
+    lines: int = 1
 
 
 class ResultJob(NamedTuple):
@@ -109,26 +95,27 @@ def write_results(job: ResultJob) -> ResultFacts:
 
 def _write(job: ResultJob, path: Path) -> ResultFacts:
     digest = hashlib.sha256()
-    bill = _Bill()
+    tokens = Tokens()
     succeeded = failed = size = 0
     with path.open("wb", buffering=1 << 20) as output:
-        for result in _mutated(_answered(job, bill), job.faults):
-            line = _line(result, inline=job.inline)
-            output.write(line)
-            digest.update(line)
-            size += len(line)
+        for result in _mutated(_answered(job), job.faults):
+            lines = _line(result, inline=job.inline) * result.lines
+            output.write(lines)
+            digest.update(lines)
+            size += len(lines)
+            # A row counts and is billed once, whatever a fault does to its line.
+            tokens += result.tokens
             succeeded += "response" in result.body
             failed += "response" not in result.body
-    return ResultFacts(succeeded, failed, size, digest.hexdigest(), bill.tokens)
+    return ResultFacts(succeeded, failed, size, digest.hexdigest(), tokens)
 
 
-def _answered(job: ResultJob, bill: _Bill) -> Iterator[_Result]:
+def _answered(job: ResultJob) -> Iterator[_Result]:
     def answer(asked: _Asked) -> tuple[_Asked, dict[str, Any]]:
         return asked, _answer(asked, job.function)
 
     for asked, body in in_order(answer, _asked(job), job.workers):
-        bill.add(asked.batch.kind, asked.row, body)
-        yield _result(asked.row, body)
+        yield _result(asked.row, body, _billed(asked.batch.kind, asked.row, body))
 
 
 def _asked(job: ResultJob) -> Iterator[_Asked]:
@@ -153,8 +140,22 @@ def _answer(asked: _Asked, function: AnswerFunction | None) -> dict[str, Any]:
     return answer_row(row.request, _key(row), batch.model, function)
 
 
-def _result(row: InputRow, body: dict[str, Any]) -> _Result:
-    return _Result(_key(row), {"metadata": row.metadata, **body} if row.metadata else body)
+def _billed(kind: Kind, row: InputRow, body: dict[str, Any]) -> Tokens:
+    """Return what a row costs; one that failed costs nothing."""
+    response = body.get("response")
+    if response is None:
+        return Tokens()
+    usage = response.get("usageMetadata", {}) if kind == "generate" else {}
+    return Tokens(
+        input=usage.get("promptTokenCount", 0) if usage else sum(prompt_tokens(row.request)),
+        cached=usage.get("cachedContentTokenCount", 0),
+        output=usage.get("candidatesTokenCount", 0),
+        thinking=usage.get("thoughtsTokenCount", 0),
+    )
+
+
+def _result(row: InputRow, body: dict[str, Any], tokens: Tokens) -> _Result:
+    return _Result(_key(row), {"metadata": row.metadata, **body} if row.metadata else body, tokens)
 
 
 def _key(row: InputRow) -> str | None:
@@ -201,7 +202,7 @@ def _shuffled(results: Iterator[_Result]) -> Iterator[_Result]:
 def _changed(results: Iterator[_Result], fault: Fault) -> Iterator[_Result]:
     for number, result in enumerate(results, start=1):
         if _is_chosen(fault, result, number):
-            yield from _change(fault, result)
+            yield _change(fault, result)
         else:
             yield result
 
@@ -212,14 +213,15 @@ def _is_chosen(fault: Fault, result: _Result, number: int) -> bool:
     return number % max(fault.every, 1) == 0
 
 
-def _change(fault: Fault, result: _Result) -> list[_Result]:
+def _change(fault: Fault, result: _Result) -> _Result:
+    change = functools.partial(msgspec.structs.replace, result)
     kept = {name: value for name, value in result.body.items() if name == "metadata"}
     if fault.mutation == "drop":
-        return []
+        return change(lines=0)
     if fault.mutation == "duplicate":
-        return [result, result]
+        return change(lines=2)
     if fault.mutation == "corrupt":
-        return [_Result(result.key, result.body, broken=True)]
+        return change(broken=True)
     if fault.mutation == "error":
-        return [_Result(result.key, {**kept, "error": fault.error or INTERNAL_ERROR})]
-    return [_Result(result.key, {**kept, "response": fault.response})]
+        return change(body={**kept, "error": fault.error or INTERNAL_ERROR}, tokens=Tokens())
+    return change(body={**kept, "response": fault.response})

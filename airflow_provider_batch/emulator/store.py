@@ -54,16 +54,16 @@ class Store:
         return file_id in self._files
 
     def file(self, file_id: str, project: str) -> FileRecord | None:
-        """Return a file that the project may see and that has not expired."""
+        """Return a file that the project may see: not before its time, and not after it."""
         found = self._files.get(file_id)
-        if found is None or found.project != project or self.clock.now() >= found.expires_at:
+        if found is None or found.project != project or not _is_there(found, self.clock.now()):
             return None
         return found
 
     def files(self, project: str) -> list[FileRecord]:
         """Return the visible files of a project, newest first."""
         now = self.clock.now()
-        visible = [file for file in self._files.values() if file.project == project and now < file.expires_at]
+        visible = [file for file in self._files.values() if file.project == project and _is_there(file, now)]
         return visible[::-1]
 
     def file_path(self, file_id: str) -> Path:
@@ -142,6 +142,10 @@ class Store:
     def keep_input(self, batch_id: str, source: Path) -> None:
         """Give a batch its own name for the bytes of its input."""
         link_or_copy(source, self.input_path(batch_id))
+
+
+def _is_there(file: FileRecord, now: float) -> bool:
+    return file.created_at <= now < file.expires_at
 
 
 def _record_path(folder: Path, record_id: str) -> Path:

@@ -145,7 +145,7 @@ class Worker:
             return
         now = self._store.clock.now()
         if batch.input_file is not None:
-            self._store.save_file(_results_file(batch, facts, now))
+            self._store.save_file(_results_file(batch, facts, now + batch.output_delay_s))
         outcome = Outcome(
             at=now,
             succeeded=facts.succeeded,
@@ -159,7 +159,7 @@ class Worker:
         self._deliveries.ended(batch, "BATCH_STATE_SUCCEEDED")
 
 
-def _results_file(batch: BatchRecord, facts: ResultFacts, now: float) -> FileRecord:
+def _results_file(batch: BatchRecord, facts: ResultFacts, created_at: float) -> FileRecord:
     return FileRecord(
         id=batch.output_file_id,
         project=batch.project,
@@ -167,7 +167,7 @@ def _results_file(batch: BatchRecord, facts: ResultFacts, now: float) -> FileRec
         mime_type="application/jsonl",
         size_bytes=facts.size_bytes,
         sha256=facts.sha256,
-        created_at=now,
-        active_at=now,
+        created_at=created_at,
+        active_at=created_at,
         source="GENERATED",
     )

@@ -162,17 +162,41 @@ def test_importing_the_room_does_not_import_a_web_server() -> None:
     assert ended.stdout == "False\n"
 
 
-def test_journal_says_what_a_real_account_would_be_billed_for(emulator, api) -> None:
+@pytest.mark.parametrize(
+    ("mutation", "succeeded", "tokens"),
+    [("drop", 2, 110), ("duplicate", 2, 110), ("corrupt", 2, 110), ("replace", 2, 110), ("error", 1, 10)],
+)
+def test_journal_says_what_a_real_account_would_be_billed_for(emulator, api, mutation, succeeded, tokens) -> None:
     rows = [api.row("a", "x" * 40), api.row("b", "x" * 400)]
-    emulator.add_fault(action="rows", mutation="drop", keys=["b"])
-    name = api.finished(api.create_from(*rows).json()["name"])["name"]
+    emulator.add_fault(action="rows", mutation=mutation, keys=["b"])
+    operation = api.finished(api.create_from(*rows).json()["name"])
+    name = operation["name"]
 
     (end,) = [call for call in emulator.journal() if call["call"] == "batches.end" and call["batch"] == name]
 
-    # The dropped row was answered all the same.
-    assert end["tokens"]["input"] == 10 + 100
+    # A row whose line was spoiled was answered all the same, and once; one that failed costs nothing.
+    assert end["tokens"]["input"] == tokens
+    assert operation["metadata"]["batchStats"]["successfulRequestCount"] == str(succeeded)
     assert emulator.bills()[name] == end["tokens"]
-    assert (end["succeeded"], end["failed"], end["model"]) == (1, 0, "models/gemini-2.5-flash")
+    assert (end["succeeded"], end["failed"]) == (succeeded, 2 - succeeded)
+    assert end["model"] == "models/gemini-2.5-flash"
+
+
+def test_cancelled_batch_is_billed_for_the_rows_that_were_served(slow_emulator, slow_api) -> None:
+    rows = [slow_api.row(str(number), "x" * 40) for number in range(10)]
+    name = slow_api.create_from(*rows).json()["name"]
+    slow_emulator.advance_clock(650)
+    slow_api.post(f"/v1/{name}:cancel")
+    slow_api.finished(name)
+    assert slow_emulator.bills()[name]["input"] == 5 * 10
+
+
+def test_embeddings_are_billed_for_their_input(slow_emulator, slow_api) -> None:
+    rows = [{"request": {"content": {"parts": [{"text": "x" * 40}]}}}]
+    body = {"batch": {"displayName": "e", "inputConfig": {"requests": {"requests": rows}}}}
+    name = slow_api.post("/v1/models/gemini-embedding-001:asyncBatchEmbedContent", json=body).json()["name"]
+    slow_emulator.force_job(name, state="SUCCEEDED")
+    assert slow_emulator.bills()[name] == {"input": 10, "cached": 0, "output": 0, "thinking": 0}
 
 
 def test_failed_batch_is_billed_for_nothing(slow_emulator, slow_api) -> None:

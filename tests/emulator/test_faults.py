@@ -248,10 +248,13 @@ def test_results_may_show_later_than_the_success(slow_emulator, slow_api) -> Non
     slow_emulator.force_job(name, state="SUCCEEDED")
 
     early = slow_api.get(f"/v1/{name}").json()
+    early_file = slow_api.get(f"/v1/files/batch-{name.removeprefix('batches/')}").status_code
     slow_emulator.advance_clock(30)
     late = slow_api.get(f"/v1/{name}").json()
 
     assert (early["metadata"]["state"], early["done"]) == ("BATCH_STATE_SUCCEEDED", True)
     assert "output" not in early["metadata"]
     assert "response" not in early
+    assert early_file == 403
+    assert [row["key"] for row in slow_api.results(late)] == ["a"]
     assert late["response"]["responsesFile"] == late["metadata"]["output"]["responsesFile"]
