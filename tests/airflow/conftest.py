@@ -48,7 +48,7 @@ def run_dag(airflow_db, connection, capfd):
         return Run(
             state=str(dag_run.state),
             tasks={ti.task_id: str(ti.state) for ti in instances},
-            xcom={ti.task_id: ti.xcom_pull(task_ids=ti.task_id) for ti in instances},
+            xcom={ti.task_id: ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index) for ti in instances},
             log=captured.out + captured.err,
         )
 

@@ -48,6 +48,7 @@ def test_the_dag_of_the_readme_runs(run_dag, tmp_path):
     (tmp_path / "requests").mkdir()
     row = {"key": "r1", "request": {"contents": [{"parts": [{"text": "Is this a complaint?"}]}]}}
     (tmp_path / "requests" / "day.jsonl").write_text(json.dumps(row) + "\n")
+    subprocess.run([sys.executable, "-m", "airflow", "dags", "reserialize"], check=True, capture_output=True)
     run = run_dag("readme.py", "DAG")
     assert run.state == "success", run.log
     assert re.search(r"r1 \S*success\S* Answer to: Is this a complaint", run.log, re.IGNORECASE), run.log
