@@ -4,7 +4,7 @@ BIN := .venv/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 STAMP := .venv/.installed-$(VERSION)
 
-.PHONY: help demo airflow test test-matrix test-matrix-short lint bench wheel clean
+.PHONY: help demo airflow test faults test-matrix test-matrix-short lint bench wheel clean
 
 help:  ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -17,6 +17,9 @@ airflow: $(STAMP)  ## the same with Airflow's UI up, for looking around
 
 test: $(STAMP)  ## the whole test suite
 	$(BIN)/python -m pytest
+
+faults: $(STAMP)  ## kill and confuse the engine some thousand times, and judge it by the emulator's journal (about half an hour)
+	$(BIN)/python -m faults
 
 test-matrix: ## the suite on the oldest and the newest supported Airflow and Python
 	scripts/test-matrix full

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.errors import BatchError, ConfigError, SupersededError
+
+log = logging.getLogger(__name__)
 
 
 def default_deferrable() -> bool:
@@ -45,3 +50,94 @@ def object_path(uri: str, parameter: str) -> Any:
             remedy="Install the Airflow provider of that object storage on the workers.",
         ) from None
     return path
+
+
+def fail_without_retry(error: BatchError) -> Exception:
+    """An exception that Airflow does not answer with a retry, for an end that only a person should undo."""
+    try:
+        from airflow.sdk import exceptions
+    except ImportError:
+        from airflow import exceptions  # type: ignore[no-redef]
+    failure: Exception = exceptions.AirflowFailException(str(error))
+    return failure
+
+
+def task_state(task: Mapping[str, Any]) -> str | None:
+    """The state of a task instance as the API server has it now, None if it has none or it cannot be read.
+
+    Blocks for up to :data:`STATE_TIMEOUT_S`. It asks in a thread of its own: called from a signal handler it may
+    have interrupted another request to the supervisor, and would wait for that one forever.
+    """
+    answers: list[str | None] = []
+
+    def ask() -> None:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        mapped = task["map_index"] if task["map_index"] >= 0 else None
+        try:
+            states = RuntimeTaskInstance.get_task_states(
+                dag_id=task["dag_id"], task_ids=[task["task_id"]], run_ids=[task["run_id"]], map_index=mapped
+            )
+        except Exception as error:  # noqa: BLE001
+            # The supervisor raises anything; a state that cannot be read leaves the jobs alone.
+            log.info("The task's state cannot be read: %s", type(error).__name__)
+            return
+        found = list(states.get(task["run_id"], {}).values())
+        answers.append(found[0] if len(found) == 1 else None)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(STATE_TIMEOUT_S)
+    return answers[0] if answers else None
+
+
+class Fence:
+    """Airflow's task state store (3.3) as a pointer to the ledger and a proof that this try is the current one.
+
+    The server refuses a write from a try that another one has replaced. Where there is no store, the ledger
+    alone decides who may send, and it is enough for that.
+    """
+
+    def __init__(self, store: Any, ledger: str) -> None:
+        self._store = store
+        self._ledger = ledger
+
+    def check_pointer(self) -> None:
+        """Make sure that earlier tries used the same ledger.
+
+        :raises ConfigError: ``result_path`` was another one.
+        """
+        known = self._store.get(POINTER) if self._store is not None else None
+        if isinstance(known, str) and known != self._ledger:
+            raise ConfigError(
+                f"result_path differs between tries: the ledger was at {known}, now it is to be {self._ledger}.",
+                code="AGB-C08",
+                remedy="Nothing was sent or cancelled. Use a path that renders the same in every try: no "
+                "{{ try_number }}, no random part, no current time.",
+            )
+
+    def __call__(self) -> None:
+        """Prove that this try is the current one.
+
+        :raises SupersededError: It is not, or nobody can tell.
+        """
+        if self._store is None:
+            return
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+        try:
+            self._store.set(POINTER, self._ledger, retention=NEVER_EXPIRE)
+        except Exception as error:
+            # Whatever the supervisor raises: a proof that was not given is none.
+            raise SupersededError(
+                f"Airflow does not confirm that this try is the current one ({type(error).__name__}).",
+                code="AGB-S07",
+                remedy="Nothing was sent. If no other try runs, run the task again when the API server answers.",
+            ) from error
+
+
+POINTER = "gemini_batch_ledger"
+"""Key in the task state store."""
+
+STATE_TIMEOUT_S = 8.0
+"""Seconds for one answer of the API server, twice of which must fit into Airflow's 30 s for ``on_kill``."""

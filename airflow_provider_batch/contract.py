@@ -45,9 +45,12 @@ class JobSnapshot:
     :param done: The vendor says that nothing will change any more, whatever the state word.
     :param display_name: The name that we gave it at submission.
     :param created_at: Server time of the submission, None if not reported.
+    :param ended_at: Server time of the end, None if not reported.
     :param requests: Rows in the job; ``succeeded`` and ``failed`` of them are finished, if reported.
     :param error: The vendor's reason for a failed or cancelled job, empty if none.
+    :param error_code: google.rpc code of that reason, 0 if none.
     :param input_file: The vendor's name of the uploaded input, None if unknown.
+    :param output_file: The vendor's name of the result file, None if there is none (yet).
     """
 
     name: str
@@ -56,11 +59,14 @@ class JobSnapshot:
     done: bool = False
     display_name: str = ""
     created_at: datetime | None = None
+    ended_at: datetime | None = None
     requests: int = 0
     succeeded: int = 0
     failed: int = 0
     error: str = ""
+    error_code: int = 0
     input_file: str | None = None
+    output_file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,30 @@ class CannotTell:
 FindOutcome = Found | Absent | CannotTell
 
 
+@dataclass(frozen=True)
+class InputFile:
+    """Uploaded rows.
+
+    :param name: The vendor's name, such as ``files/abc``.
+    :param expires_at: When the vendor deletes it, None if it did not say.
+    """
+
+    name: str
+    expires_at: datetime | None = None
+
+
+class UploadSession(Protocol):
+    """Where the address of an unfinished upload is kept, so that another worker can finish it. A secret."""
+
+    def load(self) -> str | None:
+        """The address of the session that was begun last, None if there is none."""
+        ...
+
+    def save(self, address: str) -> None:
+        """Keep the address of a session that has just begun."""
+        ...
+
+
 class BatchService(Protocol):
     """The worker's half of a vendor: synchronous, called in tasks only.
 
@@ -116,16 +146,20 @@ class BatchService(Protocol):
     word for what happened.
     """
 
+    def now(self) -> float:
+        """Unix time, seconds, by the vendor's clock as far as it is known."""
+        ...
+
     def check_model(self, model: str) -> None:
         """Raise :class:`ConfigError` if there is no such model for this credential. Costs nothing."""
         ...
 
-    def stage(self, rows: BinaryIO, size_bytes: int, display_name: str) -> str:
-        """Upload a file of rows and return the vendor's name for it. Costs nothing."""
+    def stage(self, rows: BinaryIO, size_bytes: int, display_name: str, session: UploadSession) -> InputFile:
+        """Upload a file of rows, going on where ``session`` stopped. Costs nothing."""
         ...
 
-    def unstage(self, input_file: str) -> None:
-        """Delete an uploaded file if that is possible; never raises, as the vendor deletes it later anyway."""
+    def unstage(self, file: str) -> bool:
+        """Delete a file. Never raises; True if it is certain that the vendor does not have it any more."""
         ...
 
     def submit(self, model: str, input_file: str, display_name: str) -> SubmitOutcome:
@@ -140,6 +174,26 @@ class BatchService(Protocol):
         """Ask for one job."""
         ...
 
-    def fetch_results(self, job_name: str, to: BinaryIO) -> int:
-        """Write the finished job's result lines to ``to`` and return the number of bytes."""
+    def cancel(self, job_name: str) -> None:
+        """Ask for the end of a job. Rows that have finished may be billed."""
+        ...
+
+    def fetch_results(self, job: JobSnapshot, to: BinaryIO) -> int:
+        """Write an ended job's result lines to ``to``; return the number of bytes, 0 if it left none."""
+        ...
+
+
+class WaitingService(Protocol):
+    """The waiting half: asynchronous, and nothing in it costs money."""
+
+    def now(self) -> float:
+        """As :meth:`BatchService.now`."""
+        ...
+
+    async def look(self, job_name: str) -> JobSnapshot:
+        """Ask for one job."""
+        ...
+
+    async def find(self, display_name_prefix: str) -> FindOutcome:
+        """As :meth:`BatchService.find`."""
         ...

@@ -8,6 +8,8 @@
     │   ├── InputError               the input file or a row of it
     │   ├── FileNotReadyError        the uploaded file never became usable
     │   └── SubmitRefusedError       the create call had no effect
+    ├── LedgerError                  the record of what was sent cannot be used; nothing was sent or cancelled
+    ├── SupersededError              another try of the same task has taken over
     ├── SubmitUnknownError           a create call whose outcome nobody knows: a job may exist
     ├── ApiError                     the API answered a call with an error
     │   ├── AuthError                401 or 403
@@ -90,6 +92,14 @@ class SubmitRefusedError(NothingSpentError):
     def __init__(self, message: str, *, cause: BatchError, code: str = "", remedy: str = "") -> None:
         self.cause = cause
         super().__init__(message, code=code, remedy=remedy)
+
+
+class LedgerError(BatchError):
+    """The ledger is unreadable, damaged, of a newer version or of somebody else. Nothing was sent or cancelled."""
+
+
+class SupersededError(BatchError):
+    """Another try of the same task instance works on it, so this one sent nothing and lets go."""
 
 
 class SubmitUnknownError(BatchError):

@@ -8,51 +8,44 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from upath import UPath
 
-from airflow_provider_batch.engine.claim import Claim
-from airflow_provider_batch.engine.identity import Identity, display_name
-from airflow_provider_batch.engine.land import land
-from airflow_provider_batch.engine.submit import Submission
+from airflow_provider_batch.engine.begin import Order, ledger_for
+from airflow_provider_batch.engine.identity import Identity
+from airflow_provider_batch.engine.ledger import generations
+from airflow_provider_batch.engine.run import Run, Work
+from airflow_provider_batch.engine.state import read_batch
+from airflow_provider_batch.engine.step import Policy
 from airflow_provider_batch.gemini.auth import ApiKey
 from airflow_provider_batch.gemini.client import GeminiClient
 from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.gemini.service import GeminiBatchService
 from airflow_provider_batch.gemini.transport import Endpoint
-from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.results import read_results
-from airflow_provider_batch.rows.staging import stage as stage_rows
-from airflow_provider_batch.rows.storage import spool
-
-WHO = Identity("benchmark", "label", "run")
 
 Result = tuple[int, dict[str, object]]
 
 
 def stage(client: GeminiClient, folder: Path, state: dict) -> Result:
-    """Check, count, hash and copy every row; write the keys."""
-    with spool() as out, KeyTable() as keys:
-        staged = stage_rows(UPath(folder / "requests.jsonl"), GeminiRows(), out, keys)
-        Claim(UPath(folder / "results"), WHO.mark).take(WHO, keys)
-    return staged.size_bytes, {"requests": staged.requests}
+    """Check, count and hash every row; keep a copy beside the ledger."""
+    ledger = ledger_for(GeminiBatchService(client), _order(folder), UPath(folder / "requests.jsonl"), GeminiRows())
+    plan = read_batch(ledger).plan
+    return plan.size_bytes, {"requests": plan.rows}
 
 
 def upload(client: GeminiClient, folder: Path, state: dict) -> Result:
-    """Send the file."""
-    path = folder / "requests.jsonl"
-    with path.open("rb") as file:
-        uploaded = client.upload_file(file, path.stat().st_size, "benchmark")
-    return uploaded.size_bytes, {"file": uploaded.name}
+    """Send the file and create the job."""
+    waiting = _visit(client, folder)
+    return (folder / "requests.jsonl").stat().st_size, {"job": waiting.jobs[0]}
 
 
 def job(client: GeminiClient, folder: Path, state: dict) -> Result:
     """Not a figure: the emulator's own work."""
-    batch = client.create_batch("gemini-2.5-flash", "benchmark", file_name=state["file"])
-    while not batch.done:
+    while not (batch := client.get_batch(state["job"])).done:
         time.sleep(0.5)
-        batch = client.get_batch(batch.name)
-    return 1, {"job": batch.name, "output": batch.output.responses_file}
+    return 1, {"output": batch.output.responses_file}
 
 
 def download(client: GeminiClient, folder: Path, state: dict) -> Result:
@@ -61,17 +54,20 @@ def download(client: GeminiClient, folder: Path, state: dict) -> Result:
         return client.download_file(state["output"], file), {}
 
 
-def land_results(client: GeminiClient, folder: Path, state: dict) -> Result:
-    """Fetch, match, classify and publish."""
-    submission = Submission(
-        job_name=state["job"],
-        model="gemini-2.5-flash",
-        display_name=display_name(WHO, "benchmark"),
-        result_path=str(folder / "results"),
-        request_count=state["requests"],
-    )
-    manifest = land(GeminiBatchService(client), submission, GeminiRows(), UPath(folder / "results"))
+def land(client: GeminiClient, folder: Path, state: dict) -> Result:
+    """Fetch, match, classify, put together and publish."""
+    manifest = _visit(client, folder).manifest
     return (folder / "results" / "results.jsonl").stat().st_size, {"manifest": manifest.to_xcom()}
+
+
+def _order(folder: Path) -> Order:
+    return Order(Identity("benchmark", "label", "run"), "account", "gemini-2.5-flash", UPath(folder / "results"))
+
+
+def _visit(client: GeminiClient, folder: Path) -> Any:
+    ledger = generations(UPath(folder / "results"), _order(folder).identity.mark)[-1]
+    work = Work(GeminiBatchService(client), ledger, UPath(folder / "results"), GeminiRows(), Policy())
+    return Run(work).go()
 
 
 def read(client: GeminiClient, folder: Path, state: dict) -> Result:
@@ -85,7 +81,7 @@ PHASES: dict[str, Callable[[GeminiClient, Path, dict], Result]] = {
     "upload": upload,
     "job": job,
     "download": download,
-    "land": land_results,
+    "land": land,
     "read": read,
 }
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+from email.utils import formatdate
 
 import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airflow_provider_batch.emulator.app import build_app
 from airflow_provider_batch.emulator.context import Emulation
@@ -47,10 +49,11 @@ def serve(emulation: Emulation, listener: socket.socket) -> None:
     """Serve until a signal comes."""
     connections = OpenConnections()
     config = uvicorn.Config(
-        build_app(emulation, connections),
+        _dated(build_app(emulation, connections), emulation),
         access_log=False,
         log_level="error",
         server_header=False,
+        date_header=False,
         lifespan="on",
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE_S,
@@ -58,3 +61,18 @@ def serve(emulation: Emulation, listener: socket.socket) -> None:
     )
     connections.server = uvicorn.Server(config)
     connections.server.run(sockets=[listener])
+
+
+def _dated(app: ASGIApp, emulation: Emulation) -> ASGIApp:
+    """Put a ``Date`` by the emulator's clock on every answer, as clients may time their deadlines by it."""
+
+    async def dated(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                date = formatdate(emulation.now(), usegmt=True).encode()
+                message = {**message, "headers": [*message.get("headers", ()), (b"date", date)]}
+            await send(message)
+
+        await app(scope, receive, send_dated)
+
+    return dated

@@ -1,12 +1,22 @@
-"""Who a job belongs to: a task instance and its rows, as the display name of the job says it."""
+"""Who a job belongs to: a task instance, a shard of its rows and an attempt at it, as its display name says."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass
 
 _SCHEME = "agb1"
+
+PREFIX = f"{_SCHEME}."
+"""What the display names of all jobs of this package begin with."""
+
+_NAME = re.compile(
+    _SCHEME
+    + r"\.(?P<mark>[0-9a-f]{24})\.(?P<place>[0-9a-f]{8})\.(?P<content>[0-9a-f]{16})"
+    + r"\.g(?P<generation>\d+)r(?P<round>\d+)s(?P<shard>\d+)e(?P<epoch>\d+)\.[0-9a-f]{8}"
+)
 
 
 @dataclass(frozen=True)
@@ -14,18 +24,20 @@ class Identity:
     """Which task instance a job belongs to. The same for every try of it.
 
     :param map_index: -1 for a task that is not mapped.
+    :param deployment: Tells apart two Airflows that run the same DAGs with the same credential.
     """
 
     dag_id: str
     task_id: str
     run_id: str
     map_index: int = -1
+    deployment: str = ""
 
     @property
     def mark(self) -> str:
         """24 hex digits for this task instance. Holds no readable name, as jobs are listed."""
-        fields = "\0".join((_SCHEME, self.dag_id, self.task_id, self.run_id, str(self.map_index)))
-        return hashlib.sha256(fields.encode()).hexdigest()[:24]
+        fields = (_SCHEME, self.dag_id, self.task_id, self.run_id, str(self.map_index), self.deployment)
+        return hashlib.sha256("\0".join(fields).encode()).hexdigest()[:24]
 
     @property
     def prefix(self) -> str:
@@ -42,16 +54,53 @@ class Identity:
         return f"{self.dag_id}.{self.task_id}{mapped} of run {self.run_id}"
 
 
+@dataclass(frozen=True)
+class JobTag:
+    """What the display name of a job says. No two jobs share one.
+
+    :param mark: :attr:`Identity.mark`.
+    :param place: :func:`place_mark` of the result path.
+    :param content: :func:`content_mark` of the rows in this very job.
+    :param generation: Counts changes of the content.
+    :param round: Counts how often rows of the batch were sent, from 1.
+    :param shard: Part of the round, from 1.
+    :param epoch: Counts create calls for the shard, from 1.
+    """
+
+    mark: str
+    place: str
+    content: str
+    generation: int
+    round: int
+    shard: int
+    epoch: int
+
+    @property
+    def stem(self) -> str:
+        """The display name up to its random end."""
+        where = f"g{self.generation}r{self.round}s{self.shard}e{self.epoch}"
+        return f"{_SCHEME}.{self.mark}.{self.place}.{self.content}.{where}."
+
+    def new_display_name(self) -> str:
+        """A name for one create call: at most 90 characters, without user text."""
+        return self.stem + secrets.token_hex(4)
+
+    @classmethod
+    def read(cls, display_name: str) -> JobTag | None:
+        """Read a display name; None if this package did not make it."""
+        match = _NAME.fullmatch(display_name)
+        if match is None:
+            return None
+        said = match.groupdict()
+        numbers = (int(said[name]) for name in ("generation", "round", "shard", "epoch"))
+        return cls(said["mark"], said["place"], said["content"], *numbers)
+
+
 def content_mark(rows_sha256: str, model: str) -> str:
     """16 hex digits that change with the rows or the model."""
     return hashlib.sha256(f"{rows_sha256}\0{model}".encode()).hexdigest()[:16]
 
 
-def display_name(identity: Identity, content: str) -> str:
-    """A new name: no two jobs share one, not even of the same rows."""
-    return f"{identity.prefix}{content}.{secrets.token_hex(4)}"
-
-
-def identity_mark(name: str) -> str:
-    """:attr:`Identity.mark` out of a display name."""
-    return name.split(".")[1] if name.startswith(f"{_SCHEME}.") else ""
+def place_mark(result_path: str) -> str:
+    """8 hex digits that change with the folder for the results."""
+    return hashlib.sha256(result_path.rstrip("/").encode()).hexdigest()[:8]

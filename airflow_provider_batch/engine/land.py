@@ -1,97 +1,182 @@
-"""A finished job's result lines to one result row per input row, published by writing the manifest last.
+"""An ended job's result lines to one result row for each of its rows, in the ledger's folder.
 
-Every input key ends in exactly one status and the counts add up to the input. A result line that belongs to
-no row (unreadable, unknown key, a key said twice) is paid for all the same: it is kept in a quarantine file.
+Every key ends in exactly one status, in every way that a job can end: what finished was paid for. A result
+line that belongs to no row (unreadable, unknown key, a key said twice) was paid for all the same: it is kept
+in a quarantine file. Landing again gives the same files.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import BinaryIO
 
 import msgspec
-from upath import UPath
 
-from airflow_provider_batch.contract import BatchService
-from airflow_provider_batch.engine.claim import Claim
-from airflow_provider_batch.engine.submit import Submission
-from airflow_provider_batch.rows.dialect import BadRowError, ResultRow, RowDialect, RowError, RowStatus, Usage
+from airflow_provider_batch.contract import BatchService, JobSnapshot, JobState
+from airflow_provider_batch.engine.documents import Landed
+from airflow_provider_batch.engine.ledger import Ledger
+from airflow_provider_batch.engine.state import Shard
+from airflow_provider_batch.errors import LedgerError
+from airflow_provider_batch.rows.dialect import (
+    BadRowError,
+    ResultRow,
+    RowDialect,
+    RowError,
+    RowStatus,
+    Usage,
+    may_pass,
+)
 from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.keys import Arrival, KeyTable
-from airflow_provider_batch.rows.manifest import FILE_NAME, Manifest, TokenTotals
-from airflow_provider_batch.rows.storage import published, spool
+from airflow_provider_batch.rows.manifest import TokenTotals
+from airflow_provider_batch.rows.storage import opened, published, spool
 
 log = logging.getLogger(__name__)
-
-RESULTS_FILE = "results.jsonl"
-QUARANTINE_FILE = "quarantine.jsonl"
 
 MAX_QUARANTINE_LOGGED = 10
 """Lines in the log; the file holds all of them and the manifest counts them."""
 
+_NEVER_SENT = JobSnapshot("", JobState.CANCELLED, "not sent", error="it was not sent before the deadline")
+
+_LEFT = {
+    JobState.SUCCEEDED: (RowStatus.MISSING, "the results hold no line for this row"),
+    JobState.FAILED: (RowStatus.ERROR, "the job failed"),
+    JobState.EXPIRED: (RowStatus.EXPIRED, "the job ran out of time before this row's turn"),
+    JobState.CANCELLED: (RowStatus.CANCELLED, "the job was cancelled before this row's turn"),
+}
+
 
 @dataclass
 class _Tally:
+    job: JobSnapshot
     counts: Counter[RowStatus] = field(default_factory=Counter)
     usage: Usage = field(default_factory=Usage)
+    passing: int = 0
+    undone: int = 0
     quarantined: int = 0
 
     def add(self, row: ResultRow) -> None:
         self.counts[row.status] += 1
         if row.usage is not None:
             self.usage = self.usage + row.usage
+        self.undone += is_undone(row, self.job.state)
+        self.passing += is_passing(row, self.job.state)
 
     def quarantine(self, number: int, why: str) -> None:
         self.quarantined += 1
         if self.quarantined <= MAX_QUARANTINE_LOGGED:
-            log.warning("Result line %d goes to %s: %s", number, QUARANTINE_FILE, why)
+            log.warning("Result line %d of %s goes to quarantine: %s", number, self.job.name, why)
 
 
-def land(service: BatchService, submission: Submission, dialect: RowDialect, folder: UPath) -> Manifest:
-    """Fetch the results of a succeeded job, match them to its rows, publish them.
+def is_undone(row: ResultRow, state: JobState) -> bool:
+    """The row is left over because the job as a whole ended badly.
 
-    Landing again gives the same files: it costs nothing.
-
-    :param folder: ``submission.result_path``, opened.
-    :raises BatchError: The results could not be fetched or the keys are gone; nothing is published.
+    A job that is cancelled while it runs may end as SUCCEEDED, with CANCELLED rows (seen by others). Nobody
+    tells who cancelled it.
     """
+    if row.status in (RowStatus.CANCELLED, RowStatus.EXPIRED):
+        return True
+    return state is JobState.FAILED and row.status is RowStatus.ERROR
+
+
+def is_passing(row: ResultRow, state: JobState) -> bool:
+    """The row failed by itself, for a reason that may pass."""
+    if is_undone(row, state):
+        return False
+    if row.status is RowStatus.ERROR:
+        return row.error is not None and may_pass(row.error.code)
+    return row.status is RowStatus.MISSING
+
+
+def land(
+    service: BatchService, ledger: Ledger, shard: Shard, job: JobSnapshot | None, dialect: RowDialect
+) -> Landed:
+    """Fetch what an ended job left, match it to the shard's rows, keep it beside the ledger.
+
+    :param job: None if the shard was never sent.
+    :raises BatchError: The results could not be fetched; nothing is noted and the next try does it again.
+    """
+    ended = job or _NEVER_SENT
     with ExitStack() as stack:
         keys = stack.enter_context(KeyTable())
-        claim = Claim.of_job(folder, submission.display_name)
-        claim.keys(submission.request_count, into=keys)
+        _read_keys(ledger, shard, dialect, keys)
         raw = stack.enter_context(spool())
-        size = service.fetch_results(submission.job_name, raw)
-        log.info("Fetched the results of %s: %d bytes.", submission.job_name, size)
+        size = service.fetch_results(ended, raw) if job else 0
         raw.seek(0)
-        claim.retire_previous()
-        (folder / FILE_NAME).unlink(missing_ok=True)
         quarantine = stack.enter_context(spool())
-        with published(folder / RESULTS_FILE) as results:
-            tally = _match(raw, results, quarantine, keys, dialect)
-        quarantine_uri = _keep_quarantine(quarantine, folder) if tally.quarantined else None
-    manifest = Manifest(
-        job_name=submission.job_name,
-        model=submission.model,
-        display_name=submission.display_name,
-        result_uri=str(folder / RESULTS_FILE),
-        request_count=submission.request_count,
-        counts=dict(tally.counts),
-        tokens=TokenTotals.of(tally.usage),
-        quarantine_uri=quarantine_uri,
-        quarantined=tally.quarantined,
-        submitted_at=submission.submitted_at,
-        landed_at=datetime.now(timezone.utc),
+        tally = _Tally(ended)
+        with published(ledger.path(results_name(shard))) as results:
+            _match(raw, results, quarantine, keys, dialect, tally)
+        if tally.quarantined:
+            quarantine.seek(0)
+            with published(ledger.path(quarantine_name(shard))) as kept:
+                shutil.copyfileobj(quarantine, kept, 1024 * 1024)
+    landed = _document(tally, job)
+    ledger.put(f"{shard.name}.landed.json", landed)
+    log.info(
+        "Landed %s (%s): %d bytes of results, %s.",
+        job.name if job else shard.name,
+        ended.raw_state,
+        size,
+        counts_in_words(landed.counts),
     )
-    manifest.write(folder)
-    return manifest
+    return landed
 
 
-def _match(raw: BinaryIO, results: BinaryIO, quarantine: BinaryIO, keys: KeyTable, dialect: RowDialect) -> _Tally:
-    tally = _Tally()
+def results_name(shard: Shard) -> str:
+    """The file with the shard's result rows, beside the ledger's documents."""
+    return f"{shard.name}.results.jsonl"
+
+
+def quarantine_name(shard: Shard) -> str:
+    """The file with result lines that belong to no row."""
+    return f"{shard.name}.quarantine.jsonl"
+
+
+def counts_in_words(counts: dict[RowStatus, int]) -> str:
+    """``3 error, 997 success``."""
+    return ", ".join(f"{n} {status.value}" for status, n in sorted(counts.items())) or "no rows"
+
+
+def requests_of(ledger: Ledger, shard: Shard, dialect: RowDialect) -> Iterator[tuple[str, bytes]]:
+    """Stream the rows of a shard: key and line.
+
+    :raises LedgerError: The file is gone or is not what was planned.
+    """
+    count = 0
+    try:
+        with opened(ledger.path(shard.plan.file)) as file:
+            for _, data in read_lines(file):
+                count += 1
+                yield dialect.read_key(data or b""), data or b""
+    except (FileNotFoundError, msgspec.MsgspecError) as error:
+        raise _lost(ledger, shard, type(error).__name__) from None
+    if count != shard.plan.rows:
+        raise _lost(ledger, shard, f"{count} rows instead of {shard.plan.rows}")
+
+
+def _read_keys(ledger: Ledger, shard: Shard, dialect: RowDialect, keys: KeyTable) -> None:
+    for number, (key, _) in enumerate(requests_of(ledger, shard, dialect), 1):
+        keys.add(key, number)
+
+
+def _lost(ledger: Ledger, shard: Shard, what: str) -> LedgerError:
+    return LedgerError(
+        f"The rows that were sent, in {ledger.path(shard.plan.file)}, cannot be used: {what}.",
+        code="AGB-L02",
+        remedy="Nothing was sent or cancelled; the results stay on the server for a while. Restore the file.",
+    )
+
+
+def _match(
+    raw: BinaryIO, results: BinaryIO, quarantine: BinaryIO, keys: KeyTable, dialect: RowDialect, tally: _Tally
+) -> None:
     encode = msgspec.json.Encoder().encode
     for number, data in read_lines(raw):
         if data == b"":
@@ -104,10 +189,15 @@ def _match(raw: BinaryIO, results: BinaryIO, quarantine: BinaryIO, keys: KeyTabl
         tally.add(row)
         results.write(encode(row) + b"\n")
     for key in keys.outstanding():
-        row = ResultRow(key, RowStatus.MISSING, error=RowError(message="the results hold no line for this row"))
+        row = _left(key, tally.job)
         tally.add(row)
         results.write(encode(row) + b"\n")
-    return tally
+
+
+def _left(key: str, job: JobSnapshot) -> ResultRow:
+    status, why = _LEFT[job.state]
+    reason = f"{why}: {job.error}" if job.error else why
+    return ResultRow(key, status, error=RowError(job.error_code if job.state is JobState.FAILED else 0, reason))
 
 
 def _belonging(data: bytes | None, keys: KeyTable, dialect: RowDialect) -> ResultRow | str:
@@ -122,10 +212,19 @@ def _belonging(data: bytes | None, keys: KeyTable, dialect: RowDialect) -> Resul
     return f"AGB-R05 {'its key came before' if arrival is Arrival.AGAIN else 'no row with its key was sent'}"
 
 
-def _keep_quarantine(quarantine: BinaryIO, folder: UPath) -> str:
-    quarantine.seek(0)
-    target = folder / QUARANTINE_FILE
-    with published(target) as file:
-        while block := quarantine.read(1024 * 1024):
-            file.write(block)
-    return str(target)
+def _document(tally: _Tally, job: JobSnapshot | None) -> Landed:
+    return Landed(
+        at=datetime.now(timezone.utc),
+        job=job.name if job else None,
+        state=tally.job.state,
+        raw_state=tally.job.raw_state,
+        error=tally.job.error,
+        error_code=tally.job.error_code,
+        counts=dict(tally.counts),
+        tokens=TokenTotals.of(tally.usage),
+        passing=tally.passing,
+        undone=tally.undone,
+        quarantined=tally.quarantined,
+        input_file=job.input_file if job else None,
+        output_file=job.output_file if job else None,
+    )

@@ -1,83 +1,62 @@
-"""What the end of a wait means for the task: nothing, or an error that names the job and what to do."""
+"""What the end of a batch means for its task: nothing, or an error that names the job and what to do."""
 
 from __future__ import annotations
 
 from airflow_provider_batch.contract import JobSnapshot, JobState
-from airflow_provider_batch.engine.waiting import Finished, GiveUp
+from airflow_provider_batch.engine.documents import Landed
+from airflow_provider_batch.engine.land import counts_in_words
+from airflow_provider_batch.engine.state import Batch
 from airflow_provider_batch.errors import (
     JobCancelledError,
     JobError,
     JobExpiredError,
     JobFailedError,
     JobTimeoutError,
-    JobUnreadableError,
     PartialResultsError,
 )
 from airflow_provider_batch.rows.dialect import RowStatus
 from airflow_provider_batch.rows.manifest import Manifest
 
-_ADOPTS = "The next try of this task goes on with the same job and pays nothing more."
-
 
 def ensure_succeeded(job: JobSnapshot) -> None:
-    """Return if there are results to land.
+    """Return if the job succeeded.
 
     :raises JobError: Of the class for how the job ended.
     """
     if job.state is JobState.SUCCEEDED:
         return
-    reason = f" Reason given: {job.error}." if job.error else " The API gave no reason."
-    if job.state is JobState.FAILED:
-        raise JobFailedError(
-            f"The batch job {job.name} failed.{reason}",
-            job_name=job.name,
-            code="AGB-J01",
-            remedy="Its rows gave no results. The next try of this task submits a new, paid job.",
+    if job.state.is_terminal:
+        remedy = (
+            "What finished was paid for: GeminiBatchFetchResultsOperator with trigger_rule='all_done' lands it. "
+            "A new try of the submitting task sends the rows that are left over."
         )
-    if job.state is JobState.EXPIRED:
-        raise JobExpiredError(
-            f"The batch job {job.name} expired: it did not finish within the API's 48 h.{reason}",
-            job_name=job.name,
-            code="AGB-J02",
-            remedy="The API offers no results for it. The next try submits a new, paid job; smaller files "
-            "tend to wait less.",
-        )
-    if job.state is JobState.CANCELLED:
-        raise JobCancelledError(
-            f"The batch job {job.name} was cancelled.{reason}",
-            job_name=job.name,
-            code="AGB-J03",
-            remedy="Rows that had finished may have been billed. The next try submits a new, paid job.",
-        )
+        raise _ended(job.state, job.name, job.error, remedy)
     raise JobError(
         f"The batch job {job.name} is {job.raw_state}, not finished.",
         job_name=job.name,
         code="AGB-J04",
-        remedy=_ADOPTS,
+        remedy="Wait for it with GeminiBatchSensor.",
     )
 
 
-def ensure_finished(verdict: Finished | GiveUp, job_name: str) -> JobSnapshot:
-    """The finished job.
+def ensure_done(batch: Batch, manifest: Manifest) -> None:
+    """Return unless a job ended badly and its rows were not sent again. The results are landed all the same.
 
-    :raises JobTimeoutError: The deadline passed.
-    :raises JobUnreadableError: The job cannot be asked about, or is in a state that nobody here knows.
+    :raises JobError: Of the class for how it ended.
     """
-    if isinstance(verdict, Finished):
-        return verdict.job
-    if verdict.reason == "timeout":
+    landed = [shard.landed for shard in batch.round.shards if shard.landed]
+    bad = [one for one in landed if one.undone]
+    if not bad:
+        return
+    where = f"What finished is landed ({counts_in_words(manifest.counts)}); the rest is in {manifest.failed_uri}."
+    if batch.round.cancel is not None:
         raise JobTimeoutError(
-            f"{verdict.message} It was not cancelled and may still run and be billed.",
-            job_name=job_name,
+            f"The jobs were cancelled: {batch.round.cancel.why}. {where}",
+            job_name=manifest.job_name,
             code="AGB-P05",
-            remedy=f"{_ADOPTS} Raise timeout, or cancel the job with GeminiBatchHook.cancel_batch.",
+            remedy="A new try of this task sends the rows that are left over, until max_row_attempts.",
         )
-    raise JobUnreadableError(
-        f"{verdict.message} It was not cancelled and may still run and be billed.",
-        job_name=job_name,
-        code="AGB-P03",
-        remedy=f"Correct the connection and run the task again. {_ADOPTS}",
-    )
+    raise _worst(bad, where)
 
 
 def ensure_complete(manifest: Manifest) -> None:
@@ -85,13 +64,44 @@ def ensure_complete(manifest: Manifest) -> None:
 
     :raises PartialResultsError: Some are not. The results are landed all the same.
     """
-    failed = {status.value: n for status, n in manifest.counts.items() if status is not RowStatus.SUCCESS}
+    failed: dict[RowStatus, int] = {
+        status: n for status, n in manifest.counts.items() if status is not RowStatus.SUCCESS
+    }
     if failed:
-        counts = ", ".join(f"{n} {status}" for status, n in sorted(failed.items()))
         raise PartialResultsError(
             f"{sum(failed.values())} of {manifest.request_count} rows of {manifest.job_name} have no usable "
-            f"answer: {counts}.",
+            f"answer: {counts_in_words(failed)}.",
             job_name=manifest.job_name,
             code="AGB-R02",
-            remedy=f"All rows are in {manifest.result_uri}; fail_on_partial_error=False would accept them.",
+            remedy=f"All rows are in {manifest.result_uri}, the requests of these in {manifest.failed_uri}; "
+            "fail_on_partial_error=False would accept them.",
         )
+
+
+def _worst(bad: list[Landed], where: str) -> JobError:
+    one = min(bad, key=lambda landed: _ORDER.index(landed.state))
+    remedy = (
+        f"{where} A new try of this task sends those rows again, until max_row_attempts, and is billed for them."
+    )
+    return _ended(one.state, one.job or "", one.error, remedy)
+
+
+_ORDER = (JobState.CANCELLED, JobState.FAILED, JobState.EXPIRED, JobState.SUCCEEDED)
+
+
+def _ended(state: JobState, name: str, error: str, remedy: str) -> JobError:
+    reason = f" Reason given: {error.rstrip('.')}." if error else " The API gave no reason."
+    if state is JobState.FAILED:
+        return JobFailedError(
+            f"The batch job {name} failed.{reason}", job_name=name, code="AGB-J01", remedy=remedy
+        )
+    if state is JobState.EXPIRED:
+        return JobExpiredError(
+            f"The batch job {name} expired: it did not finish within the API's 48 h.{reason}",
+            job_name=name,
+            code="AGB-J02",
+            remedy=remedy,
+        )
+    return JobCancelledError(
+        f"The batch job {name} was cancelled.{reason}", job_name=name, code="AGB-J03", remedy=remedy
+    )

@@ -1,177 +1,247 @@
-"""Rows to a remote job: adopt the one that exists, or send exactly one create call.
+"""One create call for one shard: the right to send it, the call, and a record of what came of it.
 
-The API has no idempotency token, so a job carries who it is in its display name: a digest of the task instance
-(never of the try) and one of the content. Before a create, and after one whose outcome is unknown, the
-complete listing is searched for that name. A listing that cannot be read to its end means *unknown*, and
-unknown never sends.
-
-What this prevents: a second job after a failed try, a clear, a lost worker, a lost answer, as long as the
-listing shows the first one. What it does not: two tries at the very same moment, and a job that the listing
-hides for longer than :data:`RESOLVE_WAITS_S` and the task's retry delay together.
+The API has no idempotency token. Three things stand in for one. The right to send is a document that is
+created only if it is absent, so at most one create call leaves for each epoch, and no layer below repeats it.
+The display name says which epoch a job belongs to, so a complete listing can tell whether a call arrived. And
+the input file can be deleted, so a call that is still on its way has nothing to run. The next epoch begins
+only after a definite no, or after long evidence that there is no job. What remains is in ``docs/reliability.md``.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, BinaryIO
+from datetime import datetime, timedelta, timezone
 
-from pydantic import BaseModel, ConfigDict
-
-from airflow_provider_batch.contract import (
-    Accepted,
-    BatchService,
-    CannotTell,
-    FindOutcome,
-    Found,
-    JobSnapshot,
-    JobState,
-    Refused,
-)
-from airflow_provider_batch.engine.claim import Claim
-from airflow_provider_batch.engine.identity import Identity, content_mark, display_name
+from airflow_provider_batch.contract import Accepted, BatchService, JobSnapshot, Refused, Unknown
+from airflow_provider_batch.engine.documents import Outcome, Refusal, Revoked, Scan, Sending, Session, Uploaded
+from airflow_provider_batch.engine.ledger import Ledger
+from airflow_provider_batch.engine.state import Batch, Shard
+from airflow_provider_batch.engine.step import FILE_LIFE, tokens_in_flight
 from airflow_provider_batch.errors import (
-    AuthError,
+    ApiError,
+    ApiUnreachableError,
     BatchError,
-    ConfigError,
+    LedgerError,
+    QuotaError,
     SubmitRefusedError,
-    SubmitUnknownError,
+    SupersededError,
 )
-from airflow_provider_batch.rows.keys import KeyTable
-from airflow_provider_batch.rows.staging import Staged
+from airflow_provider_batch.rows.storage import opened
 
 log = logging.getLogger(__name__)
 
-RESOLVE_WAITS_S = (1.0, 3.0, 6.0, 10.0, 20.0)
-"""Seconds between looks for a job whose create call had an unknown outcome: 40 s in all."""
+FRESH_S = 5.0
+"""How old the proof of ownership may be when the call leaves, seconds. A worker that was frozen asks again."""
+
+RECORD_WAITS_S = (1.0, 3.0, 6.0, 10.0, 20.0, 20.0)
+"""Seconds between tries to record a job that exists: 60 s in all."""
+
+QUOTA_WAIT_S = (60.0, 3600.0)
+"""First and longest wait after a refusal without a hint, seconds. It doubles each time in a row."""
+
+UNREACHABLE_WAIT_S = 30.0
 
 
 @dataclass(frozen=True)
-class StagedRows:
-    """Checked rows, ready to be sent.
+class Desk:
+    """What sending needs.
 
-    :param file: The rows, seekable.
-    :param keys: Their keys.
-    :param staged: What checking them found.
+    :param fence: Raises :class:`SupersededError` if another try of the task has taken over.
     """
 
-    file: BinaryIO
-    keys: KeyTable
-    staged: Staged
+    service: BatchService
+    ledger: Ledger
+    fence: Callable[[], None]
+
+    def now(self) -> datetime:
+        """By the server's clock."""
+        return datetime.fromtimestamp(self.service.now(), timezone.utc)
 
 
-class Submission(BaseModel):
-    """A job and what is needed to land it: small, JSON, free of secrets.
+def send(desk: Desk, batch: Batch, shard: Shard) -> JobSnapshot | None:
+    """Upload the rows unless they are there, take the right to send, send, record.
 
-    :param job_name: ``batches/...``.
-    :param result_path: Folder for the results.
-    :param request_count: Rows sent.
+    :return: The job; None if there is none (yet), which the ledger says more about.
+    :raises SubmitRefusedError: The API said a final no. Nothing was created for this shard.
+    :raises SupersededError: Another try works on this task.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    job_name: str
-    model: str
-    display_name: str
-    result_path: str
-    request_count: int
-    submitted_at: datetime | None = None
-
-    def to_xcom(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return self.model_dump(mode="json", exclude_none=True)
-
-
-def adoptable(found: FindOutcome, prefix: str, mark: str) -> JobSnapshot | None:
-    """The existing job to go on with, None if a new one is due.
-
-    Adopted is a job with the same content that runs or has succeeded; of several the one that succeeded, else
-    the oldest. A job that failed, expired or was cancelled gives way to a new one.
-
-    :raises AuthError: The credential may not list jobs.
-    :raises BatchError: It cannot be told, or a job with other content still runs for this task.
-    """
-    if isinstance(found, CannotTell):
-        if isinstance(found.error, AuthError):
-            raise found.error
-        raise BatchError(
-            f"Whether a job for this task exists already cannot be told: {found.error}",
-            code="AGB-S04",
-            remedy="Nothing was sent. Run the task again when the listing works.",
-        )
-    jobs = found.jobs if isinstance(found, Found) else ()
-    useful = [j for j in jobs if j.state is JobState.SUCCEEDED or not (j.state.is_terminal or j.done)]
-    same = [j for j in useful if j.display_name.startswith(f"{prefix}{mark}.")]
-    if same:
-        if len(same) > 1:
-            log.warning("Several jobs exist for this task, one is used: %s", ", ".join(j.name for j in same))
-        return min(same, key=lambda j: (j.state is not JobState.SUCCEEDED, str(j.created_at), j.name))
-    running = [j for j in useful if j.state is not JobState.SUCCEEDED]
-    if running:
-        raise ConfigError(
-            f"{running[0].name} still runs for this task with other rows or another model.",
-            code="AGB-S05",
-            remedy="Nothing was sent or cancelled. Restore the input to go on with that job, or cancel it "
-            "(GeminiBatchHook.cancel_batch) and run the task again.",
-        )
+    number = (shard.last.number if shard.last else 0) + 1
+    stem = f"{shard.name}.e{number}"
+    name = batch.tag(shard, number).new_display_name()
+    input_file = _uploaded(desk, shard, name)
+    sending = Sending(
+        at=desk.now(),
+        owner=secrets.token_hex(8),
+        display_name=name,
+        input_file=input_file,
+        tokens_in_flight=tokens_in_flight(batch.round),
+    )
+    began = _boot_time()
+    if not desk.ledger.put(f"{stem}.sending.json", sending):
+        log.info("Another try sends %s; looking for its job.", stem)
+        return None
+    _prove_ownership(desk, stem, began)
+    outcome = desk.service.submit(batch.plan.model, input_file, name)
+    if isinstance(outcome, Accepted):
+        record_job(desk, stem, outcome.job)
+        return outcome.job
+    if isinstance(outcome, Unknown):
+        log.warning("The outcome of the create call for %s is unknown: %s", name, outcome.error)
+        return None
+    _record_refusal(desk, shard, stem, outcome, input_file)
     return None
 
 
-def find_or_submit(
-    service: BatchService, identity: Identity, model: str, rows: StagedRows, claim: Claim
-) -> JobSnapshot:
-    """Return the task's job, creating it if there is none.
+def record_job(desk: Desk, stem: str, job: JobSnapshot) -> None:
+    """Note a job that exists. Tried for a minute: it is found by its name later, but that takes longer."""
+    outcome = Outcome(at=desk.now(), job=job.name, job_created_at=job.created_at)
+    for wait_s in (*RECORD_WAITS_S, None):
+        try:
+            if not desk.ledger.put(f"{stem}.outcome.json", outcome):
+                _compare(desk.ledger, stem, job)
+        except LedgerError as error:
+            # One line to search for, should the ledger be lost for good.
+            log.error("AGB-ACK %s display_name=%s is not in the ledger: %s", job.name, job.display_name, error)
+            if wait_s is None:
+                raise
+            time.sleep(wait_s)
+        else:
+            return
 
-    :param claim: On the folder for the results; released again if no job was created.
-    :raises SubmitRefusedError: The API refused; no job exists, and the upload was deleted again.
-    :raises SubmitUnknownError: A job may exist and does not show; nothing was sent again.
-    :raises BatchError: Anything that went wrong before the create call.
-    """
-    mark = content_mark(rows.staged.sha256, model)
-    job = adoptable(service.find(identity.prefix), identity.prefix, mark)
-    if job is not None:
-        log.info("Going on with %s (%s), submitted before; nothing is sent.", job.name, job.raw_state)
-        claim.take_again(identity, rows.keys)
-        return job
-    service.check_model(model)
-    claim.take(identity, rows.keys)
-    name = display_name(identity, mark)
-    try:
-        input_file = service.stage(rows.file, rows.staged.size_bytes, name)
-    except BaseException:
-        claim.release()
-        raise
-    log.info("Uploaded %d rows, %d bytes, as %s.", rows.staged.requests, rows.staged.size_bytes, input_file)
-    outcome = service.submit(model, input_file, name)
-    if isinstance(outcome, Accepted):
-        log.info("Created %s, display name %s.", outcome.job.name, name)
-        return outcome.job
-    if isinstance(outcome, Refused):
-        claim.release()
-        service.unstage(input_file)
-        raise SubmitRefusedError(
-            f"No job was created: {outcome.error.message}",
-            cause=outcome.error,
-            code="AGB-S02",
-            remedy=outcome.error.remedy,
+
+def _compare(ledger: Ledger, stem: str, job: JobSnapshot) -> None:
+    known = ledger.read(f"{stem}.outcome.json", Outcome)
+    if known is not None and known.job != job.name:
+        log.error(
+            "AGB-S08 %s was created, but the ledger at %s has settled on %s. Two jobs may be billed for the same "
+            "rows; `airflow-batch reconcile` shows and cancels the one that is not wanted.",
+            job.name,
+            ledger.folder,
+            known.job or known.refusal,
         )
-    log.warning("The outcome of the create call is unknown, looking for the job: %s", outcome.error)
-    return _resolve(service, name, outcome.error)
 
 
-def _resolve(service: BatchService, name: str, error: BatchError) -> JobSnapshot:
-    for wait_s in RESOLVE_WAITS_S:
-        time.sleep(wait_s)
-        found = service.find(name)
-        if isinstance(found, Found):
-            log.info("Found %s: the create call had arrived.", found.jobs[0].name)
-            return found.jobs[0]
-    raise SubmitUnknownError(
-        f"A create call was sent, its answer was lost, and no job named {name} shows after "
-        f"{sum(RESOLVE_WAITS_S):g} s: {error.message}",
-        display_name=name,
-        code="AGB-S04",
-        remedy="Nothing was sent again. The next try of this task searches for the job before it sends.",
-    ) from error
+def revoke(desk: Desk, shard: Shard) -> bool:
+    """Delete the input of an unknown create call, so that it has nothing to run if it arrives late."""
+    epoch = shard.last
+    if epoch is None or not desk.service.unstage(epoch.sending.input_file):
+        return False
+    desk.ledger.put(f"{shard.name}.e{epoch.number}.revoked.json", Revoked(at=desk.now()))
+    log.info("No job %s shows; its input was deleted. Looking on for a while.", epoch.sending.display_name)
+    return True
+
+
+def note_scan(desk: Desk, shard: Shard, number: int) -> None:
+    """Note that a complete listing does not show the job."""
+    if shard.last is not None:
+        desk.ledger.put(f"{shard.name}.e{shard.last.number}.scan{number}.json", Scan(at=desk.now()))
+
+
+def presume_absent(desk: Desk, shard: Shard) -> None:
+    """Note that there is no job. The next epoch may begin."""
+    if shard.last is None:
+        return
+    log.warning("No job %s exists, as far as anybody can tell. It is sent again.", shard.last.sending.display_name)
+    absent = Outcome(at=desk.now(), refusal=Refusal.ABSENT, input_deleted=True)
+    desk.ledger.put(f"{shard.name}.e{shard.last.number}.outcome.json", absent)
+
+
+class _KeptSession:
+    """The address of an upload, kept in the ledger as it begins."""
+
+    def __init__(self, ledger: Ledger, shard: Shard) -> None:
+        self._ledger = ledger
+        self._shard = shard
+        finished = shard.upload.file is not None
+        self._address = None if finished or shard.upload.session is None else shard.upload.session.address
+        self.number = shard.upload.number + (1 if finished or shard.upload.number == 0 else 0)
+
+    def load(self) -> str | None:
+        """The address of an unfinished upload."""
+        return self._address
+
+    def save(self, address: str) -> None:
+        """Keep a new one under the next free number."""
+        while not self._ledger.put(f"{self._shard.name}.f{self.number}.session.json", Session(address=address)):
+            self.number += 1
+
+
+def _uploaded(desk: Desk, shard: Shard, display_name: str) -> str:
+    usable = shard.usable_file(until=desk.now() + FILE_LIFE)
+    if usable is not None:
+        return usable.name
+    session = _KeptSession(desk.ledger, shard)
+    with opened(desk.ledger.path(shard.plan.file)) as rows:
+        file = desk.service.stage(rows, shard.plan.size_bytes, display_name, session)
+    kept = Uploaded(name=file.name, at=desk.now(), expires_at=file.expires_at)
+    desk.ledger.put(f"{shard.name}.f{session.number}.file.json", kept)
+    log.info("Uploaded %d rows, %d bytes, as %s.", shard.plan.rows, shard.plan.size_bytes, file.name)
+    return file.name
+
+
+def _prove_ownership(desk: Desk, stem: str, began: float) -> None:
+    """Make sure that this is still the try that may send; let go of the right if it is not."""
+    try:
+        desk.fence()
+        if _boot_time() - began > FRESH_S:
+            log.info("This worker stood still for %.0f s; asking again whose turn it is.", _boot_time() - began)
+            desk.fence()
+            if f"{stem}.revoked.json" in desk.ledger.names():
+                raise _superseded(stem)
+    except BatchError as error:
+        unsent = Outcome(at=desk.now(), refusal=Refusal.NOT_SENT, reason=error.message)
+        desk.ledger.put(f"{stem}.outcome.json", unsent)
+        raise
+
+
+def _record_refusal(desk: Desk, shard: Shard, stem: str, refused: Refused, input_file: str) -> None:
+    error = refused.error
+    kind = _kind(error)
+    wait_s = None if kind is Refusal.FINAL else _wait_s(error, shard)
+    gone = kind is Refusal.FINAL and desk.service.unstage(input_file)
+    outcome = Outcome(
+        at=desk.now(),
+        refusal=kind,
+        reason=error.message,
+        retry_at=None if wait_s is None else desk.now() + timedelta(seconds=wait_s),
+        input_deleted=gone,
+    )
+    desk.ledger.put(f"{stem}.outcome.json", outcome)
+    if wait_s is not None:
+        log.warning("No job was created, trying again in %.0f s: %s", wait_s, error)
+        return
+    raise SubmitRefusedError(
+        f"No job was created: {error.message}", cause=error, code="AGB-S02", remedy=error.remedy
+    )
+
+
+def _kind(error: BatchError) -> Refusal:
+    if isinstance(error, QuotaError):
+        return Refusal.QUOTA
+    return Refusal.NOT_SENT if isinstance(error, ApiUnreachableError) else Refusal.FINAL
+
+
+def _wait_s(error: BatchError, shard: Shard) -> float:
+    if isinstance(error, ApiUnreachableError):
+        return UNREACHABLE_WAIT_S
+    hint = error.retry_after_s if isinstance(error, ApiError) else None
+    least, most = QUOTA_WAIT_S
+    before = sum(1 for e in shard.epochs if e.outcome and e.outcome.refusal is Refusal.QUOTA)
+    return max(1.0, min(most, hint if hint is not None else least * 2 ** min(before, 10)))
+
+
+def _superseded(what: str) -> SupersededError:
+    return SupersededError(
+        f"Another try of this task has taken over ({what} is its).",
+        code="AGB-S07",
+        remedy="This one sent nothing. The other goes on; nothing needs to be done.",
+    )
+
+
+def _boot_time() -> float:
+    """Seconds that also count while the machine is suspended, where the system can tell."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

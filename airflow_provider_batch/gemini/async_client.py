@@ -15,6 +15,7 @@ import httpx
 from airflow_provider_batch.gemini import calls, upload, webhooks
 from airflow_provider_batch.gemini.exchange import Act, Pause, ReadBlock, Reply, Script
 from airflow_provider_batch.gemini.pages import Page, PageWalk
+from airflow_provider_batch.gemini.server_clock import ServerClock
 from airflow_provider_batch.gemini.transport import (
     COPY_BYTES,
     Endpoint,
@@ -39,6 +40,7 @@ class AsyncGeminiClient:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self.clock = ServerClock()
         quiet_own_traffic(endpoint)
         self._http = httpx.AsyncClient(**http_options(endpoint))
 
@@ -200,6 +202,7 @@ class AsyncGeminiClient:
                 content=apieces(request.content),
             ) as response:
                 taken.begin(response)
+                self.clock.note(response.headers.get("date"))
                 async for chunk in response.aiter_raw(COPY_BYTES):
                     await asyncio.to_thread(taken.add, chunk) if taken.to_file else taken.add(chunk)
                 return taken.answer()

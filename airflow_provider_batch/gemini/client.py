@@ -14,6 +14,7 @@ import httpx
 from airflow_provider_batch.gemini import calls, upload, webhooks
 from airflow_provider_batch.gemini.exchange import Act, Pause, ReadBlock, Reply, Script
 from airflow_provider_batch.gemini.pages import Page, PageWalk
+from airflow_provider_batch.gemini.server_clock import ServerClock
 from airflow_provider_batch.gemini.transport import (
     COPY_BYTES,
     Endpoint,
@@ -41,6 +42,7 @@ class GeminiClient:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self.clock = ServerClock()
         quiet_own_traffic(endpoint)
         self._http = httpx.Client(**http_options(endpoint))
 
@@ -55,13 +57,19 @@ class GeminiClient:
         self._http.close()
 
     def upload_file(
-        self, source: BinaryIO, size_bytes: int, display_name: str, mime_type: str | None = None
+        self,
+        source: BinaryIO,
+        size_bytes: int,
+        display_name: str,
+        mime_type: str | None = None,
+        on_session: Callable[[str], object] = lambda _: None,
     ) -> File:
         """Upload a seekable binary file of at most 2 GB, in blocks of 8 MiB.
 
         :param mime_type: None = ``application/jsonl``, or ``text/plain`` where the server refuses that.
+        :param on_session: Called with the URL of the session as it begins, for :meth:`resume_upload`: a secret.
         """
-        return self._run(upload.upload_file(size_bytes, display_name, mime_type), source)
+        return self._run(upload.upload_file(size_bytes, display_name, mime_type, on_session), source)
 
     def start_upload(self, size_bytes: int, display_name: str, mime_type: str = upload.JSONL_MIME) -> str:
         """Begin an upload that another process may finish, and return the URL of its session.
@@ -220,6 +228,7 @@ class GeminiClient:
                 content=pieces(request.content),
             ) as response:
                 taken.begin(response)
+                self.clock.note(response.headers.get("date"))
                 for chunk in response.iter_raw(COPY_BYTES):
                     taken.add(chunk)
                 return taken.answer()

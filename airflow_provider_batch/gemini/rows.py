@@ -67,6 +67,11 @@ class _ResultLine(msgspec.Struct):
     error: _Error | None = None
 
 
+class _Keyed(msgspec.Struct):
+    key: str
+
+
+_read_key = msgspec.json.Decoder(_Keyed).decode
 _read_line = msgspec.json.Decoder(_ResultLine).decode
 _read_response = msgspec.json.Decoder(_Response, strict=False).decode
 _read_any = msgspec.json.Decoder().decode
@@ -86,6 +91,10 @@ class GeminiRows:
         key = _key(row)
         _check_request(row, key)
         return key
+
+    def read_key(self, line: bytes) -> str:
+        """The key of a line that :meth:`check_request` accepted."""
+        return _read_key(line).key
 
     def read_result(self, line: bytes) -> ResultRow:
         """Classify a result line.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import AsyncIterator
 from typing import BinaryIO
 
 import msgspec
@@ -14,11 +15,13 @@ from airflow_provider_batch.contract import (
     CannotTell,
     FindOutcome,
     Found,
+    InputFile,
     JobSnapshot,
     JobState,
     Refused,
     SubmitOutcome,
     Unknown,
+    UploadSession,
 )
 from airflow_provider_batch.errors import (
     ApiError,
@@ -28,11 +31,12 @@ from airflow_provider_batch.errors import (
     ConfigError,
     JobError,
     NotFoundError,
+    ProtocolError,
     SubmitUnknownError,
 )
 from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
 from airflow_provider_batch.gemini.client import GeminiClient
-from airflow_provider_batch.gemini.wire import Batch, BatchOutput
+from airflow_provider_batch.gemini.wire import Batch, BatchOutput, File
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +55,9 @@ OUTPUT_LOOKS = 7
 
 OUTPUT_WAIT_S = 10.0
 
+INVALID = 400
+"""HTTP status of INVALID_ARGUMENT."""
+
 
 def snapshot(batch: Batch) -> JobSnapshot:
     """A wire batch as the engine sees it."""
@@ -62,10 +69,13 @@ def snapshot(batch: Batch) -> JobSnapshot:
         done=batch.done,
         display_name=metadata.display_name,
         created_at=metadata.create_time,
+        ended_at=metadata.end_time,
         requests=stats.request_count,
         succeeded=stats.successful_request_count,
         failed=stats.failed_request_count,
         error=batch.error.message if batch.error else "",
+        error_code=batch.error.code if batch.error else 0,
+        output_file=batch.output.responses_file if batch.output else None,
         input_file=metadata.input_config.file_name if metadata.input_config else None,
     )
 
@@ -87,19 +97,49 @@ class GeminiBatchService:
                 remedy="Nothing was uploaded. GeminiBatchHook().get_conn().list_models() gives the names.",
             ) from None
 
-    def stage(self, rows: BinaryIO, size_bytes: int, display_name: str) -> str:
-        """Upload the rows and wait until they may be used; ``files/...``."""
-        file = self._client.upload_file(rows, size_bytes, display_name)
-        return file.name if file.state != "PROCESSING" else self._client.wait_for_file(file.name).name
+    def now(self) -> float:
+        """Unix time, seconds, by the API's clock."""
+        return self._client.clock.now()
 
-    def unstage(self, input_file: str) -> None:
-        """Delete an uploaded file. It expires after 48 h anyway, so a failure is no more than a log line."""
+    def stage(self, rows: BinaryIO, size_bytes: int, display_name: str, session: UploadSession) -> InputFile:
+        """Upload the rows and wait until they may be used; ``files/...``."""
+        file = self._resumed(rows, size_bytes, display_name, session.load())
+        if file is None:
+            file = self._client.upload_file(rows, size_bytes, display_name, on_session=session.save)
+        if file.state == "PROCESSING":
+            file = self._client.wait_for_file(file.name)
+        return InputFile(file.name, file.expiration_time)
+
+    def _resumed(self, rows: BinaryIO, size_bytes: int, display_name: str, address: str | None) -> File | None:
+        """The file of an upload that another try began; None if it cannot be finished. Uploads are free."""
+        if address is None:
+            return None
         try:
-            self._client.delete_file(input_file)
-        except (NotFoundError, AuthError):
-            return
+            return self._client.resume_upload(address, rows, size_bytes, display_name)
+        except (ApiError, ProtocolError) as error:
+            log.info("The upload cannot be resumed and begins anew: %s", error)
+            return None
+
+    def unstage(self, file: str) -> bool:
+        """Delete a file. It expires after 48 h anyway, so a failure is no more than a log line."""
+        try:
+            self._client.delete_file(file)
+        except NotFoundError:
+            return True
+        except AuthError as error:
+            # The API answers 403 for a file that does not exist, or not for this credential.
+            return error.http_status == 403
         except BatchError as error:
-            log.info("%s was not deleted and expires by itself within 48 h: %s", input_file, error)
+            # The API refuses to delete result files, whose names are longer than it allows (python-genai #1759).
+            known = isinstance(error, ApiError) and error.http_status == INVALID
+            log.log(
+                logging.DEBUG if known else logging.INFO,
+                "%s was not deleted and expires by itself within 48 h: %s",
+                file,
+                error,
+            )
+            return False
+        return True
 
     def submit(self, model: str, input_file: str, display_name: str) -> SubmitOutcome:
         """One create call on the wire, and what is known of its outcome."""
@@ -123,12 +163,21 @@ class GeminiBatchService:
         """The job as it is now."""
         return snapshot(self._client.get_batch(job_name))
 
-    def fetch_results(self, job_name: str, to: BinaryIO) -> int:
-        """Write the result lines of a succeeded job; a file's bytes, or inline rows in the file's form.
+    def cancel(self, job_name: str) -> None:
+        """Ask for the cancellation; a job that has ended in the meantime is left as it is."""
+        try:
+            self._client.cancel_batch(job_name)
+        except ApiError as error:
+            _pass_if_over(job_name, error)
 
-        :raises JobError: The job has no output, also after waiting for it a while.
+    def fetch_results(self, job: JobSnapshot, to: BinaryIO) -> int:
+        """Write the result lines of an ended job; a file's bytes, or inline rows in the file's form.
+
+        :raises JobError: The job succeeded and has no output, also after waiting for it a while.
         """
-        output = self._await_output(job_name)
+        output = self._await_output(job)
+        if output is None:
+            return 0
         if output.responses_file:
             return self._client.download_file(output.responses_file, to)
         for row in output.inlined_responses or ():
@@ -137,15 +186,17 @@ class GeminiBatchService:
             to.write(msgspec.json.encode(line) + b"\n")
         return to.tell()
 
-    def _await_output(self, job_name: str) -> BatchOutput:
+    def _await_output(self, job: JobSnapshot) -> BatchOutput | None:
         for look in range(OUTPUT_LOOKS):
-            if (output := self._client.get_batch(job_name).output) is not None:
+            if (output := self._client.get_batch(job.name).output) is not None:
                 return output
+            if job.state is not JobState.SUCCEEDED:
+                return None
             if look < OUTPUT_LOOKS - 1:
                 time.sleep(OUTPUT_WAIT_S)
         raise JobError(
-            f"{job_name} finished, but the API names no output for it.",
-            job_name=job_name,
+            f"{job.name} finished, but the API names no output for it.",
+            job_name=job.name,
             code="AGB-A05",
             remedy="The job is kept and nothing is sent again. Clear the task later to fetch the results.",
         )
@@ -161,6 +212,39 @@ class AsyncGeminiBatchService:
         """The job as it is now."""
         return snapshot(await self._client.get_batch(job_name))
 
+    async def find(self, display_name_prefix: str) -> FindOutcome:
+        """As :meth:`GeminiBatchService.find`."""
+        try:
+            matching = tuple(
+                [job async for job in _snapshots(self._client) if job.display_name.startswith(display_name_prefix)]
+            )
+        except BatchError as error:
+            return CannotTell(error)
+        return Found(matching) if matching else Absent()
+
+    async def cancel(self, job_name: str) -> None:
+        """As :meth:`GeminiBatchService.cancel`."""
+        try:
+            await self._client.cancel_batch(job_name)
+        except ApiError as error:
+            _pass_if_over(job_name, error)
+
+    def now(self) -> float:
+        """Unix time, seconds, by the API's clock."""
+        return self._client.clock.now()
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+async def _snapshots(client: AsyncGeminiClient) -> AsyncIterator[JobSnapshot]:
+    async for batch in client.list_batches():
+        yield snapshot(batch)
+
+
+def _pass_if_over(job_name: str, error: ApiError) -> None:
+    """A job that has ended, or is gone, need not be cancelled."""
+    if error.rpc_status != "FAILED_PRECONDITION" and not isinstance(error, NotFoundError):
+        raise error
+    log.info("%s was not cancelled: %s", job_name, error.detail)

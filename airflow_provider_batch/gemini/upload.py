@@ -7,7 +7,7 @@ does not have it, and a lost final answer never makes a second file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from airflow_provider_batch.errors import ApiError, InputError, ProtocolError
@@ -44,20 +44,28 @@ class _Progress:
     file: File | None = None
 
 
-def upload_file(size_bytes: int, display_name: str, mime_type: str | None = None) -> Script[File]:
+def upload_file(
+    size_bytes: int,
+    display_name: str,
+    mime_type: str | None = None,
+    on_session: Callable[[str], object] = lambda _: None,
+) -> Script[File]:
     """Upload ``size_bytes`` from the client's source and return the file as the server sees it.
 
     :param mime_type: None = ``application/jsonl``, or ``text/plain`` where the server refuses that.
+    :param on_session: Called with the URL of each session as it begins, for :func:`resume_upload`.
     :raises ApiError: The server refused the file.
     :raises ApiUnreachableError: The line stayed down. Uploads cost nothing.
     """
     try:
         session = yield from start_upload(size_bytes, display_name, mime_type or JSONL_MIME)
+        on_session(session)
         return (yield from _send(session, size_bytes, display_name, offset=0))
     except ApiError as error:
         if mime_type is not None or not _is_about_the_mime_type(error):
             raise
     session = yield from start_upload(size_bytes, display_name, FALLBACK_MIME)
+    on_session(session)
     return (yield from _send(session, size_bytes, display_name, offset=0))
 
 

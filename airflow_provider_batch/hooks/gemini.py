@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -29,6 +32,20 @@ if TYPE_CHECKING:
     from airflow_provider_batch.gemini.transport import Endpoint
 
 API_VERSIONS = ("v1beta", "v1")
+AUTH_TYPES = ("api_key", "oauth_token", "adc")
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who pays, and what they set for all their tasks.
+
+    :param label: The same for the same credential; holds nothing of it.
+    :param max_enqueued_tokens: Rough number of input tokens that one task may have enqueued, None = no limit.
+    """
+
+    label: str
+    deployment: str = ""
+    max_enqueued_tokens: int | None = None
 
 
 class GeminiBatchHook(BaseHook):
@@ -37,7 +54,9 @@ class GeminiBatchHook(BaseHook):
     The connection: API key in the password, base URL in the host (empty = the real API). Extras, all
     optional: ``auth_type`` (``api_key``; ``oauth_token`` for a bearer token in the password; ``adc`` for
     Application Default Credentials), ``quota_project``, ``api_version`` (``v1beta`` or ``v1``), ``trust_env``
-    (let proxy variables apply).
+    (let proxy variables apply), ``account`` (a name for whose credential it is, in place of a digest of the key:
+    the same for an old and a new key of one project), ``deployment`` (tells apart two Airflows that run the same
+    DAGs with the same credential), ``max_enqueued_tokens`` (what one task may have enqueued at a time).
 
     :param conn_id: Airflow connection id.
     """
@@ -92,6 +111,19 @@ class GeminiBatchHook(BaseHook):
         from airflow_provider_batch.gemini.service import AsyncGeminiBatchService
 
         return AsyncGeminiBatchService(await self.aget_conn())
+
+    def account(self) -> Account:
+        """Whose credential this is, without the credential.
+
+        :raises ConfigError: The connection does not exist or its extra cannot be used.
+        """
+        connection = self._connection()
+        extra = self._extra(connection)
+        return Account(
+            label=str(extra.get("account") or "") or _account_label(connection, extra),
+            deployment=str(extra.get("deployment") or ""),
+            max_enqueued_tokens=_count(extra, "max_enqueued_tokens"),
+        )
 
     def cancel_batch(self, name: str) -> None:
         """Ask for the cancellation of a job, ``batches/...``. Rows that have finished may be billed."""
@@ -161,7 +193,7 @@ class GeminiBatchHook(BaseHook):
         return extra
 
     def _credential(self, connection: Connection, extra: dict[str, Any]) -> Credential:
-        kind = _choice(extra, "auth_type", ("api_key", "oauth_token", "adc"))
+        kind = _choice(extra, "auth_type", AUTH_TYPES)
         project = str(extra.get("quota_project") or "")
         if kind == "adc":
             return ApplicationDefault(project)
@@ -176,6 +208,31 @@ def _base_url(connection: Connection) -> str:
         return DEFAULT_BASE_URL
     url = host if "://" in host else f"https://{host}"
     return f"{url.rstrip('/')}:{connection.port}" if connection.port else url
+
+
+def _account_label(connection: Connection, extra: dict[str, Any]) -> str:
+    """A digest under this Airflow's own secret, so that nobody can try keys against it."""
+    from airflow.configuration import conf
+
+    kind = _choice(extra, "auth_type", AUTH_TYPES)
+    # Tokens change by the hour; the project that pays does not.
+    secret = connection.password or "" if kind == "api_key" else str(extra.get("quota_project") or "")
+    pepper = conf.get("core", "fernet_key", fallback="") or "airflow-provider-batch"
+    text = "\0".join((_base_url(connection), kind, secret))
+    return hmac.new(pepper.encode(), text.encode(), hashlib.sha256).hexdigest()[:12]
+
+
+def _count(extra: dict[str, Any], name: str) -> int | None:
+    value = extra.get(name)
+    if value in (None, ""):
+        return None
+    if not str(value).isdigit() or int(str(value)) == 0:
+        raise ConfigError(
+            f"The connection's extra {name} must be a whole number above 0.",
+            code="AGB-C02",
+            remedy="Correct the extra in the connection form.",
+        )
+    return int(str(value))
 
 
 def _choice(extra: dict[str, Any], name: str, values: tuple[str, ...]) -> str:

@@ -4,50 +4,67 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_batch.airflow_compat import default_deferrable, object_path
-from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.airflow_compat import (
+    Fence,
+    default_deferrable,
+    fail_without_retry,
+    object_path,
+    task_state,
+)
+from airflow_provider_batch.errors import ConfigError, JobCancelledError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_batch.contract import JobSnapshot
+    from airflow_provider_batch.engine.begin import OnContentChange, Order
     from airflow_provider_batch.engine.identity import Identity
-    from airflow_provider_batch.engine.submit import Submission
+    from airflow_provider_batch.engine.ledger import Ledger
+    from airflow_provider_batch.engine.rounds import ShardLimits
+    from airflow_provider_batch.engine.run import Landed, Result, Sent, Work
+    from airflow_provider_batch.engine.step import Policy, Wait
     from airflow_provider_batch.gemini.service import GeminiBatchService
+    from airflow_provider_batch.hooks.gemini import Account
     from airflow_provider_batch.rows.manifest import Manifest
 
 DEFAULT_TIMEOUT_S = 86_400.0
 """24 h, the API's own target for a batch. It ends a job itself at 48 h."""
 
+MAX_TIMEOUT_S = 14 * 86_400.0
+"""Two weeks: room for rounds and for a full queue."""
+
 MIN_POLL_INTERVAL_S = 1.0
 MAX_POLL_INTERVAL_S = 3_600.0
 
 JOB_NAME_KEY = "job_name"
-"""XCom key of the remote job, pushed as soon as the job exists."""
+"""XCom key of the newest remote job, pushed as soon as the job exists."""
 
 
 class GeminiBatchOperator(BaseOperator):
-    """Run a JSON Lines file of Gemini requests as one batch job and land the results.
+    """Run a JSON Lines file of Gemini requests as a batch and land the results.
 
     Validates every row, uploads the file, creates the job, waits, and writes ``results.jsonl`` (one line per
-    input row) and then ``manifest.json`` to ``result_path``. Returns the manifest.
+    input row), ``failed.jsonl`` (the requests of rows that are not a success, to be fed back as they are) and
+    then ``manifest.json`` to ``result_path``. Returns the manifest. A large input becomes several jobs; rows that
+    failed for a passing reason are sent again, alone.
 
-    What happens to the job and the bill:
+    What was sent is kept in a ledger beside the results, ``_ledger/``, so each try goes on where the last one
+    stopped. What happens to the job and the bill:
 
-    - *Retry, clear, lost worker*: the next try finds the job by its display name and goes on with it; a
-      finished one is landed again for nothing. A new job is paid for only if there is none, if it failed,
-      expired or was cancelled, or if it finished and the rows have changed since.
+    - *Retry, clear, lost worker, recreated DAG run*: the next try goes on with the jobs that exist. Rows that have
+      an answer are never sent again. Rows that are left over are, by a new try, until ``max_row_attempts``.
     - *Triggerer restart*: nothing; the trigger only looks.
-    - *Kill, mark failed*: the job is left alone, runs on and is billed. Cancel it with
-      ``GeminiBatchHook.cancel_batch``.
-    - *Timeout*: the task fails, the job is left alone; a retry goes on with it.
+    - *Mark failed*: the jobs are asked to end (``cancel_on_kill``); what finished is billed, and landed by the
+      next try. *Clear, mark success, timeout of the DAG run, eviction of a worker*: the jobs are left alone.
+    - *Timeout*: the task fails. The jobs run on and a retry goes on with them; or, with ``cancel_on_timeout``,
+      they are asked to end and what finished is landed first.
+    - *Cancelled by somebody else*: what finished is landed and the task fails without a retry.
+    - *Rows or model changed between tries*: see ``on_content_change``.
 
     :param model: Model name such as ``gemini-2.5-flash``. Templated.
     :param requests: JSON Lines file, ``{"key": ..., "request": {GenerateContentRequest}}`` per line, as an
@@ -57,12 +74,24 @@ class GeminiBatchOperator(BaseOperator):
         Templated; must be the same in every try.
     :param conn_id: Airflow connection of type ``gemini``.
     :param wait_for_completion: False = return after submission, for :class:`GeminiBatchSensor` and
-        :class:`GeminiBatchFetchResultsOperator`.
+        :class:`GeminiBatchFetchResultsOperator`. Rows are not sent again then.
     :param deferrable: Wait in the triggerer instead of on a worker slot. Default:
         ``[operators] default_deferrable``.
     :param poll_interval: Seconds between looks at the job, 1 to 3,600.
-    :param timeout: Seconds from submission, by the server's clock, after which the wait gives up.
+    :param timeout: Seconds from submission, by the server's clock, up to two weeks. ``execution_timeout`` ends
+        the wait as well if it is shorter, as Airflow itself does not apply it while a task is deferred.
     :param fail_on_partial_error: Fail the task, after landing, if any row has no usable answer.
+    :param retry_failed_rows: Send rows again that failed for a passing reason (429, 5xx, expired, missing).
+    :param max_row_attempts: How often a row is sent at most, over all tries, 1 to 10.
+    :param cancel_on_timeout: At the deadline, ask the jobs to end and land what finished.
+    :param cancel_on_kill: Ask the jobs to end when the task is marked failed.
+    :param on_content_change: Rows or model are not those that were submitted for this task before: ``fail``
+        names both and touches nothing; ``resubmit`` cancels what runs and pays for the new ones; ``adopt`` goes on
+        with the old ones.
+    :param on_ambiguous: A create call's answer was lost and no job shows for at least 12 minutes of complete
+        listings, after its input was deleted: ``resubmit`` or ``fail``.
+    :param shard_rows: Most rows in one remote job, None = as many as fit into 2 GB.
+    :param keep_remote_files: Leave the uploaded and the result files on the server, which deletes them after 48 h.
     """
 
     template_fields: Sequence[str] = ("model", "requests", "result_path", "conn_id")
@@ -80,6 +109,14 @@ class GeminiBatchOperator(BaseOperator):
         poll_interval: float = 60.0,
         timeout: float = DEFAULT_TIMEOUT_S,
         fail_on_partial_error: bool = False,
+        retry_failed_rows: bool = True,
+        max_row_attempts: int = 3,
+        cancel_on_timeout: bool = False,
+        cancel_on_kill: bool = True,
+        on_content_change: OnContentChange = "fail",
+        on_ambiguous: str = "resubmit",
+        shard_rows: int | None = None,
+        keep_remote_files: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -91,94 +128,206 @@ class GeminiBatchOperator(BaseOperator):
         self.conn_id = conn_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = default_deferrable() if deferrable is None else deferrable
-        self.poll_interval = _checked("poll_interval", poll_interval, MIN_POLL_INTERVAL_S, MAX_POLL_INTERVAL_S)
-        self.timeout = _checked("timeout", timeout, 1.0, 48 * 3600.0)
+        self.poll_interval = _seconds("poll_interval", poll_interval, MIN_POLL_INTERVAL_S, MAX_POLL_INTERVAL_S)
+        self.timeout = _seconds("timeout", timeout, 1.0, MAX_TIMEOUT_S)
         self.fail_on_partial_error = fail_on_partial_error
+        self.retry_failed_rows = retry_failed_rows
+        self.max_row_attempts = _whole("max_row_attempts", max_row_attempts, 10)
+        self.cancel_on_timeout = cancel_on_timeout
+        self.cancel_on_kill = cancel_on_kill
+        self.on_content_change = _one_of("on_content_change", on_content_change, ("fail", "resubmit", "adopt"))
+        self.on_ambiguous = _one_of("on_ambiguous", on_ambiguous, ("resubmit", "fail"))
+        self.shard_rows = None if shard_rows is None else _whole("shard_rows", shard_rows, None)
+        self.keep_remote_files = keep_remote_files
+        self._live: tuple[Identity, Ledger] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Submit or adopt the job, then wait and land, as configured."""
+        """Begin, or go on with what an earlier try began."""
+        from airflow_provider_batch.engine.begin import ledger_for
+        from airflow_provider_batch.gemini.rows import GeminiRows
+
+        hook = GeminiBatchHook(self.conn_id)
+        account = hook.account()
+        with hook.service() as service:
+            order = self._order(context, account)
+            source = _source(self._rows if self._rows is not None else self.requests)
+            ledger = ledger_for(service, order, source, GeminiRows())
+            return self._go_on(context, service, order, ledger, self._policy(account, is_new_try=True))
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Resume after the trigger: the ledger and the API say what is next, whatever the event says."""
+        from airflow_provider_batch.engine.begin import current
+        from airflow_provider_batch.engine.ledger import generations
+
+        hook = GeminiBatchHook(self.conn_id)
+        account = hook.account()
+        order = self._order(context, account)
+        known = generations(order.folder, order.identity.mark)
+        if not known or event.get("ledger") != str(known[-1].folder):
+            raise ConfigError(
+                f"The ledger of this task, {event.get('ledger')}, is not where result_path says, {order.folder}.",
+                code="AGB-C08",
+                remedy="Nothing was sent or cancelled. Use a path that renders the same in every try, or restore "
+                "the ledger.",
+            )
+        current(order, known)
+        self.log.info("Resumed: %s", event.get("message") or event.get("outcome"))
+        with hook.service() as service:
+            return self._go_on(context, service, order, known[-1], self._policy(account, is_new_try=False))
+
+    def on_kill(self) -> None:
+        """Ask the jobs to end if the task was marked failed; leave them alone in every other case."""
+        from airflow_provider_batch.engine.cancelling import RECHECK_S, may_cancel
+        from airflow_provider_batch.engine.ledger import note_cancel
+        from airflow_provider_batch.engine.state import read_batch
+
+        if not self.cancel_on_kill or self._live is None:
+            return
+        identity, ledger = self._live
+        task = _task(identity)
+        first = task_state(task)
+        time.sleep(RECHECK_S)
+        states = [first, task_state(task)]
+        batch = read_batch(ledger)
+        jobs = [shard.job for shard in batch.round.shards if shard.job and not shard.landed]
+        if not may_cancel(states) or not jobs:
+            self.log.info("The task is %s: its jobs are left alone.", states[-1] or "in an unknown state")
+            return
         with GeminiBatchHook(self.conn_id).service() as service:
-            submission, job = self._submit(context, service)
-            if not self.wait_for_completion:
-                return submission.to_xcom()
-            if job.state.is_terminal:
-                return self._finish(service, submission, job)
-            deadline = _deadline(submission, self.timeout)
-            if not self.deferrable:
-                return self._finish(service, submission, self._watch(service, submission, deadline))
+            for name in jobs:
+                self.log.warning("The task is %s: %s is asked to end.", states[-1], name)
+                service.cancel(name)
+        note_cancel(ledger, f"r{batch.round.number}.cancel.json", "the task was stopped")
+
+    def _order(self, context: Context, account: Account) -> Order:
+        from airflow_provider_batch.engine.begin import Order
+        from airflow_provider_batch.gemini.calls import model_path
+
+        return Order(
+            identity=_identity(context, account.deployment),
+            account=account.label,
+            model=model_path(self.model).removeprefix("models/"),
+            folder=object_path(self.result_path, "result_path"),
+            limits=self._limits(account),
+            on_content_change=self.on_content_change,  # type: ignore[arg-type]
+        )
+
+    def _limits(self, account: Account) -> ShardLimits:
+        from airflow_provider_batch.engine.rounds import ShardLimits
+
+        return ShardLimits(rows=self.shard_rows, tokens=account.max_enqueued_tokens)
+
+    def _policy(self, account: Account, *, is_new_try: bool) -> Policy:
+        from airflow_provider_batch.engine.step import Policy
+
+        shorter = [] if self.execution_timeout is None else [self.execution_timeout.total_seconds()]
+        return Policy(
+            timeout_s=min([self.timeout, *shorter]),
+            max_row_attempts=self.max_row_attempts,
+            retry_failed_rows=self.retry_failed_rows,
+            cancel_on_timeout=self.cancel_on_timeout,
+            resubmit_ambiguous=self.on_ambiguous == "resubmit",
+            max_tokens_in_flight=account.max_enqueued_tokens,
+            is_new_try=is_new_try,
+            submit_only=not self.wait_for_completion,
+        )
+
+    def _go_on(
+        self, context: Context, service: GeminiBatchService, order: Order, ledger: Ledger, policy: Policy
+    ) -> dict[str, Any]:
+        from dataclasses import replace
+
+        from airflow_provider_batch.engine.run import Landed, Run, Sent
+
+        self._live = order.identity, ledger
+        work = self._work(context, service, order, ledger, policy)
+        while True:
+            result: Result = Run(work).go()
+            if isinstance(result, Landed):
+                return self._ended(result)
+            if isinstance(result, Sent):
+                return self._submission(result, ledger)
+            if self.deferrable:
+                self._defer(result, order.identity, work)
+            time.sleep(max(0.1, min(self.poll_interval, _left(result, service.now()))))
+            work = replace(work, policy=replace(policy, is_new_try=False))
+
+    def _work(
+        self, context: Context, service: GeminiBatchService, order: Order, ledger: Ledger, policy: Policy
+    ) -> Work:
+        from airflow_provider_batch.engine.run import Work
+        from airflow_provider_batch.gemini.rows import GeminiRows
+
+        fence = Fence(context.get("task_state_store"), str(ledger.folder))
+        fence.check_pointer()
+        ti = context["ti"]
+        return Work(
+            service=service,
+            ledger=ledger,
+            folder=order.folder,
+            dialect=GeminiRows(),
+            policy=policy,
+            limits=order.limits,
+            keep_remote_files=self.keep_remote_files,
+            fence=fence,
+            on_job=lambda name: ti.xcom_push(key=JOB_NAME_KEY, value=name),
+        )
+
+    def _defer(self, wait: Wait, identity: Identity, work: Work) -> None:
+        from airflow_provider_batch.engine.state import read_batch
+
         self.defer(
             trigger=GeminiBatchTrigger(
-                job_name=submission.job_name,
                 conn_id=self.conn_id,
-                deadline=deadline,
+                deadline=wait.deadline,
+                job_names=wait.jobs,
+                display_names=wait.names,
+                until=wait.until,
                 poll_interval=self.poll_interval,
-                submission=submission.to_xcom(),
+                ledger=str(work.ledger.folder),
+                waiting_task=_task(identity) if self.cancel_on_kill else None,
+                cancel_note=f"r{read_batch(work.ledger).round.number}.cancel.json",
             ),
             method_name="execute_complete",
         )
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Resume after the trigger: ask the API for the truth, then land."""
-        from airflow_provider_batch.engine.submit import Submission
+    def _ended(self, landed: Landed) -> dict[str, Any]:
+        from airflow_provider_batch.engine.outcome import ensure_complete, ensure_done
 
-        sent = Submission.model_validate(event["submission"])
-        with GeminiBatchHook(self.conn_id).service() as service:
-            return self._finish(service, sent, _job_after(event, service, sent.job_name))
-
-    def _submit(self, context: Context, service: GeminiBatchService) -> tuple[Submission, JobSnapshot]:
-        from airflow_provider_batch.engine.claim import Claim
-        from airflow_provider_batch.engine.submit import StagedRows, Submission, find_or_submit
-        from airflow_provider_batch.gemini.calls import model_path
-        from airflow_provider_batch.gemini.rows import GeminiRows
-        from airflow_provider_batch.rows.keys import KeyTable
-        from airflow_provider_batch.rows.staging import stage
-        from airflow_provider_batch.rows.storage import spool
-
-        model = model_path(self.model).removeprefix("models/")
-        folder = object_path(self.result_path, "result_path")
-        source = _source(self._rows if self._rows is not None else self.requests)
-        identity = _identity(context)
-        with spool() as file, KeyTable() as keys:
-            staged = stage(source, GeminiRows(), file, keys)
-            self.log.info("Checked %d rows, %d bytes.", staged.requests, staged.size_bytes)
-            rows = StagedRows(file, keys, staged)
-            job = find_or_submit(service, identity, model, rows, Claim(folder, identity.mark))
-        context["ti"].xcom_push(key=JOB_NAME_KEY, value=job.name)
-        submission = Submission(
-            job_name=job.name,
-            model=model,
-            display_name=job.display_name,
-            result_path=self.result_path,
-            request_count=staged.requests,
-            submitted_at=job.created_at or datetime.now(timezone.utc),
-        )
-        return submission, job
-
-    def _watch(self, service: GeminiBatchService, submission: Submission, deadline: float) -> JobSnapshot:
-        from airflow_provider_batch.engine.outcome import ensure_finished
-        from airflow_provider_batch.engine.waiting import Watch
-        from airflow_provider_batch.engine.watching import watch_job
-
-        watch = Watch(submission.job_name, deadline, self.poll_interval)
-        return ensure_finished(watch_job(service.look, watch, self.log.info), submission.job_name)
-
-    def _finish(self, service: GeminiBatchService, submission: Submission, job: JobSnapshot) -> dict[str, Any]:
-        manifest = _land(service, submission, job, self.log)
+        self.log.info("Landed %s: %s", landed.manifest.result_uri, _summary(landed.manifest))
+        try:
+            ensure_done(landed.batch, landed.manifest)
+        except JobCancelledError as error:
+            raise fail_without_retry(error) from error
         if self.fail_on_partial_error:
-            from airflow_provider_batch.engine.outcome import ensure_complete
+            ensure_complete(landed.manifest)
+        return landed.manifest.to_xcom()
 
-            ensure_complete(manifest)
-        return manifest.to_xcom()
+    def _submission(self, sent: Sent, ledger: Ledger) -> dict[str, Any]:
+        from airflow_provider_batch.engine.submission import Submission
+
+        plan = sent.batch.plan
+        return Submission(
+            job_name=sent.jobs[0],
+            job_names=sent.jobs,
+            model=plan.model,
+            result_path=self.result_path,
+            ledger=str(ledger.folder),
+            request_count=plan.rows,
+            submitted_at=plan.first.created_at,
+        ).to_xcom()
 
 
 class GeminiBatchFetchResultsOperator(BaseOperator):
-    """Land the results of a job that was submitted with ``wait_for_completion=False``.
+    """Land the results of jobs that were submitted with ``wait_for_completion=False``.
 
     Does not wait: put a :class:`~airflow_provider_batch.sensors.gemini.GeminiBatchSensor` before it. Running
-    it again lands the same results again and costs nothing.
+    it again gives the same manifest and costs nothing. It never submits: rows that are left over are in
+    ``failed.jsonl``.
 
     :param submission: What the submitting operator returned.
     :param conn_id: Airflow connection of type ``gemini``.
+    :param keep_remote_files: Leave the uploaded and the result files on the server, which deletes them after 48 h.
     """
 
     template_fields: Sequence[str] = ("submission", "conn_id")
@@ -190,60 +339,60 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
         *,
         submission: Mapping[str, Any],
         conn_id: str = GeminiBatchHook.default_conn_name,
+        keep_remote_files: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.submission = submission
         self.conn_id = conn_id
+        self.keep_remote_files = keep_remote_files
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch, match, publish; return the manifest."""
-        from airflow_provider_batch.engine.submit import Submission
+        from airflow_provider_batch.engine.ledger import Ledger
+        from airflow_provider_batch.engine.outcome import ensure_done
+        from airflow_provider_batch.engine.run import Landed, Run, Work
+        from airflow_provider_batch.engine.step import Policy
+        from airflow_provider_batch.engine.submission import Submission
+        from airflow_provider_batch.errors import JobError
+        from airflow_provider_batch.gemini.rows import GeminiRows
 
-        submission = Submission.model_validate(self.submission)
+        submission = Submission.load(self.submission)
         with GeminiBatchHook(self.conn_id).service() as service:
-            return _land(service, submission, service.look(submission.job_name), self.log).to_xcom()
-
-
-def _land(service: GeminiBatchService, submission: Submission, job: JobSnapshot, log: Any) -> Manifest:
-    from airflow_provider_batch.contract import JobState
-    from airflow_provider_batch.engine.claim import Claim
-    from airflow_provider_batch.engine.land import land
-    from airflow_provider_batch.engine.outcome import ensure_succeeded
-    from airflow_provider_batch.gemini.rows import GeminiRows
-
-    folder = object_path(submission.result_path, "result_path")
-    if job.state.is_terminal and job.state is not JobState.SUCCEEDED:
-        Claim.of_job(folder, submission.display_name).release()
-    ensure_succeeded(job)
-    manifest = land(service, submission, GeminiRows(), folder)
-    if job.input_file:
-        service.unstage(job.input_file)
-    log.info("Landed %s: %s", manifest.result_uri, _summary(manifest))
-    return manifest
+            work = Work(
+                service=service,
+                ledger=Ledger(object_path(submission.ledger, "submission.ledger")),
+                folder=object_path(submission.result_path, "submission.result_path"),
+                dialect=GeminiRows(),
+                policy=Policy(timeout_s=MAX_TIMEOUT_S, max_row_attempts=1, is_new_try=False, may_send=False),
+                keep_remote_files=self.keep_remote_files,
+            )
+            result = Run(work).go()
+        if not isinstance(result, Landed):
+            raise JobError(
+                f"{', '.join(submission.job_names)} is not finished.",
+                job_name=submission.job_name,
+                code="AGB-J04",
+                remedy="Put a GeminiBatchSensor before this task.",
+            )
+        self.log.info("Landed %s: %s", result.manifest.result_uri, _summary(result.manifest))
+        ensure_done(result.batch, result.manifest)
+        return result.manifest.to_xcom()
 
 
 def _summary(manifest: Manifest) -> str:
-    counts = ", ".join(f"{n} {status.value}" for status, n in sorted(manifest.counts.items()))
+    from airflow_provider_batch.engine.land import counts_in_words
+
     tokens = manifest.tokens
     return (
-        f"{manifest.request_count} rows ({counts}), tokens: {tokens.input} in, {tokens.output} out, "
-        f"{tokens.thinking} thinking."
+        f"{manifest.request_count} rows ({counts_in_words(manifest.counts)}), tokens: {tokens.input} in, "
+        f"{tokens.output} out, {tokens.thinking} thinking."
     )
 
 
-def _job_after(event: Mapping[str, Any], service: GeminiBatchService, job_name: str) -> JobSnapshot:
-    """The job as the API tells it now; the event only says why the wait ended."""
-    from airflow_provider_batch.engine.outcome import ensure_finished
-    from airflow_provider_batch.engine.waiting import Finished, GiveUp
-
-    if event.get("outcome") == "unreadable":
-        ensure_finished(GiveUp("unreadable", str(event.get("message", ""))), job_name)
-    job = service.look(job_name)
-    if job.state.is_terminal:
-        return ensure_finished(Finished(job), job_name)
-    reason, message = str(event.get("outcome", "")), str(event.get("message", ""))
-    return ensure_finished(GiveUp(reason, message or f"{job_name} is still {job.raw_state}."), job_name)
+def _left(wait: Wait, now: float) -> float:
+    """Seconds until something is due."""
+    return min(wait.deadline, wait.until if wait.until is not None else wait.deadline) - now
 
 
 def _source(requests: object) -> Any:
@@ -259,25 +408,43 @@ def _source(requests: object) -> Any:
     )
 
 
-def _identity(context: Context) -> Identity:
+def _identity(context: Context, deployment: str) -> Identity:
     from airflow_provider_batch.engine.identity import Identity
 
     ti = context["ti"]
-    return Identity(ti.dag_id, ti.task_id, ti.run_id, -1 if ti.map_index is None else ti.map_index)
+    map_index = -1 if ti.map_index is None else ti.map_index
+    return Identity(ti.dag_id, ti.task_id, ti.run_id, map_index, deployment)
 
 
-def _deadline(submission: Submission, timeout_s: float) -> float:
-    """Unix time, seconds. From the server's own submission time, so that no restart begins it anew."""
-    start = submission.submitted_at.timestamp() if submission.submitted_at else time.time()
-    return start + timeout_s
+def _task(identity: Identity) -> dict[str, Any]:
+    return {
+        "dag_id": identity.dag_id,
+        "task_id": identity.task_id,
+        "run_id": identity.run_id,
+        "map_index": identity.map_index,
+    }
 
 
-def _checked(name: str, value: float, least: float, most: float) -> float:
+def _seconds(name: str, value: float, least: float, most: float) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not least <= value <= most:
-        raise ConfigError(
-            f"{name} must be a number of seconds from {least:g} to {most:g}, got {value!r}.",
-            code="AGB-C06",
-            remedy="Correct the operator's argument.",
-        )
+        raise _wrong(name, f"a number of seconds from {least:g} to {most:g}", value)
     return float(value)
+
+
+def _whole(name: str, value: int, most: int | None) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1 or (most is not None and value > most):
+        raise _wrong(name, f"a whole number from 1{f' to {most}' if most else ''}", value)
+    return value
+
+
+def _one_of(name: str, value: str, values: tuple[str, ...]) -> str:
+    if value not in values:
+        raise _wrong(name, f"one of {', '.join(values)}", value)
+    return value
+
+
+def _wrong(name: str, wanted: str, value: object) -> ConfigError:
+    return ConfigError(
+        f"{name} must be {wanted}, got {value!r}.", code="AGB-C06", remedy="Correct the operator's argument."
+    )

@@ -21,6 +21,8 @@ class RowStatus(str, enum.Enum):
     """The answer stopped at the token limit. What there is of it is kept."""
     CANCELLED = "cancelled"
     """The job was cancelled before the row's turn."""
+    EXPIRED = "expired"
+    """The job ran out of time before the row's turn."""
     MISSING = "missing"
     """The results hold no line for the row."""
 
@@ -57,6 +59,16 @@ class RowError(msgspec.Struct, frozen=True, omit_defaults=True):
 
     code: int = 0
     message: str = ""
+
+
+_PASSING = frozenset({2, 4, 8, 10, 13, 14, 408, 429, 500, 502, 503, 504})
+"""UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL, UNAVAILABLE of google.rpc.Code, and their
+like among HTTP status codes, which have been seen in their place."""
+
+
+def may_pass(code: int) -> bool:
+    """The same request may succeed later."""
+    return code in _PASSING
 
 
 NO_RESPONSE = msgspec.Raw(b"null")
@@ -104,6 +116,10 @@ class RowDialect(Protocol):
 
     def check_request(self, line: bytes) -> str:
         """Return the key of an input line, or raise :class:`BadRowError`."""
+        ...
+
+    def read_key(self, line: bytes) -> str:
+        """Return the key of a line that :meth:`check_request` accepted."""
         ...
 
     def read_result(self, line: bytes) -> ResultRow:

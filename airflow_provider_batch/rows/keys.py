@@ -64,5 +64,8 @@ class KeyTable:
         for (key,) in self._db.execute("SELECT key FROM keys WHERE seen = 0 ORDER BY line"):
             yield key
 
+    def __contains__(self, key: str) -> bool:
+        return self._db.execute("SELECT 1 FROM keys WHERE key = ?", (key,)).fetchone() is not None
+
     def __len__(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM keys").fetchone()[0])

@@ -39,23 +39,31 @@ class TokenTotals(BaseModel):
 class Manifest(BaseModel):
     """What the operator returns.
 
-    :param job_name: The remote job, ``batches/...``.
-    :param display_name: The name that the job was submitted under.
+    :param job_name: The first remote job, ``batches/...``; empty if none was submitted before the deadline.
+    :param job_count: How many remote jobs there were, over all shards and rounds.
+    :param rounds: How often rows were sent; 1 if none was sent again.
+    :param task_mark: Digest of the task instance, as in the display names of its jobs.
     :param result_uri: The landed results, JSON Lines, one line per input row.
+    :param failed_uri: The requests of all rows that are not a success, to be fed back as they are, if any.
+    :param ledger_uri: The record of what was sent.
     :param request_count: Input rows. The counts add up to it.
     :param counts: Rows by status; statuses without rows are left out.
-    :param tokens: Totals as reported by the API.
+    :param tokens: Totals as reported by the API, of all rounds.
     :param quarantine_uri: Result lines that belong to no row (unreadable, unknown key, said twice), if any.
     :param quarantined: How many such lines.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    schema_version: int = 1
+    schema_version: int = 2
     job_name: str
+    job_count: int = 1
+    rounds: int = 1
     model: str
-    display_name: str = ""
+    task_mark: str = ""
     result_uri: str
+    failed_uri: str | None = None
+    ledger_uri: str = ""
     request_count: int
     counts: dict[RowStatus, int]
     tokens: TokenTotals = TokenTotals()

@@ -56,5 +56,5 @@ def _damaged(path: UPath, what: str) -> BatchError:
     return BatchError(
         f"Results {path}: {what}.",
         code="AGB-R11",
-        remedy="Clear the operator's task: it lands the finished job again and pays nothing.",
+        remedy="Nothing can bring back what was deleted after it had landed; restore the file.",
     )

@@ -11,6 +11,7 @@ import io
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +74,57 @@ def opened(path: UPath) -> Iterator[BinaryIO]:
         return
     with path.open("rb") as remote:
         yield cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, remote), READ_BYTES))
+
+
+def created(target: UPath, data: bytes) -> bool:
+    """Write a small file unless there is one of that name; True if it is this one now.
+
+    Of any number of writers at the same moment, one gets True: by a hard link on a local disk, by the store's
+    conditional write elsewhere (``If-None-Match`` on S3, ``ifGenerationMatch=0`` on GCS), which fsspec calls
+    ``mode="create"``. A write whose answer was lost is recognised by what is there afterwards.
+
+    :raises OSError: The store failed, also when asked again.
+    """
+    local = local_path(target)
+    if local is not None:
+        return _created_locally(local, data)
+    for wait_s in (0.2, 1.0, 3.0, None):
+        try:
+            target.fs.pipe_file(target.path, data, mode="create")
+        except FileExistsError:
+            return target.read_bytes() == data
+        except OSError:
+            if wait_s is None:
+                raise
+            time.sleep(wait_s)
+        else:
+            return True
+    return False
+
+
+def _created_locally(target: Path, data: bytes) -> bool:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _part_file(target.parent, f".{target.name}.") as (part, name):
+        part.write(data)
+        part.flush()
+        os.fsync(part.fileno())
+        try:
+            os.link(name, target)
+        except FileExistsError:
+            return False
+    return True
+
+
+def listed(folder: UPath) -> set[str]:
+    """Names of the files in a folder; none if there is no such folder. Never from a cache."""
+    local = local_path(folder)
+    try:
+        if local is not None:
+            return {path.name for path in local.iterdir() if not path.name.startswith(".")}
+        folder.fs.invalidate_cache()
+        return {path.name for path in folder.iterdir()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
 
 
 def local_path(path: UPath) -> Path | None:

@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_provider_batch.airflow_compat import default_deferrable
-from airflow_provider_batch.errors import AuthError, BatchError, ConfigError, NotFoundError
+from airflow_provider_batch.errors import (
+    AuthError,
+    BatchError,
+    ConfigError,
+    JobTimeoutError,
+    JobUnreadableError,
+    NotFoundError,
+)
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_batch.contract import JobSnapshot
-
 
 class GeminiBatchSensor(BaseSensorOperator):
-    """Wait until a Gemini batch job has succeeded; fail if it failed, expired or was cancelled.
+    """Wait until the jobs of a Gemini batch have succeeded; fail if one failed, expired or was cancelled.
 
     Returns what it was given, so that :class:`GeminiBatchFetchResultsOperator` can take its output. Never
     submits or cancels: a retry, a clear or a timeout only looks again.
@@ -50,49 +55,78 @@ class GeminiBatchSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait, in the triggerer if deferrable."""
-        if not self.deferrable or self.poke(context).is_done:
-            return super().execute(context) if not self.deferrable else self.submission
+        if not self.deferrable:
+            return super().execute(context)
+        return self._defer_or_end(time.time() + float(self.timeout))
+
+    def _defer_or_end(self, deadline: float) -> Any:
+        running = self._running()
+        if not running:
+            return self.submission
         self.defer(
             trigger=GeminiBatchTrigger(
-                job_name=self._job_name(),
+                job_names=running,
                 conn_id=self.conn_id,
-                deadline=time.time() + float(self.timeout),
+                deadline=deadline,
                 poll_interval=float(self.poke_interval),
             ),
             method_name="execute_complete",
+            kwargs={"deadline": deadline},
         )
 
     def poke(self, context: Context) -> PokeReturnValue:
         """One look. Passing errors are waited out; a rejected credential or an unknown job is not."""
+        running = self._running()
+        return PokeReturnValue(not running, xcom_value=None if running else self.submission)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any], deadline: float | None = None) -> Any:
+        """Resume after the trigger: the API tells how the jobs ended."""
+        outcome, name = str(event.get("outcome")), str(event.get("job_name"))
+        if outcome == "timeout":
+            raise JobTimeoutError(
+                f"{event.get('message')} It was not cancelled and may still run and be billed.",
+                job_name=name,
+                code="AGB-P05",
+                remedy="Raise the sensor's timeout or clear it; looking costs nothing.",
+            )
+        if outcome in ("unreadable", "unknown_state"):
+            raise JobUnreadableError(
+                f"{event.get('message')} It was not cancelled and may still run and be billed.",
+                job_name=name,
+                code="AGB-P03",
+                remedy="Correct the connection and clear the sensor; looking costs nothing.",
+            )
+        # `airflow dags test` drops the kwargs of defer.
+        return self._defer_or_end(deadline or time.time() + float(self.timeout))
+
+    def _running(self) -> list[str]:
+        """Jobs that have not ended; those that have must have succeeded."""
         from airflow_provider_batch.engine.outcome import ensure_succeeded
 
-        try:
-            job = self._look()
-        except (AuthError, ConfigError, NotFoundError):
-            raise
-        except BatchError as error:
-            self.log.warning("Looking failed, waiting on. %s", error)
-            return PokeReturnValue(False)
-        self.log.info("%s is %s", job.name, job.raw_state)
-        if not (job.state.is_terminal or job.done):
-            return PokeReturnValue(False)
-        ensure_succeeded(job)
-        return PokeReturnValue(True, xcom_value=self.submission)
-
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
-        """Resume after the trigger: the API tells how the job ended."""
-        from airflow_provider_batch.engine.outcome import ensure_finished, ensure_succeeded
-        from airflow_provider_batch.engine.waiting import GiveUp
-
-        if event.get("outcome") != "finished":
-            ensure_finished(GiveUp(str(event.get("outcome")), str(event.get("message"))), self._job_name())
-        ensure_succeeded(self._look())
-        return self.submission
-
-    def _look(self) -> JobSnapshot:
-        job_name = self._job_name()
+        names = self._job_names()
+        running = []
         with GeminiBatchHook(self.conn_id).service() as service:
-            return service.look(job_name)
+            for name in names:
+                try:
+                    job = service.look(name)
+                except (AuthError, ConfigError, NotFoundError):
+                    raise
+                except BatchError as error:
+                    self.log.warning("Looking failed, waiting on. %s", error)
+                    running.append(name)
+                    continue
+                self.log.info("%s is %s", job.name, job.raw_state)
+                if job.state.is_terminal or job.done:
+                    ensure_succeeded(job)
+                else:
+                    running.append(name)
+        return running
+
+    def _job_names(self) -> list[str]:
+        given = self.submission
+        if isinstance(given, Mapping) and given.get("job_names"):
+            return [str(name) for name in given["job_names"]]
+        return [self._job_name()]
 
     def _job_name(self) -> str:
         given = self.submission

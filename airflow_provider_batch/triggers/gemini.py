@@ -1,56 +1,74 @@
-"""The trigger: waits for a job without holding a worker slot, and does nothing that costs money."""
+"""The trigger: waits without holding a worker slot, and does nothing that costs money."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_batch.airflow_compat import object_path, task_state
+
 if TYPE_CHECKING:
-    from airflow_provider_batch.contract import JobSnapshot
-    from airflow_provider_batch.engine.waiting import Finished, GiveUp
+    from airflow_provider_batch.engine.watching import News
     from airflow_provider_batch.gemini.service import AsyncGeminiBatchService
 
-VERSION = 1
+VERSION = 2
 
 
 class GeminiBatchTrigger(BaseTrigger):
-    """Waits until a Gemini batch job is finished or its deadline passes, then fires exactly one event.
+    """Waits until there is a reason for a worker to go on, then fires exactly one event.
 
-    It survives a restart of the triggerer: the deadline is absolute and the job is only looked at, so a
-    second start does the same again. Passing errors (429, 5xx, network, connection lookup) are waited out
-    until the deadline; a rejected credential ends the wait at once. It never cancels or submits anything.
+    A reason is: one of the jobs is finished, a display name shows in the listing, a time has come, the deadline
+    has passed, or a job cannot be asked about any more. It survives a restart of the triggerer: all times are
+    absolute and it only looks, so a second start does the same again. Passing errors (429, 5xx, network,
+    connection lookup) are waited out until the deadline. It never submits anything.
 
-    The event: ``{"outcome": "finished" | "timeout" | "unreadable" | "unknown_state", "job_name": str,
-    "state": str, "message": str, "submission": dict | None}``. Whoever receives it asks the
-    API again: the event is only a wake-up.
+    The event: ``{"outcome": "finished" | "found" | "due" | "timeout" | "unreadable" | "unknown_state", "job_name":
+    str, "state": str, "message": str, "ledger": str | None}``. It is only a wake-up: whoever receives it asks
+    the ledger and the API.
 
-    :param job_name: ``batches/...``.
     :param conn_id: Airflow connection id. The credential itself is never serialised.
     :param deadline: Unix time in seconds after which the wait gives up.
+    :param job_names: ``batches/...``; the first that is finished ends the wait.
+    :param display_names: The first that shows in the listing ends the wait.
+    :param until: Unix time in seconds that ends the wait, None = no such time.
     :param poll_interval: Seconds between looks.
-    :param submission: What the operator needs to land the job; comes back in the event as it was given. It
-        travels here rather than in the kwargs of ``defer``, which ``airflow dags test`` drops.
+    :param ledger: Where the task's ledger is; comes back in the event. It travels here rather than in the kwargs
+        of ``defer``, which ``airflow dags test`` drops.
+    :param job_name: One more job; how version 1 named its only one.
+    :param waiting_task: dag_id, task_id, run_id and map_index of the task that waits. When it is stopped for
+        good, the jobs are asked to end; None = never.
+    :param cancel_note: Name of the document that then says so in the ledger.
     :param unknown: Arguments of another version are accepted and ignored, so an upgrade never strands a task.
     """
 
     def __init__(
         self,
-        job_name: str,
         conn_id: str,
         deadline: float,
+        job_names: Sequence[str] = (),
+        display_names: Sequence[str] = (),
+        until: float | None = None,
         poll_interval: float = 60.0,
-        submission: dict[str, Any] | None = None,
+        ledger: str | None = None,
+        job_name: str | None = None,
+        waiting_task: dict[str, Any] | None = None,
+        cancel_note: str | None = None,
         **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.job_name = job_name
         self.conn_id = conn_id
         self.deadline = deadline
+        self.job_names = [*job_names, *([job_name] if job_name else [])]
+        self.display_names = list(display_names)
+        self.until = until
         self.poll_interval = poll_interval
-        self.submission = submission
+        self.ledger = ledger
+        self.waiting_task = waiting_task
+        self.cancel_note = cancel_note
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments: names and numbers only."""
@@ -58,47 +76,88 @@ class GeminiBatchTrigger(BaseTrigger):
             "airflow_provider_batch.triggers.gemini.GeminiBatchTrigger",
             {
                 "v": VERSION,
-                "job_name": self.job_name,
                 "conn_id": self.conn_id,
                 "deadline": self.deadline,
+                "job_names": self.job_names,
+                "display_names": self.display_names,
+                "until": self.until,
                 "poll_interval": self.poll_interval,
-                "submission": self.submission,
+                "ledger": self.ledger,
+                "waiting_task": self.waiting_task,
+                "cancel_note": self.cancel_note,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Watch the job, yield the one event."""
-        from airflow_provider_batch.engine.waiting import Watch
-        from airflow_provider_batch.engine.watching import awatch_job
+        """Wait, yield the one event."""
+        from airflow_provider_batch.engine.watching import Vigil, await_news
 
-        async with AsyncExitStack() as stack:
-            look = _Look(self.conn_id, stack)
-            watch = Watch(self.job_name, self.deadline, self.poll_interval)
-            verdict = await awatch_job(look, watch, self.log.info)
-        yield TriggerEvent({**_event(self.job_name, verdict), "submission": self.submission})  # type: ignore[no-untyped-call]
+        vigil = Vigil(
+            tuple(self.job_names), tuple(self.display_names), self.until, self.deadline, self.poll_interval
+        )
+        access = _Access(self.conn_id)
+        try:
+            news = await await_news(access.service, vigil, access.now, self.log.info)
+        finally:
+            await access.close()
+        yield TriggerEvent({**_event(news), "ledger": self.ledger})  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Ask the jobs to end, if the task's state says that nobody will come back for the results.
+
+        Airflow 3.3 calls this when a user marks the task failed, clears it or marks it a success, and also when
+        a triggerer has lost the trigger to another. Only the first cancels.
+        """
+        from airflow_provider_batch.engine.cancelling import RECHECK_S, may_cancel
+
+        if self.waiting_task is None:
+            return
+        first = await asyncio.to_thread(task_state, self.waiting_task)
+        await asyncio.sleep(RECHECK_S)
+        states = [first, await asyncio.to_thread(task_state, self.waiting_task)]
+        if not may_cancel(states):
+            self.log.info("The task is %s: its jobs are left alone.", states[-1] or "in an unknown state")
+            return
+        access = _Access(self.conn_id)
+        try:
+            service = await access.service()
+            for name in self.job_names:
+                self.log.warning("The task is %s: %s is asked to end.", states[-1], name)
+                await service.cancel(name)
+            await asyncio.to_thread(self._note_cancel)
+        finally:
+            await access.close()
+
+    def _note_cancel(self) -> None:
+        from airflow_provider_batch.engine.ledger import Ledger, note_cancel
+
+        if self.ledger and self.cancel_note:
+            note_cancel(Ledger(object_path(self.ledger, "ledger")), self.cancel_note, "the task was stopped")
 
 
-class _Look:
-    """One look at the job. The client is built at the first look that gets a connection, and kept."""
+class _Access:
+    """The service. It is built at the first look that gets a connection, and kept."""
 
-    def __init__(self, conn_id: str, stack: AsyncExitStack) -> None:
+    def __init__(self, conn_id: str) -> None:
         self._conn_id = conn_id
-        self._stack = stack
         self._service: AsyncGeminiBatchService | None = None
+        self._building = asyncio.Lock()
 
-    async def __call__(self, job_name: str) -> JobSnapshot:
-        if self._service is None:
-            from airflow_provider_batch.hooks.gemini import GeminiBatchHook
+    async def service(self) -> AsyncGeminiBatchService:
+        async with self._building:
+            if self._service is None:
+                from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 
-            self._service = await GeminiBatchHook(self._conn_id).aservice()
-            self._stack.push_async_callback(self._service.aclose)
-        return await self._service.look(job_name)
+                self._service = await GeminiBatchHook(self._conn_id).aservice()
+            return self._service
+
+    def now(self) -> float:
+        return self._service.now() if self._service is not None else time.time()
+
+    async def close(self) -> None:
+        if self._service is not None:
+            await self._service.aclose()
 
 
-def _event(job_name: str, verdict: Finished | GiveUp) -> dict[str, str]:
-    from airflow_provider_batch.engine.waiting import Finished
-
-    if isinstance(verdict, Finished):
-        state = verdict.job.raw_state
-        return {"outcome": "finished", "job_name": job_name, "state": state, "message": f"{job_name} is {state}."}
-    return {"outcome": verdict.reason, "job_name": job_name, "state": "", "message": verdict.message}
+def _event(news: News) -> dict[str, str]:
+    return {"outcome": news.outcome, "job_name": news.job_name, "state": news.state, "message": news.message}

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_batch.engine.identity import JobTag
+from airflow_provider_batch.gemini.wire import InlineRequest
+from airflow_provider_batch.hooks.gemini import GeminiBatchHook
+
 EXAMPLES = sorted(p.stem for p in (Path(__file__).parents[2] / "example_dags").glob("*.py"))
 
 
 def test_every_example_has_a_test_here():
-    assert EXAMPLES == ["gemini_batch_etl", "gemini_batch_in_pieces", "gemini_batch_nightly"]
+    assert EXAMPLES == ["gemini_batch_etl", "gemini_batch_in_pieces", "gemini_batch_nightly", "gemini_batch_sweep"]
 
 
 @pytest.fixture
@@ -45,3 +49,20 @@ def test_the_pieces_submit_once_wait_and_fetch(run_example, gemini_emulator):
     assert run.state == "success", run.log
     assert sorted(run.xcom["show"]) == ["Lisbon", "Nairobi", "Osaka"]
     assert [e["call"] for e in gemini_emulator.journal() if e["call"] == "batches.create"] == ["batches.create"]
+
+
+def test_the_sweep_has_nothing_to_say_after_a_night_in_which_all_went_well(run_example):
+    run_example("gemini_batch_nightly")
+    run = run_example("gemini_batch_sweep")
+    assert run.state == "success", run.log
+    assert run.xcom["sweep_results"] == []
+
+
+def test_the_sweep_fails_while_somebody_should_look(run_example, gemini_emulator):
+    with GeminiBatchHook().get_conn() as client:
+        name = JobTag("a" * 24, "b" * 8, "c" * 16, 1, 1, 1, 1).new_display_name()
+        ask = {"contents": [{"parts": [{"text": "hi"}]}]}
+        orphan = client.create_batch("gemini-2.5-flash", name, requests=[InlineRequest(request=ask, key="a")]).name
+    run = run_example("gemini_batch_sweep")
+    assert run.state == "failed"
+    assert f"orphan {orphan}" in run.log

@@ -60,13 +60,44 @@ def test_a_short_list_of_rows_is_sent_as_it_is_and_never_rendered(case, gemini_e
     [("BATCH_STATE_FAILED", "AGB-J01"), ("BATCH_STATE_EXPIRED", "AGB-J02"), ("BATCH_STATE_CANCELLED", "AGB-J03")],
 )
 def test_a_job_that_ended_badly_fails_the_task_and_names_the_job(case, gemini_emulator, state, code):
-    gemini_emulator.add_fault(action="job", state=state)
-    run = case("deferred")
+    gemini_emulator.add_fault(action="job", state=state, times=None)
+    run = case("once")
     (created,) = calls(gemini_emulator, "batches.create")
     assert run.tasks == {"batch": "failed", "read": "upstream_failed"}
     assert code in run.log
     assert created["batch"] in run.log
-    assert not (case.folder / "manifest.json").exists()
+    assert set(landed(case.folder)) == {"a", "b", "c"}
+
+
+def test_rows_of_an_expired_job_are_sent_again_and_the_task_succeeds(case, gemini_emulator):
+    gemini_emulator.add_fault(action="job", state="BATCH_STATE_EXPIRED")
+    run = case("deferred")
+    assert run.state == "success", run.log
+    assert run.xcom["batch"]["rounds"] == 2
+    assert run.xcom["batch"]["counts"] == {"success": 3}
+
+
+def test_a_job_that_somebody_cancelled_is_not_begun_again_by_a_retry(case, gemini_emulator):
+    gemini_emulator.add_fault(action="job", state="BATCH_STATE_CANCELLED")
+    run = case("deferred_retry")
+    assert run.tasks["batch"] == "failed"
+    assert len(calls(gemini_emulator, "batches.create")) == 1
+
+
+def test_a_large_input_becomes_several_jobs_of_one_task(case, gemini_emulator):
+    run = case("sharded", *"abcdefg")
+    assert run.state == "success", run.log
+    assert run.xcom["batch"]["job_count"] == 4
+    assert set(landed(case.folder)) == set("abcdefg")
+
+
+def test_at_the_deadline_the_jobs_are_ended_if_asked_and_what_finished_is_landed(case, gemini_emulator):
+    gemini_emulator.add_fault(action="job", state="STUCK")
+    run = case("short_cancelled")
+    assert run.tasks["batch"] == "failed"
+    assert "AGB-P05 The jobs were cancelled: the deadline passed" in run.log
+    assert len(calls(gemini_emulator, "batches.cancel")) == 1
+    assert set(landed(case.folder)) == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize("name", ["short", "short_synchronous"])
@@ -124,11 +155,19 @@ def test_a_lost_answer_to_the_create_is_resolved_without_a_second_one(case, gemi
 
 
 def test_a_refused_create_deletes_the_upload_and_says_so(case, gemini_emulator):
-    gemini_emulator.add_fault(call="batches.create", action="status", status=429, times=None)
+    gemini_emulator.add_fault(call="batches.create", action="status", status=403, times=None)
     run = case("deferred")
     assert run.tasks["batch"] == "failed"
     assert "AGB-S02 No job was created" in run.log
     assert len(calls(gemini_emulator, "files.delete")) == 1
+
+
+@pytest.mark.parametrize("name", ["deferred", "synchronous"])
+def test_a_full_queue_is_waited_out_without_a_retry_or_a_second_upload(case, gemini_emulator, name):
+    gemini_emulator.add_fault(call="batches.create", action="status", status=429, retry_delay=1, times=2)
+    run = case(name)
+    assert run.state == "success", run.log
+    assert len(calls(gemini_emulator, "files.create")) == 1
 
 
 BAD_INPUT = [

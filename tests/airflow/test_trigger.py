@@ -24,7 +24,9 @@ def job(connection, gemini_emulator, in_triggerer):
 
 
 def trigger(job, deadline_in=60.0, **changes):
-    return GeminiBatchTrigger(job, "gemini_default", time.time() + deadline_in, 1.0, **changes)
+    return GeminiBatchTrigger(
+        "gemini_default", time.time() + deadline_in, job_names=[job], poll_interval=1.0, **changes
+    )
 
 
 async def events(*triggers):
@@ -35,42 +37,74 @@ async def events(*triggers):
 
 
 def test_it_stores_names_and_numbers_only():
-    submission = {"job_name": "batches/a"}
-    path, kwargs = GeminiBatchTrigger("batches/a", "gemini_default", 1.5, 60.0, submission).serialize()
+    waiting = {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1}
+    path, kwargs = GeminiBatchTrigger(
+        "gemini_default", 1.5, ["batches/a"], ["agb1.x"], 2.5, 60.0, "/out/_ledger/x/1", waiting_task=waiting
+    ).serialize()
     assert path == "airflow_provider_batch.triggers.gemini.GeminiBatchTrigger"
     assert kwargs == {
-        "v": 1,
-        "job_name": "batches/a",
+        "v": 2,
         "conn_id": "gemini_default",
         "deadline": 1.5,
+        "job_names": ["batches/a"],
+        "display_names": ["agb1.x"],
+        "until": 2.5,
         "poll_interval": 60.0,
-        "submission": submission,
+        "ledger": "/out/_ledger/x/1",
+        "waiting_task": waiting,
+        "cancel_note": None,
     }
 
 
 def test_what_it_stored_makes_the_same_trigger_again():
-    _, kwargs = GeminiBatchTrigger("batches/a", "c", 1.5).serialize()
+    _, kwargs = GeminiBatchTrigger("c", 1.5, ["batches/a"]).serialize()
     again = GeminiBatchTrigger(**json.loads(json.dumps(kwargs)))
     assert again.serialize()[1] == kwargs
 
 
-def test_arguments_of_another_version_are_ignored():
-    assert (
-        GeminiBatchTrigger(job_name="batches/a", conn_id="c", deadline=1.0, v=9, shards=[1]).job_name
-        == "batches/a"
+def test_arguments_of_another_version_are_understood_or_ignored():
+    old = {
+        "v": 1,
+        "job_name": "batches/a",
+        "conn_id": "c",
+        "deadline": 1.0,
+        "poll_interval": 9.0,
+        "submission": {},
+    }
+    assert GeminiBatchTrigger(**old).job_names == ["batches/a"]
+    assert GeminiBatchTrigger(conn_id="c", deadline=1.0, job_names=["batches/a"], v=9, cells=[1]).until is None
+
+
+def test_the_first_of_several_jobs_that_is_finished_ends_the_wait(job, gemini_emulator):
+    with GeminiBatchHook().get_conn() as client:
+        request = InlineRequest(request=ASK, key="a")
+        other = client.create_batch("gemini-2.5-flash", "d", requests=[request]).name
+    ((event,),) = asyncio.run(
+        events(GeminiBatchTrigger("gemini_default", time.time() + 60, [job, other], poll_interval=1.0))
     )
+    assert (event["outcome"], event["job_name"]) == ("finished", other)
+
+
+def test_a_name_that_shows_in_the_listing_ends_the_wait(job):
+    ((event,),) = asyncio.run(events(GeminiBatchTrigger("gemini_default", time.time() + 60, display_names=["d"])))
+    assert (event["outcome"], event["job_name"]) == ("found", job)
+
+
+def test_a_time_that_has_come_ends_the_wait(job):
+    ((event,),) = asyncio.run(events(trigger(job, until=time.time() + 0.2)))
+    assert event["outcome"] == "due"
 
 
 def test_a_finished_job_fires_exactly_one_event(job, gemini_emulator):
     gemini_emulator.force_job(job, state="BATCH_STATE_SUCCEEDED")
-    (fired,) = asyncio.run(events(trigger(job, submission={"x": 1})))
+    (fired,) = asyncio.run(events(trigger(job, ledger="/out/_ledger/x/1")))
     assert fired == [
         {
             "outcome": "finished",
             "job_name": job,
             "state": "BATCH_STATE_SUCCEEDED",
             "message": f"{job} is BATCH_STATE_SUCCEEDED.",
-            "submission": {"x": 1},
+            "ledger": "/out/_ledger/x/1",
         }
     ]
 
@@ -94,7 +128,7 @@ def test_a_credential_that_is_rejected_ends_the_wait(job, gemini_emulator):
     reason="Airflow 3.1 says that a connection is missing in a triggerer's process only",
 )
 def test_a_connection_that_is_gone_ends_the_wait_with_its_name():
-    gone = GeminiBatchTrigger("batches/a", "nowhere", time.time() + 60, 1.0)
+    gone = GeminiBatchTrigger("nowhere", time.time() + 60, ["batches/a"])
     ((event,),) = asyncio.run(events(gone))
     assert event["outcome"] == "unreadable"
     assert "There is no connection 'nowhere'" in event["message"]

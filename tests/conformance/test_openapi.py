@@ -21,20 +21,14 @@ from google.genai import types
 from upath import UPath
 
 from airflow_provider_batch.emulator import Limits, running_emulator
-from airflow_provider_batch.engine.claim import Claim
 from airflow_provider_batch.engine.identity import Identity
-from airflow_provider_batch.engine.land import land
-from airflow_provider_batch.engine.submit import StagedRows, Submission, find_or_submit
-from airflow_provider_batch.errors import ApiError
+from airflow_provider_batch.errors import ApiError, JobTimeoutError
 from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
 from airflow_provider_batch.gemini.auth import ApiKey
 from airflow_provider_batch.gemini.client import GeminiClient
-from airflow_provider_batch.gemini.rows import GeminiRows
-from airflow_provider_batch.gemini.service import GeminiBatchService
 from airflow_provider_batch.gemini.transport import Endpoint
 from airflow_provider_batch.gemini.wire import InlineRequest
-from airflow_provider_batch.rows.keys import KeyTable
-from airflow_provider_batch.rows.staging import stage
+from faults.task import Task
 from tests.conformance.document import DEVIATIONS, Document
 from tests.conformance.recording import Exchange, recorded
 
@@ -137,23 +131,16 @@ def by_our_async_client(address, emulator):
 
 def by_the_operator(address, emulator):
     """What a task sends that submits, adopts, waits and lands, with rows in snake_case."""
-    with TemporaryDirectory() as folder, GeminiClient(Endpoint(ApiKey("k"), base_url=address)) as client:
-        service, path = GeminiBatchService(client), UPath(folder)
-        for _ in range(2):
-            with KeyTable() as keys, BytesIO() as file:
-                identity = Identity("dag", "task", "run")
-                staged = stage(
-                    [{"key": "a", "request": ASK}, {"key": "b", "request": SPELLED}], GeminiRows(), file, keys
-                )
-                rows = StagedRows(file, keys, staged)
-                job = find_or_submit(service, identity, MODEL, rows, Claim(path, identity.mark))
-        while not service.look(job.name).state.is_terminal:
-            time.sleep(0.05)
-        submission = Submission(
-            job_name=job.name, model=MODEL, display_name=job.display_name, result_path=folder, request_count=2
-        )
-        land(service, submission, GeminiRows(), path)
-        service.unstage(job.input_file)
+    with TemporaryDirectory() as folder:
+        rows = [{"key": "a", "request": ASK}, {"key": "b", "request": SPELLED}]
+        task = Task(address, UPath(folder), rows)
+        task.attempt()
+        task.finish()
+        stopped = Task(address, UPath(folder) / "stopped", rows, identity=Identity("dag", "task", "stopped"))
+        emulator.add_fault(action="job", state="STUCK")
+        emulator.add_fault(call="batches.create", action="accept_then_drop")
+        with pytest.raises(JobTimeoutError):
+            stopped.but(timeout_s=0.5, cancel_on_timeout=True).finish()
 
 
 def by_the_sdk(address, emulator):

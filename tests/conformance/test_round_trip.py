@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -12,20 +13,10 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from airflow_provider_batch.emulator import running_emulator
-from airflow_provider_batch.engine.claim import Claim
 from airflow_provider_batch.engine.identity import Identity
-from airflow_provider_batch.engine.land import land
-from airflow_provider_batch.engine.submit import StagedRows, Submission, find_or_submit
-from airflow_provider_batch.gemini.auth import ApiKey
-from airflow_provider_batch.gemini.client import GeminiClient
-from airflow_provider_batch.gemini.rows import MAX_KEY_CHARS, GeminiRows
-from airflow_provider_batch.gemini.service import GeminiBatchService
-from airflow_provider_batch.gemini.transport import Endpoint
-from airflow_provider_batch.rows.keys import KeyTable
+from airflow_provider_batch.gemini.rows import MAX_KEY_CHARS
 from airflow_provider_batch.rows.results import read_results
-from airflow_provider_batch.rows.staging import stage
-
-MODEL = "gemini-2.5-flash"
+from faults.task import Task
 
 # What breaks lines for Python and not for JSON Lines, what needs two code units, what terminals act upon.
 AWKWARD = '\u2028\u2029\u0085\x0b\x0c\x1c\x00\x1b[31m\r\n\t"\\\ud7ff\ue000\ufeff\U0001f9ea\U0010ffff'
@@ -44,43 +35,35 @@ options = st.fixed_dictionaries(
 rows = st.dictionaries(keys, st.tuples(text, options), min_size=1, max_size=30)
 
 
+class Echo(NamedTuple):
+    """Where it is, and a folder for the rows."""
+
+    base_url: str
+    folder: Path
+
+
 @pytest.fixture(scope="module")
 def echo(tmp_path_factory):
-    """An emulator whose answer is the request itself, and a client for it."""
+    """An emulator whose answer is the request itself."""
     folder = tmp_path_factory.mktemp("echo")
     (folder / "echo_answers.py").write_text(
         "import json\n\ndef answer(request, key):\n    return json.dumps(request)\n"
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder), prepend=":")
-        with (
-            running_emulator(folder / "emulator", answers="echo_answers:answer", job_seconds=0.01) as emulator,
-            GeminiClient(Endpoint(ApiKey("k"), base_url=emulator.base_url)) as client,
-        ):
-            yield GeminiBatchService(client), folder
+        with running_emulator(folder / "emulator", answers="echo_answers:answer", job_seconds=0.01) as emulator:
+            yield Echo(emulator.base_url, folder)
 
 
 def round_trip(echo, requests, ascii_only):
-    service, folder = echo
+    folder = echo.folder
     run = f"run {time.monotonic_ns()}"
     identity, result_path = Identity("dag", "task", run), UPath(folder / run)
     source = folder / f"{run}.jsonl"
     lines = (json.dumps({"key": k, "request": r}, ensure_ascii=ascii_only) + "\n" for k, r in requests.items())
     source.write_bytes("".join(lines).encode())
-    with KeyTable() as table, BytesIO() as file:
-        staged = stage(UPath(source), GeminiRows(), file, table)
-        claim = Claim(result_path, identity.mark)
-        job = find_or_submit(service, identity, MODEL, StagedRows(file, table, staged), claim)
-    while not service.look(job.name).state.is_terminal:
-        time.sleep(0.005)
-    submission = Submission(
-        job_name=job.name,
-        model=MODEL,
-        display_name=job.display_name,
-        result_path=str(result_path),
-        request_count=staged.requests,
-    )
-    manifest = land(service, submission, GeminiRows(), result_path)
+    task = Task(echo.base_url, result_path, UPath(source), identity=identity)
+    manifest = task.finish()
     assert manifest.counts == {"success": len(requests)}
     return {row.key: json.loads(row.text) for row in read_results(manifest)}
 

@@ -43,6 +43,9 @@ synchronous = case("case_synchronous", deferrable=False)
 partial = case("case_partial", deferrable=True, fail_on_partial_error=True)
 short = case("case_short", deferrable=True, timeout=2)
 short_synchronous = case("case_short_synchronous", deferrable=False, timeout=2)
+short_cancelled = case("case_short_cancelled", deferrable=True, timeout=2, cancel_on_timeout=True)
+once = case("case_once", deferrable=True, retry_failed_rows=False)
+sharded = case("case_sharded", deferrable=True, shard_rows=2)
 listed = case("case_listed", deferrable=True, requests=ROWS)
 
 

@@ -1,0 +1,321 @@
+"""From checked rows to a ledger: go on with the one that exists, or begin one.
+
+A result folder belongs to one task instance at a time: two with one folder would replace each other's paid
+results. The plan is the claim. Each writes its plan first and looks for others afterwards, so of two at the
+same moment at most one goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, BinaryIO, Literal
+
+from upath import UPath
+
+from airflow_provider_batch.contract import BatchService, CannotTell, JobSnapshot, JobState
+from airflow_provider_batch.engine.documents import (
+    LEDGER_VERSION,
+    Outcome,
+    Plan,
+    RoundPlan,
+    Sending,
+    Superseded,
+)
+from airflow_provider_batch.engine.identity import Identity, JobTag, content_mark, place_mark
+from airflow_provider_batch.engine.ledger import Ledger, check_store, generation, generations, marks
+from airflow_provider_batch.engine.rounds import ShardLimits, write_shards
+from airflow_provider_batch.engine.state import Batch, read_batch, shard_name
+from airflow_provider_batch.engine.step import matching
+from airflow_provider_batch.errors import AuthError, BatchError, ConfigError, InputError
+from airflow_provider_batch.rows.dialect import RowDialect
+from airflow_provider_batch.rows.framing import read_lines
+from airflow_provider_batch.rows.keys import KeyTable
+from airflow_provider_batch.rows.manifest import Manifest
+from airflow_provider_batch.rows.staging import Staged, stage
+from airflow_provider_batch.rows.storage import spool
+
+log = logging.getLogger(__name__)
+
+MAX_NAMED = 3
+"""Jobs that one message names."""
+
+OnContentChange = Literal["fail", "resubmit", "adopt"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """Who wants what done where.
+
+    :param identity: The task instance.
+    :param account: Whose credential pays, as a label without a secret.
+    :param folder: For the results.
+    :param limits: Of one remote job.
+    :param on_content_change: What to do if the task instance has submitted other rows or another model before.
+    """
+
+    identity: Identity
+    account: str
+    model: str
+    folder: UPath
+    limits: ShardLimits = field(default_factory=ShardLimits)
+    on_content_change: OnContentChange = "fail"
+
+    @property
+    def place(self) -> str:
+        """Digest of the folder."""
+        return place_mark(str(self.folder))
+
+
+def ledger_for(
+    service: BatchService, order: Order, source: UPath | list[Mapping[str, Any]], dialect: RowDialect
+) -> Ledger:
+    """Check the rows and open the ledger for them, as each try of a task does first.
+
+    Rows that cannot be read any more are no reason to lose what was paid for: the ledger has a copy.
+
+    :param source: A JSON Lines file, or a short list of rows in the vendor's own format.
+    :raises InputError: The file, or any row, cannot be sent, and nothing has been yet.
+    :raises ConfigError: As :func:`open_ledger`.
+    """
+    with spool() as file, KeyTable() as keys:
+        try:
+            staged = stage(source, dialect, file, keys)
+        except InputError as error:
+            known = generations(order.folder, order.identity.mark)
+            batch = current(order, known)
+            if batch is None or not batch.has_spent or batch.superseded:
+                raise
+            log.warning("The rows cannot be read any more; going on with what was sent. %s", error)
+            return known[-1]
+        log.info("Checked %d rows, %d bytes.", staged.requests, staged.size_bytes)
+        return open_ledger(service, order, StagedRows(file, staged))
+
+
+@dataclass(frozen=True)
+class StagedRows:
+    """Checked rows.
+
+    :param file: The rows, seekable.
+    :param staged: What checking them found.
+    """
+
+    file: BinaryIO
+    staged: Staged
+
+
+def open_ledger(service: BatchService, order: Order, rows: StagedRows) -> Ledger:
+    """The ledger to go on with, begun if there is none for these rows.
+
+    :raises ConfigError: The folder, the model or the credential is not the right one; the rows have changed.
+        Nothing was uploaded or cancelled.
+    :raises LedgerError: The ledger cannot be read.
+    """
+    content = content_mark(rows.staged.sha256, order.model)
+    known = generations(order.folder, order.identity.mark)
+    batch = current(order, known)
+    if batch is not None and _goes_on(service, order, known[-1], batch, content):
+        return known[-1]
+    ledger = generation(order.folder, order.identity.mark, len(known) + 1)
+    if _begin(service, order, rows, content, ledger, known):
+        return ledger
+    log.info("Another try of this task has begun at the same moment; going on with its plan.")
+    return open_ledger(service, order, rows)
+
+
+def current(order: Order, known: list[Ledger]) -> Batch | None:
+    """The batch of the newest generation, None if there is none.
+
+    :raises ConfigError: Another credential pays for it.
+    """
+    if not known:
+        return None
+    batch = read_batch(known[-1])
+    if batch.has_spent and batch.plan.account != order.account:
+        raise ConfigError(
+            f"The jobs of this task were submitted with another credential ({batch.plan.account}) than the "
+            f"connection has now ({order.account}).",
+            code="AGB-S06",
+            remedy="Nothing was sent or cancelled. Restore the credential. If it is a new key of the same "
+            f'project, set the extra "account" of the connection to {batch.plan.account!r}.',
+        )
+    return batch
+
+
+def _goes_on(service: BatchService, order: Order, ledger: Ledger, batch: Batch, content: str) -> bool:
+    """The batch is the one for these rows, or the user wants to go on with it all the same."""
+    if batch.superseded or batch.plan.content == content:
+        return batch.superseded is None
+    if not batch.has_spent:
+        return False
+    jobs = [shard.job or (shard.landed.job if shard.landed else None) for shard in batch.shards]
+    named = _named([job for job in jobs if job]) or "a job whose create call is not answered yet"
+    if order.on_content_change == "adopt":
+        log.warning(
+            "Rows or model have changed (%s, now %s); going on with %s.", batch.plan.content, content, named
+        )
+        return True
+    if order.on_content_change == "resubmit":
+        _supersede(service, ledger, batch, content)
+        return False
+    raise ConfigError(
+        f"{named} was submitted for this task with other rows or another model (content {batch.plan.content}, "
+        f"now {content}).",
+        code="AGB-S05",
+        remedy="Nothing was sent or cancelled. Restore the input and run the task again to go on with what was "
+        'paid for; or set on_content_change="resubmit" to pay for the new rows, or "adopt" to keep the old ones.',
+    )
+
+
+def _named(jobs: list[str]) -> str:
+    return ", ".join(jobs[:MAX_NAMED]) + (f" and {len(jobs) - MAX_NAMED} more" if len(jobs) > MAX_NAMED else "")
+
+
+def _supersede(service: BatchService, ledger: Ledger, batch: Batch, content: str) -> None:
+    ledger.put("superseded.json", Superseded(at=_time(service), by_content=content))
+    for shard in batch.shards:
+        if shard.job and not shard.landed:
+            service.cancel(shard.job)
+            log.warning("Cancelled %s: other rows take its place. What it finished is billed.", shard.job)
+
+
+def _begin(
+    service: BatchService, order: Order, rows: StagedRows, content: str, ledger: Ledger, known: list[Ledger]
+) -> bool:
+    ensure_free(order)
+    strangers = _remote_jobs(service, order, known)
+    service.check_model(order.model)
+    check_store(order.folder)
+    rows.file.seek(0)
+    lines = (line.data or b"" for line in read_lines(rows.file))
+    shards = write_shards(ledger, 1, lines, order.model, order.limits)
+    now = _time(service)
+    plan = Plan(
+        ledger_version=LEDGER_VERSION,
+        identity=order.identity,
+        account=order.account,
+        model=order.model,
+        content=content,
+        place=order.place,
+        rows=rows.staged.requests,
+        size_bytes=rows.staged.size_bytes,
+        first=RoundPlan(shards=tuple(shards), created_at=now, clock_from=now),
+    )
+    _ensure_expected(strangers, plan)
+    _adopt(ledger, plan, strangers, now)
+    if not ledger.put("plan.json", plan):
+        return False
+    try:
+        ensure_free(order)
+    except BatchError:
+        withdraw(ledger)
+        raise
+    return True
+
+
+def withdraw(ledger: Ledger) -> None:
+    """Forget a generation for which nothing was sent."""
+    ledger.path("plan.json").unlink(missing_ok=True)
+    for name in ledger.names():
+        ledger.path(name).unlink(missing_ok=True)
+
+
+def ensure_free(order: Order) -> None:
+    """Make sure that no other task instance owns the folder.
+
+    :raises ConfigError: One does.
+    """
+    landed = Manifest.read(order.folder)
+    for mark in marks(order.folder):
+        if mark == order.identity.mark or not (known := generations(order.folder, mark)):
+            continue
+        batch = read_batch(known[-1])
+        if batch.is_refused or batch.superseded:
+            continue
+        is_landed = batch.round.published is not None
+        if is_landed and (landed is None or landed.task_mark != mark):
+            continue
+        owner = batch.plan.identity
+        if is_landed and owner.is_other_run_of(order.identity):
+            continue
+        raise ConfigError(
+            f"{order.folder} {'holds' if is_landed else 'awaits'} the results of another task instance, {owner}.",
+            code="AGB-C09",
+            remedy="Nothing was uploaded. Give each task instance a result_path of its own, with {{ run_id }} "
+            "and, in mapped tasks, {{ ti.map_index }} in it; or, if nobody wants those results, delete "
+            f"{known[-1].folder.parent}.",
+        )
+
+
+def _remote_jobs(service: BatchService, order: Order, known: list[Ledger]) -> list[tuple[JobTag, JobSnapshot]]:
+    """Jobs of this task instance that no ledger knows, and that run or have results."""
+    found = service.find(order.identity.prefix)
+    if isinstance(found, CannotTell):
+        if isinstance(found.error, AuthError):
+            raise found.error
+        raise BatchError(
+            f"Whether a job for this task exists already cannot be told: {found.error}",
+            code="AGB-S04",
+            remedy="Nothing was sent. Run the task again when the listing works.",
+        )
+    noted = set(_noted(known))
+    strangers = [pair for name, pair in matching(found, order.identity.mark).items() if name not in noted]
+    strangers = [(tag, job) for tag, job in strangers if job.state is JobState.SUCCEEDED or not _is_over(job)]
+    elsewhere = [job.name for tag, job in strangers if tag.place != order.place]
+    if elsewhere:
+        raise ConfigError(
+            f"{', '.join(elsewhere)} exists for this task with another result_path than {order.folder}.",
+            code="AGB-C08",
+            remedy="Nothing was sent or cancelled. result_path must be the same in every try: no "
+            "{{ try_number }}, no random part, no current time. If another Airflow runs the same DAG with this "
+            'credential, set the extra "deployment" of one of the connections. If nobody wants that job, delete '
+            "it with GeminiBatchHook().get_conn().delete_batch(name).",
+        )
+    return strangers
+
+
+def _is_over(job: JobSnapshot) -> bool:
+    return job.state.is_terminal or job.done
+
+
+def _noted(known: list[Ledger]) -> Iterator[str]:
+    for ledger in known:
+        for shard in read_batch(ledger).shards:
+            job = shard.job or (shard.landed.job if shard.landed else None)
+            if job:
+                yield job
+
+
+def _ensure_expected(strangers: list[tuple[JobTag, JobSnapshot]], plan: Plan) -> None:
+    contents = {shard.content for shard in plan.first.shards}
+    running = [job.name for tag, job in strangers if tag.content not in contents and not _is_over(job)]
+    if running:
+        raise ConfigError(
+            f"{', '.join(running)} still runs for this task with other rows or another model, and the ledger "
+            "does not know it.",
+            code="AGB-S05",
+            remedy="Nothing was sent or cancelled. Restore the input to go on with that job, or cancel it "
+            "(GeminiBatchHook.cancel_batch) and run the task again.",
+        )
+
+
+def _adopt(ledger: Ledger, plan: Plan, strangers: list[tuple[JobTag, JobSnapshot]], now: datetime) -> None:
+    """Note jobs of a ledger that was lost, before the plan makes this ledger one."""
+    for number, shard in enumerate(plan.first.shards, 1):
+        jobs = [job for tag, job in strangers if tag.content == shard.content]
+        if not jobs:
+            continue
+        if len(jobs) > 1:
+            log.warning("Several jobs exist for the same rows, one is used: %s", ", ".join(j.name for j in jobs))
+        job = min(jobs, key=lambda j: (j.state is not JobState.SUCCEEDED, str(j.created_at), j.name))
+        log.info("Going on with %s (%s), submitted before; nothing is sent.", job.name, job.raw_state)
+        stem = f"{shard_name(1, number)}.e1"
+        sending = Sending(at=now, owner="adopted", display_name=job.display_name, input_file=job.input_file or "")
+        ledger.put(f"{stem}.sending.json", sending)
+        ledger.put(f"{stem}.outcome.json", Outcome(at=now, job=job.name, job_created_at=job.created_at))
+
+
+def _time(service: BatchService) -> datetime:
+    return datetime.fromtimestamp(service.now(), timezone.utc)

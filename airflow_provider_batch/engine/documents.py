@@ -1,0 +1,190 @@
+"""What a ledger says: one small JSON document for each thing that happened, never changed afterwards.
+
+Each is written only if there is none of its name, so of two workers at the same moment one decides, and the
+other reads what was decided. The names tell the history to a person who looks into the folder.
+"""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from airflow_provider_batch.contract import JobState
+from airflow_provider_batch.engine.identity import Identity
+from airflow_provider_batch.rows.dialect import RowStatus
+from airflow_provider_batch.rows.manifest import TokenTotals
+
+LEDGER_VERSION = 1
+"""Raised when an older version of this package could misread what is written."""
+
+
+class Document(BaseModel):
+    """Anything in a ledger. Unknown fields are left alone: a newer version may have written them."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ShardPlan(Document):
+    """A part of a round: the rows of one remote job.
+
+    :param file: Name of the file with its rows, beside this document.
+    :param content: Digest of these rows and the model, as in the display names of its jobs.
+    :param tokens: Rough number of input tokens, for the limit on enqueued tokens.
+    """
+
+    file: str
+    rows: int
+    size_bytes: int
+    content: str
+    tokens: int
+
+
+class RoundPlan(Document):
+    """``r<round>.plan.json`` from the second round on: rows to be sent.
+
+    :param clock_from: Where the task's timeout is counted from. A round that was begun by the engine itself
+        shares it with the round before; a new try of an ended batch starts anew.
+    """
+
+    shards: tuple[ShardPlan, ...]
+    created_at: datetime
+    clock_from: datetime
+
+
+class Plan(Document):
+    """``plan.json``: what is to be done for whom, and the first round of it.
+
+    :param account: Whose credential pays, as a label without a secret.
+    :param content: Digest of all rows and the model.
+    :param place: Digest of the result path.
+    """
+
+    ledger_version: int
+    identity: Identity
+    account: str
+    model: str
+    content: str
+    place: str
+    rows: int
+    size_bytes: int
+    first: RoundPlan
+
+
+class Session(Document):
+    """``<shard>.f<n>.session.json``: an upload that was begun. Whoever has the address can write: a secret."""
+
+    address: str
+
+
+class Uploaded(Document):
+    """``<shard>.f<n>.file.json``: the rows are on the server."""
+
+    name: str
+    at: datetime
+    expires_at: datetime | None = None
+
+
+class Sending(Document):
+    """``<shard>.e<epoch>.sending.json``: the right to send one create call. Only its writer sends.
+
+    :param owner: Random, tells apart writers at the same moment.
+    """
+
+    at: datetime
+    owner: str
+    display_name: str
+    input_file: str
+    tokens_in_flight: int = 0
+
+
+class Refusal(str, enum.Enum):
+    """Why there is no job after a create call."""
+
+    QUOTA = "quota"
+    """429: the project has enough enqueued. Normal; the same is tried later."""
+    NOT_SENT = "not sent"
+    """No byte left this machine, or the sender had to let go before it sent."""
+    FINAL = "final"
+    """The API will not take it. The task fails; its next try sends again."""
+    ABSENT = "absent"
+    """The outcome was unknown; complete listings over a long time show no job, and the input was deleted."""
+
+
+class Outcome(Document):
+    """``<shard>.e<epoch>.outcome.json``: what came of the create call. Either a job or a refusal.
+
+    :param retry_at: When it may be tried again.
+    :param input_deleted: The uploaded file is gone, so the next epoch uploads again.
+    """
+
+    at: datetime
+    job: str | None = None
+    job_created_at: datetime | None = None
+    refusal: Refusal | None = None
+    reason: str = ""
+    retry_at: datetime | None = None
+    input_deleted: bool = False
+
+
+class Revoked(Document):
+    """``<shard>.e<epoch>.revoked.json``: the input was deleted, so a create call still on its way must fail."""
+
+    at: datetime
+
+
+class Scan(Document):
+    """``<shard>.e<epoch>.scan<n>.json``: a complete listing after the revocation that shows no such job."""
+
+    at: datetime
+
+
+class Landed(Document):
+    """``<shard>.landed.json``: the rows of a job are beside this document, each with a status.
+
+    :param job: None if no job was made for the shard.
+    :param passing: Rows that failed for a reason that may pass.
+    :param undone: Rows left over because the job as a whole failed, expired or was cancelled.
+    """
+
+    at: datetime
+    job: str | None
+    state: JobState
+    raw_state: str = ""
+    error: str = ""
+    error_code: int = 0
+    counts: dict[RowStatus, int]
+    tokens: TokenTotals = TokenTotals()
+    passing: int = 0
+    undone: int = 0
+    quarantined: int = 0
+    input_file: str | None = None
+    output_file: str | None = None
+
+
+class Cancel(Document):
+    """``r<round>.cancel.json``: nothing more is sent in this round and its jobs are asked to end."""
+
+    at: datetime
+    why: str
+
+
+class Published(Document):
+    """``r<round>.published.json``: the results of all rounds so far are in the result folder."""
+
+    at: datetime
+
+
+class Retired(Document):
+    """``_ledger/retired/<task instance>.json``: landed jobs whose results a later run has replaced."""
+
+    at: datetime
+    jobs: tuple[str, ...]
+
+
+class Superseded(Document):
+    """``superseded.json``: other rows or another model took the place of these, by the user's wish."""
+
+    at: datetime
+    by_content: str

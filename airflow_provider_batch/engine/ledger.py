@@ -1,0 +1,198 @@
+"""The ledger: documents in a folder beside the results, each written once and never changed.
+
+``<result_path>/_ledger/<task instance>/<generation>/``. A generation is one content; a change of the rows or
+the model that the user wants begins the next one. Invariant: *absent* means that the store said so. A document
+that cannot be read, or that is not what it should be, stops the task, because whoever guesses here pays twice.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import TypeVar
+
+from pydantic import ValidationError
+from upath import UPath
+
+from airflow_provider_batch.engine.documents import LEDGER_VERSION, Cancel, Document, Plan
+from airflow_provider_batch.errors import ConfigError, LedgerError
+from airflow_provider_batch.rows.storage import created, listed, opened
+
+FOLDER = "_ledger"
+"""Begins with an underscore, so that Spark, Hive and others pass it over when they read the results."""
+
+RETIRED = "retired"
+"""Folder beside the ledgers that remembers those that are gone."""
+
+MAX_DOCUMENT_BYTES = 1024 * 1024
+
+D = TypeVar("D", bound=Document)
+
+
+class Ledger:
+    """One generation of one task instance's ledger.
+
+    :param folder: ``<result_path>/_ledger/<mark>/<generation>``.
+    """
+
+    def __init__(self, folder: UPath) -> None:
+        self.folder = folder
+        # What was read once stays so: documents never change.
+        self._known: dict[str, Document] = {}
+
+    @property
+    def generation(self) -> int:
+        """Counts from 1."""
+        return int(self.folder.name)
+
+    def names(self) -> set[str]:
+        """All files that are there now."""
+        try:
+            return listed(self.folder)
+        except OSError as error:
+            raise _unreadable(self.folder, error) from None
+
+    def read(self, name: str, kind: type[D]) -> D | None:
+        """A document, None if there is none of that name.
+
+        :raises LedgerError: It is there and cannot be read or understood.
+        """
+        known = self._known.get(name)
+        if isinstance(known, kind):
+            return known
+        path = self.folder / name
+        try:
+            with opened(path) as file:
+                text = file.read(MAX_DOCUMENT_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        document = _understood(path, text, kind)
+        self._known[name] = document
+        return document
+
+    def put(self, name: str, document: Document) -> bool:
+        """Write a document; False if there is one of that name, which then holds.
+
+        :raises LedgerError: The store did not take it.
+        """
+        try:
+            return created(
+                self.folder / name, document.model_dump_json(exclude_none=True, indent=1).encode() + b"\n"
+            )
+        except OSError as error:
+            raise LedgerError(
+                f"The ledger at {self.folder} could not be written: {type(error).__name__}: {error}",
+                code="AGB-L04",
+                remedy="Check space and rights of the result path and run the task again. A job that exists is "
+                "found by its name and adopted.",
+            ) from None
+
+    def path(self, name: str) -> UPath:
+        """Where a file of this name is."""
+        return self.folder / name
+
+
+def generations(folder: UPath, mark: str) -> list[Ledger]:
+    """All generations of a task instance's ledger that have a plan, oldest first.
+
+    :param folder: The result folder.
+    """
+    found: list[Ledger] = []
+    while (ledger := generation(folder, mark, len(found) + 1)).read("plan.json", Plan) is not None:
+        found.append(ledger)
+    return found
+
+
+def generation(folder: UPath, mark: str, number: int) -> Ledger:
+    """A generation, written or not."""
+    return Ledger(folder / FOLDER / mark / str(number))
+
+
+def marks(folder: UPath) -> Iterator[str]:
+    """Marks of the task instances that have a ledger in a result folder."""
+    try:
+        yield from sorted(listed(folder / FOLDER) - {RETIRED})
+    except OSError as error:
+        raise _unreadable(folder / FOLDER, error) from None
+
+
+def note_cancel(ledger: Ledger, name: str, why: str) -> None:
+    """Write down that the jobs of a round were asked to end.
+
+    :param name: ``r<round>.cancel.json``.
+    """
+    ledger.put(name, Cancel(at=datetime.now(timezone.utc), why=why))
+
+
+def check_store(folder: UPath) -> None:
+    """Prove that the store keeps a file that is there from being written again.
+
+    :raises ConfigError: It does not: two workers could both believe that they may send.
+    """
+    probe = folder / FOLDER / f"selftest-{secrets.token_hex(8)}"
+    try:
+        promises = created(probe, b"first") and not created(probe, b"second")
+        holds = promises and probe.read_bytes() == b"first"
+    except (OSError, NotImplementedError, TypeError) as error:
+        raise ConfigError(
+            f"A file could not be written below {folder}: {type(error).__name__}: {error}",
+            code="AGB-L01",
+            remedy="Nothing was uploaded. Check that result_path exists and may be written by the workers.",
+        ) from None
+    finally:
+        _forget(probe)
+    if not holds:
+        raise ConfigError(
+            f"The store of {folder} replaces a file that must not be replaced, so it cannot say which of two "
+            "workers may send.",
+            code="AGB-L01",
+            remedy="Nothing was uploaded. Use a store with conditional writes for result_path: a disk that all "
+            "workers share, S3 (s3fs 2024.10 or newer), GCS.",
+        )
+
+
+def _forget(probe: UPath) -> None:
+    try:
+        probe.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+class _Version(Document):
+    ledger_version: int = 1
+
+
+def _understood(path: UPath, text: bytes, kind: type[D]) -> D:
+    try:
+        version = _Version.model_validate_json(text).ledger_version
+        if version > LEDGER_VERSION:
+            raise _newer(path, version)
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        field = ", ".join(str(e["loc"][0]) for e in error.errors() if e["loc"]) or "its form"
+        raise LedgerError(
+            f"{path} is not a {kind.__name__} of this version (wrong: {field}).",
+            code="AGB-L02",
+            remedy="Nothing was sent or cancelled. Restore the file; or look for the task's jobs with "
+            "GeminiBatchHook().get_conn().list_batches() and delete the ledger's folder if none is wanted.",
+        ) from None
+
+
+def _newer(path: UPath, version: int) -> LedgerError:
+    return LedgerError(
+        f"{path} was written by a newer version of this package (ledger {version}, this one reads "
+        f"{LEDGER_VERSION}).",
+        code="AGB-L03",
+        remedy="Nothing was sent or cancelled. Run the task on workers with the newer version.",
+    )
+
+
+def _unreadable(path: UPath, error: OSError) -> LedgerError:
+    return LedgerError(
+        f"The ledger at {path} could not be read: {type(error).__name__}: {error}",
+        code="AGB-L02",
+        remedy="Nothing was sent or cancelled. Run the task again when the store answers.",
+    )

@@ -1,0 +1,189 @@
+"""The landed shards of all rounds to the results that the user sees, the manifest last.
+
+A row counts as it ended in the last round that it was sent in. Tokens count in every round, as they are billed
+in every one.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import BinaryIO
+
+import msgspec
+from upath import UPath
+
+from airflow_provider_batch.contract import BatchService
+from airflow_provider_batch.engine.documents import Landed, Published, Retired
+from airflow_provider_batch.engine.land import quarantine_name, requests_of
+from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, generations
+from airflow_provider_batch.engine.rounds import result_rows
+from airflow_provider_batch.engine.state import Batch, read_batch
+from airflow_provider_batch.rows.dialect import RowDialect, RowStatus
+from airflow_provider_batch.rows.keys import KeyTable
+from airflow_provider_batch.rows.manifest import FILE_NAME, Manifest, TokenTotals
+from airflow_provider_batch.rows.storage import listed, opened, published, spool
+
+log = logging.getLogger(__name__)
+
+RESULTS_FILE = "results.jsonl"
+FAILED_FILE = "failed.jsonl"
+QUARANTINE_FILE = "quarantine.jsonl"
+
+
+@dataclass
+class _Tally:
+    counts: Counter[RowStatus] = field(default_factory=Counter)
+    failed: int = 0
+
+
+def publish(ledger: Ledger, batch: Batch, folder: UPath, dialect: RowDialect) -> Manifest:
+    """Write ``results.jsonl``, ``failed.jsonl`` and ``quarantine.jsonl``, then ``manifest.json``.
+
+    Publishing again gives the same files.
+
+    :raises LedgerError: A landed part is gone or damaged; nothing is published.
+    """
+    with ExitStack() as stack:
+        results, failed = stack.enter_context(spool()), stack.enter_context(spool())
+        tally = _assemble(ledger, batch, dialect, results, failed)
+        _retire_previous(folder, batch)
+        (folder / FILE_NAME).unlink(missing_ok=True)
+        _keep(results, folder / RESULTS_FILE, wanted=True)
+        _keep(failed, folder / FAILED_FILE, wanted=tally.failed > 0)
+    quarantined = _quarantine(ledger, batch, folder)
+    manifest = _manifest(ledger, batch, folder, tally, quarantined)
+    manifest.write(folder)
+    now = datetime.now(timezone.utc)
+    ledger.put(f"r{batch.round.number}.published.json", Published(at=now))
+    return manifest
+
+
+def tidy(service: BatchService, ledger: Ledger, batch: Batch, *, keep_remote_files: bool) -> None:
+    """Delete what nobody needs any more: remote files of landed jobs, and copies of rows in the ledger.
+
+    Copies stay as long as rows are left over that a later try may send again.
+    """
+    if not keep_remote_files:
+        for landed in _newly_landed(batch):
+            for file in (landed.input_file, landed.output_file):
+                if file:
+                    service.unstage(file)
+    if any(shard.landed and (shard.landed.passing or shard.landed.undone) for shard in batch.round.shards):
+        return
+    for name in ledger.names():
+        if name.endswith(".jsonl"):
+            ledger.path(name).unlink(missing_ok=True)
+
+
+def _newly_landed(batch: Batch) -> Iterator[Landed]:
+    """What landed since the publication before this one."""
+    for round_ in reversed(batch.rounds):
+        if round_.published:
+            return
+        yield from (shard.landed for shard in round_.shards if shard.landed)
+
+
+def _assemble(ledger: Ledger, batch: Batch, dialect: RowDialect, results: BinaryIO, failed: BinaryIO) -> _Tally:
+    tally = _Tally()
+    encode = msgspec.json.Encoder().encode
+    with KeyTable() as seen, KeyTable() as unanswered:
+        for round_ in reversed(batch.rounds):
+            for shard in round_.shards:
+                for row in result_rows(ledger, shard):
+                    # Of a batch of one round every key is new, so nothing has to be remembered.
+                    if len(batch.rounds) > 1 and seen.add(row.key, 0) is not None:
+                        continue
+                    results.write(encode(row) + b"\n")
+                    tally.counts[row.status] += 1
+                    if row.status is not RowStatus.SUCCESS:
+                        unanswered.add(row.key, 0)
+        tally.failed = len(unanswered)
+        if tally.failed:
+            for shard in batch.rounds[0].shards:
+                for key, line in requests_of(ledger, shard, dialect):
+                    if key in unanswered:
+                        failed.write(line + b"\n")
+    return tally
+
+
+def _quarantine(ledger: Ledger, batch: Batch, folder: UPath) -> int:
+    shards = [shard for shard in batch.shards if shard.landed and shard.landed.quarantined]
+    with spool() as lines:
+        for shard in shards:
+            with opened(ledger.path(quarantine_name(shard))) as part:
+                shutil.copyfileobj(part, lines, 1024 * 1024)
+        _keep(lines, folder / QUARANTINE_FILE, wanted=bool(shards))
+    return sum(shard.landed.quarantined for shard in shards if shard.landed)
+
+
+def _keep(part: BinaryIO, target: UPath, *, wanted: bool) -> None:
+    if not wanted:
+        target.unlink(missing_ok=True)
+        return
+    part.seek(0)
+    with published(target) as file:
+        shutil.copyfileobj(part, file, 1024 * 1024)
+
+
+def _manifest(ledger: Ledger, batch: Batch, folder: UPath, tally: _Tally, quarantined: int) -> Manifest:
+    landed = [shard.landed for shard in batch.shards if shard.landed]
+    jobs = [one.job for one in landed if one.job]
+    return Manifest(
+        job_name=jobs[0] if jobs else "",
+        job_count=len(jobs),
+        rounds=len(batch.rounds),
+        model=batch.plan.model,
+        task_mark=batch.plan.identity.mark,
+        result_uri=str(folder / RESULTS_FILE),
+        failed_uri=str(folder / FAILED_FILE) if tally.failed else None,
+        ledger_uri=str(ledger.folder),
+        request_count=batch.plan.rows,
+        counts=dict(tally.counts),
+        tokens=_sum([one.tokens for one in landed]),
+        quarantine_uri=str(folder / QUARANTINE_FILE) if quarantined else None,
+        quarantined=quarantined,
+        submitted_at=batch.plan.first.created_at,
+        landed_at=datetime.now(timezone.utc),
+    )
+
+
+def _sum(tokens: list[TokenTotals]) -> TokenTotals:
+    return TokenTotals(
+        input=sum(t.input for t in tokens),
+        cached=sum(t.cached for t in tokens),
+        output=sum(t.output for t in tokens),
+        thinking=sum(t.thinking for t in tokens),
+    )
+
+
+def _retire_previous(folder: UPath, batch: Batch) -> None:
+    """Drop the ledger whose landed results are about to be replaced: it would speak of what is gone."""
+    landed = Manifest.read(folder)
+    if landed is None or landed.task_mark in ("", batch.plan.identity.mark):
+        return
+    previous = folder / FOLDER / landed.task_mark
+    known = generations(folder, landed.task_mark)
+    jobs = [
+        shard.landed.job for one in known for shard in read_batch(one).shards if shard.landed and shard.landed.job
+    ]
+    gone = Retired(at=datetime.now(timezone.utc), jobs=tuple(jobs))
+    Ledger(folder / FOLDER / RETIRED).put(f"{landed.task_mark}.json", gone)
+    for generation in sorted(listed(previous)):
+        for name in listed(previous / generation):
+            (previous / generation / name).unlink(missing_ok=True)
+        _remove_folder(previous / generation)
+    _remove_folder(previous)
+
+
+def _remove_folder(folder: UPath) -> None:
+    try:
+        folder.rmdir()
+    except (OSError, NotImplementedError):
+        # Only some stores have folders.
+        return

@@ -1,0 +1,275 @@
+"""The only loop: ask :mod:`step` what is next, do it, note it; until there is something to wait for or the end.
+
+It never sleeps. A task that waits is deferred, or sleeps in its operator, and comes back here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from upath import UPath
+
+from airflow_provider_batch.contract import BatchService
+from airflow_provider_batch.engine import step, submit
+from airflow_provider_batch.engine.documents import Cancel
+from airflow_provider_batch.engine.land import land
+from airflow_provider_batch.engine.ledger import Ledger
+from airflow_provider_batch.engine.publish import publish, tidy
+from airflow_provider_batch.engine.rounds import ShardLimits, begin_round
+from airflow_provider_batch.engine.state import Batch, Shard, read_batch
+from airflow_provider_batch.engine.step import Action, Policy, Visit, Wait, next_action
+from airflow_provider_batch.errors import (
+    ApiError,
+    ApiUnreachableError,
+    AuthError,
+    BatchError,
+    JobTimeoutError,
+    JobUnreadableError,
+    NotFoundError,
+    ProtocolError,
+    SubmitUnknownError,
+)
+from airflow_provider_batch.rows.dialect import RowDialect
+from airflow_provider_batch.rows.manifest import Manifest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Landed:
+    """The results are in the folder.
+
+    :param batch: The whole story, for those who judge how it ended.
+    """
+
+    manifest: Manifest
+    batch: Batch
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Everything is submitted and somebody else waits."""
+
+    jobs: tuple[str, ...]
+    batch: Batch
+
+
+Result = Wait | Landed | Sent
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a visit works with.
+
+    :param folder: For the results.
+    :param fence: Raises :class:`SupersededError` if another try of the task has taken over.
+    :param on_job: Told the name of each job as soon as it exists.
+    """
+
+    service: BatchService
+    ledger: Ledger
+    folder: UPath
+    dialect: RowDialect
+    policy: Policy
+    limits: ShardLimits = field(default_factory=ShardLimits)
+    keep_remote_files: bool = False
+    fence: Callable[[], None] = lambda: None
+    on_job: Callable[[str], object] = lambda _: None
+
+
+class Run:
+    """One visit to a batch: from the start or the resume of a task to its next wait or its end."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._policy = work.policy
+        self._visit = Visit()
+        self._desk = submit.Desk(work.service, work.ledger, work.fence)
+
+    def go(self) -> Result:
+        """Do all that can be done now.
+
+        :raises JobError: The deadline passed, or a job cannot be asked about.
+        :raises SubmitRefusedError: The API said a final no to a create call.
+        :raises SubmitUnknownError: Whether a job exists cannot be told, and the user wants to decide.
+        :raises BatchError: Anything else that went wrong; the next try goes on from the ledger.
+        """
+        while True:
+            batch = read_batch(self._work.ledger)
+            action = next_action(batch, self._visit, self._policy, self._work.service.now())
+            if isinstance(action, Wait):
+                return action
+            result = self._finish(batch, action)
+            if result is not None:
+                return result
+            self._act(batch, action)
+
+    def _finish(self, batch: Batch, action: Action) -> Result | None:
+        """The end of the visit, if the action is one."""
+        if isinstance(action, step.Done):
+            return Landed(_published(self._work), batch)
+        if isinstance(action, step.Publish):
+            return self._publish(batch)
+        if isinstance(action, step.Submitted):
+            return Sent(tuple(s.job or (s.landed.job if s.landed else "") or "" for s in batch.shards), batch)
+        if isinstance(action, step.TimedOut):
+            raise _timed_out(action)
+        if isinstance(action, step.UnknownState):
+            raise _unknown_state(action)
+        if isinstance(action, step.Ambiguous):
+            raise _ambiguous(action)
+        return None
+
+    def _act(self, batch: Batch, action: Action) -> None:
+        if isinstance(action, step.Look):
+            self._look(action.jobs)
+        elif isinstance(action, step.List):
+            self._visit.found = self._work.service.find(batch.plan.identity.prefix)
+        elif isinstance(action, step.Send):
+            self._send(batch, action.shard)
+        elif isinstance(action, step.Land):
+            land(self._work.service, self._work.ledger, action.shard, action.job, self._work.dialect)
+        elif isinstance(action, step.CancelRound):
+            self._cancel(batch, action.jobs)
+        elif isinstance(action, step.BeginRound):
+            self._begin_round(batch, is_new_start=action.is_new_start)
+        else:
+            self._resolve(action)
+
+    def _resolve(self, action: Action) -> None:
+        """Evidence about a create call whose outcome is unknown."""
+        if isinstance(action, step.Adopt):
+            log.info("Found %s: the create call had arrived.", action.job.name)
+            submit.record_job(self._desk, _stem(action.shard), action.job)
+            self._work.on_job(action.job.name)
+        elif isinstance(action, step.Revoke):
+            if not submit.revoke(self._desk, action.shard):
+                self._visit.not_revoked.add(action.shard.name)
+        elif isinstance(action, step.NoteScan):
+            submit.note_scan(self._desk, action.shard, action.number)
+            # Each note needs a listing of its own.
+            self._visit.found = None
+        elif isinstance(action, step.Presume):
+            submit.presume_absent(self._desk, action.shard)
+
+    def _look(self, jobs: tuple[str, ...]) -> None:
+        for name in jobs:
+            try:
+                self._visit.jobs[name] = self._work.service.look(name)
+            except (AuthError, NotFoundError) as error:
+                raise _unreadable(name, error) from error
+            except (ApiError, ApiUnreachableError, ProtocolError) as error:
+                log.info("%s cannot be asked about now: %s", name, error)
+                self._visit.jobs[name] = None
+
+    def _send(self, batch: Batch, shard: Shard) -> None:
+        job = submit.send(self._desk, batch, shard)
+        # What is listed now may hold a job that was not there before.
+        self._visit.found = None
+        if job is not None:
+            self._visit.jobs[job.name] = job
+            log.info("Created %s, display name %s.", job.name, job.display_name)
+            self._work.on_job(job.name)
+
+    def _cancel(self, batch: Batch, jobs: tuple[str, ...]) -> None:
+        cancel = Cancel(at=self._desk.now(), why="the deadline passed")
+        self._work.ledger.put(f"r{batch.round.number}.cancel.json", cancel)
+        for name in jobs:
+            self._work.service.cancel(name)
+            self._visit.jobs.pop(name, None)
+            log.warning("The deadline passed: %s is asked to end. What finished is landed.", name)
+
+    def _begin_round(self, batch: Batch, *, is_new_start: bool) -> None:
+        policy = self._policy
+        begin_round(
+            self._work.ledger,
+            batch,
+            self._work.dialect,
+            self._work.limits,
+            self._desk.now(),
+            with_passing=policy.retry_failed_rows,
+            with_undone=lambda landed: is_new_start or step.goes_on(landed, policy),
+            is_new_start=is_new_start,
+        )
+        rows = step.left_over(batch.round, policy, is_new_try=is_new_start)
+        log.info("Round %d: %d rows are sent again.", batch.round.number + 1, rows)
+        # A new try begins one round; what comes after it is the engine's own.
+        self._policy = replace(policy, is_new_try=False)
+
+    def _publish(self, batch: Batch) -> Landed:
+        work = self._work
+        manifest = publish(work.ledger, batch, work.folder, work.dialect)
+        tidy(work.service, work.ledger, batch, keep_remote_files=work.keep_remote_files)
+        return Landed(manifest, batch)
+
+
+def _published(work: Work) -> Manifest:
+    manifest = Manifest.read(work.folder)
+    if manifest is None or manifest.ledger_uri != str(work.ledger.folder):
+        raise BatchError(
+            f"The ledger at {work.ledger.folder} says that the results are in {work.folder}, and they are not.",
+            code="AGB-R11",
+            remedy="Nothing was sent. Restore the results; or, to pay for all rows anew, delete the ledger.",
+        )
+    log.info("The results are in %s already; nothing is sent or fetched.", manifest.result_uri)
+    return manifest
+
+
+def _stem(shard: Shard) -> str:
+    return f"{shard.name}.e{shard.last.number if shard.last else 1}"
+
+
+def _timed_out(action: step.TimedOut) -> BatchError:
+    if not action.jobs:
+        return JobTimeoutError(
+            "Nothing could be submitted before the deadline.",
+            job_name="",
+            code="AGB-P05",
+            remedy="No job exists. The reasons are in the log and the ledger; run the task again later.",
+        )
+    names = ", ".join(action.jobs[:5]) + (f" and {len(action.jobs) - 5} more" if len(action.jobs) > 5 else "")
+    return JobTimeoutError(
+        f"{names} not finished at the deadline. Not cancelled, so it may still run and be billed.",
+        job_name=action.jobs[0],
+        code="AGB-P05",
+        remedy="The next try of this task goes on with the same jobs and pays nothing more. Raise timeout, set "
+        "cancel_on_timeout, or cancel with GeminiBatchHook.cancel_batch.",
+    )
+
+
+def _unknown_state(action: step.UnknownState) -> JobUnreadableError:
+    return JobUnreadableError(
+        f"{action.job.name} ended in a state unknown here: {action.job.raw_state}.",
+        job_name=action.job.name,
+        code="AGB-P03",
+        remedy="Nothing was sent again or cancelled. Upgrade this package and run the task again.",
+    )
+
+
+def _unreadable(name: str, error: BatchError) -> JobUnreadableError:
+    is_gone = isinstance(error, NotFoundError)
+    return JobUnreadableError(
+        f"{name} cannot be asked about: {error}",
+        job_name=name,
+        code="AGB-P04" if is_gone else "AGB-P03",
+        remedy="Nothing was sent again or cancelled. "
+        + (
+            "Check that the connection is of the project that submitted it. If the job is gone for good, delete "
+            "the task's folder below _ledger to pay for its rows anew."
+            if is_gone
+            else "Correct the connection and run the task again: it goes on with the same job."
+        ),
+    )
+
+
+def _ambiguous(action: step.Ambiguous) -> SubmitUnknownError:
+    name = action.shard.last.sending.display_name if action.shard.last else ""
+    return SubmitUnknownError(
+        f"A create call was sent, its answer was lost, and no job named {name} shows after long looking.",
+        display_name=name,
+        code="AGB-S04",
+        remedy='Nothing was sent again, as on_ambiguous="fail" asks. Look for the job in AI Studio; if it does '
+        'not exist, run the task with on_ambiguous="resubmit".',
+    )

@@ -1,0 +1,228 @@
+"""A ledger as one value: the batch, its rounds, their shards, and the create calls for each shard."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from airflow_provider_batch.engine.documents import (
+    Cancel,
+    Landed,
+    Outcome,
+    Plan,
+    Published,
+    Refusal,
+    Revoked,
+    RoundPlan,
+    Sending,
+    Session,
+    ShardPlan,
+    Superseded,
+    Uploaded,
+)
+from airflow_provider_batch.engine.identity import JobTag
+from airflow_provider_batch.engine.ledger import D, Ledger
+from airflow_provider_batch.errors import LedgerError
+
+_FILE = re.compile(r"f(\d+)\.(session|file)\.json")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One create call, or the right to send it.
+
+    :param scans: Complete listings since the revocation that show no job of it.
+    """
+
+    number: int
+    sending: Sending
+    outcome: Outcome | None
+    revoked: Revoked | None
+    scans: int
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The newest upload of a shard.
+
+    :param number: 0 if there is none.
+    """
+
+    number: int
+    session: Session | None = None
+    file: Uploaded | None = None
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One part of a round. ``epochs`` and ``upload`` are left empty when it has landed: nobody needs them."""
+
+    round: int
+    number: int
+    plan: ShardPlan
+    epochs: tuple[Epoch, ...]
+    upload: Upload
+    landed: Landed | None
+
+    @property
+    def name(self) -> str:
+        """What the names of its documents begin with."""
+        return shard_name(self.round, self.number)
+
+    @property
+    def last(self) -> Epoch | None:
+        """The newest create call."""
+        return self.epochs[-1] if self.epochs else None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What came of the newest create call, None if that is not known or there is none."""
+        return self.last.outcome if self.last else None
+
+    @property
+    def job(self) -> str | None:
+        """The remote job that works on it."""
+        return self.outcome.job if self.outcome else None
+
+    @property
+    def is_unresolved(self) -> bool:
+        """A create call may have been sent, and nobody has noted what came of it."""
+        return self.last is not None and self.last.outcome is None
+
+    def usable_file(self, until: datetime) -> Uploaded | None:
+        """The upload, if it was not deleted and lives until then."""
+        file = self.upload.file
+        deleted = {
+            e.sending.input_file for e in self.epochs if e.revoked or (e.outcome and e.outcome.input_deleted)
+        }
+        if file is None or file.name in deleted or (file.expires_at is not None and file.expires_at < until):
+            return None
+        return file
+
+
+@dataclass(frozen=True)
+class Round:
+    """Rows that were sent together."""
+
+    number: int
+    plan: RoundPlan
+    shards: tuple[Shard, ...]
+    cancel: Cancel | None
+    published: Published | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Everything that a ledger says."""
+
+    plan: Plan
+    generation: int
+    rounds: tuple[Round, ...]
+    superseded: Superseded | None
+
+    @property
+    def round(self) -> Round:
+        """The newest round."""
+        return self.rounds[-1]
+
+    @property
+    def shards(self) -> Iterator[Shard]:
+        """The shards of all rounds."""
+        return (shard for round_ in self.rounds for shard in round_.shards)
+
+    @property
+    def has_spent(self) -> bool:
+        """A create call was accepted or may have been."""
+        return any(
+            s.landed or s.is_unresolved or any(e.outcome and e.outcome.job for e in s.epochs) for s in self.shards
+        )
+
+    @property
+    def is_refused(self) -> bool:
+        """Nothing was accepted and the API said a final no: no results will come unless a new try sends again."""
+        return not self.has_spent and any(o.refusal is Refusal.FINAL for s in self.shards if (o := s.outcome))
+
+    def tag(self, shard: Shard, epoch: int) -> JobTag:
+        """What the display name of a create call says."""
+        plan = self.plan
+        return JobTag(
+            plan.identity.mark, plan.place, shard.plan.content, self.generation, shard.round, shard.number, epoch
+        )
+
+
+def shard_name(round_number: int, shard_number: int) -> str:
+    """What the names of a shard's documents begin with."""
+    return f"r{round_number}.s{shard_number}"
+
+
+def read_batch(ledger: Ledger) -> Batch:
+    """Read a ledger that has a plan.
+
+    :raises LedgerError: It cannot be read or misses a part.
+    """
+    names = ledger.names()
+    plan = ledger.read("plan.json", Plan)
+    if plan is None:
+        raise LedgerError(
+            f"The ledger at {ledger.folder} has no plan.",
+            code="AGB-L02",
+            remedy="Nothing was sent or cancelled. Restore the folder, or delete it if its jobs are not wanted.",
+        )
+    rounds = [_round(ledger, names, 1, plan.first)]
+    while f"r{len(rounds) + 1}.plan.json" in names:
+        number = len(rounds) + 1
+        rounds.append(_round(ledger, names, number, _there(ledger, f"r{number}.plan.json", RoundPlan)))
+    superseded = ledger.read("superseded.json", Superseded) if "superseded.json" in names else None
+    return Batch(plan, ledger.generation, tuple(rounds), superseded)
+
+
+def _there(ledger: Ledger, name: str, kind: type[D]) -> D:
+    """A document that the listing shows."""
+    document = ledger.read(name, kind)
+    if document is None:
+        raise LedgerError(f"{name} vanished from {ledger.folder}.", code="AGB-L02", remedy="Restore the folder.")
+    return document
+
+
+def _round(ledger: Ledger, names: set[str], number: int, plan: RoundPlan) -> Round:
+    cancel, published = f"r{number}.cancel.json", f"r{number}.published.json"
+    return Round(
+        number,
+        plan,
+        tuple(_shard(ledger, names, number, n, shard) for n, shard in enumerate(plan.shards, 1)),
+        ledger.read(cancel, Cancel) if cancel in names else None,
+        ledger.read(published, Published) if published in names else None,
+    )
+
+
+def _shard(ledger: Ledger, names: set[str], round_number: int, number: int, plan: ShardPlan) -> Shard:
+    name = shard_name(round_number, number)
+    if f"{name}.landed.json" in names:
+        landed = _there(ledger, f"{name}.landed.json", Landed)
+        return Shard(round_number, number, plan, (), Upload(0), landed)
+    epochs: list[Epoch] = []
+    while f"{name}.e{len(epochs) + 1}.sending.json" in names:
+        epochs.append(_epoch(ledger, names, f"{name}.e{len(epochs) + 1}", len(epochs) + 1))
+    return Shard(round_number, number, plan, tuple(epochs), _upload(ledger, names, name), None)
+
+
+def _epoch(ledger: Ledger, names: set[str], name: str, number: int) -> Epoch:
+    sending = _there(ledger, f"{name}.sending.json", Sending)
+    outcome = ledger.read(f"{name}.outcome.json", Outcome) if f"{name}.outcome.json" in names else None
+    revoked = ledger.read(f"{name}.revoked.json", Revoked) if f"{name}.revoked.json" in names else None
+    scans = 0
+    while f"{name}.scan{scans + 1}.json" in names:
+        scans += 1
+    return Epoch(number, sending, outcome, revoked, scans)
+
+
+def _upload(ledger: Ledger, names: set[str], name: str) -> Upload:
+    numbers = [int(m[1]) for n in names if n.startswith(f"{name}.") and (m := _FILE.fullmatch(n[len(name) + 1 :]))]
+    if not numbers:
+        return Upload(0)
+    stem = f"{name}.f{max(numbers)}"
+    session = ledger.read(f"{stem}.session.json", Session) if f"{stem}.session.json" in names else None
+    file = ledger.read(f"{stem}.file.json", Uploaded) if f"{stem}.file.json" in names else None
+    return Upload(max(numbers), session, file)

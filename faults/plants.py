@@ -1,0 +1,213 @@
+"""Bugs to be planted into a worker, each of which takes away one safeguard: a harness that misses them is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from airflow_provider_batch.contract import Absent, CannotTell, JobState, Unknown
+from airflow_provider_batch.engine import begin, land, ledger, publish, rounds, state, step, submit
+from airflow_provider_batch.engine import run as engine_run
+from airflow_provider_batch.errors import LedgerError
+from airflow_provider_batch.gemini.service import GeminiBatchService
+from airflow_provider_batch.rows.keys import Arrival, KeyTable
+
+
+def sends_again_after_a_lost_answer() -> None:
+    """An HTTP layer that repeats a create."""
+    once = GeminiBatchService.submit
+
+    def submit_twice(self: Any, *arguments: str) -> Any:
+        outcome = once(self, *arguments)
+        return once(self, *arguments) if isinstance(outcome, Unknown) else outcome
+
+    GeminiBatchService.submit = submit_twice  # type: ignore[method-assign]
+
+
+def writes_over_what_is_there() -> None:
+    """A store without create-if-absent."""
+
+    def write(target: Any, data: bytes) -> bool:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+        return True
+
+    ledger.created = write
+
+
+def forgets_what_it_sent() -> None:
+    """A task that begins anew with each try."""
+    begin.generations = lambda *_: []
+    begin.matching = lambda *_: {}
+    begin.generation = lambda folder, mark, _: ledger.Ledger(folder / "_ledger" / mark / str(_free(folder, mark)))
+
+
+def _free(folder: Any, mark: str) -> int:
+    number = 1
+    while (folder / "_ledger" / mark / str(number) / "plan.json").exists():
+        number += 1
+    return number
+
+
+def believes_a_listing_that_failed() -> None:
+    """Cannot tell is taken for absent, and absent at once."""
+    look = GeminiBatchService.find
+
+    def find(self: Any, prefix: str) -> Any:
+        found = look(self, prefix)
+        return Absent() if isinstance(found, CannotTell) else found
+
+    GeminiBatchService.find = find  # type: ignore[method-assign]
+    presumes_at_once()
+
+
+def presumes_at_once() -> None:
+    """No patience with a listing that lags."""
+    step._presume = lambda batch, shard, *_: step.Presume(shard)
+
+
+def leaves_the_input() -> None:
+    """The input of a call that was given up is not deleted."""
+    GeminiBatchService.unstage = lambda self, file: True  # type: ignore[method-assign]
+
+
+def takes_its_turn_for_granted() -> None:
+    """No proof of being the current try."""
+    submit._prove_ownership = lambda *_: None
+
+
+def takes_damage_for_absence() -> None:
+    """A document that cannot be read is taken for none."""
+    read = ledger.Ledger.read
+
+    def forgiving(self: Any, name: str, kind: Any) -> Any:
+        try:
+            return read(self, name, kind)
+        except LedgerError:
+            return None
+
+    ledger.Ledger.read = forgiving  # type: ignore[method-assign]
+    state._there = lambda one, name, kind: forgiving(one, name, kind)
+    forgets_what_it_sent()
+
+
+def overlooks_other_rows() -> None:
+    """The content is not compared."""
+    begin._goes_on = lambda *_: True
+
+
+def overlooks_another_account() -> None:
+    """The credential is not compared."""
+    inner = begin.current
+    begin.current = lambda order, known: inner(
+        replace(order, account=state.read_batch(known[-1]).plan.account), known
+    )
+
+
+def overlooks_another_place() -> None:
+    """Jobs with another result path are not seen."""
+    begin._remote_jobs = lambda *_: []
+
+
+def lands_what_came_of_a_download() -> None:
+    """A download that breaks off is taken for complete."""
+    fetch = GeminiBatchService.fetch_results
+
+    def hurried(self: Any, job: Any, to: Any) -> int:
+        fetch(self, job, to)
+        to.truncate(max(0, to.tell() // 2))
+        return int(to.tell())
+
+    GeminiBatchService.fetch_results = hurried  # type: ignore[method-assign]
+
+
+def believes_every_line() -> None:
+    """A key that comes twice is two rows."""
+    KeyTable.arrive = lambda self, key: _seen(self, key)  # type: ignore[method-assign]
+
+
+def _seen(table: Any, key: str) -> Arrival:
+    table._db.execute("UPDATE keys SET seen = 1 WHERE key = ?", (key,))
+    return Arrival.EXPECTED
+
+
+def sends_everything_again() -> None:
+    """A round sends also what has an answer."""
+    rounds.is_passing = lambda *_: True
+
+
+def never_gives_up_a_row() -> None:
+    """One attempt more than allowed."""
+    inner = step.left_over
+
+    def generous(last: Any, policy: Any, *, is_new_try: bool) -> int:
+        return inner(last, replace(policy, max_row_attempts=policy.max_row_attempts + 1), is_new_try=is_new_try)
+
+    step.left_over = generous
+
+
+def notes_before_it_has_the_rows() -> None:
+    """A shard is noted as landed before its rows are there."""
+    inner = land.land
+
+    def hasty(service: Any, one: Any, shard: Any, job: Any, dialect: Any) -> Any:
+        counts = {"success": shard.plan.rows}
+        document = land.Landed(
+            at=submit.datetime.now(submit.timezone.utc), job=job.name, state=job.state, counts=counts
+        )
+        one.put(f"{shard.name}.landed.json", document)
+        return inner(service, one, shard, job, dialect)
+
+    engine_run.land = hasty
+
+
+def drops_what_a_cancelled_job_finished() -> None:
+    """Results are taken of jobs that succeeded only, and cancelled rows make a job cancelled."""
+    fetch = GeminiBatchService.fetch_results
+
+    def choosy(self: Any, job: Any, to: Any) -> int:
+        size = fetch(self, job, to)
+        to.seek(0)
+        if job.state is not JobState.SUCCEEDED or b'"error"' in to.read():
+            to.seek(0)
+            to.truncate()
+            return 0
+        return size
+
+    GeminiBatchService.fetch_results = choosy  # type: ignore[method-assign]
+
+
+def publishes_without_the_manifest_last() -> None:
+    """The batch is noted as published before its results are."""
+    inner = publish.publish
+
+    def early(one: Any, batch: Any, folder: Any, dialect: Any) -> Any:
+        now = publish.datetime.now(publish.timezone.utc)
+        one.put(f"r{batch.round.number}.published.json", publish.Published(at=now))
+        return inner(one, batch, folder, dialect)
+
+    engine_run.publish = early
+
+
+PLANTS: dict[Callable[[], None], str] = {
+    sends_again_after_a_lost_answer: "accepted, the answer is lost",
+    writes_over_what_is_there: "two workers at once",
+    forgets_what_it_sent: "killed between the note and the wait",
+    believes_a_listing_that_failed: "the listing fails",
+    presumes_at_once: "the listing lags",
+    leaves_the_input: "a call leaves after its worker was given up",
+    takes_its_turn_for_granted: "a frozen worker is superseded",
+    takes_damage_for_absence: "the ledger is damaged, newer or foreign",
+    overlooks_other_rows: "the rows change between tries",
+    overlooks_another_account: "the credential changes between tries",
+    overlooks_another_place: "the result path changes between tries",
+    lands_what_came_of_a_download: "the download is cut",
+    believes_every_line: "result lines are spoiled",
+    sends_everything_again: "killed between rounds",
+    never_gives_up_a_row: "a poison row",
+    notes_before_it_has_the_rows: "killed while landing",
+    drops_what_a_cancelled_job_finished: "cancel races success",
+    publishes_without_the_manifest_last: "killed while landing",
+}
+"""Each bug, and the case that must notice it."""

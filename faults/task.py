@@ -1,0 +1,125 @@
+"""A task instance without Airflow: tries and resumes of the engine, as the operator makes them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from upath import UPath
+
+from airflow_provider_batch.contract import BatchService
+from airflow_provider_batch.engine.begin import Order, ledger_for
+from airflow_provider_batch.engine.identity import Identity
+from airflow_provider_batch.engine.ledger import Ledger
+from airflow_provider_batch.engine.outcome import ensure_done
+from airflow_provider_batch.engine.rounds import ShardLimits
+from airflow_provider_batch.engine.run import Landed, Result, Run, Work
+from airflow_provider_batch.engine.step import Patience, Policy, Wait
+from airflow_provider_batch.gemini.auth import ApiKey
+from airflow_provider_batch.gemini.client import GeminiClient
+from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.gemini.service import GeminiBatchService
+from airflow_provider_batch.gemini.transport import Endpoint
+from airflow_provider_batch.rows.manifest import Manifest
+
+MODEL = "gemini-2.5-flash"
+
+QUICK = Patience(revoke_after=0.6, absent_after=0.6, scans=3, retry=0.1)
+"""The evidence about an unknown create call, in tenths of seconds instead of minutes."""
+
+
+def ask(key: str) -> dict[str, Any]:
+    """A row."""
+    return {"key": key, "request": {"contents": [{"parts": [{"text": f"hello {key}"}]}]}}
+
+
+def _same(service: BatchService) -> BatchService:
+    return service
+
+
+@dataclass
+class Task:
+    """One task instance.
+
+    :param base_url: Of the emulator.
+    :param folder: For the results.
+    :param rows: What it sends.
+    :param wrap: Puts something around the service of each visit.
+    """
+
+    base_url: str
+    folder: UPath
+    rows: list[Mapping[str, Any]] | UPath
+    identity: Identity = field(default_factory=lambda: Identity("dag", "label", "run"))
+    account: str = "account"
+    model: str = MODEL
+    key: str = "k"
+    policy: Policy = field(default_factory=lambda: Policy(patience=QUICK))
+    limits: ShardLimits = field(default_factory=ShardLimits)
+    on_content_change: Any = "fail"
+    fence: Callable[[], None] = lambda: None
+    wrap: Callable[[Any], Any] = _same
+    jobs: list[str] = field(default_factory=list)
+
+    def attempt(self) -> Result:
+        """A new try, up to its first wait or its end."""
+        with self.service() as service:
+            ledger = ledger_for(service, self.order, self.rows, GeminiRows())
+            return Run(self._work(service, ledger, self.policy)).go()
+
+    def resume(self) -> Result:
+        """A resume after a wait."""
+        with self.service() as service:
+            policy = replace(self.policy, is_new_try=False)
+            return Run(self._work(service, self.ledger, policy)).go()
+
+    def finish(self, within_s: float = 30.0) -> Manifest:
+        """A new try to the end of the batch, waits included; raises as the task would."""
+        result = self.attempt()
+        give_up = time.monotonic() + within_s
+        while isinstance(result, Wait):
+            if time.monotonic() > give_up:
+                raise TimeoutError(f"still waiting: {result}")
+            time.sleep(0.03)
+            result = self.resume()
+        assert isinstance(result, Landed)
+        ensure_done(result.batch, result.manifest)
+        return result.manifest
+
+    @property
+    def order(self) -> Order:
+        """What the engine is asked for."""
+        return Order(self.identity, self.account, self.model, self.folder, self.limits, self.on_content_change)
+
+    @property
+    def ledger(self) -> Ledger:
+        """Its newest ledger."""
+        from airflow_provider_batch.engine.ledger import generations
+
+        return generations(self.folder, self.identity.mark)[-1]
+
+    def but(self, **changes: Any) -> Task:
+        """The same task with other arguments; those of the policy by their names too."""
+        of_policy = {name: changes.pop(name) for name in list(changes) if hasattr(self.policy, name)}
+        return replace(self, policy=replace(self.policy, **of_policy), **changes)
+
+    @contextmanager
+    def service(self) -> Iterator[BatchService]:
+        """The emulator as the engine sees it."""
+        with GeminiClient(Endpoint(ApiKey(self.key), base_url=self.base_url)) as client:
+            yield self.wrap(GeminiBatchService(client))
+
+    def _work(self, service: BatchService, ledger: Ledger, policy: Policy) -> Work:
+        return Work(
+            service=service,
+            ledger=ledger,
+            folder=self.folder,
+            dialect=GeminiRows(),
+            policy=policy,
+            limits=self.limits,
+            fence=self.fence,
+            on_job=self.jobs.append,
+        )

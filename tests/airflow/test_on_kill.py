@@ -1,0 +1,104 @@
+"""Who may cancel: only a task that nobody will come back for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from airflow_provider_batch.engine.cancelling import may_cancel
+from airflow_provider_batch.gemini.wire import InlineRequest
+from airflow_provider_batch.hooks.gemini import GeminiBatchHook
+from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
+
+
+@pytest.mark.parametrize("state", ["failed", "upstream_failed", "removed"])
+def test_a_task_that_was_ended_for_good_may_cancel(state):
+    assert may_cancel([state, state]) is True
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        "deferred",
+        "none",
+        "scheduled",
+        "queued",
+        "running",
+        "restarting",
+        "up_for_retry",
+        "success",
+        "skipped",
+        None,
+    ],
+)
+def test_a_task_that_a_try_will_come_back_for_or_that_nobody_can_read_may_not(state):
+    assert may_cancel([state, state]) is False
+
+
+@pytest.mark.parametrize("states", [["failed", None], ["failed", "queued"], ["scheduled", "failed"]])
+def test_a_task_that_is_cleared_at_the_same_moment_may_not(states):
+    assert may_cancel(states) is False
+
+
+@pytest.fixture
+def job(connection, gemini_emulator, in_triggerer):
+    gemini_emulator.add_fault(action="job", state="STUCK")
+    ask = {"contents": [{"parts": [{"text": "hi"}]}]}
+    with GeminiBatchHook().get_conn() as client:
+        return client.create_batch("gemini-2.5-flash", "d", requests=[InlineRequest(request=ask, key="a")]).name
+
+
+WAITING = {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1}
+
+
+@pytest.fixture
+def task_is(monkeypatch):
+    """What the API server says of the task; Airflow's own part of it is in ``make test-airflow``."""
+
+    def answer(state):
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        states = staticmethod(lambda **asked: {asked["run_ids"][0]: {asked["task_ids"][0]: state}})
+        monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", states)
+
+    return answer
+
+
+def killed(job, **changes):
+    trigger = GeminiBatchTrigger("gemini_default", time.time() + 60, [job], **changes)
+    asyncio.run(trigger.on_kill())
+
+
+def cancels(emulator):
+    return [call["batch"] for call in emulator.journal() if call["call"] == "batches.cancel"]
+
+
+def test_a_task_that_was_marked_failed_cancels_its_jobs_and_says_so_in_the_ledger(
+    job, gemini_emulator, task_is, tmp_path
+):
+    task_is("failed")
+    killed(job, waiting_task=WAITING, ledger=str(tmp_path), cancel_note="r1.cancel.json")
+    assert cancels(gemini_emulator) == [job]
+    assert "the task was stopped" in (tmp_path / "r1.cancel.json").read_text()
+
+
+@pytest.mark.parametrize("state", ["deferred", "queued", "success", "skipped"])
+def test_a_task_in_any_other_state_leaves_its_jobs_alone(job, gemini_emulator, task_is, tmp_path, state):
+    task_is(state)
+    killed(job, waiting_task=WAITING, ledger=str(tmp_path), cancel_note="r1.cancel.json")
+    assert cancels(gemini_emulator) == []
+    assert not (tmp_path / "r1.cancel.json").exists()
+
+
+def test_a_trigger_that_was_told_nothing_of_its_task_never_cancels(job, gemini_emulator, task_is):
+    task_is("failed")
+    killed(job)
+    assert cancels(gemini_emulator) == []
+
+
+def test_a_server_that_does_not_answer_is_no_reason_to_cancel(job, gemini_emulator, monkeypatch):
+    monkeypatch.setattr("airflow_provider_batch.airflow_compat.STATE_TIMEOUT_S", 0.1)
+    killed(job, waiting_task=WAITING)
+    assert cancels(gemini_emulator) == []

@@ -1,0 +1,207 @@
+"""What was paid for and nobody took is found, and taken without spending anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from upath import UPath
+
+from airflow_provider_batch.engine.identity import Identity, JobTag
+from airflow_provider_batch.engine.step import Wait
+from airflow_provider_batch.engine.sweep import Kind, reconcile, sweep
+from airflow_provider_batch.errors import BatchError
+from airflow_provider_batch.gemini.rows import GeminiRows
+from faults.task import MODEL, Task, ask
+from tests.engine.conftest import failed_keys, statuses
+
+
+@pytest.fixture
+def lake(tmp_path):
+    """Above the result folders of several tasks."""
+    return UPath(tmp_path / "lake")
+
+
+@pytest.fixture
+def nightly(gemini_emulator, lake):
+    """Make a task whose results go to a folder of its own."""
+
+    def make(run):
+        return Task(gemini_emulator.base_url, lake / run, [ask(k) for k in "abc"], Identity("dag", "label", run))
+
+    return make
+
+
+def found(task, lake):
+    with task.service() as service:
+        return reconcile(service, [lake]).findings
+
+
+def swept(task, lake, abandoned_s=-1.0):
+    with task.service() as service:
+        return sweep(service, [lake], GeminiRows(), abandoned_s=abandoned_s)
+
+
+def until_done(task, job):
+    with task.service() as service:
+        while not service.look(job).state.is_terminal:
+            pass
+
+
+def test_where_every_batch_has_landed_there_is_nothing_to_say(nightly, lake):
+    for run in ("monday", "tuesday"):
+        nightly(run).finish()
+    assert found(nightly("monday"), lake) == ()
+
+
+def test_a_paid_job_that_nobody_landed_is_found_with_the_hours_that_are_left(nightly, lake, gemini_emulator):
+    task = nightly("monday")
+    assert isinstance(task.attempt(), Wait)
+    until_done(task, task.jobs[0])
+    gemini_emulator.advance_clock(30 * 3600)
+    (finding,) = found(task, lake)
+    assert (finding.kind, finding.job, finding.ledger) == (Kind.UNLANDED, task.jobs[0], str(task.ledger.folder))
+    assert finding.hours_left == pytest.approx(18, abs=0.1)
+
+
+def test_a_sweep_lands_it_and_sends_nothing(nightly, lake, created, gemini_emulator):
+    task = nightly("monday")
+    task.attempt()
+    until_done(task, task.jobs[0])
+    report = swept(task, lake)
+    assert (report.landed, report.findings) == ((str(lake / "monday" / "results.jsonl"),), ())
+    assert statuses(task) == dict.fromkeys("abc", "success")
+    assert len(created()) == 1
+
+
+def test_a_sweep_leaves_a_batch_to_its_task_for_a_while(nightly, lake):
+    task = nightly("monday")
+    task.attempt()
+    until_done(task, task.jobs[0])
+    report = swept(task, lake, abandoned_s=3600)
+    assert (report.landed, [f.kind for f in report.findings]) == ((), [Kind.UNLANDED])
+
+
+def test_a_sweep_does_not_touch_a_job_that_runs(nightly, lake, gemini_emulator):
+    gemini_emulator.add_fault(action="job", state="STUCK")
+    task = nightly("monday")
+    task.attempt()
+    report = swept(task, lake)
+    assert (report.landed, report.findings) == ((), ())
+
+
+def test_a_sweep_notes_a_job_whose_answer_was_lost_and_lands_it(nightly, lake, gemini_emulator, created):
+    gemini_emulator.add_fault(call="batches.create", action="accept_then_drop")
+    gemini_emulator.add_fault(action="hide", seconds=0.4)
+    task = nightly("monday")
+    task.attempt()
+    assert [f.kind for f in found(task, lake)] == [Kind.UNRESOLVED]
+    gemini_emulator.advance_clock(60)
+    until_done(task, created()[0])
+    assert swept(task, lake).findings == ()
+    assert statuses(task) == dict.fromkeys("abc", "success")
+
+
+def test_rows_that_a_sweep_cannot_send_again_are_left_in_failed_rows(nightly, lake, gemini_emulator, created):
+    gemini_emulator.add_fault(action="rows", mutation="error", keys=["b"])
+    task = nightly("monday")
+    task.attempt()
+    until_done(task, task.jobs[0])
+    swept(task, lake)
+    assert failed_keys(task) == ["b"]
+    assert len(created()) == 1
+
+
+def test_a_task_that_comes_back_after_a_sweep_goes_on_where_it_stopped(nightly, lake, gemini_emulator, created):
+    gemini_emulator.add_fault(action="rows", mutation="error", keys=["b"])
+    task = nightly("monday")
+    task.attempt()
+    until_done(task, task.jobs[0])
+    swept(task, lake)
+    assert task.finish().counts == {"success": 3}
+    assert len(created()) == 2
+
+
+def test_two_jobs_for_the_same_rows_are_reported(nightly, lake, gemini_emulator):
+    task = nightly("monday")
+    task.finish()
+    with task.service() as service:
+        (job,) = service.find("agb1.").jobs
+        twin = JobTag.read(job.display_name).new_display_name()
+        content = json.dumps(ask("a")).encode() + b"\n"
+        from io import BytesIO
+
+        class NoSession:
+            load, save = (lambda self: None), (lambda self, address: None)
+
+        file = service.stage(BytesIO(content), len(content), twin, NoSession())
+        service.submit(MODEL, file.name, twin)
+    kinds = {finding.kind for finding in found(task, lake)}
+    assert kinds == {Kind.DUPLICATE, Kind.ORPHAN}
+
+
+def test_a_job_that_no_ledger_knows_is_reported_while_its_results_can_be_fetched(nightly, lake, gemini_emulator):
+    task = nightly("monday")
+    task.finish()
+    elsewhere = lake / "tuesday"
+    assert [f.kind for f in found(task, elsewhere)] == [Kind.ORPHAN]
+    gemini_emulator.advance_clock(49 * 3600)
+    assert found(task, elsewhere) == ()
+
+
+def test_results_that_a_later_run_replaced_are_no_orphans(nightly, lake):
+    monday = nightly("monday")
+    monday.finish()
+    monday.but(identity=Identity("dag", "label", "tuesday"), rows=[ask("d")]).finish()
+    assert found(monday, lake) == ()
+
+
+def test_a_job_that_the_server_does_not_know_any_more_is_reported(nightly, lake, gemini_emulator):
+    gemini_emulator.add_fault(action="job", state="STUCK")
+    task = nightly("monday")
+    task.attempt()
+    gemini_emulator.force_job(task.jobs[0], state="FORGOTTEN")
+    assert [f.kind for f in found(task, lake)] == [Kind.GONE]
+
+
+def test_a_damaged_ledger_is_reported_and_the_others_are_still_read(nightly, lake):
+    nightly("monday").finish()
+    tuesday = nightly("tuesday")
+    tuesday.finish()
+    tuesday.ledger.path("plan.json").write_text("{")
+    folder = lake / "tuesday" / "_ledger" / tuesday.identity.mark / "1"
+    first, *_ = found(tuesday, lake)
+    assert (first.kind, first.ledger) == (Kind.DAMAGED, str(folder))
+
+
+def test_a_listing_that_breaks_off_says_nothing(nightly, lake, gemini_emulator):
+    nightly("monday").finish()
+    gemini_emulator.add_fault(call="batches.list", action="status", status=403, times=None)
+    with pytest.raises(BatchError, match="403"):
+        found(nightly("monday"), lake)
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "airflow_provider_batch.cli", *arguments],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ),
+        check=False,
+    )
+
+
+def test_the_command_tells_a_monitor_by_its_exit_status(nightly, lake, connection):
+    task = nightly("monday")
+    task.attempt()
+    until_done(task, task.jobs[0])
+    told = command("reconcile", str(lake))
+    assert told.returncode == 1, told.stderr
+    assert f"unlanded    {task.jobs[0]} is BATCH_STATE_SUCCEEDED and has not landed. 48 h" in told.stdout
+    done = command("sweep", str(lake), "--older-than-hours", "0", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["landed"] == [str(lake / "monday" / "results.jsonl")]
+    assert command("reconcile", str(lake), "--conn-id", "nowhere").returncode == 2
