@@ -4,7 +4,7 @@ BIN := .venv/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 STAMP := .venv/.installed-$(VERSION)
 
-.PHONY: help demo airflow test faults test-matrix test-matrix-short lint bench wheel clean
+.PHONY: help demo airflow test test-airflow test-matrix test-matrix-short lint bench wheel clean
 
 help:  ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -18,8 +18,8 @@ airflow: $(STAMP)  ## the same with Airflow's UI up, for looking around
 test: $(STAMP)  ## the whole test suite
 	$(BIN)/python -m pytest
 
-faults: $(STAMP)  ## kill and confuse the engine some thousand times, and judge it by the emulator's journal (about half an hour)
-	$(BIN)/python -m faults
+test-airflow: $(STAMP)-postgres  ## kill, stall and restart a real Airflow on PostgreSQL; prints what that cost (6 minutes)
+	REAL_AIRFLOW=1 $(BIN)/python -m pytest tests/real_airflow
 
 test-matrix: ## the suite on the oldest and the newest supported Airflow and Python
 	scripts/test-matrix full
@@ -41,12 +41,16 @@ wheel: $(STAMP)  ## build the wheel and import it from a clean environment
 	scripts/check-wheel $(PYTHON)
 
 clean:  ## remove what the tasks made
-	rm -rf .venv .venv-* .demo dist
+	rm -rf .venv .venv-* .demo .real-airflow dist
 
 $(STAMP): pyproject.toml constraints/py$(VERSION).txt
 	@test -d .venv || $(PYTHON) -m venv .venv
 	@echo "Installing Airflow and the provider into .venv (about a minute)..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/py$(VERSION).txt -e '.[dev]'
+	@touch $@
+
+$(STAMP)-postgres: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/py$(VERSION).txt -e '.[dev,airflow-tests]'
 	@touch $@
 
 constraints/py$(VERSION).txt:
