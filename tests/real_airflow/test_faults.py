@@ -102,7 +102,6 @@ def test_a_task_marked_failed_stays_failed_and_submits_nothing(case, marked_fail
     assert len(case.cancelled()) <= 1
 
 
-@pytest.mark.xfail(strict=False, raises=AssertionError, reason="the operator has no cancel_on_kill yet")
 def test_a_task_marked_failed_cancels_its_job_once(case, marked_failed):
     """Task marked failed while deferred."""
     with suppress(TimeoutError):
