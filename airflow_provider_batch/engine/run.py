@@ -180,9 +180,14 @@ class Run:
             self._work.service.cancel(name)
             self._visit.jobs.pop(name, None)
             log.warning("The deadline passed: %s is asked to end. What finished is landed.", name)
+        # What this try has ended it does not begin again.
+        self._policy = replace(self._policy, is_new_try=False)
 
     def _begin_round(self, batch: Batch, *, is_new_start: bool) -> None:
         policy = self._policy
+        if is_new_start:
+            # Days may have passed: is the model still there, and what time is it by the server's clock?
+            self._work.service.check_model(batch.plan.model)
         begin_round(
             self._work.ledger,
             batch,

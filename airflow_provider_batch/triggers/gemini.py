@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from airflow_provider_batch.gemini.service import AsyncGeminiBatchService
 
 VERSION = 2
+
+ON_KILL_S = 25.0
+"""Seconds for asking the jobs to end; Airflow's ``[triggerer] on_kill_timeout`` is 30."""
 
 
 class GeminiBatchTrigger(BaseTrigger):
@@ -108,13 +112,22 @@ class GeminiBatchTrigger(BaseTrigger):
         Airflow 3.3 calls this when a user marks the task failed, clears it or marks it a success, and also when
         a triggerer has lost the trigger to another. Only the first cancels.
         """
-        from airflow_provider_batch.engine.cancelling import RECHECK_S, may_cancel
-
         if self.waiting_task is None:
             return
-        first = await asyncio.to_thread(task_state, self.waiting_task)
+        # The triggerer cancels the trigger anew at every turn of its loop, about once a second, this call too.
+        # What was begun is finished all the same, within the time that Airflow gives it.
+        work = asyncio.ensure_future(asyncio.wait_for(self._cancel_jobs(self.waiting_task), ON_KILL_S))
+        while not work.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([work])
+        work.result()
+
+    async def _cancel_jobs(self, task: Mapping[str, Any]) -> None:
+        from airflow_provider_batch.engine.cancelling import RECHECK_S, may_cancel
+
+        first = await asyncio.to_thread(task_state, task)
         await asyncio.sleep(RECHECK_S)
-        states = [first, await asyncio.to_thread(task_state, self.waiting_task)]
+        states = [first, await asyncio.to_thread(task_state, task)]
         if not may_cancel(states):
             self.log.info("The task is %s: its jobs are left alone.", states[-1] or "in an unknown state")
             return

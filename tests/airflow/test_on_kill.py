@@ -102,3 +102,20 @@ def test_a_server_that_does_not_answer_is_no_reason_to_cancel(job, gemini_emulat
     monkeypatch.setattr("airflow_provider_batch.airflow_compat.STATE_TIMEOUT_S", 0.1)
     killed(job, waiting_task=WAITING)
     assert cancels(gemini_emulator) == []
+
+
+def test_a_triggerer_that_cancels_again_and_again_does_not_keep_it_from_cancelling_the_job(
+    job, gemini_emulator, task_is, tmp_path
+):
+    """As Airflow 3.3.2 does, at each turn of its loop, while ``on_kill`` runs."""
+    task_is("failed")
+    trigger = GeminiBatchTrigger("gemini_default", time.time() + 60, [job], waiting_task=WAITING)
+
+    async def impatient():
+        killing = asyncio.ensure_future(trigger.on_kill())
+        while not killing.done():
+            await asyncio.sleep(0.3)
+            killing.cancel()
+
+    asyncio.run(impatient())
+    assert cancels(gemini_emulator) == [job]
