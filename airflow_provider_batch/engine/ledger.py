@@ -7,6 +7,7 @@ that cannot be read, or that is not what it should be, stops the task, because w
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -26,6 +27,8 @@ RETIRED = "retired"
 """Folder beside the ledgers that remembers those that are gone."""
 
 MAX_DOCUMENT_BYTES = 1024 * 1024
+
+_MARK = re.compile(r"[0-9a-f]{24}")
 
 D = TypeVar("D", bound=Document)
 
@@ -114,7 +117,7 @@ def generation(folder: UPath, mark: str, number: int) -> Ledger:
 def marks(folder: UPath) -> Iterator[str]:
     """Marks of the task instances that have a ledger in a result folder."""
     try:
-        yield from sorted(listed(folder / FOLDER) - {RETIRED})
+        yield from sorted(name for name in listed(folder / FOLDER) if _MARK.fullmatch(name))
     except OSError as error:
         raise _unreadable(folder / FOLDER, error) from None
 

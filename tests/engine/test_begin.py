@@ -177,3 +177,9 @@ def test_the_ledger_tells_the_story_of_a_plain_batch(task):
         "r1.s1.f1.session.json",
         "r1.s1.landed.json",
     ]
+
+
+def test_a_self_test_that_was_killed_leaves_nothing_that_is_taken_for_a_ledger(task):
+    (task.folder / "_ledger").mkdir(parents=True, exist_ok=True)
+    (task.folder / "_ledger" / "selftest-0123456789abcdef").write_text("first")
+    assert task.finish().counts == {"success": 3}
