@@ -4,7 +4,7 @@ BIN := .venv/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 STAMP := .venv/.installed-$(VERSION)
 
-.PHONY: help demo airflow test test-airflow faults test-matrix test-matrix-short lint bench wheel clean
+.PHONY: help demo airflow test test-airflow test-stores faults test-matrix test-matrix-short lint bench wheel clean
 
 help:  ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -23,6 +23,9 @@ test-airflow: $(STAMP)-postgres  ## kill, stall and restart a real Airflow on Po
 
 faults: $(STAMP)  ## kill and confuse the engine some thousand times; judged by the emulator's journal (40 minutes)
 	$(BIN)/python -m faults
+
+test-stores:  ## the ledger and the engine on the S3 API, in an environment of its own (2 minutes)
+	scripts/test-stores $(PYTHON)
 
 test-matrix: ## the suite on the oldest and the newest supported Airflow and Python
 	scripts/test-matrix full

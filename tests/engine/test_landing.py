@@ -12,9 +12,8 @@ from airflow_provider_batch.emulator import running_emulator
 from airflow_provider_batch.engine.step import Wait
 from airflow_provider_batch.errors import BatchError, JobCancelledError, JobExpiredError, JobFailedError
 from airflow_provider_batch.rows.manifest import Manifest
-from airflow_provider_batch.rows.results import read_results
 from faults.task import Task, ask
-from tests.engine.conftest import failed_keys, statuses
+from tests.engine.conftest import failed_keys, read, statuses
 
 
 def files(folder):
@@ -24,7 +23,7 @@ def files(folder):
 def test_every_row_is_landed_and_read_back(task):
     manifest = task.finish()
     assert manifest.counts == {"success": 3}
-    assert sorted((row.key, row.text) for row in read_results(manifest)) == [
+    assert sorted((row.key, row.text) for row in read(task, manifest)) == [
         (key, f"Answer to: hello {key}") for key in "abc"
     ]
 
@@ -53,7 +52,7 @@ def test_rows_of_the_last_run_stay_until_those_of_the_next_are_complete(task, ge
     with pytest.raises(BatchError, match="403"):
         tuesday.finish()
     assert files(task.folder) == before
-    assert len(list(read_results(manifest))) == 3
+    assert len(list(read(task, manifest))) == 3
 
 
 def another_run(task):
@@ -65,9 +64,9 @@ def another_run(task):
 def test_a_reader_of_replaced_results_is_told_so(task):
     monday = task.finish()
     tuesday = another_run(task).finish()
-    assert [row.key for row in read_results(tuesday)] == ["d"]
+    assert [row.key for row in read(task, tuesday)] == ["d"]
     with pytest.raises(BatchError, match=f"replaced by those of {tuesday.job_name}"):
-        list(read_results(monday))
+        list(read(task, monday))
 
 
 def test_the_ledger_of_replaced_results_goes_with_them(task):
@@ -131,7 +130,8 @@ def test_failed_rows_can_be_fed_back_as_they_are(task, gemini_emulator):
     gemini_emulator.add_fault(action="rows", mutation="error", keys=["b"], times=None)
     manifest = task.but(retry_failed_rows=False).finish()
     gemini_emulator.clear_faults()
-    again = another_run(task).but(rows=UPath(manifest.failed_uri), folder=task.folder / "again")
+    assert manifest.failed_uri == str(task.folder / "failed.jsonl")
+    again = another_run(task).but(rows=task.folder / "failed.jsonl", folder=task.folder / "again")
     assert again.finish().counts == {"success": 1}
     assert statuses(again) == {"b": "success"}
 

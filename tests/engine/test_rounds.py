@@ -49,7 +49,8 @@ def test_only_as_much_is_in_flight_as_the_limit_allows(task, gemini_emulator):
     for call, _ in times:
         in_flight += 1 if call == "batches.create" else -1
         most = max(most, in_flight)
-    assert (sent(gemini_emulator), most) == ([2, 2, 2], 2)
+    assert sent(gemini_emulator) == [2, 2, 2]
+    assert most <= 2
 
 
 def test_a_full_queue_uploads_nothing_twice_and_fails_no_try(task, gemini_emulator):
