@@ -54,11 +54,14 @@ def object_path(uri: str, parameter: str) -> Any:
 
 def fail_without_retry(error: BatchError) -> Exception:
     """An exception that Airflow does not answer with a retry, for an end that only a person should undo."""
-    try:
-        from airflow.sdk import exceptions
-    except ImportError:
-        from airflow import exceptions  # type: ignore[no-redef]
-    failure: Exception = exceptions.AirflowFailException(str(error))
+    import airflow.exceptions
+    import airflow.sdk.exceptions
+
+    # It moved to the SDK after 3.1, and the old place warns.
+    place = (
+        airflow.sdk.exceptions if hasattr(airflow.sdk.exceptions, "AirflowFailException") else airflow.exceptions
+    )
+    failure: Exception = place.AirflowFailException(str(error))
     return failure
 
 

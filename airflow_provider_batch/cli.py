@@ -43,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BatchError as error:
         sys.stderr.write(f"{error}\n")
         return CANNOT_TELL
+    except Exception:
+        # A monitor must not take a crash for a finding.
+        logging.exception("It could not be told.")
+        return CANNOT_TELL
     sys.stdout.write(_as_json(report) if options.json else _as_text(report))
     return LOOK if report.findings else WELL
 
