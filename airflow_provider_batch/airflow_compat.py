@@ -116,7 +116,7 @@ class Fence:
                 f"result_path differs between tries: the ledger was at {known}, now it is to be {self._ledger}.",
                 code="AGB-C08",
                 remedy="Nothing was sent or cancelled. Use a path that renders the same in every try: no "
-                "{{ try_number }}, no random part, no current time.",
+                "{{ try_number }}, no random part, no current time. To pay for the rows anew, use a new DAG run.",
             )
 
     def __call__(self) -> None:

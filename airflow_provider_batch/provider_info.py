@@ -60,6 +60,18 @@ def _connection_type() -> dict[str, Any]:
                 "Quota project", "Google Cloud project to charge the quota to. Only with oauth_token and adc."
             ),
             "api_version": _field("API version", "", enum=["v1beta", "v1"], default="v1beta"),
+            "account": _field(
+                "Account name",
+                "Whose credential it is, in place of a digest of the key. Keep it when the key is rotated.",
+            ),
+            "deployment": _field(
+                "Deployment name", "Tells apart two Airflows that run the same DAGs with the same credential."
+            ),
+            "max_enqueued_tokens": {
+                "label": "Enqueued tokens",
+                "description": "About how many input tokens one task may have enqueued. Empty = no limit.",
+                "schema": {"type": ["integer", "null"], "minimum": 1},
+            },
             "trust_env": {
                 "label": "Use proxy variables",
                 "description": "Let HTTPS_PROXY and the like steer the connection that carries the key.",

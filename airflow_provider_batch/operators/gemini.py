@@ -258,7 +258,7 @@ class GeminiBatchOperator(BaseOperator):
         from airflow_provider_batch.engine.run import Work
         from airflow_provider_batch.gemini.rows import GeminiRows
 
-        fence = Fence(context.get("task_state_store"), str(ledger.folder))
+        fence = Fence(context.get("task_state_store"), str(ledger.folder.parent))
         fence.check_pointer()
         ti = context["ti"]
         return Work(

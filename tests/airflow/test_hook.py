@@ -1,11 +1,17 @@
 """From an Airflow connection to the API."""
 
 import asyncio
+from importlib.metadata import version
 
 import pytest
+from packaging.version import Version
 
+from airflow_provider_batch.airflow_compat import POINTER, Fence
+from airflow_provider_batch.errors import ConfigError, SupersededError
 from airflow_provider_batch.gemini.auth import DEFAULT_BASE_URL
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
+
+BEFORE_3_3 = Version(version("apache-airflow")) < Version("3.3")
 
 
 def test_a_good_connection_passes_its_test_with_one_cheap_call(connection, gemini_emulator):
@@ -75,3 +81,74 @@ def test_a_job_can_be_cancelled_through_the_hook(connection, gemini_emulator):
         job = client.create_batch("gemini-2.5-flash", "d", requests=[InlineRequest(request=ask, key="a")])
     GeminiBatchHook().cancel_batch(job.name)
     assert [e["call"] for e in gemini_emulator.journal()] == ["batches.create", "batches.cancel"]
+
+
+def label(connection, **fields):
+    connection(**fields)
+    return GeminiBatchHook().account().label
+
+
+def test_the_account_is_the_same_for_the_same_key_and_holds_nothing_of_it(connection):
+    first, again = label(connection, password="key-of-one"), label(connection, password="key-of-one")
+    assert first == again
+    assert len({first, label(connection, password="another"), label(connection, host="https://a.example")}) == 3
+    assert "key" not in first
+
+
+def test_the_account_of_a_token_is_its_project_as_tokens_change_by_the_hour(connection):
+    extra = {"auth_type": "oauth_token", "quota_project": "p"}
+    assert label(connection, password="one", extra=extra) == label(connection, password="two", extra=extra)
+
+
+def test_the_account_can_be_named_so_that_a_key_can_be_rotated(connection):
+    assert label(connection, password="new", extra={"account": "team-a"}) == "team-a"
+
+
+@pytest.mark.parametrize("value", ["many", "-1", 0, "1.5"])
+def test_a_limit_on_tokens_that_is_no_number_is_refused(connection, value):
+    connection(extra={"max_enqueued_tokens": value})
+    with pytest.raises(ConfigError, match="AGB-C02 The connection's extra max_enqueued_tokens"):
+        GeminiBatchHook().account()
+
+
+def test_a_limit_on_tokens_is_read(connection):
+    connection(extra={"max_enqueued_tokens": "3000000"})
+    assert GeminiBatchHook().account().max_enqueued_tokens == 3_000_000
+
+
+class Store:
+    """Airflow's task state store, as far as it is used."""
+
+    def __init__(self, known=None, error=None):
+        self.kept, self._error = {POINTER: known} if known else {}, error
+
+    def get(self, key):
+        return self.kept.get(key)
+
+    def set(self, key, value, retention=None):
+        if self._error:
+            raise self._error
+        self.kept[key] = value
+
+
+def test_a_try_that_airflow_has_replaced_sends_nothing():
+    with pytest.raises(SupersededError, match="AGB-S07"):
+        Fence(Store(error=RuntimeError("404")), "/out/_ledger/x")()
+
+
+@pytest.mark.skipif(BEFORE_3_3, reason="Airflow has a task state store since 3.3")
+def test_a_current_try_leaves_a_pointer_to_its_ledger():
+    store = Store()
+    Fence(store, "/out/_ledger/x")()
+    assert store.kept == {POINTER: "/out/_ledger/x"}
+
+
+def test_a_try_with_another_result_path_is_refused():
+    with pytest.raises(ConfigError, match="AGB-C08 result_path differs between tries"):
+        Fence(Store("/out/_ledger/x"), "/elsewhere/_ledger/x").check_pointer()
+
+
+def test_without_a_store_the_ledger_alone_decides():
+    fence = Fence(None, "/out/_ledger/x")
+    fence.check_pointer()
+    fence()

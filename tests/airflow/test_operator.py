@@ -84,6 +84,18 @@ def test_a_job_that_somebody_cancelled_is_not_begun_again_by_a_retry(case, gemin
     assert len(calls(gemini_emulator, "batches.create")) == 1
 
 
+def test_rows_that_changed_are_paid_for_by_a_cleared_task_if_the_user_wants_it(
+    connection, gemini_emulator, tmp_path, airflow_db
+):
+    """Two tries of one task instance, as Airflow runs them, with another list of rows in the second."""
+    from tests.airflow.tries import tries
+
+    first, second = tries(tmp_path, [["a", "b"], ["c"]], on_content_change="resubmit")
+    assert (first["counts"], second["counts"]) == ({"success": 2}, {"success": 1})
+    assert set(landed(tmp_path / "out")) == {"c"}
+    assert len(calls(gemini_emulator, "batches.create")) == 2
+
+
 def test_a_large_input_becomes_several_jobs_of_one_task(case, gemini_emulator):
     run = case("sharded", *"abcdefg")
     assert run.state == "success", run.log
