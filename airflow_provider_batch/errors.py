@@ -23,6 +23,7 @@
         ├── JobCancelledError        somebody cancelled the job
         ├── JobTimeoutError          our own deadline passed; the job still runs
         ├── JobUnreadableError       the job cannot be asked about any more; it may still run
+        ├── ResultsNotReadyError     the job succeeded and its results are not there (yet)
         └── PartialResultsError      landed, but more rows failed than the task allows
 
 The line that matters runs between :class:`NothingSpentError` and the rest: above it nothing was paid for.
@@ -208,6 +209,10 @@ class JobTimeoutError(JobError):
 
 class JobUnreadableError(JobError):
     """The job cannot be asked about any more. It was left alone and may still run."""
+
+
+class ResultsNotReadyError(JobError):
+    """The API says that the job succeeded and names no results. They may come a little later."""
 
 
 class PartialResultsError(JobError):

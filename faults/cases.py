@@ -476,7 +476,7 @@ def _heavy() -> dict[str, Any]:
 CASES = [
     Case("1", "killed before the plan is written", _killed_between("", "link plan.json")),
     Case("2", "killed between plan and upload", _killed_between("link plan.json", "before stage")),
-    Case("3", "killed while 20 MB are uploaded", killed_in_upload, weight=0.25, shape=large),
+    Case("3", "killed while 20 MB are uploaded", killed_in_upload, shape=large),
     Case("4", "killed before the upload is noted", _killed_between("before stage", "f1.file.json")),
     Case(
         "5",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from upath import UPath
 
-from airflow_provider_batch.contract import BatchService
+from airflow_provider_batch.contract import BatchService, JobSnapshot
 from airflow_provider_batch.engine import step, submit
 from airflow_provider_batch.engine.documents import Cancel
 from airflow_provider_batch.engine.land import land
@@ -29,12 +29,16 @@ from airflow_provider_batch.errors import (
     JobUnreadableError,
     NotFoundError,
     ProtocolError,
+    ResultsNotReadyError,
     SubmitUnknownError,
 )
 from airflow_provider_batch.rows.dialect import RowDialect
 from airflow_provider_batch.rows.manifest import Manifest
 
 log = logging.getLogger(__name__)
+
+RESULTS_PATIENCE_S = 600.0
+"""How long the results may come after the success, seconds."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ class Run:
         elif isinstance(action, step.Send):
             self._send(batch, action.shard)
         elif isinstance(action, step.Land):
-            land(self._work.service, self._work.ledger, action.shard, action.job, self._work.dialect)
+            self._land(action.shard, action.job)
         elif isinstance(action, step.CancelRound):
             self._cancel(batch, action.jobs)
         elif isinstance(action, step.BeginRound):
@@ -163,6 +167,16 @@ class Run:
             except (ApiError, ApiUnreachableError, ProtocolError) as error:
                 log.info("%s cannot be asked about now: %s", name, error)
                 self._visit.jobs[name] = None
+
+    def _land(self, shard: Shard, job: JobSnapshot | None) -> None:
+        try:
+            land(self._work.service, self._work.ledger, shard, job, self._work.dialect)
+        except ResultsNotReadyError as error:
+            ended = job and (job.ended_at or job.created_at)
+            if not job or not ended or self._work.service.now() > ended.timestamp() + RESULTS_PATIENCE_S:
+                raise
+            log.info("Waiting a little: %s", error.message)
+            self._visit.not_ready.add(job.name)
 
     def _send(self, batch: Batch, shard: Shard) -> None:
         job = submit.send(self._desk, batch, shard)

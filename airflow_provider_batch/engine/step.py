@@ -68,11 +68,13 @@ class Visit:
 
     :param jobs: Looks by job name; None where the look failed for a reason that may pass.
     :param found: The jobs of the task instance, None if nobody has listed them yet.
+    :param not_ready: Jobs that succeeded and whose results are not there yet.
     :param not_revoked: Shards whose input could not be deleted now.
     """
 
     jobs: dict[str, JobSnapshot | None] = field(default_factory=dict)
     found: FindOutcome | None = None
+    not_ready: set[str] = field(default_factory=set)
     not_revoked: set[str] = field(default_factory=set)
 
 
@@ -228,6 +230,9 @@ AFTER_CANCEL_S = 3600.0
 LOOK_GRACE_S = 300.0
 """The deadline is judged by a look that worked, but not for longer than this, seconds."""
 
+RESULTS_WAIT_S = 15.0
+"""Between looks for the results of a job that succeeded, seconds."""
+
 FILE_LIFE = timedelta(hours=36)
 """What an upload must still live to be sent: the API deletes files after 48 h, and a job may queue for a day."""
 
@@ -253,7 +258,7 @@ def next_action(batch: Batch, visit: Visit, policy: Policy, now: float) -> Actio
         or _send(last, open_shards, policy, now)
         or _submitted(last, policy)
         or _give_up(last, open_shards, visit, policy, now)
-        or _wait(last, open_shards, policy, now)
+        or _wait(last, open_shards, visit, policy, now)
     )
 
 
@@ -303,9 +308,9 @@ def _look(shards: list[Shard], visit: Visit) -> Action | None:
 def _land(shards: list[Shard], visit: Visit) -> Action | None:
     for shard in shards:
         job = visit.jobs.get(shard.job) if shard.job else None
-        if job is not None and job.state.is_terminal:
+        if job is not None and job.state.is_terminal and job.name not in visit.not_ready:
             return Land(shard, job)
-        if job is not None and job.done:
+        if job is not None and job.done and not job.state.is_terminal:
             return UnknownState(job)
     return None
 
@@ -418,7 +423,7 @@ def _give_up(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now
     return TimedOut(jobs)
 
 
-def _wait(last: Round, shards: list[Shard], policy: Policy, now: float) -> Wait:
+def _wait(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Wait:
     times = []
     names = []
     for shard in shards:
@@ -428,7 +433,9 @@ def _wait(last: Round, shards: list[Shard], policy: Policy, now: float) -> Wait:
             times.append(max(due_at(shard.last, policy.patience, is_strong=True), now + policy.patience.retry))
         elif not shard.job and shard.outcome and shard.outcome.retry_at:
             times.append(max(shard.outcome.retry_at.timestamp(), now + 1.0))
-    jobs = tuple(shard.job for shard in shards if shard.job)
+    if visit.not_ready:
+        times.append(now + RESULTS_WAIT_S)
+    jobs = tuple(shard.job for shard in shards if shard.job and shard.job not in visit.not_ready)
     return Wait(jobs, tuple(names), min(times, default=None), deadline(last, policy))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import AsyncIterator
 from typing import BinaryIO
 
@@ -29,14 +28,14 @@ from airflow_provider_batch.errors import (
     AuthError,
     BatchError,
     ConfigError,
-    JobError,
     NotFoundError,
     ProtocolError,
+    ResultsNotReadyError,
     SubmitUnknownError,
 )
 from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
 from airflow_provider_batch.gemini.client import GeminiClient
-from airflow_provider_batch.gemini.wire import Batch, BatchOutput, File
+from airflow_provider_batch.gemini.wire import Batch, File
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +50,6 @@ _STATES = {
     "CANCELLED": JobState.CANCELLED,
     "EXPIRED": JobState.EXPIRED,
 }
-
-OUTPUT_LOOKS = 7
-"""A job has been seen as succeeded before its output was there (ellmer issue 926): look again, about a minute."""
-
-OUTPUT_WAIT_S = 10.0
 
 INVALID = 400
 """HTTP status of INVALID_ARGUMENT."""
@@ -175,9 +169,16 @@ class GeminiBatchService:
     def fetch_results(self, job: JobSnapshot, to: BinaryIO) -> int:
         """Write the result lines of an ended job; a file's bytes, or inline rows in the file's form.
 
-        :raises JobError: The job succeeded and has no output, also after waiting for it a while.
+        :raises ResultsNotReadyError: The job succeeded and names no output (seen by others: ellmer issue 926).
         """
-        output = self._await_output(job)
+        output = self._client.get_batch(job.name).output
+        if output is None and job.state is JobState.SUCCEEDED:
+            raise ResultsNotReadyError(
+                f"{job.name} finished, but the API names no output for it.",
+                job_name=job.name,
+                code="AGB-A05",
+                remedy="The job is kept and nothing is sent again. Clear the task later to fetch the results.",
+            )
         if output is None:
             return 0
         if output.responses_file:
@@ -187,21 +188,6 @@ class GeminiBatchService:
             line = {"key": key, **{k: v for k, v in row.items() if k in ("response", "error")}}
             to.write(msgspec.json.encode(line) + b"\n")
         return to.tell()
-
-    def _await_output(self, job: JobSnapshot) -> BatchOutput | None:
-        for look in range(OUTPUT_LOOKS):
-            if (output := self._client.get_batch(job.name).output) is not None:
-                return output
-            if job.state is not JobState.SUCCEEDED:
-                return None
-            if look < OUTPUT_LOOKS - 1:
-                time.sleep(OUTPUT_WAIT_S)
-        raise JobError(
-            f"{job.name} finished, but the API names no output for it.",
-            job_name=job.name,
-            code="AGB-A05",
-            remedy="The job is kept and nothing is sent again. Clear the task later to fetch the results.",
-        )
 
 
 class AsyncGeminiBatchService:

@@ -41,6 +41,8 @@ MAX_TIMEOUT_S = 14 * 86_400.0
 MIN_POLL_INTERVAL_S = 1.0
 MAX_POLL_INTERVAL_S = 3_600.0
 
+MAX_RESULT_LOOKS = 50
+
 JOB_NAME_KEY = "job_name"
 """XCom key of the newest remote job, pushed as soon as the job exists."""
 
@@ -352,7 +354,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
         from airflow_provider_batch.engine.ledger import Ledger
         from airflow_provider_batch.engine.outcome import ensure_done
         from airflow_provider_batch.engine.run import Landed, Run, Work
-        from airflow_provider_batch.engine.step import Policy
+        from airflow_provider_batch.engine.step import Policy, Wait
         from airflow_provider_batch.engine.submission import Submission
         from airflow_provider_batch.errors import JobError
         from airflow_provider_batch.gemini.rows import GeminiRows
@@ -368,6 +370,12 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
                 keep_remote_files=self.keep_remote_files,
             )
             result = Run(work).go()
+            for _ in range(MAX_RESULT_LOOKS):
+                # Nothing runs any more and the results come a moment after the success.
+                if not isinstance(result, Wait) or result.jobs or result.names or result.until is None:
+                    break
+                time.sleep(max(0.1, _left(result, service.now())))
+                result = Run(work).go()
         if not isinstance(result, Landed):
             raise JobError(
                 f"{', '.join(submission.job_names)} is not finished.",

@@ -10,7 +10,13 @@ from upath import UPath
 
 from airflow_provider_batch.emulator import running_emulator
 from airflow_provider_batch.engine.step import Wait
-from airflow_provider_batch.errors import BatchError, JobCancelledError, JobExpiredError, JobFailedError
+from airflow_provider_batch.errors import (
+    BatchError,
+    JobCancelledError,
+    JobExpiredError,
+    JobFailedError,
+    ResultsNotReadyError,
+)
 from airflow_provider_batch.rows.manifest import Manifest
 from faults.task import Task, ask
 from tests.engine.conftest import failed_keys, read, statuses
@@ -159,3 +165,29 @@ def test_results_that_somebody_deleted_are_not_paid_for_again_unasked(task, crea
     with pytest.raises(BatchError, match=r"AGB-R11 .*says that the results are in"):
         task.finish()
     assert len(created()) == 1
+
+
+def test_results_that_come_after_the_success_are_waited_for_without_holding_a_worker(task, gemini_emulator):
+    gemini_emulator.add_fault(action="late_output", seconds=60)
+    task.attempt()
+    until_succeeded(task)
+    result = task.resume()
+    assert (result.jobs, result.names) == ((), ())
+    gemini_emulator.advance_clock(60)
+    assert task.finish().counts == {"success": 3}
+
+
+def test_results_that_never_come_are_an_error_and_nothing_is_sent_again(task, gemini_emulator, created):
+    gemini_emulator.add_fault(action="late_output", seconds=40_000)
+    task.attempt()
+    until_succeeded(task)
+    gemini_emulator.advance_clock(601)
+    with pytest.raises(ResultsNotReadyError, match="AGB-A05"):
+        task.finish()
+    assert len(created()) == 1
+
+
+def until_succeeded(task):
+    with task.service() as service:
+        while not service.look(task.jobs[0]).state.is_terminal:
+            pass
