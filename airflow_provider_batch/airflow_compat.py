@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from airflow_provider_batch.errors import BatchError, ConfigError, SupersededError
@@ -25,6 +26,40 @@ def not_found_error() -> type[Exception]:
 
     error: type[Exception] = airflow.exceptions.AirflowNotFoundException  # type: ignore[attr-defined]
     return error
+
+
+def determine_kwargs(
+    function: Callable[..., Any], args: Collection[Any], context: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The parts of the context that a function asks for by name. Airflow's own way moved between versions."""
+    parameters = list(inspect.signature(function).parameters.values())[len(args) :]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return dict(context)
+    return {parameter.name: context[parameter.name] for parameter in parameters if parameter.name in context}
+
+
+def sql_hook(conn_id: str) -> Any:
+    """The hook of a database connection, one with DB-API connections.
+
+    :raises ConfigError: There is no such connection, or it is not of a database.
+    """
+    from airflow.sdk import BaseHook
+
+    try:
+        hook = BaseHook.get_hook(conn_id)
+    except not_found_error():
+        raise ConfigError(
+            f"There is no connection {conn_id!r}.",
+            code="AGB-C01",
+            remedy="Create it with the type of the database.",
+        ) from None
+    if not hasattr(hook, "placeholder") or not hasattr(hook, "get_conn"):
+        raise ConfigError(
+            f"The connection {conn_id!r} is not of a SQL database ({type(hook).__name__} is no DbApiHook).",
+            code="AGB-C01",
+            remedy="Give the connection of a database.",
+        )
+    return hook
 
 
 def object_path(uri: str, parameter: str) -> Any:
@@ -52,17 +87,24 @@ def object_path(uri: str, parameter: str) -> Any:
     return path
 
 
+def skip(error: BatchError) -> Exception:
+    """What ends a task as skipped."""
+    return _airflow_exception("AirflowSkipException", error.message)
+
+
 def fail_without_retry(error: BatchError) -> Exception:
     """An exception that Airflow does not answer with a retry, for an end that only a person should undo."""
+    return _airflow_exception("AirflowFailException", str(error))
+
+
+def _airflow_exception(name: str, text: str) -> Exception:
     import airflow.exceptions
     import airflow.sdk.exceptions
 
-    # It moved to the SDK after 3.1, and the old place warns.
-    place = (
-        airflow.sdk.exceptions if hasattr(airflow.sdk.exceptions, "AirflowFailException") else airflow.exceptions
-    )
-    failure: Exception = place.AirflowFailException(str(error))
-    return failure
+    # They moved to the SDK after 3.1, and the old place warns.
+    place = airflow.sdk.exceptions if hasattr(airflow.sdk.exceptions, name) else airflow.exceptions
+    exception: Exception = getattr(place, name)(text)
+    return exception
 
 
 def task_state(task: Mapping[str, Any]) -> str | None:

@@ -6,6 +6,7 @@
     ├── NothingSpentError            found before a paid call; repeating the task costs nothing
     │   ├── ConfigError              connection or task parameters
     │   ├── InputError               the input file or a row of it
+    │   │   └── EmptyInputError      no row at all
     │   ├── FileNotReadyError        the uploaded file never became usable
     │   └── SubmitRefusedError       the create call had no effect
     ├── LedgerError                  the record of what was sent cannot be used; nothing was sent or cancelled
@@ -71,6 +72,10 @@ class InputError(NothingSpentError):
         self.source = source
         self.line = line
         super().__init__(message, code=code, remedy=remedy)
+
+
+class EmptyInputError(InputError):
+    """An input without a row."""
 
 
 class FileNotReadyError(NothingSpentError):

@@ -31,6 +31,9 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {"integration-name": integration, "python-modules": ["airflow_provider_batch.triggers.gemini"]}
         ],
+        "task-decorators": [
+            {"name": "gemini_batch", "class-name": "airflow_provider_batch.decorators.gemini.gemini_batch_task"}
+        ],
         "connection-types": [_connection_type()],
     }
 

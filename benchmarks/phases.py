@@ -24,13 +24,20 @@ from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.gemini.service import GeminiBatchService
 from airflow_provider_batch.gemini.transport import Endpoint
 from airflow_provider_batch.rows.results import read_results
+from airflow_provider_batch.rows.sources.choice import source_of
+from airflow_provider_batch.rows.staging import Intake
 
 Result = tuple[int, dict[str, object]]
 
 
 def stage(client: GeminiClient, folder: Path, state: dict) -> Result:
     """Check, count and hash every row; keep a copy beside the ledger."""
-    ledger = ledger_for(GeminiBatchService(client), _order(folder), UPath(folder / "requests.jsonl"), GeminiRows())
+    ledger = ledger_for(
+        GeminiBatchService(client),
+        _order(folder),
+        Intake(source_of(UPath(folder / "requests.jsonl"))),
+        GeminiRows(),
+    )
     plan = read_batch(ledger).plan
     return plan.size_bytes, {"requests": plan.rows}
 

@@ -24,6 +24,8 @@ from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.gemini.service import GeminiBatchService
 from airflow_provider_batch.gemini.transport import Endpoint
 from airflow_provider_batch.rows.manifest import Manifest
+from airflow_provider_batch.rows.sources.choice import source_of
+from airflow_provider_batch.rows.staging import Intake
 
 MODEL = "gemini-2.5-flash"
 
@@ -67,7 +69,7 @@ class Task:
     def attempt(self) -> Result:
         """A new try, up to its first wait or its end."""
         with self.service() as service:
-            ledger = ledger_for(service, self.order, self.rows, GeminiRows())
+            ledger = ledger_for(service, self.order, Intake(source_of(self.rows)), GeminiRows())
             return Run(self._work(service, ledger, self.policy)).go()
 
     def resume(self) -> Result:

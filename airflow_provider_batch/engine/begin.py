@@ -8,10 +8,12 @@ same moment at most one goes on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+import secrets
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 from upath import UPath
 
@@ -34,8 +36,8 @@ from airflow_provider_batch.rows.dialect import RowDialect
 from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.manifest import Manifest
-from airflow_provider_batch.rows.staging import Staged, stage
-from airflow_provider_batch.rows.storage import spool
+from airflow_provider_batch.rows.staging import Intake, Spools, Staged, spools, stage
+from airflow_provider_batch.rows.storage import published
 
 log = logging.getLogger(__name__)
 
@@ -69,20 +71,17 @@ class Order:
         return place_mark(str(self.folder))
 
 
-def ledger_for(
-    service: BatchService, order: Order, source: UPath | list[Mapping[str, Any]], dialect: RowDialect
-) -> Ledger:
+def ledger_for(service: BatchService, order: Order, intake: Intake, dialect: RowDialect) -> Ledger:
     """Check the rows and open the ledger for them, as each try of a task does first.
 
     Rows that cannot be read any more are no reason to lose what was paid for: the ledger has a copy.
 
-    :param source: A JSON Lines file, or a short list of rows in the vendor's own format.
-    :raises InputError: The file, or any row, cannot be sent, and nothing has been yet.
+    :raises InputError: The input, or any row, cannot be sent, and nothing has been yet.
     :raises ConfigError: As :func:`open_ledger`.
     """
-    with spool() as file, KeyTable() as keys:
+    with spools() as files, KeyTable() as keys:
         try:
-            staged = stage(source, dialect, file, keys)
+            staged = stage(intake, dialect, files, keys)
         except InputError as error:
             known = generations(order.folder, order.identity.mark)
             batch = current(order, known)
@@ -91,18 +90,20 @@ def ledger_for(
             log.warning("The rows cannot be read any more; going on with what was sent. %s", error)
             return known[-1]
         log.info("Checked %d rows, %d bytes.", staged.requests, staged.size_bytes)
-        return open_ledger(service, order, StagedRows(file, staged))
+        if staged.skipped:
+            log.warning("%d bad rows are left out; they will be in failed.jsonl.", staged.skipped)
+        return open_ledger(service, order, StagedRows(files, staged))
 
 
 @dataclass(frozen=True)
 class StagedRows:
     """Checked rows.
 
-    :param file: The rows, seekable.
+    :param files: The rows and what belongs to them, seekable.
     :param staged: What checking them found.
     """
 
-    file: BinaryIO
+    files: Spools
     staged: Staged
 
 
@@ -188,8 +189,8 @@ def _begin(
     strangers = _remote_jobs(service, order, known)
     service.check_model(order.model)
     check_store(order.folder)
-    rows.file.seek(0)
-    lines = (line.data or b"" for line in read_lines(rows.file))
+    rows.files.rows.seek(0)
+    lines = (line.data or b"" for line in read_lines(rows.files.rows))
     shards = write_shards(ledger, 1, lines, order.model, order.limits)
     now = _time(service)
     plan = Plan(
@@ -201,6 +202,9 @@ def _begin(
         place=order.place,
         rows=rows.staged.requests,
         size_bytes=rows.staged.size_bytes,
+        skipped=rows.staged.skipped,
+        columns_file=_keep(rows.files.columns, ledger, "columns"),
+        skipped_file=_keep(rows.files.skipped, ledger, "skipped"),
         first=RoundPlan(shards=tuple(shards), created_at=now, clock_from=now),
     )
     _ensure_expected(strangers, plan)
@@ -213,6 +217,17 @@ def _begin(
         withdraw(ledger)
         raise
     return True
+
+
+def _keep(part: BinaryIO, ledger: Ledger, what: str) -> str | None:
+    """Keep a spool beside the plan, under a name of its own, as two tries may do so at the same moment."""
+    if not part.tell():
+        return None
+    name = f"{what}.{secrets.token_hex(4)}.jsonl"
+    part.seek(0)
+    with published(ledger.path(name)) as file:
+        shutil.copyfileobj(part, file, 1024 * 1024)
+    return name
 
 
 def withdraw(ledger: Ledger) -> None:

@@ -59,6 +59,10 @@ class Plan(Document):
     :param account: Whose credential pays, as a label without a secret.
     :param content: Digest of all rows and the model.
     :param place: Digest of the result path.
+    :param rows: How many are sent. Bad rows that were left out (``skipped``) are not among them.
+    :param columns_file: Beside this document: the kept columns of the source, one object for each row, in the
+        order of the first round.
+    :param skipped_file: Beside this document: the rows that were left out, with what is wrong with them.
     """
 
     ledger_version: int
@@ -69,6 +73,9 @@ class Plan(Document):
     place: str
     rows: int
     size_bytes: int
+    skipped: int = 0
+    columns_file: str | None = None
+    skipped_file: str | None = None
     first: RoundPlan
 
 

@@ -64,16 +64,16 @@ def ensure_complete(manifest: Manifest) -> None:
 
     :raises PartialResultsError: Some are not. The results are landed all the same.
     """
-    failed: dict[RowStatus, int] = {
-        status: n for status, n in manifest.counts.items() if status is not RowStatus.SUCCESS
-    }
+    failed = {status.value: n for status, n in sorted(manifest.counts.items()) if status is not RowStatus.SUCCESS}
+    if manifest.skipped:
+        failed["left out before sending"] = manifest.skipped
     if failed:
         raise PartialResultsError(
-            f"{sum(failed.values())} of {manifest.request_count} rows of {manifest.job_name} have no usable "
-            f"answer: {counts_in_words(failed)}.",
+            f"{sum(failed.values())} of {manifest.request_count + manifest.skipped} rows of {manifest.job_name} "
+            f"have no usable answer: {', '.join(f'{n} {what}' for what, n in failed.items())}.",
             job_name=manifest.job_name,
             code="AGB-R02",
-            remedy=f"All rows are in {manifest.result_uri}, the requests of these in {manifest.failed_uri}; "
+            remedy=f"Answers are in {manifest.result_uri}, the requests of these rows in {manifest.failed_uri}; "
             "fail_on_partial_error=False would accept them.",
         )
 

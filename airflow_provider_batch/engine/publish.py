@@ -103,13 +103,21 @@ def _assemble(ledger: Ledger, batch: Batch, dialect: RowDialect, results: Binary
                     tally.counts[row.status] += 1
                     if row.status is not RowStatus.SUCCESS:
                         unanswered.add(row.key, 0)
-        tally.failed = len(unanswered)
-        if tally.failed:
+        tally.failed = len(unanswered) + batch.plan.skipped
+        if len(unanswered):
             for shard in batch.rounds[0].shards:
                 for key, line in requests_of(ledger, shard, dialect):
                     if key in unanswered:
                         failed.write(line + b"\n")
+    _add_skipped(ledger, batch, failed)
     return tally
+
+
+def _add_skipped(ledger: Ledger, batch: Batch, failed: BinaryIO) -> None:
+    """Bad rows that were left out go to the failed ones, with what is wrong with them."""
+    if batch.plan.skipped_file:
+        with opened(ledger.path(batch.plan.skipped_file)) as skipped:
+            shutil.copyfileobj(skipped, failed, 1024 * 1024)
 
 
 def _quarantine(ledger: Ledger, batch: Batch, folder: UPath) -> int:
@@ -145,6 +153,7 @@ def _manifest(ledger: Ledger, batch: Batch, folder: UPath, tally: _Tally, quaran
         ledger_uri=str(ledger.folder),
         request_count=batch.plan.rows,
         counts=dict(tally.counts),
+        skipped=batch.plan.skipped,
         tokens=_sum([one.tokens for one in landed]),
         quarantine_uri=str(folder / QUARANTINE_FILE) if quarantined else None,
         quarantined=quarantined,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
@@ -13,9 +13,11 @@ from airflow_provider_batch.airflow_compat import (
     default_deferrable,
     fail_without_retry,
     object_path,
+    skip,
+    sql_hook,
     task_state,
 )
-from airflow_provider_batch.errors import ConfigError, JobCancelledError
+from airflow_provider_batch.errors import ConfigError, EmptyInputError, JobCancelledError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
 
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.hooks.gemini import Account
     from airflow_provider_batch.rows.manifest import Manifest
+    from airflow_provider_batch.rows.prompts import Prompt
+    from airflow_provider_batch.rows.sources import Source
+    from airflow_provider_batch.rows.sources.tables import SqlQuery
+    from airflow_provider_batch.rows.staging import Intake
 
 DEFAULT_TIMEOUT_S = 86_400.0
 """24 h, the API's own target for a batch. It ends a job itself at 48 h."""
@@ -69,12 +75,26 @@ class GeminiBatchOperator(BaseOperator):
     - *Rows or model changed between tries*: see ``on_content_change``.
 
     :param model: Model name such as ``gemini-2.5-flash``. Templated.
-    :param requests: JSON Lines file, ``{"key": ..., "request": {GenerateContentRequest}}`` per line, as an
-        absolute path or a URI (templated); or a short list of such rows (never templated), given here or returned
-        by an upstream task.
+    :param requests: Where the rows are. An absolute path or a URI (templated) of a JSON Lines, CSV or
+        Parquet file, plain or compressed, of a pattern with ``*``, or of a folder; a :class:`SqlQuery`; or rows,
+        as a list, a data frame or any iterable (never templated), given here or returned by an upstream task.
+        Without ``prompt`` each row is a request already: ``{"key": ..., "request": {GenerateContentRequest}}``.
     :param result_path: Folder for the results: an absolute path or a URI that every worker reaches.
         Templated; must be the same in every try.
     :param conn_id: Airflow connection of type ``gemini``.
+    :param prompt: Makes a request of each row: a template such as ``"Summarise: {text}"`` with names of columns,
+        or a function of the row that returns a text, a list of contents (several turns), or a dict of
+        GenerateContentRequest fields for this row. Not templated by Jinja.
+    :param key: Column with the key, unique in the input, for rows with a ``prompt``.
+    :param system_prompt: System instruction of every row. Taken as it is.
+    :param request_params: GenerateContentRequest fields of every row: ``generationConfig``, ``tools``,
+        ``safetySettings`` and so on. What a row says itself wins.
+    :param input_format: ``openai`` = rows are in OpenAI's batch format and are converted.
+    :param keep_columns: Columns of the source that are put beside the answers, as ``row.source``.
+    :param on_bad_row: A row that cannot be sent fails the task before anything is uploaded (``fail``), or is left
+        out, counted as skipped, and put into ``failed.jsonl`` (``skip``).
+    :param on_empty: An input without any row fails the task (``fail``), or skips it (``skip``), as on a night
+        without new rows.
     :param wait_for_completion: False = return after submission, for :class:`GeminiBatchSensor` and
         :class:`GeminiBatchFetchResultsOperator`. Rows are not sent again then.
     :param deferrable: Wait in the triggerer instead of on a worker slot. Default:
@@ -103,9 +123,17 @@ class GeminiBatchOperator(BaseOperator):
         self,
         *,
         model: str,
-        requests: str | list[Mapping[str, Any]],
+        requests: str | SqlQuery | Iterable[Mapping[str, Any]],
         result_path: str,
         conn_id: str = GeminiBatchHook.default_conn_name,
+        prompt: Prompt | None = None,
+        key: str = "key",
+        system_prompt: str | None = None,
+        request_params: Mapping[str, Any] | None = None,
+        input_format: str = "gemini",
+        keep_columns: Sequence[str] = (),
+        on_bad_row: str = "fail",
+        on_empty: str = "fail",
         wait_for_completion: bool = True,
         deferrable: bool | None = None,
         poll_interval: float = 60.0,
@@ -124,10 +152,18 @@ class GeminiBatchOperator(BaseOperator):
         super().__init__(**kwargs)
         self.model = model
         # Rows stay out of the templated field, so they are neither rendered nor stored in the database.
-        self._rows = requests if isinstance(requests, list) else None
-        self.requests = None if isinstance(requests, list) else requests
+        self._given: Any = None if _is_rendered(requests) else requests
+        self.requests = requests if _is_rendered(requests) else None
         self.result_path = result_path
         self.conn_id = conn_id
+        self.prompt = prompt
+        self.key = key
+        self.system_prompt = system_prompt
+        self.request_params = dict(request_params or {})
+        self.input_format = _one_of("input_format", input_format, ("gemini", "openai"))
+        self.keep_columns = list(keep_columns)
+        self.on_bad_row = _one_of("on_bad_row", on_bad_row, ("fail", "skip"))
+        self.on_empty = _one_of("on_empty", on_empty, ("fail", "skip"))
         self.wait_for_completion = wait_for_completion
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.poll_interval = _seconds("poll_interval", poll_interval, MIN_POLL_INTERVAL_S, MAX_POLL_INTERVAL_S)
@@ -148,12 +184,17 @@ class GeminiBatchOperator(BaseOperator):
         from airflow_provider_batch.engine.begin import ledger_for
         from airflow_provider_batch.gemini.rows import GeminiRows
 
+        intake = self._intake()
         hook = GeminiBatchHook(self.conn_id)
         account = hook.account()
         with hook.service() as service:
             order = self._order(context, account)
-            source = _source(self._rows if self._rows is not None else self.requests)
-            ledger = ledger_for(service, order, source, GeminiRows())
+            try:
+                ledger = ledger_for(service, order, intake, GeminiRows())
+            except EmptyInputError as error:
+                if self.on_empty == "skip":
+                    raise skip(error) from None
+                raise
             return self._go_on(context, service, order, ledger, self._policy(account, is_new_try=True))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,6 +241,21 @@ class GeminiBatchOperator(BaseOperator):
                 self.log.warning("The task is %s: %s is asked to end.", states[-1], name)
                 service.cancel(name)
         note_cancel(ledger, f"r{batch.round.number}.cancel.json", "the task was stopped")
+
+    def _intake(self) -> Intake:
+        """Where the rows come from, and how each becomes a request."""
+        from airflow_provider_batch.gemini.requests import RequestTemplate
+        from airflow_provider_batch.rows.staging import Intake
+
+        template = RequestTemplate(
+            self.prompt, self.key, self.system_prompt, self.request_params, self.input_format
+        )
+        return Intake(
+            _source(self._given if self._given is not None else self.requests),
+            template.line,
+            tuple(self.keep_columns),
+            self.on_bad_row,  # type: ignore[arg-type]
+        )
 
     def _order(self, context: Context, account: Account) -> Order:
         from airflow_provider_batch.engine.begin import Order
@@ -403,17 +459,24 @@ def _left(wait: Wait, now: float) -> float:
     return min(wait.deadline, wait.until if wait.until is not None else wait.deadline) - now
 
 
-def _source(requests: object) -> Any:
-    """What is to be staged: an opened path, or rows, which may also have come from an upstream task."""
+def _is_rendered(requests: object) -> bool:
+    """Whether Airflow renders it: paths, queries and what upstream tasks return; never rows."""
+    from airflow.sdk import XComArg
+
+    return isinstance(requests, str | XComArg) or hasattr(requests, "template_fields")
+
+
+def _source(requests: object) -> Source:
+    """What is to be read: an opened path, a query, a data frame, or rows."""
+    from airflow_provider_batch.rows.sources.choice import source_of
+    from airflow_provider_batch.rows.sources.tables import QueryRows, SqlQuery
+
     if isinstance(requests, str):
-        return object_path(requests, "requests")
-    if isinstance(requests, Sequence):
-        return list(requests)
-    raise ConfigError(
-        f"requests must be a path, a URI or a list of rows, got {type(requests).__name__}.",
-        code="AGB-C08",
-        remedy="Nothing was uploaded. Check what the upstream task returned.",
-    )
+        return source_of(object_path(requests, "requests"))
+    if isinstance(requests, SqlQuery):
+        connect = sql_hook(requests.conn_id).get_conn
+        return QueryRows(connect, requests.sql, requests.parameters, f"the query on {requests.conn_id}")
+    return source_of(requests)
 
 
 def _identity(context: Context, deployment: str) -> Identity:

@@ -46,8 +46,9 @@ class Manifest(BaseModel):
     :param result_uri: The landed results, JSON Lines, one line per input row.
     :param failed_uri: The requests of all rows that are not a success, to be fed back as they are, if any.
     :param ledger_uri: The record of what was sent.
-    :param request_count: Input rows. The counts add up to it.
+    :param request_count: Rows that were to be sent. The counts add up to it.
     :param counts: Rows by status; statuses without rows are left out.
+    :param skipped: Bad rows that were left out before anything was sent; they are in ``failed.jsonl``.
     :param tokens: Totals as reported by the API, of all rounds.
     :param quarantine_uri: Result lines that belong to no row (unreadable, unknown key, said twice), if any.
     :param quarantined: How many such lines.
@@ -66,6 +67,7 @@ class Manifest(BaseModel):
     ledger_uri: str = ""
     request_count: int
     counts: dict[RowStatus, int]
+    skipped: int = 0
     tokens: TokenTotals = TokenTotals()
     quarantine_uri: str | None = None
     quarantined: int = 0

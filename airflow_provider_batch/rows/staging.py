@@ -1,4 +1,4 @@
-r"""Input to a checked local spool: one pass that validates, counts and hashes what will be sent.
+r"""Input to checked local spools: one pass that validates, counts and hashes what will be sent.
 
 Every bad row is found before a byte is uploaded. What is hashed is what is sent: lines are copied as they
 are, with one ``\\n`` each and without a byte more.
@@ -7,23 +7,26 @@ are, with one ``\\n`` each and without a byte more.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import msgspec
-from upath import UPath
 
-from airflow_provider_batch.errors import InputError
+from airflow_provider_batch.errors import EmptyInputError, InputError
 from airflow_provider_batch.rows.dialect import BadRowError, RowDialect
-from airflow_provider_batch.rows.framing import MAX_LINE_BYTES, read_lines
+from airflow_provider_batch.rows.framing import MAX_LINE_BYTES
 from airflow_provider_batch.rows.keys import KeyTable
-from airflow_provider_batch.rows.storage import opened
+from airflow_provider_batch.rows.prompts import columns_of
+from airflow_provider_batch.rows.sources import Record, Source
+from airflow_provider_batch.rows.storage import spool
 
 MAX_FINDINGS = 20
 """Bad rows named in one error. The total is given as well."""
+
+MAX_SHOWN_BYTES = 1024 * 1024
+"""How much of a skipped line is kept, bytes."""
 
 _REMEDY = "Nothing was uploaded or spent. Correct the input and run the task again."
 
@@ -31,24 +34,83 @@ _MAGICS = (
     (b"\xef\xbb\xbf", "AGB-I03", "starts with a UTF-8 byte-order mark; save it as UTF-8 without one"),
     (b"\xff\xfe", "AGB-I03", "looks like UTF-16; convert it to UTF-8"),
     (b"\xfe\xff", "AGB-I03", "looks like UTF-16; convert it to UTF-8"),
-    (b"\x1f\x8b", "AGB-I04", "is gzip data, not JSON Lines; unpack it first"),
+    (b"{\x00", "AGB-I03", "looks like UTF-16 (NUL every second byte); convert it to UTF-8"),
+    (b"\x00{", "AGB-I03", "looks like UTF-16 (NUL every second byte); convert it to UTF-8"),
+    (b"\x1f\x8b", "AGB-I04", "is gzip data, not JSON Lines; give it a name that ends in .gz"),
     (b"PK\x03\x04", "AGB-I04", "is zip data, not JSON Lines; unpack it first"),
-    (b"PAR1", "AGB-I04", "is Parquet data, not JSON Lines"),
+    (b"PAR1", "AGB-I04", "is Parquet data, not JSON Lines; give it a name that ends in .parquet"),
 )
+
+OnBadRow = Literal["fail", "skip"]
+
+
+def _as_it_is(data: bytes | Mapping[str, Any]) -> bytes:
+    return data if isinstance(data, bytes) else encode_row(data)
+
+
+def encode_row(row: object) -> bytes:
+    """A row as one line of JSON.
+
+    :raises BadRowError: It holds something that JSON cannot express.
+    """
+    try:
+        return msgspec.json.encode(row)
+    except (TypeError, UnicodeEncodeError, RecursionError, msgspec.MsgspecError) as error:
+        raise BadRowError(
+            "AGB-I12", f"holds something that JSON cannot express ({type(error).__name__})"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Intake:
+    """How input becomes rows that can be sent.
+
+    :param to_line: Makes a line in the vendor's format of a record, or raises :class:`BadRowError`.
+    :param keep_columns: Columns of the source that are put beside the answers.
+    :param on_bad_row: ``fail``, or ``skip`` to send the rest.
+    """
+
+    source: Source
+    to_line: Callable[[bytes | Mapping[str, Any]], bytes] = _as_it_is
+    keep_columns: tuple[str, ...] = ()
+    on_bad_row: OnBadRow = "fail"
+
+
+@dataclass(frozen=True)
+class Spools:
+    """Where rows are put before anything is sent.
+
+    :param rows: The rows that can be sent.
+    :param columns: Their kept columns, a JSON object a line, in the same order; empty if none are kept.
+    :param skipped: Bad rows with what is wrong with them, a JSON object a line.
+    """
+
+    rows: BinaryIO
+    columns: BinaryIO
+    skipped: BinaryIO
+
+
+@contextmanager
+def spools() -> Iterator[Spools]:
+    """Temporary files that disappear with the block."""
+    with ExitStack() as stack:
+        yield Spools(*(stack.enter_context(spool()) for _ in range(3)))
 
 
 @dataclass(frozen=True)
 class Staged:
     """What one pass over the input found.
 
-    :param requests: Number of rows.
-    :param size_bytes: Size of the spool, bytes.
-    :param sha256: Hex digest of the spool's bytes.
+    :param requests: Number of rows that can be sent.
+    :param size_bytes: Their size, bytes.
+    :param sha256: Hex digest of their bytes.
+    :param skipped: Number of bad rows that were left out.
     """
 
     requests: int
     size_bytes: int
     sha256: str
+    skipped: int = 0
 
 
 @dataclass
@@ -60,104 +122,115 @@ class _Findings:
     total: int = 0
     first: tuple[int, str] | None = None
 
-    def add(self, line: int, code: str, what: str, key: str | None) -> None:
+    def add(self, record: Record, code: str, what: str, key: str | None) -> None:
         self.total += 1
-        self.first = self.first or (line, code)
+        self.first = self.first or (record.number, code)
         if len(self.texts) < MAX_FINDINGS:
             shown = f" (key {_shown(key)})" if key is not None else ""
-            self.texts.append(f"{code} line {line}{shown}: {what}")
+            self.texts.append(f"{code} {_place(record)}{shown}: {what}")
 
-    def raise_if_any(self) -> None:
-        if self.first is None:
-            return
+    def error(self) -> InputError:
         more = f"; and {self.total - len(self.texts)} more" if self.total > len(self.texts) else ""
         count = "1 bad row" if self.total == 1 else f"{self.total} bad rows"
         message = f"{self.source} has {count}: {'; '.join(self.texts)}{more}."
-        raise InputError(message, source=self.source, line=self.first[0], code=self.first[1], remedy=_REMEDY)
+        line, code = self.first or (None, "")
+        return InputError(message, source=self.source, line=line, code=code, remedy=_REMEDY)
 
 
-def stage(source: UPath | list[Mapping[str, Any]], dialect: RowDialect, spool: BinaryIO, keys: KeyTable) -> Staged:
-    """Check every row of the input, copy the rows to ``spool`` and the keys to ``keys``.
+def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable) -> Staged:
+    """Check every row of the input, copy the rows to ``out`` and the keys to ``keys``.
 
-    :param source: A JSON Lines file, or a short list of rows in the vendor's own format.
-    :raises InputError: The file, or any row, cannot be sent. Names up to 20 rows and the total.
+    :raises InputError: The input, or any row, cannot be sent. Names up to 20 rows and the total.
     """
-    if isinstance(source, list):
-        return _copy(BytesIO(_encode(source)), "the list of requests", dialect, spool, keys)
-    name = str(source)
-    with _opened(source) as file:
-        return _copy(file, name, dialect, spool, keys)
-
-
-def _copy(file: BinaryIO, name: str, dialect: RowDialect, spool: BinaryIO, keys: KeyTable) -> Staged:
+    name = intake.source.name
     findings = _Findings(name)
     digest = hashlib.sha256()
-    requests = size = 0
-    for number, data in read_lines(file):
+    requests = size = seen = 0
+    is_fussy = intake.on_bad_row == "fail"
+    for seen, record in enumerate(intake.source, 1):
         try:
-            key = dialect.check_request(_readable(data, number))
+            if seen == 1 and isinstance(record.data, bytes):
+                _check_kind(name, record.data)
+            line = intake.to_line(_readable(record))
+            key = dialect.check_request(line)
+            kept = _kept(record, intake.keep_columns) if intake.keep_columns else b""
+            if (first := keys.add(key, seen)) is not None:
+                whole = " of the whole input" if record.file else ""
+                raise BadRowError("AGB-I14", f"the same key as on {record.unit} {first}{whole}", key)
         except BadRowError as bad:
-            findings.add(number, bad.code, bad.what, bad.key)
+            findings.add(record, bad.code, bad.what, bad.key)
+            if not is_fussy:
+                out.skipped.write(_skipped(record, bad) + b"\n")
             continue
-        if (first_line := keys.add(key, number)) is not None:
-            findings.add(number, "AGB-I14", f"the same key as on line {first_line}", key)
+        if findings.total and is_fussy:
             continue
-        if not findings.total:
-            line = (data or b"") + b"\n"
-            spool.write(line)
-            digest.update(line)
-            requests, size = requests + 1, size + len(line)
-    findings.raise_if_any()
+        out.rows.write(line)
+        out.rows.write(b"\n")
+        digest.update(line)
+        digest.update(b"\n")
+        requests, size = requests + 1, size + len(line) + 1
+        if intake.keep_columns:
+            out.columns.write(kept + b"\n")
+    if findings.total and (is_fussy or not requests):
+        raise findings.error()
     if not requests:
-        raise _unusable(name, "AGB-I01", "is empty: a batch needs at least one row")
-    return Staged(requests, size, digest.hexdigest())
+        raise EmptyInputError(
+            f"{name} is empty: a batch needs at least one row.", source=name, code="AGB-I01", remedy=_REMEDY
+        )
+    return Staged(requests, size, digest.hexdigest(), findings.total)
 
 
-def _readable(data: bytes | None, number: int) -> bytes:
-    """The line, after the checks that need no JSON. The first line also tells what kind of file this is."""
+def _check_kind(name: str, data: bytes) -> None:
+    """The first line tells what kind of file this is."""
+    for magic, code, what in _MAGICS:
+        if data.startswith(magic):
+            raise _unusable(name, code, what)
+    text = data.strip()
+    if text.startswith(b"["):
+        raise _unusable(name, "AGB-I05", "is a JSON array, not JSON Lines; write one object a line")
+    if text == b"{":
+        raise _unusable(name, "AGB-I05", "has objects over several lines; write one object a line")
+    if b"}\r{" in text:
+        raise _unusable(name, "AGB-I05", "has no line feeds but carriage returns; end each line with a line feed")
+
+
+def _readable(record: Record) -> bytes | Mapping[str, Any]:
+    """The record's data, after the checks that need no JSON."""
+    data = record.data
     if data is None:
         raise BadRowError("AGB-I19", f"longer than the limit of {MAX_LINE_BYTES // 2**20} MiB")
-    if number == 1:
-        for magic, code, what in _MAGICS:
-            if data.startswith(magic):
-                raise BadRowError(code, f"the file {what}")
-        if data.lstrip().startswith(b"["):
-            raise BadRowError("AGB-I05", "the file is a JSON array, not JSON Lines; write one object a line")
-    if not data.strip():
-        raise BadRowError("AGB-I02", "blank; remove the line")
+    if isinstance(data, bytes):
+        if not data.strip():
+            raise BadRowError("AGB-I02", "blank; remove the line")
+        return data
+    if not isinstance(data, Mapping):
+        raise BadRowError("AGB-I12", f"a row must be a mapping, got {type(data).__name__}")
+    if not data:
+        raise BadRowError("AGB-I12", "no columns, or another number of them than the header")
     return data
 
 
-@contextmanager
-def _opened(path: UPath) -> Iterator[BinaryIO]:
-    name = str(path)
-    if "{{" in name:
-        raise _unusable(name, "AGB-I24", "holds a template that was not rendered; is the field templated?")
-    if path.is_dir():
-        raise _unusable(name, "AGB-I23", "is a directory, not a file")
-    try:
-        with opened(path) as file:
-            yield file
-    except FileNotFoundError:
-        raise _unusable(name, "AGB-I24", "does not exist") from None
-    except PermissionError:
-        raise _unusable(name, "AGB-I24", "may not be read by this task") from None
+def _kept(record: Record, names: tuple[str, ...]) -> bytes:
+    columns = columns_of(record.data or b"")
+    return encode_row({name: columns.get(name) for name in names})
 
 
-def _encode(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    try:
-        return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
-    except (TypeError, msgspec.MsgspecError) as error:
-        raise InputError(
-            f"The list of requests holds something that JSON cannot express: {error}.",
-            source="the list of requests",
-            code="AGB-I12",
-            remedy=_REMEDY,
-        ) from None
+def _skipped(record: Record, bad: BadRowError) -> bytes:
+    """A line of ``failed.jsonl`` for a row that was not sent: what is wrong with it, where, and the row."""
+    error = {"code": bad.code, "message": bad.what, "place": _place(record)}
+    if isinstance(record.data, Mapping):
+        row: Any = msgspec.to_builtins(dict(record.data), enc_hook=repr, str_keys=True)
+    else:
+        row = (record.data or b"")[:MAX_SHOWN_BYTES].decode(errors="backslashreplace")
+    return msgspec.json.encode({"key": bad.key, "skipped": error, "row": row})
+
+
+def _place(record: Record) -> str:
+    return f"{f'{record.file} ' if record.file else ''}{record.unit} {record.number}"
 
 
 def _unusable(name: str, code: str, what: str) -> InputError:
-    return InputError(f"{name} {what}.", source=name, code=code, remedy=_REMEDY)
+    return InputError(f"{name} {what}.", source=name, line=None, code=code, remedy=_REMEDY)
 
 
 def _shown(key: str) -> str:

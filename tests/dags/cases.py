@@ -9,6 +9,7 @@ from airflow.sdk import DAG, task
 
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
 from airflow_provider_batch.rows.results import read_results
+from airflow_provider_batch.rows.sources.tables import SqlQuery
 
 CONF = {
     "conn_id": "{{ dag_run.conf.get('conn_id', 'gemini_default') }}",
@@ -47,6 +48,62 @@ short_cancelled = case("case_short_cancelled", deferrable=True, timeout=2, cance
 once = case("case_once", deferrable=True, retry_failed_rows=False)
 sharded = case("case_sharded", deferrable=True, shard_rows=2)
 listed = case("case_listed", deferrable=True, requests=ROWS)
+
+
+def table_case(dag_id: str, **arguments):
+    """A DAG over a table of texts that the run's conf names, and a reader of answers and kept columns."""
+    with DAG(dag_id, schedule=None, start_date=pendulum.datetime(2026, 1, 1)) as dag:
+        batch = GeminiBatchOperator(
+            task_id="batch",
+            deferrable=True,
+            **({"poll_interval": 1, "key": "id", "prompt": "Rate: {text}"} | CONF | arguments),
+        )
+
+        @task
+        def read(manifest: dict) -> dict[str, list]:
+            return {row.key: [row.status.value, row.text] for row in read_results(manifest)}
+
+        read(batch.output)
+    return dag
+
+
+table = table_case("case_table")
+table_skipping = table_case("case_table_skipping", on_bad_row="skip")
+queried = table_case(
+    "case_queried",
+    requests=SqlQuery(
+        "SELECT id, text FROM reviews WHERE day = ? ORDER BY id",
+        conn_id="warehouse",
+        parameters=["{{ dag_run.conf['day'] }}"],
+    ),
+    on_empty="skip",
+)
+
+
+def decorated_case(dag_id: str):
+    """A DAG whose batch gets its rows from a generator."""
+    with DAG(dag_id, schedule=None, start_date=pendulum.datetime(2026, 1, 1)) as dag:
+
+        @task.gemini_batch(
+            model="gemini-2.5-flash",
+            result_path=CONF["result_path"],
+            prompt="{text}",
+            poll_interval=1,
+            deferrable=True,
+        )
+        def batch(prefix: str, ti=None):
+            for number in range(3):
+                yield {"key": f"{prefix}{number}", "text": f"{ti.task_id} {{{{ ds }}}}"}
+
+        @task
+        def read(manifest: dict) -> dict[str, str]:
+            return {row.key: row.text for row in read_results(manifest)}
+
+        read(batch("r"))
+    return dag
+
+
+decorated = decorated_case("case_decorated")
 
 
 def mapped_case(dag_id: str, result_path: str):

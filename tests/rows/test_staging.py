@@ -2,15 +2,18 @@
 
 import hashlib
 import json
-from io import BytesIO
+from datetime import date
+from decimal import Decimal
 
 import pytest
 from upath import UPath
 
 from airflow_provider_batch.errors import InputError
+from airflow_provider_batch.gemini.requests import RequestTemplate
 from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.rows.keys import KeyTable
-from airflow_provider_batch.rows.staging import stage
+from airflow_provider_batch.rows.sources.choice import source_of
+from airflow_provider_batch.rows.staging import Intake, spools, stage
 
 ASK = {"contents": [{"parts": [{"text": "hi"}]}]}
 
@@ -20,10 +23,10 @@ def row(key, **changes):
 
 
 def staged(source):
-    out = BytesIO()
-    with KeyTable() as keys:
-        result = stage(source, GeminiRows(), out, keys)
-        return result, out.getvalue()
+    with KeyTable() as keys, spools() as out:
+        result = stage(Intake(source_of(source)), GeminiRows(), out, keys)
+        out.rows.seek(0)
+        return result, out.rows.read()
 
 
 def refused(tmp_path, content):
@@ -39,10 +42,10 @@ def refused(tmp_path, content):
 CASES = [
     ("empty file", "", None, "AGB-I01", "is empty"),
     ("blank line", f"{row('a')}\n\n{row('b')}\n", 2, "AGB-I02", "line 2: blank"),
-    ("byte-order mark", b"\xef\xbb\xbf" + row("a").encode(), 1, "AGB-I03", "byte-order mark"),
-    ("UTF-16", row("a").encode("utf-16"), 1, "AGB-I03", "UTF-16"),
-    ("gzip", b"\x1f\x8b\x08\x00", 1, "AGB-I04", "gzip"),
-    ("JSON array", f"[{row('a')}]", 1, "AGB-I05", "JSON array"),
+    ("byte-order mark", b"\xef\xbb\xbf" + row("a").encode(), None, "AGB-I03", "byte-order mark"),
+    ("UTF-16", row("a").encode("utf-16"), None, "AGB-I03", "UTF-16"),
+    ("gzip", b"\x1f\x8b\x08\x00", None, "AGB-I04", "gzip"),
+    ("JSON array", f"[{row('a')}]", None, "AGB-I05", "JSON array"),
     ("not JSON", f"{row('a')}\nhello\n", 2, "AGB-I06", "line 2: not JSON"),
     ("cut off", row("a")[:-5], 1, "AGB-I06", "not JSON"),
     ("two objects on a line", row("a") + row("b"), 1, "AGB-I06", "trailing"),
@@ -50,7 +53,7 @@ CASES = [
     ("invalid UTF-8", b'{"key": "\xff"}', 1, "AGB-I08", "not valid UTF-8"),
     ("NaN", '{"key": "a", "request": {"x": NaN}}', 1, "AGB-I06", "not JSON"),
     ("huge number", '{"key": "a", "request": {"x": 1e999}}', 1, "AGB-I09", "out of range"),
-    ("deep nesting", "[" * 100_000, 1, "AGB-I05", "array"),
+    ("deep nesting", "[" * 100_000, None, "AGB-I05", "array"),
     ("deeply nested row", '{"a":' * 100_000, 1, "AGB-I11", "nested too deep"),
     ("a string as row", f'{row("a")}\n"text"\n', 2, "AGB-I12", "got string"),
     ("no key", json.dumps({"request": ASK}), 1, "AGB-I13", 'no "key"'),
@@ -91,7 +94,7 @@ def test_the_first_twenty_findings_are_named_and_all_are_counted(tmp_path):
 def test_a_missing_file_and_a_directory_and_a_raw_template_are_told_apart(tmp_path):
     for path, words in [
         (tmp_path / "no.jsonl", "does not exist"),
-        (tmp_path, "is a directory"),
+        (tmp_path, "is a folder without files"),
         (tmp_path / "{{ ds }}.jsonl", "template that was not rendered"),
     ]:
         with pytest.raises(InputError, match=words):
@@ -128,3 +131,42 @@ def test_keys_that_look_dangerous_are_data_like_any_other():
     names = ["../../etc/passwd", "=cmd()", "<script>", "{{ conn.x.password }}", "a b"]
     result, _ = staged([{"key": name, "request": ASK} for name in names])
     assert result.requests == len(names)
+
+
+def table(rows, **settings):
+    """Stage columns with a prompt; give what was found, the rows, the kept columns and the rows left out."""
+    template = RequestTemplate("{text}", "id")
+    with KeyTable() as keys, spools() as out:
+        result = stage(Intake(source_of(rows), template.line, **settings), GeminiRows(), out, keys)
+        for file in (out.rows, out.columns, out.skipped):
+            file.seek(0)
+        return result, *([json.loads(line) for line in file] for file in (out.rows, out.columns, out.skipped))
+
+
+def test_kept_columns_stand_in_the_order_of_the_rows():
+    rows = [{"id": n, "text": "x", "day": date(2026, 1, n), "price": Decimal("1.10")} for n in (1, 2)]
+    _, sent, columns, _ = table(rows, keep_columns=("day", "price", "absent"))
+    assert [row["key"] for row in sent] == ["1", "2"]
+    assert columns == [{"day": f"2026-01-0{n}", "price": "1.10", "absent": None} for n in (1, 2)]
+
+
+def test_rows_left_out_are_kept_with_reason_place_and_content():
+    rows = [{"id": "a", "text": "x"}, {"id": "a", "text": "again"}, {"id": "b", "text": None}]
+    result, sent, _, skipped = table(rows, on_bad_row="skip")
+    assert (result.requests, result.skipped, len(sent)) == (1, 2, 1)
+    assert skipped[0] == {
+        "key": "a",
+        "skipped": {"code": "AGB-I14", "message": "the same key as on row 1", "place": "row 2"},
+        "row": {"id": "a", "text": "again"},
+    }
+
+
+def test_an_input_of_bad_rows_only_fails_even_if_they_may_be_left_out():
+    with pytest.raises(InputError, match="2 bad rows"):
+        table([{"id": "a"}, {"id": "b"}], on_bad_row="skip")
+
+
+def test_the_first_twenty_bad_rows_are_named_and_the_rest_counted():
+    with pytest.raises(InputError, match="and 5 more") as caught:
+        table([{"id": n} for n in range(25)])
+    assert caught.value.message.count("AGB-I25") == 20

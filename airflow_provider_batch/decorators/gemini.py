@@ -1,0 +1,60 @@
+"""``@task.gemini_batch``: a function that gives the rows of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_decorator_factory
+
+from airflow_provider_batch.airflow_compat import determine_kwargs
+from airflow_provider_batch.operators.gemini import GeminiBatchOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class GeminiBatchDecoratedOperator(DecoratedOperator, GeminiBatchOperator):
+    """Run a batch of the rows that a function returns or yields.
+
+    The function may return whatever ``requests`` of :class:`GeminiBatchOperator` takes. What it yields is checked
+    and spooled row by row; no row is rendered or stored in Airflow's database. The function is called by each try
+    of the task, but not by the resumes after a wait. It should give the same rows each time: see
+    ``on_content_change``.
+
+    :param python_callable: The function.
+    """
+
+    template_fields: Sequence[str] = (*DecoratedOperator.template_fields, *GeminiBatchOperator.template_fields)
+    template_fields_renderers: ClassVar[dict[str, str]] = DecoratedOperator.template_fields_renderers
+    custom_operator_name = "@task.gemini_batch"
+
+    def __init__(
+        self,
+        *,
+        python_callable: Callable[..., Any],
+        op_args: Collection[Any] | None = None,
+        op_kwargs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, requests=None, **kwargs
+        )
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Call the function, then go on as the operator does."""
+        arguments = determine_kwargs(self.python_callable, self.op_args, {**context, **self.op_kwargs})
+        self._given = self.python_callable(*self.op_args, **arguments)
+        manifest: dict[str, Any] = super().execute(context)
+        return manifest
+
+
+def gemini_batch_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:
+    """Make a task of a function that returns or yields rows.
+
+    :param python_callable: The function.
+    :param kwargs: Arguments of :class:`GeminiBatchOperator` except ``requests``.
+    """
+    return task_decorator_factory(
+        python_callable=python_callable, decorated_operator_class=GeminiBatchDecoratedOperator, **kwargs
+    )

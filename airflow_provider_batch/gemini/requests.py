@@ -1,0 +1,132 @@
+"""Columns to a request line: ``{"key": ..., "request": {GenerateContentRequest}}``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.gemini.openai_rows import converted
+from airflow_provider_batch.rows.dialect import BadRowError
+from airflow_provider_batch.rows.prompts import Prompt, check_template, columns_of, key_of, render
+
+INPUT_FORMATS = ("gemini", "openai")
+
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+
+
+@dataclass(frozen=True)
+class RequestTemplate:
+    """How a row of columns becomes a request.
+
+    A function may return a text, a list of contents (a conversation of several turns), or a dict of
+    GenerateContentRequest fields, which is laid over ``params``: the way to set anything row by row.
+
+    :param prompt: Template or function; None = rows are requests already.
+    :param key: Column with the key.
+    :param system: System instruction for all rows; taken as it is.
+    :param params: GenerateContentRequest fields for all rows: ``generationConfig``, ``tools`` and so on.
+    """
+
+    prompt: Prompt | None = None
+    key: str = "key"
+    system: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    input_format: str = "gemini"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.prompt, str):
+            check_template(self.prompt)
+        if self.prompt is not None and self.input_format != "gemini":
+            raise ConfigError(
+                "prompt and input_format exclude each other: rows with a prompt are columns.",
+                code="AGB-C13",
+                remedy="Leave one of them out.",
+            )
+
+    def line(self, data: bytes | Mapping[str, Any]) -> bytes:
+        """The request line of a record.
+
+        :raises BadRowError: A column is missing, or the record cannot be a request.
+        """
+        if self.prompt is None:
+            return self._given(data)
+        row = columns_of(data)
+        key = key_of(row, self.key)
+        return _as_line(key, self._request(row, key), key)
+
+    def _given(self, data: bytes | Mapping[str, Any]) -> bytes:
+        """A row that is a request already: as it stands if nothing is to be added."""
+        is_plain = self.input_format == "gemini" and not self.system and not self.params
+        if isinstance(data, bytes) and is_plain:
+            return data
+        row = dict(columns_of(data))
+        if self.input_format == "openai":
+            row = converted(row)
+        if isinstance(row.get("request"), str | bytes):
+            # A table has no other way to hold an object.
+            row["request"] = _parsed(row["request"])
+        key = row.get("key")
+        if not is_plain and isinstance(row.get("request"), dict):
+            row["request"] = _laid_over(self._for_all(), row["request"])
+        return _as_line(key if isinstance(key, str) else None, None, row)
+
+    def _request(self, row: Mapping[str, Any], key: str) -> dict[str, Any]:
+        said = _called(self.prompt, row, key) if callable(self.prompt) else render(str(self.prompt), row)
+        if isinstance(said, str):
+            said = {"contents": [{"role": "user", "parts": [{"text": said}]}]}
+        elif isinstance(said, list):
+            said = {"contents": said}
+        if not isinstance(said, Mapping):
+            raise BadRowError(
+                "AGB-I25", f"the prompt function gave {type(said).__name__}, not text, a list or a dict", key
+            )
+        return _laid_over(self._for_all(), said)
+
+    def _for_all(self) -> dict[str, Any]:
+        system = {"systemInstruction": {"parts": [{"text": self.system}]}} if self.system else {}
+        return {**system, **self.params}
+
+
+def _called(prompt: Callable[[Mapping[str, Any]], Any], row: Mapping[str, Any], key: str) -> Any:
+    try:
+        return prompt(row)
+    except BadRowError:
+        raise
+    except Exception as error:
+        # The user's own code. The text may hold the row, so the exception's type and place are all that is said.
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = f" at line {trace.tb_lineno} of {trace.tb_frame.f_code.co_name}" if trace else ""
+        raise BadRowError("AGB-I25", f"the prompt function raised {type(error).__name__}{where}", key) from error
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of ``above`` win; objects are merged, lists replaced."""
+    merged = dict(below)
+    for name, value in above.items():
+        under = merged.get(name)
+        both = isinstance(under, Mapping) and isinstance(value, Mapping)
+        # Contents of a message are one thing, however they are spelled.
+        merged[name] = _laid_over(under, value) if both and name != "systemInstruction" else value  # type: ignore[arg-type]
+    return merged
+
+
+def _parsed(text: str | bytes) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRowError("AGB-I06", f'the column "request" is not JSON ({error})') from None
+
+
+def _as_line(key: str | None, request: Mapping[str, Any] | None, row: Any) -> bytes:
+    try:
+        return _encode({"key": key, "request": request} if request is not None else row)
+    except (TypeError, UnicodeEncodeError, msgspec.MsgspecError, RecursionError) as error:
+        raise BadRowError(
+            "AGB-I12", f"holds something that JSON cannot express ({type(error).__name__})", key
+        ) from None

@@ -1,0 +1,114 @@
+"""Columns to a key and a prompt.
+
+A template is Python's ``str.format`` with the names of columns and nothing else: no attributes, no indexing, and
+never Jinja over the data, so that what stands in a table cannot become code.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.rows.dialect import BadRowError
+
+Prompt = str | Callable[[Mapping[str, Any]], Any]
+"""A template such as ``"Summarise: {text}"``, or a function of the row."""
+
+
+def check_template(template: str) -> None:
+    """Make sure that a template is one.
+
+    :raises ConfigError: It has a field without a name, an attribute, an index, or a brace that stands alone.
+    """
+    try:
+        fields = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+        bad = next((name for name in fields if not name or set(".[") & set(name) or name.isdigit()), None)
+    except ValueError as error:
+        raise _bad_template(str(error)) from None
+    if bad is not None:
+        raise _bad_template(f"the field {{{bad}}} is not the name of a column")
+
+
+def columns_of(data: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
+    """The columns of a record; a line is read as one JSON object.
+
+    :raises BadRowError: The line is not JSON, or not an object.
+    """
+    if not isinstance(data, bytes):
+        return data
+    try:
+        row = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRowError("AGB-I06", f"not JSON ({error})") from None
+    if not isinstance(row, dict):
+        raise BadRowError("AGB-I12", f"a row must be an object, got {type(row).__name__}")
+    return row
+
+
+def key_of(row: Mapping[str, Any], column: str) -> str:
+    """The row's key as text.
+
+    :raises BadRowError: The column is not there, empty, or neither text nor a whole number.
+    """
+    if column not in row:
+        raise BadRowError("AGB-I25", f"no column {column!r} for the key (has {_names(row)})")
+    value = row[column]
+    # UUIDs and dates have one text; a float does not.
+    if value is None or isinstance(value, bool | float | bytes | list | dict):
+        raise BadRowError(
+            "AGB-I13", f"the key column {column!r} must be text or a whole number, not {_kind(value)}"
+        )
+    return str(value)
+
+
+def render(template: str, row: Mapping[str, Any]) -> str:
+    """Put the row's columns into the template.
+
+    :raises BadRowError: A column is missing or empty (None), or its value cannot be formatted so.
+    """
+    try:
+        return _FORMATTER.vformat(template, (), row)
+    except KeyError as error:
+        raise BadRowError("AGB-I25", f"no column {error} for the prompt (has {_names(row)})") from None
+    except _NoValueError as error:
+        raise BadRowError("AGB-I25", f"column {error} has no value (NULL)") from None
+    except (ValueError, TypeError) as error:
+        raise BadRowError(
+            "AGB-I25", f"a column cannot be formatted as the prompt says ({type(error).__name__})"
+        ) from None
+
+
+class _NoValueError(Exception):
+    pass
+
+
+class _Columns(string.Formatter):
+    def get_value(self, key: int | str, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        value = kwargs[str(key)]
+        if value is None:
+            raise _NoValueError(repr(key))
+        return value
+
+
+_FORMATTER = _Columns()
+
+
+def _bad_template(why: str) -> ConfigError:
+    return ConfigError(
+        f"The prompt cannot be used: {why}.",
+        code="AGB-C13",
+        remedy="Write {column} for a column's value, {{ and }} for braces; or give a function of the row.",
+    )
+
+
+def _names(row: Mapping[str, Any]) -> str:
+    names = [ascii(name)[:40] for name in list(row)[:8]]
+    return ", ".join(names) + (" and more" if len(row) > 8 else "") or "none"
+
+
+def _kind(value: object) -> str:
+    return "empty (NULL)" if value is None else type(value).__name__

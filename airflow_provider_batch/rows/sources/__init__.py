@@ -1,0 +1,58 @@
+"""Where rows come from: files, queries, data frames, lists and generators, one record at a time.
+
+A record is either a line (bytes, as it stands in a JSON Lines file) or a mapping from column to value. What
+becomes of it is decided by :mod:`~airflow_provider_batch.rows.staging`; no source reads ahead more than a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+
+class Record(NamedTuple):
+    """One row as it was found.
+
+    :param number: 1-based: the line of its file, or the row of its table.
+    :param data: A line without its line break, or columns. None if the line is longer than the cap.
+    :param unit: What ``number`` counts, for messages.
+    :param file: Which file, where the input is more than one; else empty.
+    """
+
+    number: int
+    data: bytes | Mapping[str, Any] | None
+    unit: str = "row"
+    file: str = ""
+
+
+class Source(Protocol):
+    """Anything that gives records.
+
+    :param name: For messages: a path, a URI, what kind of thing it is. Never a credential.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the input is called in messages."""
+        ...
+
+    def __iter__(self) -> Iterator[Record]:
+        """Read from the beginning."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows from a list, a generator or any other iterable.
+
+    :param rows: Mappings: columns, or rows in the vendor's own format. A generator is read once.
+    """
+
+    rows: Iterable[Any]
+    name: str = "the list of requests"
+
+    def __iter__(self) -> Iterator[Record]:
+        """Number the rows from 1."""
+        for number, row in enumerate(self.rows, 1):
+            yield Record(number, row)

@@ -1,0 +1,192 @@
+"""Files: JSON Lines, CSV and Parquet, plain or compressed; one, a pattern, or all of a folder.
+
+What a file is follows from its name: ``.csv``, ``.tsv`` and ``.parquet`` are tables, everything else is JSON
+Lines; ``.gz``, ``.bz2``, ``.xz`` and ``.zst`` at the end are unpacked while reading. Several files are read in the
+order of their names. Values of a CSV file are text.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, cast
+
+from upath import UPath
+
+from airflow_provider_batch.errors import InputError
+from airflow_provider_batch.rows.framing import MAX_LINE_BYTES, read_lines
+from airflow_provider_batch.rows.sources import Record
+from airflow_provider_batch.rows.storage import READ_BYTES, local_path, opened
+
+PACKED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
+"""Endings to the names that fsspec knows."""
+
+PARQUET_ROWS = 1024
+"""Rows of a Parquet file that are in memory at a time."""
+
+_REMEDY = "Nothing was uploaded or spent. Correct the input and run the task again."
+
+
+@dataclass(frozen=True)
+class Files:
+    """One file, all files that match a pattern (``*``, ``?``, ``[a-z]``, ``**``), or all of a folder.
+
+    Files whose names begin with ``.`` or ``_`` are passed over in a folder: they are markers of other tools.
+    """
+
+    path: UPath
+
+    @property
+    def name(self) -> str:
+        """The path or URI."""
+        return str(self.path)
+
+    def __iter__(self) -> Iterator[Record]:
+        """Read file after file.
+
+        :raises InputError: There is none, or one cannot be read or changes while it is read.
+        """
+        files = _resolved(self.path)
+        for path in files:
+            shown = str(path) if len(files) > 1 else ""
+            for record in _read(path):
+                yield record._replace(file=shown)
+
+
+def _resolved(path: UPath) -> list[UPath]:
+    name = str(path)
+    if "{{" in name:
+        raise _unusable(name, "AGB-I24", "holds a template that was not rendered; is the field templated?")
+    pattern = set("*?[") & set(name) and not path.exists()
+    if pattern:
+        found = sorted(_glob(path), key=str)
+    elif path.is_dir():
+        found = sorted(
+            (p for p in path.iterdir() if p.name[:1] not in (".", "_") and not p.is_dir()), key=lambda p: p.name
+        )
+    else:
+        return [path]
+    if not found:
+        raise _unusable(name, "AGB-I24", "matches no file" if pattern else "is a folder without files")
+    return found
+
+
+def _glob(path: UPath) -> Iterator[UPath]:
+    parts = path.parts
+    first = next(i for i, part in enumerate(parts) if set("*?[") & set(part))
+    base = path
+    for _ in parts[first:]:
+        base = base.parent
+    yield from (found for found in base.glob("/".join(parts[first:])) if not found.is_dir())
+
+
+def _read(path: UPath) -> Iterator[Record]:
+    suffixes = [suffix.lower() for suffix in PurePosixPath(path.name).suffixes]
+    packing = PACKED.get(suffixes[-1]) if suffixes else None
+    kind = suffixes[-2] if packing and len(suffixes) > 1 else (suffixes[-1] if suffixes and not packing else "")
+    with _opened(path, packing) as file:
+        yield from _READERS.get(kind, _lines)(file)
+
+
+def _lines(file: BinaryIO) -> Iterator[Record]:
+    for number, data in read_lines(file):
+        yield Record(number, data, "line")
+
+
+def _csv(delimiter: str) -> Callable[[BinaryIO], Iterator[Record]]:
+    def read(file: BinaryIO) -> Iterator[Record]:
+        csv.field_size_limit(MAX_LINE_BYTES)
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+        table = csv.reader(text, delimiter=delimiter, strict=True)
+        header = next(table, None)
+        if header is None:
+            return
+        if len(set(header)) != len(header):
+            raise _DamageError("AGB-I26", "has two columns of the same name")
+        for values in table:
+            if not values:
+                continue
+            # A row of another length would put values under wrong names, so it is not taken for columns at all.
+            columns = dict(zip(header, values, strict=True)) if len(values) == len(header) else {}
+            yield Record(table.line_num, columns, "line")
+
+    return read
+
+
+def _parquet(file: BinaryIO) -> Iterator[Record]:
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise _DamageError("AGB-C11", 'needs pyarrow: install "airflow-provider-batch[parquet]"') from None
+    number = 0
+    for batch in parquet.ParquetFile(file).iter_batches(batch_size=PARQUET_ROWS):
+        for row in batch.to_pylist():
+            number += 1
+            yield Record(number, cast(Mapping[str, Any], row))
+
+
+_READERS: dict[str, Callable[[BinaryIO], Iterator[Record]]] = {
+    ".csv": _csv(","),
+    ".tsv": _csv("\t"),
+    ".parquet": _parquet,
+}
+
+
+class _DamageError(Exception):
+    def __init__(self, code: str, what: str) -> None:
+        self.code = code
+        self.what = what
+        super().__init__(what)
+
+
+@contextmanager
+def _opened(path: UPath, packing: str | None) -> Iterator[BinaryIO]:
+    """Open, unpack, and turn whatever goes wrong while reading into an error about the file."""
+    name = str(path)
+    local = local_path(path)
+    try:
+        before = local.stat() if local is not None else None
+        if before is not None and not stat.S_ISREG(before.st_mode):
+            raise _unusable(name, "AGB-I23", "is not a regular file")
+        with opened(path) as file:
+            yield _unpacked(file, packing)
+        after = local.stat() if local is not None else None
+    except FileNotFoundError:
+        raise _unusable(name, "AGB-I24", "does not exist") from None
+    except PermissionError:
+        raise _unusable(name, "AGB-I24", "may not be read by this task") from None
+    except _DamageError as damage:
+        raise _unusable(name, damage.code, damage.what) from None
+    except (OSError, EOFError, csv.Error, ValueError) as error:
+        raise _unusable(name, "AGB-I26", f"cannot be read ({type(error).__name__}: {_reason(error)})") from None
+    if before and after and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise _unusable(
+            name,
+            "AGB-I22",
+            f"changed while it was read (size {before.st_size} -> {after.st_size}); write it under another name "
+            "and rename it when it is complete",
+        )
+
+
+def _unpacked(file: BinaryIO, packing: str | None) -> BinaryIO:
+    if packing is None:
+        return file
+    from fsspec.compression import compr
+
+    if packing not in compr:
+        raise _DamageError("AGB-I04", f"is packed with {packing}, for which no library is installed")
+    return cast(BinaryIO, io.BufferedReader(compr[packing](file, mode="rb"), READ_BYTES))
+
+
+def _reason(error: Exception) -> str:
+    """Why, without any of the content, which the text of a decoding error holds."""
+    return error.reason if isinstance(error, UnicodeDecodeError) else str(error)[:200]
+
+
+def _unusable(name: str, code: str, what: str) -> InputError:
+    return InputError(f"{name} {what}.", source=name, code=code, remedy=_REMEDY)

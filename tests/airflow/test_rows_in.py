@@ -1,0 +1,81 @@
+"""Rows from tables, queries and functions, through a whole task on a real Airflow."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+
+def calls(emulator, name):
+    return [entry for entry in emulator.journal() if entry["call"] == name]
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    path = tmp_path / "reviews.csv"
+    path.write_text("id,text\n1,good\n2,bad {{ ds }}\n")
+    return path
+
+
+def test_a_csv_file_and_a_prompt_become_answers_by_key(case, reviews):
+    run = case("table", requests=str(reviews))
+    assert run.state == "success", run.log
+    assert {key: status for key, (status, _) in run.xcom["read"].items()} == {"1": "success", "2": "success"}
+    assert "Rate: bad {{ ds }}" in run.xcom["read"]["2"][1]
+
+
+def test_a_bad_row_fails_the_task_before_any_upload(case, reviews, gemini_emulator):
+    reviews.write_text("id,text\n1,good\n1,again\n,no key\n")
+    run = case("table", requests=str(reviews))
+    assert run.tasks["batch"] == "failed"
+    assert "AGB-I14 line 3 (key '1')" in run.log
+    assert "2 bad rows" in run.log
+    assert gemini_emulator.journal() == []
+
+
+def test_bad_rows_may_be_left_out_counted_and_kept(case, reviews):
+    reviews.write_text("id,text\n1,good\n1,again\n3\n")
+    run = case("table_skipping", requests=str(reviews))
+    assert run.state == "success", run.log
+    manifest = run.xcom["batch"]
+    assert (manifest["request_count"], manifest["counts"], manifest["skipped"]) == (1, {"success": 1}, 2)
+    kept = [json.loads(line) for line in (case.folder / "failed.jsonl").read_text().splitlines()]
+    assert [(row["skipped"]["code"], row["skipped"]["place"]) for row in kept] == [
+        ("AGB-I14", "line 3"),
+        ("AGB-I12", "line 4"),
+    ]
+    assert kept[0]["row"] == {"id": "1", "text": "again"}
+
+
+@pytest.fixture
+def warehouse(tmp_path, monkeypatch):
+    """A database with a row for each of two days, behind a connection as a user gives it."""
+    with closing(sqlite3.connect(tmp_path / "db")) as db, db:
+        db.execute("CREATE TABLE reviews (id INTEGER, text TEXT, day TEXT)")
+        db.executemany(
+            "INSERT INTO reviews VALUES (?, ?, ?)", [(1, "old", "2020-01-01"), (2, "new", "2026-01-01")]
+        )
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "db")}))
+
+
+def test_a_query_is_rendered_and_its_rows_are_asked(case, warehouse):
+    run = case("queried", day="2026-01-01")
+    assert run.state == "success", run.log
+    assert list(run.xcom["read"]) == ["2"]
+
+
+def test_a_night_without_new_rows_may_skip_the_task(case, warehouse, gemini_emulator):
+    run = case("queried", day="2026-01-02")
+    assert run.tasks == {"batch": "skipped", "read": "skipped"}
+    assert gemini_emulator.journal() == []
+
+
+def test_a_function_that_yields_rows_is_a_batch(case, gemini_emulator):
+    run = case("decorated", requests="-")
+    assert run.state == "success", run.log
+    assert set(run.xcom["read"]) == {"r0", "r1", "r2"}
+    assert "batch {{ ds }}" in run.xcom["read"]["r0"]
+    assert len(calls(gemini_emulator, "batches.create")) == 1

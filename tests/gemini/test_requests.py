@@ -1,0 +1,188 @@
+"""Columns become requests: a key, a prompt, and what is the same for all rows."""
+
+import json
+
+import pytest
+
+from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.gemini.requests import RequestTemplate
+from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.rows.dialect import BadRowError
+
+ROW = {"id": 7, "text": "Good {quality}", "score": 0.25}
+
+
+def request(template, row=ROW):
+    line = json.loads(template.line(row))
+    GeminiRows().check_request(template.line(row))
+    return line["request"]
+
+
+def text_of(template, row=ROW):
+    return request(template, row)["contents"][0]["parts"][0]["text"]
+
+
+def test_a_template_takes_columns_by_name_and_the_key_is_text():
+    line = json.loads(RequestTemplate("Rate: {text} ({score:.1f}) {{as is}}", key="id").line(ROW))
+    assert line["key"] == "7"
+    assert line["request"]["contents"] == [
+        {"role": "user", "parts": [{"text": "Rate: Good {quality} (0.2) {as is}"}]}
+    ]
+
+
+def test_what_stands_in_a_column_is_never_a_template():
+    assert text_of(RequestTemplate("{text}", key="id"), ROW | {"text": "{id} {{ ds }}"}) == "{id} {{ ds }}"
+
+
+def test_a_line_of_json_lines_has_columns_too():
+    assert text_of(RequestTemplate("{text}", key="id"), json.dumps(ROW).encode()) == "Good {quality}"
+
+
+def test_system_prompt_and_parameters_go_to_every_row():
+    template = RequestTemplate(
+        "{text}", "id", system="Be brief. {not a field}", params={"generationConfig": {"temperature": 0}}
+    )
+    made = request(template)
+    assert made["systemInstruction"] == {"parts": [{"text": "Be brief. {not a field}"}]}
+    assert made["generationConfig"] == {"temperature": 0}
+
+
+def test_a_function_may_give_a_text_a_conversation_or_fields():
+    turns = [{"role": "user", "parts": [{"text": "a"}]}, {"role": "model", "parts": [{"text": "b"}]}]
+    assert text_of(RequestTemplate(lambda row: row["text"].upper(), "id")) == "GOOD {QUALITY}"
+    assert request(RequestTemplate(lambda row: turns, "id"))["contents"] == turns
+    assert request(RequestTemplate(lambda row: {"contents": turns}, "id"))["contents"] == turns
+
+
+def test_what_a_row_says_wins_over_what_all_rows_say():
+    template = RequestTemplate(
+        lambda row: {"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"temperature": 1}},
+        "id",
+        params={"generationConfig": {"temperature": 0, "maxOutputTokens": 5}},
+    )
+    assert request(template)["generationConfig"] == {"temperature": 1, "maxOutputTokens": 5}
+
+
+def test_a_row_that_is_a_request_passes_through_byte_for_byte():
+    line = b'{ "key":"a",  "request":{"contents":[{"parts":[{"text":"x"}]}]} }'
+    assert RequestTemplate().line(line) == line
+
+
+def test_parameters_are_laid_under_rows_that_are_requests():
+    row = {"key": "a", "request": {"contents": [{"parts": [{"text": "x"}]}], "safetySettings": []}}
+    made = request(RequestTemplate(params={"safetySettings": [{"category": "c"}], "tools": [{}]}), row)
+    assert (made["safetySettings"], made["tools"]) == ([], [{}])
+
+
+def test_a_request_in_a_column_may_be_json_text():
+    row = {"key": "a", "request": '{"contents": [{"parts": [{"text": "x"}]}]}'}
+    assert text_of(RequestTemplate(), row) == "x"
+
+
+def raising(row):
+    raise RuntimeError(row["text"])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "row", "code", "words"),
+    [
+        ("{missing}", ROW, "AGB-I25", "no column 'missing' for the prompt"),
+        ("{text}", ROW | {"text": None}, "AGB-I25", "'text' has no value"),
+        ("{text:d}", ROW, "AGB-I25", "cannot be formatted"),
+        ("{text}", {"text": "x"}, "AGB-I25", "no column 'id' for the key"),
+        ("{text}", ROW | {"id": None}, "AGB-I13", "not empty"),
+        ("{text}", ROW | {"id": 1.5}, "AGB-I13", "not float"),
+        ("{text}", ROW | {"id": True}, "AGB-I13", "not bool"),
+        ("{text}", b"[1]", "AGB-I12", "must be an object"),
+        ("{text}", b"{", "AGB-I06", "not JSON"),
+        (raising, ROW, "AGB-I25", "the prompt function raised RuntimeError at line"),
+        (lambda row: 7, ROW, "AGB-I25", "gave int, not text"),
+        (lambda row: {"contents": object()}, ROW, "AGB-I12", "JSON cannot express"),
+    ],
+)
+def test_a_row_that_cannot_be_asked_says_why_without_its_content(prompt, row, code, words):
+    with pytest.raises(BadRowError, match=words) as caught:
+        RequestTemplate(prompt, "id").line(row)
+    assert caught.value.code == code
+    assert "Good" not in str(caught.value)
+
+
+@pytest.mark.parametrize("prompt", ["{", "{}", "{0}", "{a.b}", "{a[0]}", "}"])
+def test_a_template_that_is_more_than_names_is_refused(prompt):
+    with pytest.raises(ConfigError, match="AGB-C13"):
+        RequestTemplate(prompt)
+
+
+OPENAI = {
+    "custom_id": "r1",
+    "method": "POST",
+    "url": "/v1/chat/completions",
+    "body": {
+        "model": "gpt-4o",
+        "temperature": 0,
+        "max_tokens": 9,
+        "stop": "END",
+        "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "object"}}},
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "text", "text": "What is it?"}, None]},
+            {"role": "assistant", "content": "A cat."},
+            {"role": "user", "content": "Sure?"},
+        ],
+    },
+}
+OPENAI["body"]["messages"][1]["content"][1] = {
+    "type": "image_url",
+    "image_url": {"url": "data:image/png;base64,AAAA"},
+}
+
+
+def test_an_openai_row_is_converted_on_request():
+    line = json.loads(RequestTemplate(input_format="openai").line(json.dumps(OPENAI).encode()))
+    assert line == {
+        "key": "r1",
+        "request": {
+            "systemInstruction": {"parts": [{"text": "Be brief."}]},
+            "contents": [
+                {
+                    "role": "user",
+                    "parts": [
+                        {"text": "What is it?"},
+                        {"inlineData": {"mimeType": "image/png", "data": "AAAA"}},
+                    ],
+                },
+                {"role": "model", "parts": [{"text": "A cat."}]},
+                {"role": "user", "parts": [{"text": "Sure?"}]},
+            ],
+            "generationConfig": {
+                "temperature": 0,
+                "maxOutputTokens": 9,
+                "stopSequences": ["END"],
+                "responseMimeType": "application/json",
+                "responseJsonSchema": {"type": "object"},
+            },
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"logit_bias": {}}, "body.logit_bias has no counterpart"),
+        ({"messages": "hi"}, "not a chat completion"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "role 'tool'"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "type 'input_audio'"),
+        ({"messages": [{"role": "assistant", "content": "", "tool_calls": []}]}, "tool calls"),
+        ({"messages": [{"role": "user", "content": None}]}, "no content"),
+        ({"response_format": {"type": "grammar"}}, "response_format 'grammar'"),
+    ],
+)
+def test_what_openai_has_and_gemini_has_not_is_refused_by_name(change, words):
+    row = OPENAI | {"body": OPENAI["body"] | change}
+    with pytest.raises(BadRowError, match=words):
+        RequestTemplate(input_format="openai").line(row)
+
+
+def test_a_prompt_and_openai_rows_exclude_each_other():
+    with pytest.raises(ConfigError, match="exclude each other"):
+        RequestTemplate("{text}", input_format="openai")

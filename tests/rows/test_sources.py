@@ -1,0 +1,187 @@
+"""Rows come from files of every kind, from queries, from data frames and from Python, a block at a time."""
+
+import bz2
+import csv
+import gzip
+import json
+import lzma
+import os
+import sqlite3
+from contextlib import closing
+
+import pandas
+import polars
+import pyarrow
+import pytest
+from pyarrow import parquet
+from upath import UPath
+
+from airflow_provider_batch.errors import ConfigError, InputError
+from airflow_provider_batch.rows.sources import Record
+from airflow_provider_batch.rows.sources.choice import source_of
+from airflow_provider_batch.rows.sources.tables import QueryRows
+
+TABLE = [{"id": "a", "text": "first, with comma"}, {"id": "b", "text": 'second\n"quoted" ü'}]
+
+
+def rows(given):
+    return [record.data for record in source_of(given)]
+
+
+def write_csv(path, opener=open, delimiter=","):
+    with opener(path, "wt", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["id", "text"], delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(TABLE)
+    return UPath(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "opener", "delimiter"),
+    [
+        ("rows.csv", open, ","),
+        ("rows.tsv", open, "\t"),
+        ("rows.csv.gz", gzip.open, ","),
+        ("rows.CSV.bz2", bz2.open, ","),
+        ("rows.csv.xz", lzma.open, ","),
+    ],
+)
+def test_a_csv_file_gives_one_mapping_for_each_row(tmp_path, name, opener, delimiter):
+    assert rows(write_csv(tmp_path / name, opener, delimiter)) == TABLE
+
+
+def test_a_csv_row_is_named_by_its_last_line(tmp_path):
+    records = list(source_of(write_csv(tmp_path / "rows.csv")))
+    assert [(r.unit, r.number) for r in records] == [("line", 2), ("line", 4)]
+
+
+def test_a_csv_file_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes("\ufeffid,text\r\na,b\r\n".encode())
+    assert rows(UPath(path)) == [{"id": "a", "text": "b"}]
+
+
+def test_a_csv_row_with_another_number_of_values_has_no_columns(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("id,text\na,b\nc\nd,e,f\n")
+    assert rows(UPath(path)) == [{"id": "a", "text": "b"}, {}, {}]
+
+
+def test_a_packed_file_of_json_lines_is_unpacked(tmp_path):
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"id": 1}\n{"id": 2}\n'))
+    assert rows(UPath(path)) == [b'{"id": 1}', b'{"id": 2}']
+
+
+def test_a_parquet_file_gives_typed_values(tmp_path):
+    table = pyarrow.table({"id": [1, 2], "score": [0.5, None], "tags": [["x"], []]})
+    parquet.write_table(table, tmp_path / "rows.parquet")
+    assert rows(UPath(tmp_path / "rows.parquet")) == [
+        {"id": 1, "score": 0.5, "tags": ["x"]},
+        {"id": 2, "score": None, "tags": []},
+    ]
+
+
+@pytest.mark.parametrize("given", ["", "*.jsonl", "part-[12].jsonl"], ids=["folder", "star", "class"])
+def test_several_files_are_read_in_the_order_of_their_names(tmp_path, given):
+    for name in ("part-2.jsonl", "part-1.jsonl"):
+        (tmp_path / name).write_text(json.dumps(name) + "\n")
+    records = list(source_of(UPath(tmp_path) / given if given else UPath(tmp_path)))
+    assert [(r.data, r.file[-12:]) for r in records] == [
+        (b'"part-1.jsonl"', "part-1.jsonl"),
+        (b'"part-2.jsonl"', "part-2.jsonl"),
+    ]
+
+
+def test_markers_of_other_tools_in_a_folder_are_passed_over(tmp_path):
+    (tmp_path / "_SUCCESS").write_text("")
+    (tmp_path / ".crc").write_text("x")
+    (tmp_path / "part.jsonl").write_text("{}\n")
+    assert rows(UPath(tmp_path)) == [b"{}"]
+
+
+def test_a_file_on_any_fsspec_store_is_read(tmp_path):
+    path = UPath("memory://bucket/rows.csv")
+    path.write_text("id\n7\n")
+    assert rows(path) == [{"id": "7"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "words"),
+    [
+        ("rows.csv", b"id,id\n1,2\n", "AGB-I26", "two columns of the same name"),
+        ("rows.csv", b'id\n"open\n', "AGB-I26", "cannot be read"),
+        ("rows.csv", b"id\n\xff\n", "AGB-I26", "invalid start byte"),
+        ("rows.parquet", b"PAR1 not really", "AGB-I26", "cannot be read"),
+        ("rows.jsonl.gz", b"not gzip\n", "AGB-I26", "cannot be read"),
+        ("rows.jsonl.gz", gzip.compress(b"{}\n" * 1000)[:-20], "AGB-I26", "cannot be read"),
+    ],
+)
+def test_a_damaged_file_is_named_with_what_is_wrong(tmp_path, name, content, code, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=words) as caught:
+        rows(UPath(tmp_path / name))
+    assert (caught.value.code, str(tmp_path / name) in str(caught.value)) == (code, True)
+
+
+def test_a_pattern_that_matches_nothing_is_an_error(tmp_path):
+    with pytest.raises(InputError, match=r"AGB-I24 .* matches no file"):
+        rows(UPath(tmp_path / "*.jsonl"))
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(InputError, match=r"AGB-I23 .* is not a regular file"):
+        rows(UPath(tmp_path / "pipe.jsonl"))
+
+
+def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("{}\n")
+    reading = iter(source_of(UPath(path)))
+    next(reading)
+    with path.open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(InputError, match=r"AGB-I22 .* changed while it was read"):
+        list(reading)
+
+
+def test_a_query_gives_its_columns_by_name(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "db")) as db, db:
+        db.execute("CREATE TABLE t (id INTEGER, text TEXT)")
+        db.executemany("INSERT INTO t VALUES (?, ?)", [(n, f"text {n}") for n in range(2_500)])
+    query = QueryRows(lambda: sqlite3.connect(tmp_path / "db"), "SELECT * FROM t WHERE id >= ? ORDER BY id", [10])
+    found = list(query)
+    assert len(found) == 2_490
+    assert found[0] == Record(1, {"id": 10, "text": "text 10"})
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pandas.DataFrame({"id": [1, 2], "text": ["a", None]}),
+        polars.DataFrame({"id": [1, 2], "text": ["a", None]}),
+        pyarrow.table({"id": [1, 2], "text": ["a", None]}),
+    ],
+    ids=["pandas", "polars", "arrow"],
+)
+def test_a_data_frame_gives_plain_values(frame):
+    assert rows(frame) == [{"id": 1, "text": "a"}, {"id": 2, "text": None}]
+
+
+def test_a_generator_is_read_row_by_row():
+    taken = []
+
+    def generate():
+        for number in range(3):
+            taken.append(number)
+            yield {"id": number}
+
+    reading = iter(source_of(generate()))
+    assert (next(reading).data, taken) == ({"id": 0}, [0])
+
+
+@pytest.mark.parametrize("given", ["text", {"key": "a"}, 7, None], ids=repr)
+def test_what_holds_no_rows_is_refused(given):
+    with pytest.raises(ConfigError, match="AGB-C08"):
+        source_of(given)
