@@ -23,7 +23,13 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [{"integration-name": integration, "python-modules": [_HOOK]}],
         "operators": [
-            {"integration-name": integration, "python-modules": ["airflow_provider_batch.operators.gemini"]}
+            {
+                "integration-name": integration,
+                "python-modules": [
+                    "airflow_provider_batch.operators.gemini",
+                    "airflow_provider_batch.operators.embeddings",
+                ],
+            }
         ],
         "sensors": [
             {"integration-name": integration, "python-modules": ["airflow_provider_batch.sensors.gemini"]}

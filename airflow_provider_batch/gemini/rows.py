@@ -47,7 +47,12 @@ class _UsageMetadata(msgspec.Struct, rename="camel"):
     tool_use_prompt_token_count: int = 0
 
 
+class _Embedding(msgspec.Struct):
+    values: list[float] = []
+
+
 class _Response(msgspec.Struct, rename="camel"):
+    embedding: _Embedding | None = None
     candidates: list[_Candidate] = []
     prompt_feedback: _PromptFeedback | None = None
     usage_metadata: _UsageMetadata | None = None
@@ -85,11 +90,8 @@ class GeminiRows:
 
         :raises BadRowError: Not JSON, no usable key, or nothing to ask.
         """
-        row = _parse(line)
-        if not isinstance(row, dict):
-            raise BadRowError("AGB-I12", f"a row must be an object, got {_json_type(row)}")
-        key = _key(row)
-        _check_request(row, key)
+        key, request = checked_row(line)
+        _check_contents(request, key)
         return key
 
     def read_key(self, line: bytes) -> str:
@@ -112,6 +114,18 @@ class GeminiRows:
         if bytes(row.response) == b"null":
             raise BadRowError("AGB-R03", "neither a response nor an error", row.key)
         return _answered(row.key, row.response)
+
+
+def checked_row(line: bytes) -> tuple[str, dict[str, Any]]:
+    """The key and the request of an input line.
+
+    :raises BadRowError: Not JSON, not an object, no usable key, or no request.
+    """
+    row = _parse(line)
+    if not isinstance(row, dict):
+        raise BadRowError("AGB-I12", f"a row must be an object, got {_json_type(row)}")
+    key = _key(row)
+    return key, _request(row, key)
 
 
 def _parse(line: bytes) -> Any:
@@ -141,7 +155,7 @@ def _key(row: dict[str, Any]) -> str:
     return key
 
 
-def _check_request(row: dict[str, Any], key: str) -> None:
+def _request(row: dict[str, Any], key: str) -> dict[str, Any]:
     request = row.get("request")
     if not isinstance(request, dict):
         found = ", ".join(sorted(ascii(name)[:40] for name in row if name != "key")[:5])
@@ -150,6 +164,10 @@ def _check_request(row: dict[str, Any], key: str) -> None:
         raise BadRowError(
             "AGB-I15", f'unknown field {ascii(stray[0])[:40]} beside "request"; does it belong inside?', key
         )
+    return request
+
+
+def _check_contents(request: dict[str, Any], key: str) -> None:
     contents = request.get("contents")
     if not isinstance(contents, list) or not contents:
         raise BadRowError("AGB-I16", "request.contents must be a list with at least one content", key)
@@ -177,6 +195,8 @@ def _answered(key: str, raw: msgspec.Raw) -> ResultRow:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as damage:
         unreadable = RowError(message=f"unreadable response: {damage}")
         return ResultRow(key, RowStatus.ERROR, error=unreadable, response=raw)
+    if response.embedding is not None:
+        return _embedded(key, response, response.embedding.values, raw)
     candidate = response.candidates[0] if response.candidates else None
     reason = candidate.finish_reason if candidate else ""
     text = _text(candidate)
@@ -190,6 +210,15 @@ def _answered(key: str, raw: msgspec.Raw) -> ResultRow:
         error=error,
         response=raw,
     )
+
+
+def _embedded(key: str, response: _Response, vector: list[float], raw: msgspec.Raw) -> ResultRow:
+    usage = _usage(response.usage_metadata)
+    if not vector:
+        error = RowError(message="an embedding without a number")
+        return ResultRow(key, RowStatus.ERROR, usage=usage, error=error, response=raw)
+    # The vector is the whole answer; keeping the response as well would say everything twice.
+    return ResultRow(key, RowStatus.SUCCESS, usage=usage, vector=vector)
 
 
 def _judge(

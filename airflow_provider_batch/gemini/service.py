@@ -77,10 +77,14 @@ def snapshot(batch: Batch) -> JobSnapshot:
 
 
 class GeminiBatchService:
-    """The worker's half, over the blocking client."""
+    """The worker's half, over the blocking client.
 
-    def __init__(self, client: GeminiClient) -> None:
+    :param embeddings: Jobs that are submitted are embeddings jobs.
+    """
+
+    def __init__(self, client: GeminiClient, *, embeddings: bool = False) -> None:
         self._client = client
+        self._embeddings = embeddings
 
     def check_model(self, model: str) -> None:
         """Ask for the model, so that a wrong name or credential shows before anything is uploaded."""
@@ -140,7 +144,10 @@ class GeminiBatchService:
     def submit(self, model: str, input_file: str, display_name: str) -> SubmitOutcome:
         """One create call on the wire, and what is known of its outcome."""
         try:
-            return Accepted(snapshot(self._client.create_batch(model, display_name, file_name=input_file)))
+            batch = self._client.create_batch(
+                model, display_name, file_name=input_file, embeddings=self._embeddings
+            )
+            return Accepted(snapshot(batch))
         except SubmitUnknownError as error:
             return Unknown(error)
         except (ApiError, ApiUnreachableError) as error:

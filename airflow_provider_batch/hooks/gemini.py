@@ -99,12 +99,15 @@ class GeminiBatchHook(BaseHook):
         return AsyncGeminiClient(self._endpoint(await self._aconnection()))
 
     @contextmanager
-    def service(self) -> Iterator[GeminiBatchService]:
-        """What the operators work with, for the length of a block."""
+    def service(self, *, embeddings: bool = False) -> Iterator[GeminiBatchService]:
+        """What the operators work with, for the length of a block.
+
+        :param embeddings: Jobs that are submitted are embeddings jobs.
+        """
         from airflow_provider_batch.gemini.service import GeminiBatchService
 
         with self.get_conn() as client:
-            yield GeminiBatchService(client)
+            yield GeminiBatchService(client, embeddings=embeddings)
 
     async def aservice(self) -> AsyncGeminiBatchService:
         """What the triggers work with. Close it with ``aclose()``."""

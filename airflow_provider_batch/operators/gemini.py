@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from airflow_provider_batch.engine.step import Policy, Wait
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.hooks.gemini import Account
+    from airflow_provider_batch.rows.dialect import RowDialect
     from airflow_provider_batch.rows.manifest import Manifest
     from airflow_provider_batch.rows.prompts import Prompt
     from airflow_provider_batch.rows.sources import Source
@@ -118,6 +119,7 @@ class GeminiBatchOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("model", "requests", "result_path", "conn_id")
     ui_color = "#e8f0fe"
+    _embeds = False
 
     def __init__(
         self,
@@ -182,15 +184,14 @@ class GeminiBatchOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin, or go on with what an earlier try began."""
         from airflow_provider_batch.engine.begin import ledger_for
-        from airflow_provider_batch.gemini.rows import GeminiRows
 
         intake = self._intake()
         hook = GeminiBatchHook(self.conn_id)
         account = hook.account()
-        with hook.service() as service:
+        with hook.service(embeddings=self._embeds) as service:
             order = self._order(context, account)
             try:
-                ledger = ledger_for(service, order, intake, GeminiRows())
+                ledger = ledger_for(service, order, intake, self._dialect())
             except EmptyInputError as error:
                 if self.on_empty == "skip":
                     raise skip(error) from None
@@ -215,7 +216,7 @@ class GeminiBatchOperator(BaseOperator):
             )
         current(order, known)
         self.log.info("Resumed: %s", event.get("message") or event.get("outcome"))
-        with hook.service() as service:
+        with hook.service(embeddings=self._embeds) as service:
             return self._go_on(context, service, order, known[-1], self._policy(account, is_new_try=False))
 
     def on_kill(self) -> None:
@@ -244,18 +245,26 @@ class GeminiBatchOperator(BaseOperator):
 
     def _intake(self) -> Intake:
         """Where the rows come from, and how each becomes a request."""
-        from airflow_provider_batch.gemini.requests import RequestTemplate
         from airflow_provider_batch.rows.staging import Intake
 
-        template = RequestTemplate(
-            self.prompt, self.key, self.system_prompt, self.request_params, self.input_format
-        )
         return Intake(
             _source(self._given if self._given is not None else self.requests),
-            template.line,
+            self._to_line(),
             tuple(self.keep_columns),
             self.on_bad_row,  # type: ignore[arg-type]
         )
+
+    def _to_line(self) -> Callable[[bytes | Mapping[str, Any]], bytes]:
+        from airflow_provider_batch.gemini.requests import RequestTemplate
+
+        return RequestTemplate(
+            self.prompt, self.key, self.system_prompt, self.request_params, self.input_format
+        ).line
+
+    def _dialect(self) -> RowDialect:
+        from airflow_provider_batch.gemini.rows import GeminiRows
+
+        return GeminiRows()
 
     def _order(self, context: Context, account: Account) -> Order:
         from airflow_provider_batch.engine.begin import Order
@@ -314,7 +323,6 @@ class GeminiBatchOperator(BaseOperator):
         self, context: Context, service: GeminiBatchService, order: Order, ledger: Ledger, policy: Policy
     ) -> Work:
         from airflow_provider_batch.engine.run import Work
-        from airflow_provider_batch.gemini.rows import GeminiRows
 
         fence = Fence(context.get("task_state_store"), str(ledger.folder.parent))
         fence.check_pointer()
@@ -323,7 +331,7 @@ class GeminiBatchOperator(BaseOperator):
             service=service,
             ledger=ledger,
             folder=order.folder,
-            dialect=GeminiRows(),
+            dialect=self._dialect(),
             policy=policy,
             limits=order.limits,
             keep_remote_files=self.keep_remote_files,

@@ -83,6 +83,7 @@ class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
     :param finish_reason: Why the model stopped, in the API's word, such as ``STOP``.
     :param usage: Tokens; None if the API reported none.
     :param error: Set unless the status is ``success``.
+    :param vector: The answer of an embeddings job; ``response`` is left out then.
     :param response: The vendor's whole answer as undecoded JSON, for ``msgspec.json.decode(row.response)``;
         JSON ``null`` if there is none.
     """
@@ -93,6 +94,7 @@ class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
     finish_reason: str | None = None
     usage: Usage | None = None
     error: RowError | None = None
+    vector: list[float] | None = None
     response: msgspec.Raw = NO_RESPONSE
 
 

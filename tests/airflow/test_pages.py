@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from airflow.sdk import DAG
 
 from airflow_provider_batch.emulator.process import running_emulator
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
@@ -54,7 +55,15 @@ def test_the_dag_of_the_readme_runs(run_dag, tmp_path):
     assert re.search(r"r1 \S*success\S* Answer to: Is this a complaint", run.log, re.IGNORECASE), run.log
 
 
-@pytest.mark.parametrize(("page", "number"), [("README.md", 1), ("docs/emulator.md", 1)])
+def test_the_tasks_that_the_readme_shows_can_be_put_into_a_dag(airflow_db):
+    shown = {}
+    with DAG("shown"):
+        exec(blocks("README.md", "python")[1], shown)
+        shown["stories"]()
+    assert shown["label"].prompt.format(text="x") == "What does the customer feel? x"
+
+
+@pytest.mark.parametrize(("page", "number"), [("README.md", 2), ("docs/emulator.md", 1)])
 def test_the_test_that_a_page_shows_passes_with_the_shipped_fixture(tmp_path, page, number):
     shown = tmp_path / "test_shown.py"
     shown.write_text(blocks(page, "python")[number])

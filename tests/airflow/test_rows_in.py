@@ -79,3 +79,12 @@ def test_a_function_that_yields_rows_is_a_batch(case, gemini_emulator):
     assert set(run.xcom["read"]) == {"r0", "r1", "r2"}
     assert "batch {{ ds }}" in run.xcom["read"]["r0"]
     assert len(calls(gemini_emulator, "batches.create")) == 1
+
+
+def test_texts_become_one_vector_each_of_the_wanted_length(case, reviews, gemini_emulator):
+    run = case("embeddings", requests=str(reviews))
+    assert run.state == "success", run.log
+    assert {key: len(vector) for key, vector in run.xcom["read"].items()} == {"1": 64, "2": 64}
+    assert run.xcom["read"]["1"] != run.xcom["read"]["2"]
+    (created,) = calls(gemini_emulator, "batches.create")
+    assert created["model"].endswith("gemini-embedding-001")

@@ -7,6 +7,7 @@ import datetime
 import pendulum
 from airflow.sdk import DAG, task
 
+from airflow_provider_batch.operators.embeddings import GeminiEmbeddingsBatchOperator
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
 from airflow_provider_batch.rows.results import read_results
 from airflow_provider_batch.rows.sources.tables import SqlQuery
@@ -103,6 +104,29 @@ def decorated_case(dag_id: str):
     return dag
 
 
+def embeddings_case(dag_id: str, **arguments):
+    """A DAG over a table of texts, and a reader of vectors."""
+    with DAG(dag_id, schedule=None, start_date=pendulum.datetime(2026, 1, 1)) as dag:
+        batch = GeminiEmbeddingsBatchOperator(
+            task_id="batch",
+            requests=CONF["requests"],
+            result_path=CONF["result_path"],
+            key="id",
+            prompt="{text}",
+            poll_interval=1,
+            deferrable=True,
+            **arguments,
+        )
+
+        @task
+        def read(manifest: dict) -> dict[str, list[float]]:
+            return {row.key: row.vector for row in read_results(manifest)}
+
+        read(batch.output)
+    return dag
+
+
+embeddings = embeddings_case("case_embeddings", task_type="CLUSTERING", output_dimensionality=64)
 decorated = decorated_case("case_decorated")
 
 

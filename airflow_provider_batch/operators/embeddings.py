@@ -1,0 +1,80 @@
+"""The operator for embeddings: texts in, vectors out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.operators.gemini import GeminiBatchOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.rows.dialect import RowDialect
+    from airflow_provider_batch.rows.prompts import Prompt
+    from airflow_provider_batch.rows.sources.tables import SqlQuery
+
+_NOT_FOR_VECTORS = ("system_prompt", "request_params", "input_format")
+
+
+class GeminiEmbeddingsBatchOperator(GeminiBatchOperator):
+    """Run a batch of texts through an embedding model and land one vector for each.
+
+    As :class:`GeminiBatchOperator` in everything else: retries, clears and lost workers go on with the jobs that
+    exist, and what happens to the bill is the same. ``row.vector`` holds the vector.
+
+    :param requests: As there. Without ``prompt`` each row is ``{"key": ..., "request": {EmbedContentRequest}}``.
+    :param prompt: Makes the text of each row: a template with names of columns, or a function of the row.
+    :param model: Embedding model such as ``gemini-embedding-001``. Templated.
+    :param task_type: What the vectors are for, such as ``RETRIEVAL_DOCUMENT`` or ``CLUSTERING``.
+    :param output_dimensionality: Numbers in each vector, None = what the model gives. Vectors shorter than
+        the model's full length are not of unit length on every model; see the API's documentation.
+    """
+
+    _embeds = True
+
+    def __init__(
+        self,
+        *,
+        model: str = "gemini-embedding-001",
+        requests: str | SqlQuery | Iterable[Mapping[str, Any]],
+        prompt: Prompt | None = None,
+        task_type: str | None = None,
+        output_dimensionality: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        from airflow_provider_batch.gemini.embeddings import TASK_TYPES
+
+        if stray := [name for name in _NOT_FOR_VECTORS if name in kwargs]:
+            raise ConfigError(
+                f"{stray[0]} means nothing to an embedding model.",
+                code="AGB-C06",
+                remedy="Leave it out, or use GeminiBatchOperator.",
+            )
+        if task_type is not None and task_type not in TASK_TYPES:
+            raise ConfigError(
+                f"task_type must be one of {', '.join(TASK_TYPES)}, got {task_type!r}.",
+                code="AGB-C06",
+                remedy="Correct the operator's argument.",
+            )
+        if output_dimensionality is not None and (
+            not isinstance(output_dimensionality, int) or output_dimensionality < 1
+        ):
+            raise ConfigError(
+                f"output_dimensionality must be a whole number from 1, got {output_dimensionality!r}.",
+                code="AGB-C06",
+                remedy="Correct the operator's argument.",
+            )
+        super().__init__(model=model, requests=requests, prompt=prompt, **kwargs)
+        # Not task_type: that is Airflow's name for the class of a task.
+        self.embedding_task_type = task_type
+        self.output_dimensionality = output_dimensionality
+
+    def _to_line(self) -> Callable[[bytes | Mapping[str, Any]], bytes]:
+        from airflow_provider_batch.gemini.embeddings import EmbeddingTemplate
+
+        return EmbeddingTemplate(self.prompt, self.key, self.embedding_task_type, self.output_dimensionality).line
+
+    def _dialect(self) -> RowDialect:
+        from airflow_provider_batch.gemini.embeddings import EmbeddingRows
+
+        return EmbeddingRows()
