@@ -12,6 +12,7 @@ from upath import UPath
 
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.engine.begin import Order, ledger_for
+from airflow_provider_batch.engine.documents import Layout
 from airflow_provider_batch.engine.identity import Identity
 from airflow_provider_batch.engine.ledger import Ledger
 from airflow_provider_batch.engine.outcome import ensure_done
@@ -62,6 +63,8 @@ class Task:
     policy: Policy = field(default_factory=lambda: Policy(patience=QUICK))
     limits: ShardLimits = field(default_factory=ShardLimits)
     on_content_change: Any = "fail"
+    layout: Layout = field(default_factory=Layout)
+    keep_columns: tuple[str, ...] = ()
     fence: Callable[[], None] = lambda: None
     wrap: Callable[[Any], Any] = _same
     jobs: list[str] = field(default_factory=list)
@@ -69,7 +72,9 @@ class Task:
     def attempt(self) -> Result:
         """A new try, up to its first wait or its end."""
         with self.service() as service:
-            ledger = ledger_for(service, self.order, Intake(source_of(self.rows)), GeminiRows())
+            ledger = ledger_for(
+                service, self.order, Intake(source_of(self.rows), keep_columns=self.keep_columns), GeminiRows()
+            )
             return Run(self._work(service, ledger, self.policy)).go()
 
     def resume(self) -> Result:
@@ -94,7 +99,15 @@ class Task:
     @property
     def order(self) -> Order:
         """What the engine is asked for."""
-        return Order(self.identity, self.account, self.model, self.folder, self.limits, self.on_content_change)
+        return Order(
+            self.identity,
+            self.account,
+            self.model,
+            self.folder,
+            self.limits,
+            self.on_content_change,
+            self.layout,
+        )
 
     @property
     def ledger(self) -> Ledger:

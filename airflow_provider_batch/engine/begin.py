@@ -20,6 +20,7 @@ from upath import UPath
 from airflow_provider_batch.contract import BatchService, CannotTell, JobSnapshot, JobState
 from airflow_provider_batch.engine.documents import (
     LEDGER_VERSION,
+    Layout,
     Outcome,
     Plan,
     RoundPlan,
@@ -56,6 +57,7 @@ class Order:
     :param folder: For the results.
     :param limits: Of one remote job.
     :param on_content_change: What to do if the task instance has submitted other rows or another model before.
+    :param layout: How the results are written, if this order begins the batch.
     """
 
     identity: Identity
@@ -64,6 +66,7 @@ class Order:
     folder: UPath
     limits: ShardLimits = field(default_factory=ShardLimits)
     on_content_change: OnContentChange = "fail"
+    layout: Layout = field(default_factory=Layout)
 
     @property
     def place(self) -> str:
@@ -203,6 +206,7 @@ def _begin(
         rows=rows.staged.requests,
         size_bytes=rows.staged.size_bytes,
         skipped=rows.staged.skipped,
+        layout=order.layout,
         columns_file=_keep(rows.files.columns, ledger, "columns"),
         skipped_file=_keep(rows.files.skipped, ledger, "skipped"),
         first=RoundPlan(shards=tuple(shards), created_at=now, clock_from=now),

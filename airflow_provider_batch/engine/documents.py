@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -53,6 +54,17 @@ class RoundPlan(Document):
     clock_from: datetime
 
 
+class Layout(Document):
+    """How the results are written, whoever lands them.
+
+    :param format: ``jsonl`` or ``parquet``.
+    :param in_input_order: Rows as in the input; else as they came. Kept columns want the order, too.
+    """
+
+    format: Literal["jsonl", "parquet"] = "jsonl"
+    in_input_order: bool = False
+
+
 class Plan(Document):
     """``plan.json``: what is to be done for whom, and the first round of it.
 
@@ -74,6 +86,7 @@ class Plan(Document):
     rows: int
     size_bytes: int
     skipped: int = 0
+    layout: Layout = Layout()
     columns_file: str | None = None
     skipped_file: str | None = None
     first: RoundPlan

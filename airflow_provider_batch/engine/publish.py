@@ -22,16 +22,20 @@ from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.engine.documents import Landed, Published, Retired
 from airflow_provider_batch.engine.land import quarantine_name, requests_of
 from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, generations
+from airflow_provider_batch.engine.order import in_input_order
 from airflow_provider_batch.engine.rounds import result_rows
 from airflow_provider_batch.engine.state import Batch, read_batch
-from airflow_provider_batch.rows.dialect import RowDialect, RowStatus
+from airflow_provider_batch.rows.dialect import ResultRow, RowDialect, RowStatus
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.manifest import FILE_NAME, Manifest, TokenTotals
+from airflow_provider_batch.rows.sinks.parquet import write_parquet
 from airflow_provider_batch.rows.storage import listed, opened, published, spool
 
 log = logging.getLogger(__name__)
 
-RESULTS_FILE = "results.jsonl"
+RESULTS_FILES = {"jsonl": "results.jsonl", "parquet": "results.parquet"}
+"""By format."""
+
 FAILED_FILE = "failed.jsonl"
 QUARANTINE_FILE = "quarantine.jsonl"
 
@@ -43,7 +47,7 @@ class _Tally:
 
 
 def publish(ledger: Ledger, batch: Batch, folder: UPath, dialect: RowDialect) -> Manifest:
-    """Write ``results.jsonl``, ``failed.jsonl`` and ``quarantine.jsonl``, then ``manifest.json``.
+    """Write the results, ``failed.jsonl`` and ``quarantine.jsonl``, then ``manifest.json``.
 
     Publishing again gives the same files.
 
@@ -52,9 +56,15 @@ def publish(ledger: Ledger, batch: Batch, folder: UPath, dialect: RowDialect) ->
     with ExitStack() as stack:
         results, failed = stack.enter_context(spool()), stack.enter_context(spool())
         tally = _assemble(ledger, batch, dialect, results, failed)
+        if batch.plan.layout.format == "parquet":
+            table = stack.enter_context(spool())
+            write_parquet(results, table)
+            results = table
         _retire_previous(folder, batch)
         (folder / FILE_NAME).unlink(missing_ok=True)
-        _keep(results, folder / RESULTS_FILE, wanted=True)
+        for name in RESULTS_FILES.values():
+            (folder / name).unlink(missing_ok=True)
+        _keep(results, folder / RESULTS_FILES[batch.plan.layout.format], wanted=True)
         _keep(failed, folder / FAILED_FILE, wanted=tally.failed > 0)
     quarantined = _quarantine(ledger, batch, folder)
     manifest = _manifest(ledger, batch, folder, tally, quarantined)
@@ -92,17 +102,15 @@ def _newly_landed(batch: Batch) -> Iterator[Landed]:
 def _assemble(ledger: Ledger, batch: Batch, dialect: RowDialect, results: BinaryIO, failed: BinaryIO) -> _Tally:
     tally = _Tally()
     encode = msgspec.json.Encoder().encode
-    with KeyTable() as seen, KeyTable() as unanswered:
-        for round_ in reversed(batch.rounds):
-            for shard in round_.shards:
-                for row in result_rows(ledger, shard):
-                    # Of a batch of one round every key is new, so nothing has to be remembered.
-                    if len(batch.rounds) > 1 and seen.add(row.key, 0) is not None:
-                        continue
-                    results.write(encode(row) + b"\n")
-                    tally.counts[row.status] += 1
-                    if row.status is not RowStatus.SUCCESS:
-                        unanswered.add(row.key, 0)
+    with KeyTable() as unanswered:
+        rows = _last_words(ledger, batch)
+        if batch.plan.layout.in_input_order or batch.plan.columns_file:
+            rows = in_input_order(ledger, batch, dialect, rows)
+        for row in rows:
+            results.write(encode(row) + b"\n")
+            tally.counts[row.status] += 1
+            if row.status is not RowStatus.SUCCESS:
+                unanswered.add(row.key, 0)
         tally.failed = len(unanswered) + batch.plan.skipped
         if len(unanswered):
             for shard in batch.rounds[0].shards:
@@ -111,6 +119,17 @@ def _assemble(ledger: Ledger, batch: Batch, dialect: RowDialect, results: Binary
                         failed.write(line + b"\n")
     _add_skipped(ledger, batch, failed)
     return tally
+
+
+def _last_words(ledger: Ledger, batch: Batch) -> Iterator[ResultRow]:
+    """Each row as it ended in the last round that it was sent in."""
+    with KeyTable() as seen:
+        for round_ in reversed(batch.rounds):
+            for shard in round_.shards:
+                for row in result_rows(ledger, shard):
+                    # Of a batch of one round every key is new, so nothing has to be remembered.
+                    if len(batch.rounds) == 1 or seen.add(row.key, 0) is None:
+                        yield row
 
 
 def _add_skipped(ledger: Ledger, batch: Batch, failed: BinaryIO) -> None:
@@ -148,7 +167,7 @@ def _manifest(ledger: Ledger, batch: Batch, folder: UPath, tally: _Tally, quaran
         rounds=len(batch.rounds),
         model=batch.plan.model,
         task_mark=batch.plan.identity.mark,
-        result_uri=str(folder / RESULTS_FILE),
+        result_uri=str(folder / RESULTS_FILES[batch.plan.layout.format]),
         failed_uri=str(folder / FAILED_FILE) if tally.failed else None,
         ledger_uri=str(ledger.folder),
         request_count=batch.plan.rows,

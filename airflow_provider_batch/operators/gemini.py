@@ -91,7 +91,9 @@ class GeminiBatchOperator(BaseOperator):
     :param request_params: GenerateContentRequest fields of every row: ``generationConfig``, ``tools``,
         ``safetySettings`` and so on. What a row says itself wins.
     :param input_format: ``openai`` = rows are in OpenAI's batch format and are converted.
-    :param keep_columns: Columns of the source that are put beside the answers, as ``row.source``.
+    :param keep_columns: Columns of the source that are put beside the answers, as ``row.source``. Keeps the order.
+    :param keep_order: Results stand in the order of the input, not as they came.
+    :param output_format: ``jsonl`` or ``parquet`` (needs the extra ``[parquet]``).
     :param on_bad_row: A row that cannot be sent fails the task before anything is uploaded (``fail``), or is left
         out, counted as skipped, and put into ``failed.jsonl`` (``skip``).
     :param on_empty: An input without any row fails the task (``fail``), or skips it (``skip``), as on a night
@@ -134,6 +136,8 @@ class GeminiBatchOperator(BaseOperator):
         request_params: Mapping[str, Any] | None = None,
         input_format: str = "gemini",
         keep_columns: Sequence[str] = (),
+        keep_order: bool = False,
+        output_format: str = "jsonl",
         on_bad_row: str = "fail",
         on_empty: str = "fail",
         wait_for_completion: bool = True,
@@ -164,6 +168,8 @@ class GeminiBatchOperator(BaseOperator):
         self.request_params = dict(request_params or {})
         self.input_format = _one_of("input_format", input_format, ("gemini", "openai"))
         self.keep_columns = list(keep_columns)
+        self.keep_order = keep_order
+        self.output_format = _one_of("output_format", output_format, ("jsonl", "parquet"))
         self.on_bad_row = _one_of("on_bad_row", on_bad_row, ("fail", "skip"))
         self.on_empty = _one_of("on_empty", on_empty, ("fail", "skip"))
         self.wait_for_completion = wait_for_completion
@@ -184,7 +190,10 @@ class GeminiBatchOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin, or go on with what an earlier try began."""
         from airflow_provider_batch.engine.begin import ledger_for
+        from airflow_provider_batch.rows.sinks.parquet import require_pyarrow
 
+        if self.output_format == "parquet":
+            require_pyarrow()
         intake = self._intake()
         hook = GeminiBatchHook(self.conn_id)
         account = hook.account()
@@ -268,6 +277,7 @@ class GeminiBatchOperator(BaseOperator):
 
     def _order(self, context: Context, account: Account) -> Order:
         from airflow_provider_batch.engine.begin import Order
+        from airflow_provider_batch.engine.documents import Layout
         from airflow_provider_batch.gemini.calls import model_path
 
         return Order(
@@ -277,6 +287,7 @@ class GeminiBatchOperator(BaseOperator):
             folder=object_path(self.result_path, "result_path"),
             limits=self._limits(account),
             on_content_change=self.on_content_change,  # type: ignore[arg-type]
+            layout=Layout(format=self.output_format, in_input_order=self.keep_order),  # type: ignore[arg-type]
         )
 
     def _limits(self, account: Account) -> ShardLimits:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -83,6 +83,7 @@ class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
     :param finish_reason: Why the model stopped, in the API's word, such as ``STOP``.
     :param usage: Tokens; None if the API reported none.
     :param error: Set unless the status is ``success``.
+    :param source: Kept columns of the input row, if any were asked for.
     :param vector: The answer of an embeddings job; ``response`` is left out then.
     :param response: The vendor's whole answer as undecoded JSON, for ``msgspec.json.decode(row.response)``;
         JSON ``null`` if there is none.
@@ -94,6 +95,7 @@ class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
     finish_reason: str | None = None
     usage: Usage | None = None
     error: RowError | None = None
+    source: dict[str, Any] | None = None
     vector: list[float] | None = None
     response: msgspec.Raw = NO_RESPONSE
 

@@ -49,8 +49,12 @@ class KeyTable:
         inserted = self._db.execute("INSERT OR IGNORE INTO keys (key, line) VALUES (?, ?)", (key, line))
         if inserted.rowcount:
             return None
+        return self.line_of(key)
+
+    def line_of(self, key: str) -> int | None:
+        """What was given with the key, None if it is not here."""
         row = self._db.execute("SELECT line FROM keys WHERE key = ?", (key,)).fetchone()
-        return int(row[0])
+        return None if row is None else int(row[0])
 
     def arrive(self, key: str) -> Arrival:
         """Note that a result for the key came."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 from upath import UPath
@@ -12,18 +12,20 @@ from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.rows.dialect import ResultRow
 from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.manifest import Manifest
+from airflow_provider_batch.rows.sinks.parquet import read_parquet
 from airflow_provider_batch.rows.storage import opened
 
 
 def read_results(
     manifest: Manifest | dict[str, Any], *, path_type: Callable[[str], Any] = UPath
 ) -> Iterator[ResultRow]:
-    """Stream the rows of a batch, one for each input row, in no particular order.
+    """Stream the rows of a batch, one for each input row, in no particular order unless asked for.
 
     :param manifest: What :class:`GeminiBatchOperator` returned.
     :param path_type: Opens the result URI. Pass ``airflow.sdk.ObjectStoragePath`` where ``result_path`` names
         an Airflow connection, as in ``s3://my_conn@bucket/labels/``.
-    :return: ``row.key``, ``row.status``, ``row.text``, ``row.usage``, ``row.finish_reason``, ``row.error``.
+    :return: ``row.key``, ``row.status``, ``row.text``, ``row.usage``, ``row.finish_reason``, ``row.error``,
+        ``row.source`` (kept columns), ``row.vector``.
     :raises ConfigError: ``manifest`` is not a manifest.
     :raises BatchError: The file is gone, or is not what the manifest describes.
     """
@@ -35,21 +37,26 @@ def _stream(path: UPath, manifest: Manifest) -> Iterator[ResultRow]:
     there = Manifest.read(path.parent)
     if there is not None and there.job_name != manifest.job_name:
         raise _damaged(path, f"they were replaced by those of {there.job_name}")
-    decode = msgspec.json.Decoder(ResultRow).decode
     count = 0
     try:
         with opened(path) as file:
-            for number, data in read_lines(file):
-                try:
-                    row = decode(data or b"")
-                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                    raise _damaged(path, f"line {number} is not a result row ({error})") from None
+            for row in read_parquet(file) if path.suffix == ".parquet" else _lines(path, file):
                 count += 1
                 yield row
     except FileNotFoundError:
         raise _damaged(path, f"the file of {manifest.job_name} is gone") from None
     if count != manifest.request_count:
         raise _damaged(path, f"{count} rows where the manifest says {manifest.request_count}")
+
+
+def _lines(path: UPath, file: BinaryIO) -> Iterator[ResultRow]:
+    decode = msgspec.json.Decoder(ResultRow).decode
+    for number, data in read_lines(file):
+        try:
+            row = decode(data or b"")
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise _damaged(path, f"line {number} is not a result row ({error})") from None
+        yield row
 
 
 def _damaged(path: UPath, what: str) -> BatchError:

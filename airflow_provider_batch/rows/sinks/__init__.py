@@ -1,0 +1,1 @@
+"""How landed rows are written for those who read them."""

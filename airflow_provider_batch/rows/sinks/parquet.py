@@ -1,0 +1,180 @@
+"""Results as a Parquet file, and such a file as results.
+
+Two passes over the rows: the first finds out which kept columns there are, of what kind, and how long the vectors
+are; the second writes block by block. So the types follow the data, and memory does not grow with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.rows.dialect import NO_RESPONSE, ResultRow, RowError, RowStatus, Usage
+from airflow_provider_batch.rows.framing import read_lines
+
+if TYPE_CHECKING:
+    import pyarrow
+
+BLOCK_ROWS = 1_024
+"""Rows that are in memory at a time; a block with vectors of 3,072 numbers takes some 100 MB as Python values."""
+
+SOURCE_PREFIX = "source_"
+"""What the name of a kept column begins with, so that it cannot meet a column of ours."""
+
+_FIXED = {
+    "key": "string",
+    "status": "string",
+    "text": "string",
+    "finish_reason": "string",
+    "input_tokens": "int64",
+    "cached_tokens": "int64",
+    "output_tokens": "int64",
+    "thinking_tokens": "int64",
+    "error_code": "int32",
+    "error_message": "string",
+    "response": "string",
+}
+_encode = msgspec.json.Encoder().encode
+
+
+def require_pyarrow() -> None:
+    """Make sure before any money is spent that the results can be written.
+
+    :raises ConfigError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        raise ConfigError(
+            "Parquet needs pyarrow.", code="AGB-C11", remedy='Install "airflow-provider-batch[parquet]".'
+        ) from None
+
+
+@dataclass
+class Survey:
+    """What the rows hold beside what all rows have."""
+
+    kinds: dict[str, set[type]] = field(default_factory=dict)
+    lengths: set[int] = field(default_factory=set)
+
+    def add(self, row: ResultRow) -> None:
+        """Note what this row holds."""
+        if row.vector is not None:
+            self.lengths.add(len(row.vector))
+        for name, value in (row.source or {}).items():
+            kinds = self.kinds.setdefault(name, set())
+            if value is not None:
+                kinds.add(type(value))
+
+
+def write_parquet(lines: BinaryIO, out: BinaryIO) -> None:
+    """Write result rows, JSON Lines as they were landed, as one Parquet file.
+
+    :param lines: Seekable; read twice from the beginning.
+    """
+    from pyarrow import parquet
+
+    survey = survey_of(_rows(lines))
+    rows = _rows(lines)
+    with parquet.ParquetWriter(out, _schema(survey), compression="zstd") as writer:
+        while block := list(islice(rows, BLOCK_ROWS)):
+            writer.write_batch(record_batch(block, survey))
+
+
+def survey_of(rows: Iterable[ResultRow]) -> Survey:
+    """The first pass."""
+    survey = Survey()
+    for row in rows:
+        survey.add(row)
+    return survey
+
+
+def record_batch(rows: list[ResultRow], survey: Survey) -> pyarrow.RecordBatch:
+    """Rows as Arrow columns."""
+    import pyarrow
+
+    return pyarrow.RecordBatch.from_pylist([_columns(row, survey) for row in rows], schema=_schema(survey))
+
+
+def read_parquet(file: BinaryIO) -> Iterator[ResultRow]:
+    """Stream the rows that :func:`write_parquet` wrote."""
+    from pyarrow import parquet
+
+    for batch in parquet.ParquetFile(file).iter_batches(batch_size=BLOCK_ROWS):
+        for columns in batch.to_pylist():
+            yield _row(columns)
+
+
+def _rows(lines: BinaryIO) -> Iterator[ResultRow]:
+    decode = msgspec.json.Decoder(ResultRow).decode
+    lines.seek(0)
+    for _, data in read_lines(lines):
+        yield decode(data or b"")
+
+
+def _schema(survey: Survey) -> Any:
+    import pyarrow
+
+    fields = [(name, getattr(pyarrow, kind)()) for name, kind in _FIXED.items()]
+    if survey.lengths:
+        # A result with vectors of several lengths is odd, but it was paid for.
+        length = survey.lengths.copy().pop() if len(survey.lengths) == 1 else -1
+        fields.append(("vector", pyarrow.list_(pyarrow.float32(), length)))
+    fields += [
+        (SOURCE_PREFIX + name, getattr(pyarrow, _arrow_kind(kinds))()) for name, kinds in survey.kinds.items()
+    ]
+    return pyarrow.schema(fields)
+
+
+def _arrow_kind(kinds: set[type]) -> str:
+    """One type for all values of a column; text where there is none."""
+    if kinds == {bool}:
+        return "bool_"
+    if kinds == {int}:
+        return "int64"
+    return "float64" if kinds and kinds <= {int, float} else "string"
+
+
+def _columns(row: ResultRow, survey: Survey) -> dict[str, Any]:
+    usage, error = row.usage, row.error
+    columns: dict[str, Any] = {
+        "key": row.key,
+        "status": row.status.value,
+        "text": row.text,
+        "finish_reason": row.finish_reason,
+        "response": None if bytes(row.response) == b"null" else bytes(row.response).decode(),
+        "vector": row.vector,
+    }
+    if usage is not None:
+        columns |= {f"{name}_tokens": getattr(usage, name) for name in ("input", "cached", "output", "thinking")}
+    if error is not None:
+        columns |= {"error_code": error.code, "error_message": error.message}
+    for name, kinds in survey.kinds.items():
+        value = (row.source or {}).get(name)
+        is_text = _arrow_kind(kinds) == "string" and value is not None and not isinstance(value, str)
+        columns[SOURCE_PREFIX + name] = _encode(value).decode() if is_text else value
+    return columns
+
+
+def _row(columns: dict[str, Any]) -> ResultRow:
+    counts = [columns[f"{name}_tokens"] for name in ("input", "cached", "output", "thinking")]
+    kept = {n.removeprefix(SOURCE_PREFIX): v for n, v in columns.items() if n.startswith(SOURCE_PREFIX)}
+    response = columns["response"]
+    return ResultRow(
+        columns["key"],
+        RowStatus(columns["status"]),
+        text=columns["text"],
+        finish_reason=columns["finish_reason"],
+        usage=Usage(*counts) if counts[0] is not None else None,
+        error=RowError(columns["error_code"], columns["error_message"])
+        if columns["error_code"] is not None
+        else None,
+        source=kept or None,
+        vector=columns.get("vector"),
+        response=msgspec.Raw(response.encode()) if response is not None else NO_RESPONSE,
+    )
