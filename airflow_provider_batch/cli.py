@@ -34,10 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     try:
         roots = [object_path(folder, "folder") for folder in options.folders]
-        with GeminiBatchHook(options.conn_id).service() as service:
+        hook = GeminiBatchHook(options.conn_id)
+        with hook.service() as service:
             if options.command == "sweep":
                 abandoned_s = options.older_than_hours * 3600
-                report = sweep(service, roots, GeminiRows(), abandoned_s=abandoned_s)
+                report = sweep(service, roots, GeminiRows(), abandoned_s=abandoned_s, prices=hook.prices().price)
             else:
                 report = reconcile(service, roots)
     except BatchError as error:

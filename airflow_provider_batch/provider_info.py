@@ -76,6 +76,7 @@ def _connection_type() -> dict[str, Any]:
             "deployment": _field(
                 "Deployment name", "Tells apart two Airflows that run the same DAGs with the same credential."
             ),
+            "prices": _field("Price file", "Path or URI of a price file in place of the package's own."),
             "max_enqueued_tokens": {
                 "label": "Enqueued tokens",
                 "description": "About how many input tokens one task may have enqueued. Empty = no limit.",

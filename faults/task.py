@@ -12,6 +12,7 @@ from upath import UPath
 
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.engine.begin import Order, ledger_for
+from airflow_provider_batch.engine.costs import Prices, no_prices
 from airflow_provider_batch.engine.documents import Layout
 from airflow_provider_batch.engine.identity import Identity
 from airflow_provider_batch.engine.ledger import Ledger
@@ -65,6 +66,7 @@ class Task:
     on_content_change: Any = "fail"
     layout: Layout = field(default_factory=Layout)
     keep_columns: tuple[str, ...] = ()
+    prices: Prices = no_prices
     fence: Callable[[], None] = lambda: None
     wrap: Callable[[Any], Any] = _same
     jobs: list[str] = field(default_factory=list)
@@ -135,6 +137,7 @@ class Task:
             dialect=GeminiRows(),
             policy=policy,
             limits=self.limits,
+            prices=self.prices,
             fence=self.fence,
             on_job=self.jobs.append,
         )

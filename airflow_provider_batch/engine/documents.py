@@ -164,6 +164,8 @@ class Landed(Document):
     """``<shard>.landed.json``: the rows of a job are beside this document, each with a status.
 
     :param job: None if no job was made for the shard.
+    :param long_tokens: The part of ``tokens`` that is of rows with long prompts; some models charge more for them.
+    :param unmetered: Answers without a token count.
     :param passing: Rows that failed for a reason that may pass.
     :param undone: Rows left over because the job as a whole failed, expired or was cancelled.
     """
@@ -176,6 +178,8 @@ class Landed(Document):
     error_code: int = 0
     counts: dict[RowStatus, int]
     tokens: TokenTotals = TokenTotals()
+    long_tokens: TokenTotals = TokenTotals()
+    unmetered: int = 0
     passing: int = 0
     undone: int = 0
     quarantined: int = 0

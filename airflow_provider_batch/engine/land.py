@@ -35,6 +35,7 @@ from airflow_provider_batch.rows.dialect import (
 from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.keys import Arrival, KeyTable
 from airflow_provider_batch.rows.manifest import TokenTotals
+from airflow_provider_batch.rows.money import LONG_PROMPT
 from airflow_provider_batch.rows.storage import opened, published, spool
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ class _Tally:
     job: JobSnapshot
     counts: Counter[RowStatus] = field(default_factory=Counter)
     usage: Usage = field(default_factory=Usage)
+    of_long: Usage = field(default_factory=Usage)
+    unmetered: int = 0
     passing: int = 0
     undone: int = 0
     quarantined: int = 0
@@ -65,6 +68,9 @@ class _Tally:
         self.counts[row.status] += 1
         if row.usage is not None:
             self.usage = self.usage + row.usage
+            if row.usage.input > LONG_PROMPT:
+                self.of_long = self.of_long + row.usage
+        self.unmetered += _is_unmetered(row)
         self.undone += is_undone(row, self.job.state)
         self.passing += is_passing(row, self.job.state)
 
@@ -72,6 +78,13 @@ class _Tally:
         self.quarantined += 1
         if self.quarantined <= MAX_QUARANTINE_LOGGED:
             log.warning("Result line %d of %s goes to quarantine: %s", number, self.job.name, why)
+
+
+def _is_unmetered(row: ResultRow) -> bool:
+    """There is an answer, and no count of what it took."""
+    if row.vector is not None:
+        return row.usage is None or not row.usage.input
+    return bool(row.text) and (row.usage is None or not row.usage.output)
 
 
 def is_undone(row: ResultRow, state: JobState) -> bool:
@@ -118,6 +131,12 @@ def land(
             with published(ledger.path(quarantine_name(shard))) as kept:
                 shutil.copyfileobj(quarantine, kept, 1024 * 1024)
     landed = _document(tally, job)
+    if landed.unmetered:
+        log.warning(
+            "AGB-R06 %d answers of %s have no token count; they are billed all the same, and not in the cost.",
+            landed.unmetered,
+            landed.job,
+        )
     ledger.put(f"{shard.name}.landed.json", landed)
     log.info(
         "Landed %s (%s): %d bytes of results, %s.",
@@ -222,6 +241,8 @@ def _document(tally: _Tally, job: JobSnapshot | None) -> Landed:
         error_code=tally.job.error_code,
         counts=dict(tally.counts),
         tokens=TokenTotals.of(tally.usage),
+        long_tokens=TokenTotals.of(tally.of_long),
+        unmetered=tally.unmetered,
         passing=tally.passing,
         undone=tally.undone,
         quarantined=tally.quarantined,

@@ -19,6 +19,7 @@ import msgspec
 from upath import UPath
 
 from airflow_provider_batch.contract import BatchService
+from airflow_provider_batch.engine.costs import Prices, cost_of, no_prices
 from airflow_provider_batch.engine.documents import Landed, Published, Retired
 from airflow_provider_batch.engine.land import quarantine_name, requests_of
 from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, generations
@@ -46,7 +47,9 @@ class _Tally:
     failed: int = 0
 
 
-def publish(ledger: Ledger, batch: Batch, folder: UPath, dialect: RowDialect) -> Manifest:
+def publish(
+    ledger: Ledger, batch: Batch, folder: UPath, dialect: RowDialect, prices: Prices = no_prices
+) -> Manifest:
     """Write the results, ``failed.jsonl`` and ``quarantine.jsonl``, then ``manifest.json``.
 
     Publishing again gives the same files.
@@ -68,6 +71,8 @@ def publish(ledger: Ledger, batch: Batch, folder: UPath, dialect: RowDialect) ->
         _keep(failed, folder / FAILED_FILE, wanted=tally.failed > 0)
     quarantined = _quarantine(ledger, batch, folder)
     manifest = _manifest(ledger, batch, folder, tally, quarantined)
+    cost = cost_of((s.landed for s in batch.shards if s.landed), batch.plan.model, prices)
+    manifest = manifest.model_copy(update={"cost_usd": cost.batch_usd, "standard_usd": cost.standard_usd})
     manifest.write(folder)
     now = datetime.now(timezone.utc)
     ledger.put(f"r{batch.round.number}.published.json", Published(at=now))
@@ -174,6 +179,7 @@ def _manifest(ledger: Ledger, batch: Batch, folder: UPath, tally: _Tally, quaran
         counts=dict(tally.counts),
         skipped=batch.plan.skipped,
         tokens=_sum([one.tokens for one in landed]),
+        unmetered=sum(one.unmetered for one in landed),
         quarantine_uri=str(folder / QUARANTINE_FILE) if quarantined else None,
         quarantined=quarantined,
         submitted_at=batch.plan.first.created_at,
@@ -187,6 +193,7 @@ def _sum(tokens: list[TokenTotals]) -> TokenTotals:
         cached=sum(t.cached for t in tokens),
         output=sum(t.output for t in tokens),
         thinking=sum(t.thinking for t in tokens),
+        audio=sum(t.audio for t in tokens),
     )
 
 

@@ -13,6 +13,7 @@ from upath import UPath
 
 from airflow_provider_batch.contract import BatchService, JobSnapshot
 from airflow_provider_batch.engine import step, submit
+from airflow_provider_batch.engine.costs import Prices, no_prices
 from airflow_provider_batch.engine.documents import Cancel
 from airflow_provider_batch.engine.land import land
 from airflow_provider_batch.engine.ledger import Ledger
@@ -68,6 +69,7 @@ class Work:
     """What a visit works with.
 
     :param folder: For the results.
+    :param prices: What the model costs, for the receipt.
     :param fence: Raises :class:`SupersededError` if another try of the task has taken over.
     :param on_job: Told the name of each job as soon as it exists.
     """
@@ -79,6 +81,7 @@ class Work:
     policy: Policy
     limits: ShardLimits = field(default_factory=ShardLimits)
     keep_remote_files: bool = False
+    prices: Prices = no_prices
     fence: Callable[[], None] = lambda: None
     on_job: Callable[[str], object] = lambda _: None
 
@@ -219,7 +222,7 @@ class Run:
 
     def _publish(self, batch: Batch) -> Landed:
         work = self._work
-        manifest = publish(work.ledger, batch, work.folder, work.dialect)
+        manifest = publish(work.ledger, batch, work.folder, work.dialect, work.prices)
         tidy(work.service, work.ledger, batch, keep_remote_files=work.keep_remote_files)
         return Landed(manifest, batch)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from upath import UPath
 
 from airflow_provider_batch.contract import BatchService, CannotTell, Found, JobSnapshot, JobState
+from airflow_provider_batch.engine.costs import Prices, no_prices
 from airflow_provider_batch.engine.documents import Retired
 from airflow_provider_batch.engine.identity import PREFIX, JobTag
 from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger
@@ -108,10 +109,16 @@ def reconcile(service: BatchService, roots: Sequence[UPath]) -> Report:
 
 
 def sweep(
-    service: BatchService, roots: Sequence[UPath], dialect: RowDialect, *, abandoned_s: float = ABANDONED_S
+    service: BatchService,
+    roots: Sequence[UPath],
+    dialect: RowDialect,
+    *,
+    abandoned_s: float = ABANDONED_S,
+    prices: Prices = no_prices,
 ) -> Report:
     """Take what can be taken for nothing, then report what is left.
 
+    :param prices: What models cost, for the manifests.
     :param abandoned_s: Batches are left to their tasks until their last job ended so many seconds ago.
     """
     known, _ = _read([ledger for root in roots for ledger in find_ledgers(root)])
@@ -119,16 +126,16 @@ def sweep(
     landed: list[str] = []
     for one in known:
         if _is_abandoned(one.batch, jobs, service.now() - abandoned_s):
-            landed += _take(service, one, dialect)
+            landed += _take(service, one, dialect, prices)
     after = reconcile(service, roots)
     return Report(after.ledgers, after.jobs, after.findings, tuple(landed))
 
 
-def _take(service: BatchService, known: Known, dialect: RowDialect) -> Iterator[str]:
+def _take(service: BatchService, known: Known, dialect: RowDialect, prices: Prices) -> Iterator[str]:
     folder = known.ledger.folder.parent.parent.parent
     policy = Policy(timeout_s=0.0, max_row_attempts=1, is_new_try=False, may_send=False)
     try:
-        result = Run(Work(service, known.ledger, folder, dialect, policy)).go()
+        result = Run(Work(service, known.ledger, folder, dialect, policy, prices=prices)).go()
     except BatchError as error:
         log.warning("%s cannot be landed: %s", known.ledger.folder, error)
         return

@@ -39,12 +39,18 @@ class _PromptFeedback(msgspec.Struct, rename="camel"):
     block_reason: str = ""
 
 
+class _ModalityCount(msgspec.Struct, rename="camel"):
+    modality: str = ""
+    token_count: int = 0
+
+
 class _UsageMetadata(msgspec.Struct, rename="camel"):
     prompt_token_count: int = 0
     cached_content_token_count: int = 0
     candidates_token_count: int = 0
     thoughts_token_count: int = 0
     tool_use_prompt_token_count: int = 0
+    prompt_tokens_details: list[_ModalityCount] = []
 
 
 class _Embedding(msgspec.Struct):
@@ -254,4 +260,5 @@ def _usage(metadata: _UsageMetadata | None) -> Usage | None:
         cached=metadata.cached_content_token_count,
         output=metadata.candidates_token_count,
         thinking=metadata.thoughts_token_count,
+        audio=sum(part.token_count for part in metadata.prompt_tokens_details if part.modality == "AUDIO"),
     )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
     from airflow_provider_batch.gemini.client import GeminiClient
+    from airflow_provider_batch.gemini.prices import PriceTable
     from airflow_provider_batch.gemini.service import AsyncGeminiBatchService, GeminiBatchService
     from airflow_provider_batch.gemini.transport import Endpoint
 
@@ -39,12 +40,14 @@ AUTH_TYPES = ("api_key", "oauth_token", "adc")
 class Account:
     """Who pays, and what they set for all their tasks.
 
+    :param prices: Path or URI of a price file in place of the package's own.
     :param label: The same for the same credential; holds nothing of it.
     :param max_enqueued_tokens: Rough number of input tokens that one task may have enqueued, None = no limit.
     """
 
     label: str
     deployment: str = ""
+    prices: str = ""
     max_enqueued_tokens: int | None = None
 
 
@@ -56,7 +59,8 @@ class GeminiBatchHook(BaseHook):
     Application Default Credentials), ``quota_project``, ``api_version`` (``v1beta`` or ``v1``), ``trust_env``
     (let proxy variables apply), ``account`` (a name for whose credential it is, in place of a digest of the key:
     the same for an old and a new key of one project), ``deployment`` (tells apart two Airflows that run the same
-    DAGs with the same credential), ``max_enqueued_tokens`` (what one task may have enqueued at a time).
+    DAGs with the same credential), ``max_enqueued_tokens`` (what one task may have enqueued at a time),
+    ``prices`` (path or URI of a price file).
 
     :param conn_id: Airflow connection id.
     """
@@ -125,8 +129,29 @@ class GeminiBatchHook(BaseHook):
         return Account(
             label=str(extra.get("account") or "") or _account_label(connection, extra),
             deployment=str(extra.get("deployment") or ""),
+            prices=str(extra.get("prices") or ""),
             max_enqueued_tokens=_count(extra, "max_enqueued_tokens"),
         )
+
+    def prices(self) -> PriceTable:
+        """The price list: the one that the connection names, else the package's own.
+
+        :raises ConfigError: The file cannot be read or used.
+        """
+        from airflow_provider_batch.airflow_compat import object_path
+        from airflow_provider_batch.gemini.prices import PriceTable
+
+        name = self.account().prices
+        if not name:
+            return PriceTable.shipped()
+        try:
+            return PriceTable.read(object_path(name, "the connection's extra prices").read_text(), name)
+        except OSError as error:
+            raise ConfigError(
+                f"The price file {name} cannot be read ({type(error).__name__}).",
+                code="AGB-C09",
+                remedy="Nothing was sent. Correct the connection's extra prices.",
+            ) from None
 
     def cancel_batch(self, name: str) -> None:
         """Ask for the cancellation of a job, ``batches/...``. Rows that have finished may be billed."""

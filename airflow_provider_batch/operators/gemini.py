@@ -346,6 +346,7 @@ class GeminiBatchOperator(BaseOperator):
             policy=policy,
             limits=order.limits,
             keep_remote_files=self.keep_remote_files,
+            prices=GeminiBatchHook(self.conn_id).prices().price,
             fence=fence,
             on_job=lambda name: ti.xcom_push(key=JOB_NAME_KEY, value=name),
         )
@@ -435,7 +436,8 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
         from airflow_provider_batch.gemini.rows import GeminiRows
 
         submission = Submission.load(self.submission)
-        with GeminiBatchHook(self.conn_id).service() as service:
+        hook = GeminiBatchHook(self.conn_id)
+        with hook.service() as service:
             work = Work(
                 service=service,
                 ledger=Ledger(object_path(submission.ledger, "submission.ledger")),
@@ -443,6 +445,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
                 dialect=GeminiRows(),
                 policy=Policy(timeout_s=MAX_TIMEOUT_S, max_row_attempts=1, is_new_try=False, may_send=False),
                 keep_remote_files=self.keep_remote_files,
+                prices=hook.prices().price,
             )
             result = Run(work).go()
             for _ in range(MAX_RESULT_LOOKS):
@@ -469,7 +472,17 @@ def _summary(manifest: Manifest) -> str:
     tokens = manifest.tokens
     return (
         f"{manifest.request_count} rows ({counts_in_words(manifest.counts)}), tokens: {tokens.input} in, "
-        f"{tokens.output} out, {tokens.thinking} thinking."
+        f"{tokens.output} out, {tokens.thinking} thinking. {_receipt(manifest)}"
+    )
+
+
+def _receipt(manifest: Manifest) -> str:
+    if manifest.cost_usd is None or manifest.standard_usd is None:
+        return f"The cost is unknown: no price for {manifest.model}, or not for all of its tokens."
+    rest = f" {manifest.unmetered} answers without a token count are not in it." if manifest.unmetered else ""
+    return (
+        f"Cost by the price list: {manifest.cost_usd:.4f} USD; single calls would have cost "
+        f"{manifest.standard_usd:.4f} USD, {manifest.standard_usd - manifest.cost_usd:.4f} USD more.{rest}"
     )
 
 

@@ -34,12 +34,14 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     :param cached: The part of ``input`` that came from a context cache.
     :param output: Answer tokens without thinking.
     :param thinking: Thinking tokens.
+    :param audio: The part of ``input`` that is audio.
     """
 
     input: int = 0
     cached: int = 0
     output: int = 0
     thinking: int = 0
+    audio: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -47,6 +49,16 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
             self.cached + other.cached,
             self.output + other.output,
             self.thinking + other.thinking,
+            self.audio + other.audio,
+        )
+
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input - other.input,
+            self.cached - other.cached,
+            self.output - other.output,
+            self.thinking - other.thinking,
+            self.audio - other.audio,
         )
 
 

@@ -29,11 +29,22 @@ class TokenTotals(BaseModel):
     cached: int = 0
     output: int = 0
     thinking: int = 0
+    audio: int = 0
 
     @classmethod
     def of(cls, usage: Usage) -> TokenTotals:
         """Totals from added-up row usage."""
-        return cls(input=usage.input, cached=usage.cached, output=usage.output, thinking=usage.thinking)
+        return cls(
+            input=usage.input,
+            cached=usage.cached,
+            output=usage.output,
+            thinking=usage.thinking,
+            audio=usage.audio,
+        )
+
+    def usage(self) -> Usage:
+        """The same, to be added up."""
+        return Usage(self.input, self.cached, self.output, self.thinking, self.audio)
 
 
 class Manifest(BaseModel):
@@ -50,6 +61,9 @@ class Manifest(BaseModel):
     :param counts: Rows by status; statuses without rows are left out.
     :param skipped: Bad rows that were left out before anything was sent; they are in ``failed.jsonl``.
     :param tokens: Totals as reported by the API, of all rounds.
+    :param cost_usd: What the tokens of all jobs cost by the price list, USD; None if a price is not known.
+    :param standard_usd: What they would have cost in single calls.
+    :param unmetered: Answers without a token count; their cost is not in ``cost_usd``.
     :param quarantine_uri: Result lines that belong to no row (unreadable, unknown key, said twice), if any.
     :param quarantined: How many such lines.
     """
@@ -69,6 +83,9 @@ class Manifest(BaseModel):
     counts: dict[RowStatus, int]
     skipped: int = 0
     tokens: TokenTotals = TokenTotals()
+    cost_usd: float | None = None
+    standard_usd: float | None = None
+    unmetered: int = 0
     quarantine_uri: str | None = None
     quarantined: int = 0
     submitted_at: datetime | None = None

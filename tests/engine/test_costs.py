@@ -1,0 +1,58 @@
+"""The receipt: what the tokens of all jobs cost, each job once, unknown where it is not known."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from airflow_provider_batch.rows.manifest import Manifest
+from airflow_provider_batch.rows.money import Price, Rates
+
+RATES = Rates(Decimal(1), Decimal(0), Decimal(10))
+TWICE = Rates(Decimal(2), Decimal(0), Decimal(20))
+
+
+def prices(model, day):
+    return Price(RATES, TWICE)
+
+
+def billed(emulator):
+    """USD for what the emulator's journal says would have been billed."""
+    bills = list(emulator.bills().values())
+    return sum(bill["input"] + 10 * (bill["output"] + bill["thinking"]) for bill in bills) / 1_000_000
+
+
+def test_the_cost_is_that_of_the_journal_and_half_of_single_calls(task, gemini_emulator):
+    manifest = task.but(prices=prices).finish()
+    assert manifest.cost_usd == pytest.approx(billed(gemini_emulator), abs=1e-6)
+    assert manifest.cost_usd > 0
+    assert manifest.standard_usd == pytest.approx(2 * manifest.cost_usd, abs=1e-6)
+
+
+def test_what_the_results_do_not_hold_is_billed_and_not_in_the_receipt(task, gemini_emulator):
+    gemini_emulator.add_fault(action="rows", mutation="drop", keys=["b"])
+    manifest = task.but(prices=prices).finish()
+    counted = manifest.tokens.input + 10 * (manifest.tokens.output + manifest.tokens.thinking)
+    assert manifest.rounds == 2
+    assert manifest.cost_usd == pytest.approx(counted / 1_000_000, abs=1e-6)
+    assert manifest.cost_usd < billed(gemini_emulator)
+
+
+def test_landing_again_costs_the_same(task):
+    task = task.but(prices=prices)
+    assert task.finish().cost_usd == task.finish().cost_usd
+
+
+def test_a_cost_without_a_price_is_unknown_and_not_nothing(task):
+    manifest = task.finish()
+    assert (manifest.cost_usd, manifest.standard_usd) == (None, None)
+    assert "cost_usd" not in Manifest.load(manifest).to_xcom()
+
+
+def test_answers_without_a_token_count_are_counted_and_leave_the_cost_unknown(task, gemini_emulator, caplog):
+    response = {"candidates": [{"content": {"parts": [{"text": "hi"}]}, "finishReason": "STOP"}]}
+    gemini_emulator.add_fault(action="rows", mutation="replace", keys=list("abc"), response=response)
+    manifest = task.but(prices=prices).finish()
+    assert (manifest.unmetered, manifest.cost_usd) == (3, None)
+    assert "AGB-R06 3 answers" in caplog.text
