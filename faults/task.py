@@ -23,11 +23,13 @@ from airflow_provider_batch.engine.step import Patience, Policy, Wait
 from airflow_provider_batch.gemini.auth import ApiKey
 from airflow_provider_batch.gemini.client import GeminiClient
 from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.gemini.schema import asking_for
 from airflow_provider_batch.gemini.service import GeminiBatchService
 from airflow_provider_batch.gemini.transport import Endpoint
 from airflow_provider_batch.rows.manifest import Manifest
 from airflow_provider_batch.rows.sources.choice import source_of
 from airflow_provider_batch.rows.staging import Intake
+from airflow_provider_batch.rows.structured import OutputType
 
 MODEL = "gemini-2.5-flash"
 
@@ -66,6 +68,7 @@ class Task:
     on_content_change: Any = "fail"
     layout: Layout = field(default_factory=Layout)
     keep_columns: tuple[str, ...] = ()
+    output: OutputType | None = None
     prices: Prices = no_prices
     fence: Callable[[], None] = lambda: None
     wrap: Callable[[Any], Any] = _same
@@ -74,9 +77,7 @@ class Task:
     def attempt(self) -> Result:
         """A new try, up to its first wait or its end."""
         with self.service() as service:
-            ledger = ledger_for(
-                service, self.order, Intake(source_of(self.rows), keep_columns=self.keep_columns), GeminiRows()
-            )
+            ledger = ledger_for(service, self.order, self._intake(), GeminiRows())
             return Run(self._work(service, ledger, self.policy)).go()
 
     def resume(self) -> Result:
@@ -109,6 +110,7 @@ class Task:
             self.limits,
             self.on_content_change,
             self.layout,
+            self.output.json_schema if self.output else None,
         )
 
     @property
@@ -129,6 +131,10 @@ class Task:
         with GeminiClient(Endpoint(ApiKey(self.key), base_url=self.base_url)) as client:
             yield self.wrap(GeminiBatchService(client))
 
+    def _intake(self) -> Intake:
+        rewrite = asking_for(self.output.json_schema) if self.output else None
+        return Intake(source_of(self.rows), rewrite=rewrite, keep_columns=self.keep_columns)
+
     def _work(self, service: BatchService, ledger: Ledger, policy: Policy) -> Work:
         return Work(
             service=service,
@@ -138,6 +144,7 @@ class Task:
             policy=policy,
             limits=self.limits,
             prices=self.prices,
+            output=self.output,
             fence=self.fence,
             on_job=self.jobs.append,
         )

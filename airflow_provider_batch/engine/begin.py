@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 from upath import UPath
 
@@ -58,6 +58,7 @@ class Order:
     :param limits: Of one remote job.
     :param on_content_change: What to do if the task instance has submitted other rows or another model before.
     :param layout: How the results are written, if this order begins the batch.
+    :param output_schema: JSON Schema of the answers, for the ledger; None = any answer will do.
     """
 
     identity: Identity
@@ -67,6 +68,7 @@ class Order:
     limits: ShardLimits = field(default_factory=ShardLimits)
     on_content_change: OnContentChange = "fail"
     layout: Layout = field(default_factory=Layout)
+    output_schema: dict[str, Any] | None = None
 
     @property
     def place(self) -> str:
@@ -207,6 +209,7 @@ def _begin(
         size_bytes=rows.staged.size_bytes,
         skipped=rows.staged.skipped,
         layout=order.layout,
+        output_schema=order.output_schema,
         columns_file=_keep(rows.files.columns, ledger, "columns"),
         skipped_file=_keep(rows.files.skipped, ledger, "skipped"),
         first=RoundPlan(shards=tuple(shards), created_at=now, clock_from=now),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -74,6 +74,7 @@ class Plan(Document):
     :param rows: How many are sent. Bad rows that were left out (``skipped``) are not among them.
     :param columns_file: Beside this document: the kept columns of the source, one object for each row, in the
         order of the first round.
+    :param output_schema: JSON Schema that answers are checked against, None = they are not.
     :param skipped_file: Beside this document: the rows that were left out, with what is wrong with them.
     """
 
@@ -90,6 +91,7 @@ class Plan(Document):
     columns_file: str | None = None
     skipped_file: str | None = None
     first: RoundPlan
+    output_schema: dict[str, Any] | None = None
 
 
 class Session(Document):

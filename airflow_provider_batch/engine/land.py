@@ -104,7 +104,7 @@ def is_passing(row: ResultRow, state: JobState) -> bool:
         return False
     if row.status is RowStatus.ERROR:
         return row.error is not None and may_pass(row.error.code)
-    return row.status is RowStatus.MISSING
+    return row.status in (RowStatus.MISSING, RowStatus.INVALID_OUTPUT)
 
 
 def land(

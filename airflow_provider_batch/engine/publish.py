@@ -127,14 +127,31 @@ def _assemble(ledger: Ledger, batch: Batch, dialect: RowDialect, results: Binary
 
 
 def _last_words(ledger: Ledger, batch: Batch) -> Iterator[ResultRow]:
-    """Each row as it ended in the last round that it was sent in."""
-    with KeyTable() as seen:
+    """Each row as it ended in the last round that it was sent in.
+
+    An answer of the wrong type was paid for, so it gives way to another answer only.
+    """
+    with KeyTable() as seen, KeyTable() as answered:
+        _note_answered(ledger, batch, answered)
         for round_ in reversed(batch.rounds):
             for shard in round_.shards:
                 for row in result_rows(ledger, shard):
+                    if row.text is None and row.key in answered:
+                        continue
                     # Of a batch of one round every key is new, so nothing has to be remembered.
                     if len(batch.rounds) == 1 or seen.add(row.key, 0) is None:
                         yield row
+
+
+def _note_answered(ledger: Ledger, batch: Batch, answered: KeyTable) -> None:
+    """Keys with an answer of the wrong type: a later round that brought no answer at all must not hide it."""
+    if batch.plan.output_schema is None or len(batch.rounds) == 1:
+        return
+    for shard in batch.shards:
+        if shard.landed and shard.landed.counts.get(RowStatus.INVALID_OUTPUT):
+            for row in result_rows(ledger, shard):
+                if row.status is RowStatus.INVALID_OUTPUT:
+                    answered.add(row.key, 0)
 
 
 def _add_skipped(ledger: Ledger, batch: Batch, failed: BinaryIO) -> None:

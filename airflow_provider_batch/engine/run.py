@@ -35,6 +35,7 @@ from airflow_provider_batch.errors import (
 )
 from airflow_provider_batch.rows.dialect import RowDialect
 from airflow_provider_batch.rows.manifest import Manifest
+from airflow_provider_batch.rows.structured import CheckedAnswers, OutputType
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Work:
     """What a visit works with.
 
     :param folder: For the results.
+    :param output: The type of the answers; None = what the ledger says.
     :param prices: What the model costs, for the receipt.
     :param fence: Raises :class:`SupersededError` if another try of the task has taken over.
     :param on_job: Told the name of each job as soon as it exists.
@@ -82,6 +84,7 @@ class Work:
     limits: ShardLimits = field(default_factory=ShardLimits)
     keep_remote_files: bool = False
     prices: Prices = no_prices
+    output: OutputType | None = None
     fence: Callable[[], None] = lambda: None
     on_job: Callable[[str], object] = lambda _: None
 
@@ -137,7 +140,7 @@ class Run:
         elif isinstance(action, step.Send):
             self._send(batch, action.shard)
         elif isinstance(action, step.Land):
-            self._land(action.shard, action.job)
+            self._land(batch, action.shard, action.job)
         elif isinstance(action, step.CancelRound):
             self._cancel(batch, action.jobs)
         elif isinstance(action, step.BeginRound):
@@ -171,9 +174,9 @@ class Run:
                 log.info("%s cannot be asked about now: %s", name, error)
                 self._visit.jobs[name] = None
 
-    def _land(self, shard: Shard, job: JobSnapshot | None) -> None:
+    def _land(self, batch: Batch, shard: Shard, job: JobSnapshot | None) -> None:
         try:
-            land(self._work.service, self._work.ledger, shard, job, self._work.dialect)
+            land(self._work.service, self._work.ledger, shard, job, _reader(self._work, batch))
         except ResultsNotReadyError as error:
             ended = job and (job.ended_at or job.created_at)
             if not job or not ended or self._work.service.now() > ended.timestamp() + RESULTS_PATIENCE_S:
@@ -225,6 +228,16 @@ class Run:
         manifest = publish(work.ledger, batch, work.folder, work.dialect, work.prices)
         tidy(work.service, work.ledger, batch, keep_remote_files=work.keep_remote_files)
         return Landed(manifest, batch)
+
+
+def _reader(work: Work, batch: Batch) -> RowDialect:
+    """The dialect, with the check of the answers that the rows were sent for."""
+    schema = batch.plan.output_schema
+    if schema is None:
+        return work.dialect
+    # A type that has changed since must not judge answers to the old one: each would be sent and paid for again.
+    known = work.output is not None and work.output.json_schema == schema
+    return CheckedAnswers(work.dialect, work.output if work.output and known else OutputType.of(schema))
 
 
 def _published(work: Work) -> Manifest:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from airflow_provider_batch.rows.prompts import Prompt
     from airflow_provider_batch.rows.sources.tables import SqlQuery
 
-_NOT_FOR_VECTORS = ("system_prompt", "request_params", "input_format")
+_NOT_FOR_VECTORS = ("system_prompt", "request_params", "input_format", "output_type")
 
 
 class GeminiEmbeddingsBatchOperator(GeminiBatchOperator):

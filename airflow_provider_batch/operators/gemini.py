@@ -23,6 +23,7 @@ from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from pydantic import BaseModel
 
     from airflow_provider_batch.engine.begin import OnContentChange, Order
     from airflow_provider_batch.engine.identity import Identity
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from airflow_provider_batch.rows.sources import Source
     from airflow_provider_batch.rows.sources.tables import SqlQuery
     from airflow_provider_batch.rows.staging import Intake
+    from airflow_provider_batch.rows.structured import OutputType
 
 DEFAULT_TIMEOUT_S = 86_400.0
 """24 h, the API's own target for a batch. It ends a job itself at 48 h."""
@@ -92,6 +94,10 @@ class GeminiBatchOperator(BaseOperator):
         ``safetySettings`` and so on. What a row says itself wins.
     :param input_format: ``openai`` = rows are in OpenAI's batch format and are converted.
     :param keep_columns: Columns of the source that are put beside the answers, as ``row.source``. Keeps the order.
+    :param output_type: What each answer must be: a pydantic model, where to import one from
+        (``package.module.Class``), or a JSON Schema. Never templated. It is sent with every row that has no
+        response schema of its own, and every answer is checked: ``row.parsed`` holds its value; one of the wrong
+        type ends as ``invalid_output`` and is sent again like a row that failed for a passing reason.
     :param keep_order: Results stand in the order of the input, not as they came.
     :param output_format: ``jsonl`` or ``parquet`` (needs the extra ``[parquet]``).
     :param on_bad_row: A row that cannot be sent fails the task before anything is uploaded (``fail``), or is left
@@ -137,6 +143,7 @@ class GeminiBatchOperator(BaseOperator):
         input_format: str = "gemini",
         keep_columns: Sequence[str] = (),
         keep_order: bool = False,
+        output_type: type[BaseModel] | str | dict[str, Any] | None = None,
         output_format: str = "jsonl",
         on_bad_row: str = "fail",
         on_empty: str = "fail",
@@ -169,6 +176,8 @@ class GeminiBatchOperator(BaseOperator):
         self.input_format = _one_of("input_format", input_format, ("gemini", "openai"))
         self.keep_columns = list(keep_columns)
         self.keep_order = keep_order
+        # A class has no place in the serialized DAG, so it stays out of the templated fields.
+        self._output_type = _output_spec(output_type)
         self.output_format = _one_of("output_format", output_format, ("jsonl", "parquet"))
         self.on_bad_row = _one_of("on_bad_row", on_bad_row, ("fail", "skip"))
         self.on_empty = _one_of("on_empty", on_empty, ("fail", "skip"))
@@ -259,6 +268,7 @@ class GeminiBatchOperator(BaseOperator):
         return Intake(
             _source(self._given if self._given is not None else self.requests),
             self._to_line(),
+            self._rewrite(),
             tuple(self.keep_columns),
             self.on_bad_row,  # type: ignore[arg-type]
         )
@@ -270,6 +280,17 @@ class GeminiBatchOperator(BaseOperator):
             self.prompt, self.key, self.system_prompt, self.request_params, self.input_format
         ).line
 
+    def _output(self) -> OutputType | None:
+        from airflow_provider_batch.rows.structured import OutputType
+
+        return None if self._output_type is None else OutputType.of(self._output_type)
+
+    def _rewrite(self) -> Callable[[bytes], bytes] | None:
+        from airflow_provider_batch.gemini.schema import asking_for
+
+        output = self._output()
+        return asking_for(output.json_schema) if output else None
+
     def _dialect(self) -> RowDialect:
         from airflow_provider_batch.gemini.rows import GeminiRows
 
@@ -280,6 +301,7 @@ class GeminiBatchOperator(BaseOperator):
         from airflow_provider_batch.engine.documents import Layout
         from airflow_provider_batch.gemini.calls import model_path
 
+        output = self._output()
         return Order(
             identity=_identity(context, account.deployment),
             account=account.label,
@@ -287,6 +309,7 @@ class GeminiBatchOperator(BaseOperator):
             folder=object_path(self.result_path, "result_path"),
             limits=self._limits(account),
             on_content_change=self.on_content_change,  # type: ignore[arg-type]
+            output_schema=output.json_schema if output else None,
             layout=Layout(format=self.output_format, in_input_order=self.keep_order),  # type: ignore[arg-type]
         )
 
@@ -347,6 +370,7 @@ class GeminiBatchOperator(BaseOperator):
             limits=order.limits,
             keep_remote_files=self.keep_remote_files,
             prices=GeminiBatchHook(self.conn_id).prices().price,
+            output=self._output(),
             fence=fence,
             on_job=lambda name: ti.xcom_push(key=JOB_NAME_KEY, value=name),
         )
@@ -489,6 +513,13 @@ def _receipt(manifest: Manifest) -> str:
 def _left(wait: Wait, now: float) -> float:
     """Seconds until something is due."""
     return min(wait.deadline, wait.until if wait.until is not None else wait.deadline) - now
+
+
+def _output_spec(value: Any) -> Any:
+    """A check that imports nothing: DAGs are parsed often."""
+    if value is None or isinstance(value, str | dict | type):
+        return value
+    raise _wrong("output_type", "a pydantic model, where to import it from, or a JSON Schema", value)
 
 
 def _is_rendered(requests: object) -> bool:

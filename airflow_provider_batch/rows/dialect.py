@@ -19,6 +19,8 @@ class RowStatus(str, enum.Enum):
     """The prompt or the answer was held back (safety, recitation and so on). Tokens may have been billed."""
     TRUNCATED = "truncated"
     """The answer stopped at the token limit. What there is of it is kept."""
+    INVALID_OUTPUT = "invalid_output"
+    """A complete answer that is not of the output type that was asked for. It is kept."""
     CANCELLED = "cancelled"
     """The job was cancelled before the row's turn."""
     EXPIRED = "expired"
@@ -95,6 +97,7 @@ class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
     :param finish_reason: Why the model stopped, in the API's word, such as ``STOP``.
     :param usage: Tokens; None if the API reported none.
     :param error: Set unless the status is ``success``.
+    :param parsed: The answer as a value of the output type, if one was asked for and the answer is of it.
     :param source: Kept columns of the input row, if any were asked for.
     :param vector: The answer of an embeddings job; ``response`` is left out then.
     :param response: The vendor's whole answer as undecoded JSON, for ``msgspec.json.decode(row.response)``;
@@ -107,6 +110,7 @@ class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
     finish_reason: str | None = None
     usage: Usage | None = None
     error: RowError | None = None
+    parsed: Any = None
     source: dict[str, Any] | None = None
     vector: list[float] | None = None
     response: msgspec.Raw = NO_RESPONSE

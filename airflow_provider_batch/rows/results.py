@@ -3,34 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 from upath import UPath
 
 from airflow_provider_batch.errors import BatchError
-from airflow_provider_batch.rows.dialect import ResultRow
+from airflow_provider_batch.rows.dialect import ResultRow, RowStatus
 from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.manifest import Manifest
 from airflow_provider_batch.rows.sinks.parquet import read_parquet
 from airflow_provider_batch.rows.storage import opened
+from airflow_provider_batch.rows.structured import CODE, NotOfTypeError, OutputType
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 def read_results(
-    manifest: Manifest | dict[str, Any], *, path_type: Callable[[str], Any] = UPath
+    manifest: Manifest | dict[str, Any],
+    output_type: type[BaseModel] | str | dict[str, Any] | None = None,
+    *,
+    path_type: Callable[[str], Any] = UPath,
 ) -> Iterator[ResultRow]:
     """Stream the rows of a batch, one for each input row, in no particular order unless asked for.
 
     :param manifest: What :class:`GeminiBatchOperator` returned.
+    :param output_type: Makes ``row.parsed`` of each success an instance of this pydantic model.
     :param path_type: Opens the result URI. Pass ``airflow.sdk.ObjectStoragePath`` where ``result_path`` names
         an Airflow connection, as in ``s3://my_conn@bucket/labels/``.
     :return: ``row.key``, ``row.status``, ``row.text``, ``row.usage``, ``row.finish_reason``, ``row.error``,
-        ``row.source`` (kept columns), ``row.vector``.
-    :raises ConfigError: ``manifest`` is not a manifest.
-    :raises BatchError: The file is gone, or is not what the manifest describes.
+        ``row.parsed`` (if there is an ``output_type``), ``row.source`` (kept columns), ``row.vector``.
+    :raises ConfigError: ``manifest`` is not a manifest, or ``output_type`` not a type.
+    :raises BatchError: The file is gone, or is not what the manifest describes; or a success is not of the type.
     """
     wanted = Manifest.load(manifest)
-    return _stream(path_type(wanted.result_uri), wanted)
+    rows = _stream(path_type(wanted.result_uri), wanted)
+    return rows if output_type is None else _typed(rows, OutputType.of(output_type))
+
+
+def _typed(rows: Iterator[ResultRow], output: OutputType) -> Iterator[ResultRow]:
+    for row in rows:
+        if row.status is not RowStatus.SUCCESS:
+            yield row
+            continue
+        try:
+            # From the text: what the model wrote as JSON need not be what it reads.
+            parsed = output.read(row.text or "")
+        except NotOfTypeError as fault:
+            raise BatchError(
+                f"The answer of row {ascii(row.key)[:80]} is not of the given output_type: {fault.reason}.",
+                code=CODE,
+                remedy="Give the output_type that the rows were sent with, or none to read them as they are.",
+            ) from None
+        yield msgspec.structs.replace(row, parsed=parsed)
 
 
 def _stream(path: UPath, manifest: Manifest) -> Iterator[ResultRow]:

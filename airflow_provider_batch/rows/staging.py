@@ -66,12 +66,15 @@ class Intake:
     """How input becomes rows that can be sent.
 
     :param to_line: Makes a line in the vendor's format of a record, or raises :class:`BadRowError`.
+    :param rewrite: Changes a checked line before it is hashed and kept, the same way every time; may raise
+        :class:`BadRowError`.
     :param keep_columns: Columns of the source that are put beside the answers.
     :param on_bad_row: ``fail``, or ``skip`` to send the rest.
     """
 
     source: Source
     to_line: Callable[[bytes | Mapping[str, Any]], bytes] = _as_it_is
+    rewrite: Callable[[bytes], bytes] | None = None
     keep_columns: tuple[str, ...] = ()
     on_bad_row: OnBadRow = "fail"
 
@@ -151,8 +154,7 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable) -> S
         try:
             if seen == 1 and isinstance(record.data, bytes):
                 _check_kind(name, record.data)
-            line = intake.to_line(_readable(record))
-            key = dialect.check_request(line)
+            key, line = _checked(intake, dialect, record)
             kept = _kept(record, intake.keep_columns) if intake.keep_columns else b""
             if (first := keys.add(key, seen)) is not None:
                 whole = " of the whole input" if record.file else ""
@@ -178,6 +180,12 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable) -> S
             f"{name} is empty: a batch needs at least one row.", source=name, code="AGB-I01", remedy=_REMEDY
         )
     return Staged(requests, size, digest.hexdigest(), findings.total)
+
+
+def _checked(intake: Intake, dialect: RowDialect, record: Record) -> tuple[str, bytes]:
+    line = intake.to_line(_readable(record))
+    key = dialect.check_request(line)
+    return key, line if intake.rewrite is None else intake.rewrite(line)
 
 
 def _check_kind(name: str, data: bytes) -> None:

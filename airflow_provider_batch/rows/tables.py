@@ -21,7 +21,9 @@ BLOCK_ROWS = 500
 """Rows of one DELETE. SQLite takes at least 999 values in a statement, others more."""
 
 _NAME = re.compile(r"[A-Za-z_]\w{0,127}(\.[A-Za-z_]\w{0,127}){0,2}", re.ASCII)
-_PATHS = frozenset({"key", "status", "text", "finish_reason", "vector", "source", "response", "error", "usage"})
+_PATHS = frozenset(
+    {"key", "parsed", "status", "text", "finish_reason", "vector", "source", "response", "error", "usage"}
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Target:
 
     :param table: ``table``, ``schema.table`` or ``catalog.schema.table``.
     :param columns: Column of the table to the path of a value in a row: ``key``, ``status``, ``text``,
-        ``usage.output``, ``error.message``, ``source.day``; ``text.sentiment`` looks into an answer that is JSON.
+        ``usage.output``, ``error.message``, ``source.day``, ``parsed.sentiment``; ``text.sentiment`` looks into an
+        answer that is JSON without an output type.
     :param key_column: The column that gets the key.
     :param placeholder: The driver's own, such as ``%s``.
     """

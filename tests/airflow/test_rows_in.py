@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from pyarrow import parquet
 
 
 def calls(emulator, name):
@@ -79,6 +80,15 @@ def test_a_function_that_yields_rows_is_a_batch(case, gemini_emulator):
     assert set(run.xcom["read"]) == {"r0", "r1", "r2"}
     assert "batch {{ ds }}" in run.xcom["read"]["r0"]
     assert len(calls(gemini_emulator, "batches.create")) == 1
+
+
+def test_answers_of_an_output_type_are_parsed_and_written_as_parquet(case):
+    run = case("typed", "a", "b")
+    assert run.state == "success", run.log
+    table = parquet.read_table(case.folder / "results.parquet").to_pylist()
+    assert all(set(json.loads(row["parsed"])) == {"stars"} for row in table)
+    assert run.xcom["read"] == {"a": "success", "b": "success"}
+    assert run.xcom["batch"]["cost_usd"] > 0
 
 
 def test_texts_become_one_vector_each_of_the_wanted_length(case, reviews, gemini_emulator):

@@ -48,6 +48,12 @@ short_synchronous = case("case_short_synchronous", deferrable=False, timeout=2)
 short_cancelled = case("case_short_cancelled", deferrable=True, timeout=2, cancel_on_timeout=True)
 once = case("case_once", deferrable=True, retry_failed_rows=False)
 sharded = case("case_sharded", deferrable=True, shard_rows=2)
+typed = case(
+    "case_typed",
+    deferrable=True,
+    output_type={"type": "object", "properties": {"stars": {"type": "integer"}}, "required": ["stars"]},
+    output_format="parquet",
+)
 listed = case("case_listed", deferrable=True, requests=ROWS)
 
 

@@ -37,6 +37,7 @@ _FIXED = {
     "thinking_tokens": "int64",
     "error_code": "int32",
     "error_message": "string",
+    "parsed": "string",
     "response": "string",
 }
 _encode = msgspec.json.Encoder().encode
@@ -148,6 +149,7 @@ def _columns(row: ResultRow, survey: Survey) -> dict[str, Any]:
         "text": row.text,
         "finish_reason": row.finish_reason,
         "response": None if bytes(row.response) == b"null" else bytes(row.response).decode(),
+        "parsed": None if row.parsed is None else _encode(row.parsed).decode(),
         "vector": row.vector,
     }
     if usage is not None:
@@ -174,6 +176,7 @@ def _row(columns: dict[str, Any]) -> ResultRow:
         error=RowError(columns["error_code"], columns["error_message"])
         if columns["error_code"] is not None
         else None,
+        parsed=None if columns["parsed"] is None else msgspec.json.decode(columns["parsed"]),
         source=kept or None,
         vector=columns.get("vector"),
         response=msgspec.Raw(response.encode()) if response is not None else NO_RESPONSE,

@@ -1,0 +1,336 @@
+"""The type that answers are asked for: its JSON Schema to send and to note, and the check of each answer.
+
+A pydantic model lives in the DAG's code. Its JSON Schema goes into the ledger, so that a process without that
+code (the sweep, a later version of the DAG) checks the answers as well.
+"""
+
+from __future__ import annotations
+
+import importlib
+import operator
+import re
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import msgspec
+
+from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.rows.dialect import ResultRow, RowDialect, RowError, RowStatus
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+CODE = "AGB-C14"
+
+MAX_REASONS = 5
+"""Faults of an answer that one row names."""
+
+_TIMES: dict[str, type] = {
+    "date-time": datetime,
+    "date": date,
+    "time": time,
+    "duration": timedelta,
+    "uuid": UUID,
+}
+
+_PLAIN_FORMATS = ("email", "ipv4", "ipv6")
+
+
+class NotOfTypeError(Exception):
+    """An answer that is not of the type.
+
+    :param reason: Where and what kind of fault, without the answer's content.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class OutputType:
+    """What answers must look like. Made by :meth:`of`.
+
+    :param json_schema: JSON Schema of an answer, plain JSON values.
+    """
+
+    def __init__(self, json_schema: dict[str, Any], model: type[BaseModel] | None) -> None:
+        self.json_schema = json_schema
+        self._model = model
+        self._names = frozenset(_property_names(json_schema))
+        self._check = _schema_checker(json_schema) if model is None else None
+
+    @classmethod
+    def of(cls, spec: type[BaseModel] | str | dict[str, Any]) -> OutputType:
+        """Read what the user gave.
+
+        :param spec: A pydantic model, where to import one from (``package.module.Class`` or
+            ``package.module:Class``), or a JSON Schema.
+        :raises ConfigError: It cannot be imported, is no model, or is no valid schema.
+        """
+        if isinstance(spec, str):
+            spec = _imported(spec)
+        if isinstance(spec, dict):
+            return cls(_valid(spec), None)
+        model = _model(spec)
+        return cls(_valid(_schema_of(model)), model)
+
+    def parse(self, text: str) -> Any:
+        """The answer as a JSON value, as the type reads it.
+
+        :raises NotOfTypeError: It is not of the type.
+        """
+        if self._model is not None:
+            return self._dumped(self._validated(text))
+        value = _decoded(text)
+        assert self._check is not None
+        if reasons := self._check(value, self._names):
+            raise NotOfTypeError(reasons)
+        return value
+
+    def read(self, text: str) -> Any:
+        """The answer as an instance of the model, or as a JSON value if the type is a schema.
+
+        :raises NotOfTypeError: It is not of the type.
+        """
+        return self.parse(text) if self._model is None else self._validated(text)
+
+    def instance(self, parsed: Any) -> Any:
+        """What :meth:`parse` gave, as an instance of the model; as it is if the type is a schema.
+
+        :raises NotOfTypeError: It is not of the type.
+        """
+        return parsed if self._model is None else self._validated(msgspec.json.encode(parsed))
+
+    def _validated(self, text: str | bytes) -> BaseModel:
+        from pydantic import ValidationError
+
+        assert self._model is not None
+        try:
+            return self._model.model_validate_json(text)
+        except ValidationError as error:
+            faults = error.errors(include_url=False, include_context=False, include_input=False)
+            found = [f"{self._place(fault['loc'])}: {fault['type']}" for fault in faults[:MAX_REASONS]]
+            raise NotOfTypeError(_joined(found, len(faults))) from None
+        except Exception as error:  # noqa: BLE001 - a validator of the user must not keep paid rows from landing
+            raise NotOfTypeError(f"the model's own code raised {type(error).__name__}") from None
+
+    def _dumped(self, instance: BaseModel) -> Any:
+        try:
+            # By alias and round trip, so that the value is again what the schema describes.
+            value = instance.model_dump(mode="json", by_alias=True, round_trip=True, warnings=False)
+            return msgspec.json.decode(msgspec.json.encode(value))
+        except Exception as error:  # noqa: BLE001 - as above, for serializers
+            raise NotOfTypeError(f"the model cannot write it as JSON ({type(error).__name__})") from None
+
+    def _place(self, path: tuple[int | str, ...]) -> str:
+        return place_in_answer(path, self._names)
+
+
+class CheckedAnswers:
+    """A dialect whose successes are of a type.
+
+    :param dialect: The vendor's.
+    """
+
+    def __init__(self, dialect: RowDialect, output: OutputType) -> None:
+        self._dialect = dialect
+        self._output = output
+
+    def check_request(self, line: bytes) -> str:
+        """As the vendor's dialect."""
+        return self._dialect.check_request(line)
+
+    def read_key(self, line: bytes) -> str:
+        """As the vendor's dialect."""
+        return self._dialect.read_key(line)
+
+    def read_result(self, line: bytes) -> ResultRow:
+        """As the vendor's dialect; a success gets ``parsed`` or becomes ``invalid_output``."""
+        row = self._dialect.read_result(line)
+        if row.status is not RowStatus.SUCCESS:
+            return row
+        try:
+            return msgspec.structs.replace(row, parsed=self._output.parse(row.text or ""))
+        except NotOfTypeError as fault:
+            error = RowError(message=f"the answer is not of the output type: {fault.reason}")
+            return msgspec.structs.replace(row, status=RowStatus.INVALID_OUTPUT, error=error)
+
+
+def place_in_answer(path: tuple[int | str, ...], names: frozenset[str]) -> str:
+    """``items[0].tags``. What is not a name in the schema came from the model, so it is shown as ``*``."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += f".{step if step in names else '*'}"
+    return text.lstrip(".") or "the answer"
+
+
+def _joined(found: list[str], total: int) -> str:
+    return "; ".join(found) + (f"; and {total - len(found)} more" if total > len(found) else "")
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except RecursionError:
+        raise NotOfTypeError("the answer: nested too deep") from None
+    except (msgspec.MsgspecError, UnicodeError):
+        raise NotOfTypeError("the answer: json_invalid") from None
+
+
+def _schema_checker(schema: dict[str, Any]) -> Callable[[Any, frozenset[str]], str]:
+    """A function that gives the faults of a value in words, empty if there are none."""
+    from jsonschema import FormatChecker
+    from jsonschema.validators import validator_for
+    from referencing import Registry
+
+    formats = FormatChecker(formats=_PLAIN_FORMATS)
+    for name, kind in _TIMES.items():
+        formats.checks(name)(_readable_as(kind))
+    # An empty registry: nothing is ever fetched to resolve a reference.
+    validator = validator_for(schema)(schema, format_checker=formats, registry=Registry())
+
+    def check(value: Any, names: frozenset[str]) -> str:
+        try:
+            faults = list(validator.iter_errors(value))
+        except RecursionError:
+            return "the answer: nested too deep"
+        found = [f"{place_in_answer(tuple(f.absolute_path), names)}: {f.validator}" for f in faults[:MAX_REASONS]]
+        return _joined(found, len(faults))
+
+    return check
+
+
+def _readable_as(kind: type) -> Callable[[object], bool]:
+    def is_readable(value: object) -> bool:
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError:
+            return not isinstance(value, str)
+        return True
+
+    return is_readable
+
+
+def _imported(spec: str) -> Any:
+    module, colon, name = spec.partition(":")
+    if not colon:
+        module, _, name = spec.rpartition(".")
+    if not module or not name:
+        raise _unusable(f"{spec!r} is not of the form package.module.Class")
+    try:
+        return operator.attrgetter(name)(importlib.import_module(module))
+    except Exception as error:
+        raise _unusable(f"{spec!r} cannot be imported ({type(error).__name__}: {error})") from error
+
+
+def _model(spec: Any) -> type[BaseModel]:
+    from pydantic import BaseModel
+
+    if not isinstance(spec, type) or not issubclass(spec, BaseModel):
+        raise _unusable(f"{getattr(spec, '__qualname__', type(spec).__name__)} is not a pydantic model")
+    return spec
+
+
+def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    from pydantic.errors import PydanticUserError
+
+    try:
+        schema = model.model_json_schema()
+    except (PydanticUserError, NameError, TypeError, ValueError) as error:
+        raise _unusable(f"{model.__qualname__} has no JSON Schema ({str(error).splitlines()[0]})") from None
+    return {"title": model.__name__, **schema}
+
+
+def _valid(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema as plain JSON values.
+
+    :raises ConfigError: It is none, or one that the check of an answer would stumble over.
+    """
+    from jsonschema import SchemaError
+    from jsonschema.validators import validator_for
+    from referencing.exceptions import Unresolvable
+
+    try:
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema))
+        validator_for(plain).check_schema(plain)
+    except SchemaError as error:
+        place = "/".join(str(step) for step in error.absolute_path) or "the top"
+        raise _unusable(f"it is no valid JSON Schema, at {place}: {error.message[:200]}") from None
+    except (TypeError, ValueError, RecursionError, Unresolvable) as error:
+        raise _unusable(f"it is no JSON Schema ({type(error).__name__})") from None
+    for node in _nodes(plain):
+        _ensure_checkable(node, plain)
+    return plain
+
+
+def _ensure_checkable(node: dict[str, Any], root: dict[str, Any]) -> None:
+    reference = node.get("$ref")
+    if isinstance(reference, str) and resolved(root, reference) is None:
+        raise _unusable(f"the reference {reference!r} leads nowhere inside the schema")
+    pattern = node.get("pattern")
+    if isinstance(pattern, str):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise _unusable(f"the pattern {pattern!r} cannot be read by Python's re ({error})") from None
+
+
+def resolved(root: dict[str, Any], reference: str) -> dict[str, Any] | bool | None:
+    """What a reference such as ``#/$defs/Item`` names inside the schema, None if nothing."""
+    if reference != "#" and not reference.startswith("#/"):
+        return None
+    target: Any = root
+    for step in reference[2:].split("/") if len(reference) > 1 else []:
+        name = step.replace("~1", "/").replace("~0", "~")
+        target = target.get(name) if isinstance(target, dict) else None
+    return target if isinstance(target, dict | bool) else None
+
+
+_MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_SINGLES = (
+    "items",
+    "additionalProperties",
+    "additionalItems",
+    "not",
+    "if",
+    "then",
+    "else",
+    "contains",
+    "propertyNames",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+)
+
+
+def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every schema in a schema, itself included; examples and defaults are none."""
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    for name in _MAPS:
+        for part in schema.get(name, {}).values():
+            yield from _nodes(part)
+    for name in (*_LISTS, *_SINGLES):
+        part = schema.get(name)
+        for one in part if isinstance(part, list) else [part]:
+            yield from _nodes(one)
+
+
+def _property_names(schema: dict[str, Any]) -> Iterator[str]:
+    for node in _nodes(schema):
+        yield from node.get("properties", {})
+
+
+def _unusable(what: str) -> ConfigError:
+    return ConfigError(
+        f"output_type cannot be used: {what}.",
+        code=CODE,
+        remedy="Nothing was sent or cancelled. Give a pydantic model, where to import it from "
+        "(package.module.Class), or a JSON Schema.",
+    )
