@@ -68,7 +68,7 @@ class GeminiBatchOperator(BaseOperator):
     stopped. What happens to the job and the bill:
 
     - *Retry, clear, lost worker, recreated DAG run*: the next try goes on with the jobs that exist. Rows that have
-      an answer are never sent again. Rows that are left over are, by a new try, until ``max_row_attempts``.
+      a usable answer are never sent again. Rows that are left over are, by a new try, until ``max_row_attempts``.
     - *Triggerer restart*: nothing; the trigger only looks.
     - *Mark failed*: the jobs are asked to end (``cancel_on_kill``); what finished is billed, and landed by the
       next try. *Clear, mark success, timeout of the DAG run, eviction of a worker*: the jobs are left alone.
