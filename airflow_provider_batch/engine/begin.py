@@ -95,6 +95,8 @@ def ledger_for(service: BatchService, order: Order, intake: Intake, dialect: Row
             log.warning("The rows cannot be read any more; going on with what was sent. %s", error)
             return known[-1]
         log.info("Checked %d rows, %d bytes.", staged.requests, staged.size_bytes)
+        for caution, (count, first) in staged.content.cautions.items():
+            log.warning("%d rows, the first at %s: %s.", count, first, caution)
         if staged.skipped:
             log.warning("%d bad rows are left out; they will be in failed.jsonl.", staged.skipped)
         return open_ledger(service, order, StagedRows(files, staged))

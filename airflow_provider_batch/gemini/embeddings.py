@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_batch.gemini.rows import GeminiRows, checked_row
+from airflow_provider_batch.gemini.checks import EmbeddingCheck
+from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.prompts import Prompt, check_template, columns_of, key_of, render
 from airflow_provider_batch.rows.staging import encode_row
@@ -27,28 +28,11 @@ TASK_TYPES = (
 )
 """``TaskType`` of the API's published document, revision 20251218."""
 
-_FIELDS = {"model", "content", "taskType", "task_type", "title", "outputDimensionality", "output_dimensionality"}
-
 
 class EmbeddingRows(GeminiRows):
     """The dialect of embeddings jobs."""
 
-    def check_request(self, line: bytes) -> str:
-        """The key of an input line.
-
-        :raises BadRowError: Not JSON, no usable key, or not one content with something in it.
-        """
-        key, request = checked_row(line)
-        if stray := sorted(set(request) - _FIELDS):
-            hint = '; it wants one "content"' if stray[0] == "contents" else ""
-            raise BadRowError("AGB-I15", f"an embeddings request has no field {ascii(stray[0])[:40]}{hint}", key)
-        content = request.get("content")
-        parts = content.get("parts") if isinstance(content, dict) else None
-        if not isinstance(parts, list) or not parts or not all(isinstance(p, dict) and p for p in parts):
-            raise BadRowError("AGB-I16", "request.content needs parts with something in them", key)
-        if any(part.get("text") == "" for part in parts):
-            raise BadRowError("AGB-I16", "request.content has an empty text, which has no vector", key)
-        return key
+    _checks = EmbeddingCheck
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,21 @@ Request: ``{"key": "r1", "request": {GenerateContentRequest}}``. Response: the s
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
-from airflow_provider_batch.rows.dialect import NO_RESPONSE, BadRowError, ResultRow, RowError, RowStatus, Usage
+from airflow_provider_batch.gemini.checks import RequestCheck
+from airflow_provider_batch.rows.dialect import (
+    NO_RESPONSE,
+    BadRowError,
+    CheckedRow,
+    ResultRow,
+    RowError,
+    RowStatus,
+    Usage,
+)
+from airflow_provider_batch.rows.strict_json import json_type, parse_row
 
 MAX_KEY_CHARS = 256
 """Our own limit; the API documents none."""
@@ -85,20 +95,31 @@ class _Keyed(msgspec.Struct):
 _read_key = msgspec.json.Decoder(_Keyed).decode
 _read_line = msgspec.json.Decoder(_ResultLine).decode
 _read_response = msgspec.json.Decoder(_Response, strict=False).decode
-_read_any = msgspec.json.Decoder().decode
 
 
 class GeminiRows:
-    """Implements :class:`~airflow_provider_batch.rows.dialect.RowDialect`."""
+    """Implements :class:`~airflow_provider_batch.rows.dialect.RowDialect`.
 
-    def check_request(self, line: bytes) -> str:
-        """The key of an input line.
+    :param model: The job's model without ``models/``; None = a row may name any.
+    :param allow_unknown_fields: Pass fields that nobody here has heard of, as a newer API may know them.
+    """
 
-        :raises BadRowError: Not JSON, no usable key, or nothing to ask.
+    _checks: ClassVar[type[RequestCheck]] = RequestCheck
+
+    def __init__(self, model: str | None = None, *, allow_unknown_fields: bool = False) -> None:
+        self._check = self._checks(model, allow_unknown_fields=allow_unknown_fields)
+
+    def check_request(self, line: bytes) -> CheckedRow:
+        """Check an input line: its JSON, its key, and each field of its request in the right place.
+
+        :raises BadRowError: The API would refuse it, or read it otherwise than it was meant.
         """
-        key, request = checked_row(line)
-        _check_contents(request, key)
-        return key
+        key, request = checked_row(line, self._check)
+        try:
+            return CheckedRow(key, *self._check.request(request))
+        except BadRowError as bad:
+            bad.key = key
+            raise
 
     def read_key(self, line: bytes) -> str:
         """The key of a line that :meth:`check_request` accepted."""
@@ -122,70 +143,38 @@ class GeminiRows:
         return _answered(row.key, row.response)
 
 
-def checked_row(line: bytes) -> tuple[str, dict[str, Any]]:
+def checked_row(line: bytes, check: RequestCheck) -> tuple[str, dict[str, Any]]:
     """The key and the request of an input line.
 
-    :raises BadRowError: Not JSON, not an object, no usable key, or no request.
+    :raises BadRowError: Not JSON, not an object, no usable key, no request, or something that is neither.
     """
-    row = _parse(line)
-    if not isinstance(row, dict):
-        raise BadRowError("AGB-I12", f"a row must be an object, got {_json_type(row)}")
+    row = parse_row(line)
     key = _key(row)
-    return key, _request(row, key)
-
-
-def _parse(line: bytes) -> Any:
+    request = row.get("request")
     try:
-        return _read_any(line)
-    except UnicodeDecodeError as error:
-        raise BadRowError("AGB-I08", f"not valid UTF-8 ({error.reason})") from None
-    except RecursionError:
-        raise BadRowError("AGB-I11", "nested too deep") from None
-    except msgspec.ValidationError as error:
-        raise BadRowError("AGB-I09", f"a number out of range ({error})") from None
-    except msgspec.DecodeError as error:
-        raise BadRowError("AGB-I06", f"not JSON ({error})") from None
+        if len(row) > 2 or request is None:
+            check.row(row)
+        if not isinstance(request, dict):
+            got = f"must be an object, got {json_type(request)}" if "request" in row else "is missing"
+            raise BadRowError("AGB-I15", f'"request" {got}; a row is {{"key": ..., "request": {{...}}}}')
+    except BadRowError as bad:
+        bad.key = key
+        raise
+    return key, request
 
 
 def _key(row: dict[str, Any]) -> str:
     if "key" not in row:
-        hint = "; this looks like OpenAI's batch format" if "custom_id" in row else ""
+        hint = '; this looks like OpenAI\'s batch format, set input_format="openai"' if "custom_id" in row else ""
         raise BadRowError("AGB-I13", f'no "key"; results come back in any order, so each row needs one{hint}')
     key = row["key"]
     if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_CHARS:
         size = f" of {len(key)} characters" if isinstance(key, str) else ""
         raise BadRowError(
             "AGB-I13",
-            f'"key" must be a string of 1 to {MAX_KEY_CHARS} characters, got {_json_type(key)}{size}',
+            f'"key" must be a string of 1 to {MAX_KEY_CHARS} characters, got {json_type(key)}{size}',
         )
     return key
-
-
-def _request(row: dict[str, Any], key: str) -> dict[str, Any]:
-    request = row.get("request")
-    if not isinstance(request, dict):
-        found = ", ".join(sorted(ascii(name)[:40] for name in row if name != "key")[:5])
-        raise BadRowError("AGB-I15", f'no "request" object (found {found or "nothing else"})', key)
-    if stray := sorted(set(row) - {"key", "request", "metadata"}):
-        raise BadRowError(
-            "AGB-I15", f'unknown field {ascii(stray[0])[:40]} beside "request"; does it belong inside?', key
-        )
-    return request
-
-
-def _check_contents(request: dict[str, Any], key: str) -> None:
-    contents = request.get("contents")
-    if not isinstance(contents, list) or not contents:
-        raise BadRowError("AGB-I16", "request.contents must be a list with at least one content", key)
-    for index, content in enumerate(contents):
-        parts = content.get("parts") if isinstance(content, dict) else None
-        if not isinstance(parts, list) or not parts or not all(isinstance(p, dict) and p for p in parts):
-            raise BadRowError("AGB-I16", f"request.contents[{index}] needs parts with something in them", key)
-
-
-def _json_type(value: Any) -> str:
-    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
-    return names.get(type(value), "null")
 
 
 def _failed(key: str, error: _Error, response: msgspec.Raw) -> ResultRow:

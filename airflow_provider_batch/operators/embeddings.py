@@ -77,4 +77,4 @@ class GeminiEmbeddingsBatchOperator(GeminiBatchOperator):
     def _dialect(self) -> RowDialect:
         from airflow_provider_batch.gemini.embeddings import EmbeddingRows
 
-        return EmbeddingRows()
+        return EmbeddingRows(self._model_name(), allow_unknown_fields=self.allow_unknown_fields)

@@ -104,6 +104,8 @@ class GeminiBatchOperator(BaseOperator):
         out, counted as skipped, and put into ``failed.jsonl`` (``skip``).
     :param on_empty: An input without any row fails the task (``fail``), or skips it (``skip``), as on a night
         without new rows.
+    :param allow_unknown_fields: Send request fields that this version does not know and cannot place elsewhere.
+        The API refuses a batch with a field that it does not know.
     :param wait_for_completion: False = return after submission, for :class:`GeminiBatchSensor` and
         :class:`GeminiBatchFetchResultsOperator`. Rows are not sent again then.
     :param deferrable: Wait in the triggerer instead of on a worker slot. Default:
@@ -147,6 +149,7 @@ class GeminiBatchOperator(BaseOperator):
         output_format: str = "jsonl",
         on_bad_row: str = "fail",
         on_empty: str = "fail",
+        allow_unknown_fields: bool = False,
         wait_for_completion: bool = True,
         deferrable: bool | None = None,
         poll_interval: float = 60.0,
@@ -181,6 +184,7 @@ class GeminiBatchOperator(BaseOperator):
         self.output_format = _one_of("output_format", output_format, ("jsonl", "parquet"))
         self.on_bad_row = _one_of("on_bad_row", on_bad_row, ("fail", "skip"))
         self.on_empty = _one_of("on_empty", on_empty, ("fail", "skip"))
+        self.allow_unknown_fields = allow_unknown_fields
         self.wait_for_completion = wait_for_completion
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.poll_interval = _seconds("poll_interval", poll_interval, MIN_POLL_INTERVAL_S, MAX_POLL_INTERVAL_S)
@@ -294,18 +298,22 @@ class GeminiBatchOperator(BaseOperator):
     def _dialect(self) -> RowDialect:
         from airflow_provider_batch.gemini.rows import GeminiRows
 
-        return GeminiRows()
+        return GeminiRows(self._model_name(), allow_unknown_fields=self.allow_unknown_fields)
+
+    def _model_name(self) -> str:
+        from airflow_provider_batch.gemini.calls import model_path
+
+        return model_path(self.model).removeprefix("models/")
 
     def _order(self, context: Context, account: Account) -> Order:
         from airflow_provider_batch.engine.begin import Order
         from airflow_provider_batch.engine.documents import Layout
-        from airflow_provider_batch.gemini.calls import model_path
 
         output = self._output()
         return Order(
             identity=_identity(context, account.deployment),
             account=account.label,
-            model=model_path(self.model).removeprefix("models/"),
+            model=self._model_name(),
             folder=object_path(self.result_path, "result_path"),
             limits=self._limits(account),
             on_content_change=self.on_content_change,  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -131,11 +131,30 @@ class BadRowError(Exception):
         super().__init__(what)
 
 
+class CheckedRow(NamedTuple):
+    """What an input line is, and what matters for its cost.
+
+    :param key: The row's key.
+    :param text_bytes: UTF-8 bytes of what the model reads as text, tools and schemas included.
+    :param media: Parts whose tokens cannot be told from their size: images, audio, video, documents.
+    :param files: Names (``files/...``) of uploaded files that the row refers to.
+    :param max_output: The row's cap on output tokens, None if it has none.
+    :param caution: What is allowed and seldom meant; None if there is nothing to say.
+    """
+
+    key: str
+    text_bytes: int
+    media: int = 0
+    files: tuple[str, ...] = ()
+    max_output: int | None = None
+    caution: str | None = None
+
+
 class RowDialect(Protocol):
     """A vendor's row format."""
 
-    def check_request(self, line: bytes) -> str:
-        """Return the key of an input line, or raise :class:`BadRowError`."""
+    def check_request(self, line: bytes) -> CheckedRow:
+        """Check an input line, or raise :class:`BadRowError`."""
         ...
 
     def read_key(self, line: bytes) -> str:

@@ -7,6 +7,7 @@ are, with one ``\\n`` each and without a byte more.
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any, BinaryIO, Literal
 import msgspec
 
 from airflow_provider_batch.errors import EmptyInputError, InputError
-from airflow_provider_batch.rows.dialect import BadRowError, RowDialect
+from airflow_provider_batch.rows.dialect import BadRowError, CheckedRow, RowDialect
 from airflow_provider_batch.rows.framing import MAX_LINE_BYTES
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.prompts import columns_of
@@ -100,6 +101,39 @@ def spools() -> Iterator[Spools]:
         yield Spools(*(stack.enter_context(spool()) for _ in range(3)))
 
 
+@dataclass
+class Content:
+    """What the rows of an input add up to, for the estimate of its cost.
+
+    :param text_bytes: UTF-8 bytes of text.
+    :param media: Parts whose tokens cannot be told from their size.
+    :param capped: Rows with a cap on their output.
+    :param output_caps: The sum of those caps, tokens.
+    :param files: Uploaded files that rows refer to, in the order of their first use.
+    :param cautions: What is allowed and seldom meant: how many rows, and the place of the first.
+    """
+
+    text_bytes: int = 0
+    media: int = 0
+    capped: int = 0
+    output_caps: int = 0
+    files: dict[str, str] = field(default_factory=dict)
+    cautions: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def add(self, row: CheckedRow, record: Record) -> None:
+        """Count a row."""
+        self.text_bytes += row.text_bytes
+        self.media += row.media
+        if row.max_output is not None:
+            self.capped += 1
+            self.output_caps += row.max_output
+        for file in row.files:
+            self.files.setdefault(file, _place(record))
+        for caution in filter(None, (row.caution, _odd_key(row.key))):
+            count, first = self.cautions.get(caution, (0, _place(record)))
+            self.cautions[caution] = count + 1, first
+
+
 @dataclass(frozen=True)
 class Staged:
     """What one pass over the input found.
@@ -108,12 +142,14 @@ class Staged:
     :param size_bytes: Their size, bytes.
     :param sha256: Hex digest of their bytes.
     :param skipped: Number of bad rows that were left out.
+    :param content: What the rows add up to.
     """
 
     requests: int
     size_bytes: int
     sha256: str
-    skipped: int = 0
+    skipped: int
+    content: Content
 
 
 @dataclass
@@ -149,16 +185,17 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable) -> S
     findings = _Findings(name)
     digest = hashlib.sha256()
     requests = size = seen = 0
+    content = Content()
     is_fussy = intake.on_bad_row == "fail"
     for seen, record in enumerate(intake.source, 1):
         try:
             if seen == 1 and isinstance(record.data, bytes):
                 _check_kind(name, record.data)
-            key, line = _checked(intake, dialect, record)
+            row, line = _checked(intake, dialect, record)
             kept = _kept(record, intake.keep_columns) if intake.keep_columns else b""
-            if (first := keys.add(key, seen)) is not None:
+            if (first := keys.add(row.key, seen)) is not None:
                 whole = " of the whole input" if record.file else ""
-                raise BadRowError("AGB-I14", f"the same key as on {record.unit} {first}{whole}", key)
+                raise BadRowError("AGB-I14", f"the same key as on {record.unit} {first}{whole}", row.key)
         except BadRowError as bad:
             findings.add(record, bad.code, bad.what, bad.key)
             if not is_fussy:
@@ -171,6 +208,7 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable) -> S
         digest.update(line)
         digest.update(b"\n")
         requests, size = requests + 1, size + len(line) + 1
+        content.add(row, record)
         if intake.keep_columns:
             out.columns.write(kept + b"\n")
     if findings.total and (is_fussy or not requests):
@@ -179,13 +217,13 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable) -> S
         raise EmptyInputError(
             f"{name} is empty: a batch needs at least one row.", source=name, code="AGB-I01", remedy=_REMEDY
         )
-    return Staged(requests, size, digest.hexdigest(), findings.total)
+    return Staged(requests, size, digest.hexdigest(), findings.total, content)
 
 
-def _checked(intake: Intake, dialect: RowDialect, record: Record) -> tuple[str, bytes]:
+def _checked(intake: Intake, dialect: RowDialect, record: Record) -> tuple[CheckedRow, bytes]:
     line = intake.to_line(_readable(record))
-    key = dialect.check_request(line)
-    return key, line if intake.rewrite is None else intake.rewrite(line)
+    row = dialect.check_request(line)
+    return row, line if intake.rewrite is None else intake.rewrite(line)
 
 
 def _check_kind(name: str, data: bytes) -> None:
@@ -239,6 +277,15 @@ def _place(record: Record) -> str:
 
 def _unusable(name: str, code: str, what: str) -> InputError:
     return InputError(f"{name} {what}.", source=name, line=None, code=code, remedy=_REMEDY)
+
+
+def _odd_key(key: str) -> str | None:
+    """Keys are compared byte for byte; some look the same to a person."""
+    if key.isascii() and key == key.strip():
+        return None
+    if key == key.strip() and unicodedata.is_normalized("NFC", key):
+        return None
+    return "the key has spaces around it or is not in Unicode's normal form NFC; keys are compared as they are"
 
 
 def _shown(key: str) -> str:

@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.rows.dialect import ResultRow, RowDialect, RowError, RowStatus
+from airflow_provider_batch.rows.dialect import CheckedRow, ResultRow, RowDialect, RowError, RowStatus
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -138,7 +138,7 @@ class CheckedAnswers:
         self._dialect = dialect
         self._output = output
 
-    def check_request(self, line: bytes) -> str:
+    def check_request(self, line: bytes) -> CheckedRow:
         """As the vendor's dialect."""
         return self._dialect.check_request(line)
 

@@ -7,7 +7,7 @@ import pytest
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini.embeddings import EmbeddingRows, EmbeddingTemplate
 from airflow_provider_batch.operators.embeddings import GeminiEmbeddingsBatchOperator
-from airflow_provider_batch.rows.dialect import NO_RESPONSE, BadRowError, RowStatus
+from airflow_provider_batch.rows.dialect import NO_RESPONSE, RowStatus
 
 
 def line(**request):
@@ -31,22 +31,6 @@ def test_options_are_laid_under_rows_that_are_requests():
     made = json.loads(template.line(line(content={"parts": [{"text": "x"}]}, taskType="CLASSIFICATION")))
     assert made["request"]["taskType"] == "CLASSIFICATION"
     assert made["request"]["outputDimensionality"] == 8
-
-
-@pytest.mark.parametrize(
-    ("request_", "code", "words"),
-    [
-        ({"contents": [{"parts": [{"text": "x"}]}]}, "AGB-I15", 'it wants one "content"'),
-        ({"content": {"parts": []}}, "AGB-I16", "needs parts"),
-        ({"content": "x"}, "AGB-I16", "needs parts"),
-        ({"content": {"parts": [{"text": ""}]}}, "AGB-I16", "an empty text"),
-        ({}, "AGB-I16", "needs parts"),
-    ],
-)
-def test_a_row_without_one_content_is_refused(request_, code, words):
-    with pytest.raises(BadRowError, match=words) as caught:
-        EmbeddingRows().check_request(line(**request_))
-    assert (caught.value.code, caught.value.key) == (code, "a")
 
 
 def test_a_vector_is_read_exactly_and_stands_for_the_response():

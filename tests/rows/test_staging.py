@@ -15,7 +15,12 @@ from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.sources.choice import source_of
 from airflow_provider_batch.rows.staging import Intake, spools, stage
 
-ASK = {"contents": [{"parts": [{"text": "hi"}]}]}
+
+def ask(text):
+    return {"contents": [{"parts": [{"text": text}]}]}
+
+
+ASK = ask("hi")
 
 
 def row(key, **changes):
@@ -46,28 +51,65 @@ CASES = [
     ("UTF-16", row("a").encode("utf-16"), None, "AGB-I03", "UTF-16"),
     ("gzip", b"\x1f\x8b\x08\x00", None, "AGB-I04", "gzip"),
     ("JSON array", f"[{row('a')}]", None, "AGB-I05", "JSON array"),
-    ("not JSON", f"{row('a')}\nhello\n", 2, "AGB-I06", "line 2: not JSON"),
-    ("cut off", row("a")[:-5], 1, "AGB-I06", "not JSON"),
-    ("two objects on a line", row("a") + row("b"), 1, "AGB-I06", "trailing"),
-    ("raw control character", '{"key": "a\x01"}', 1, "AGB-I06", "not JSON"),
-    ("invalid UTF-8", b'{"key": "\xff"}', 1, "AGB-I08", "not valid UTF-8"),
-    ("NaN", '{"key": "a", "request": {"x": NaN}}', 1, "AGB-I06", "not JSON"),
-    ("huge number", '{"key": "a", "request": {"x": 1e999}}', 1, "AGB-I09", "out of range"),
+    ("only blank lines", "\n\n\n", 1, "AGB-I02", "3 bad rows"),
+    ("zip", b"PK\x03\x04rest", None, "AGB-I04", "zip"),
+    ("Parquet under a wrong name", b"PAR1rest", None, "AGB-I04", "Parquet"),
+    ("an object over several lines", '{\n"key": "a"\n}\n', None, "AGB-I05", "over several lines"),
+    ("line ends of an old Mac", f"{row('a')}\r{row('b')}\r", None, "AGB-I05", "carriage returns"),
+    ("not JSON", f"{row('a')}\nhello\n", 2, "AGB-I06", "line 2: not JSON at column 1"),
+    ("a comma missing", '{"key": "a" "request": {}}', 1, "AGB-I06", "at column 13 (expecting ',' delimiter)"),
+    (
+        "cut off inside a string",
+        f"{row('a')}\n{row('b')[:-8]}",
+        2,
+        "AGB-I06",
+        "line 2: the line ends inside a string",
+    ),
+    ("cut off between fields", row("a")[:-3], 1, "AGB-I06", "the line ends inside an object"),
+    (
+        "two objects on a line",
+        f"{row('a')}\n{'{}'} {row('b')}",
+        2,
+        "AGB-I06",
+        "extra data after the row at column 4",
+    ),
+    ("raw control character", '{"key": "a\x01"}', 1, "AGB-I07", "raw control character 0x01 at column 11"),
+    ("raw NUL", '{"key": "\x00"}', 1, "AGB-I07", "raw control character 0x00 at column 10"),
+    ("escaped NUL", row("a", request=ask("a\0b")), 1, "AGB-I07", "request.contents[0].parts[0].text contains NUL"),
+    ("invalid UTF-8", b'{"key": "\xff"}', 1, "AGB-I08", "not valid UTF-8 at byte 10"),
+    (
+        "half a surrogate pair",
+        row("a", request=ask("\ud800")),
+        1,
+        "AGB-I08",
+        "unpaired surrogate in request.contents",
+    ),
+    ("the same in a name", r'{"key": "a", "\ud800": 1}', 1, "AGB-I08", "a name in the row"),
+    ("NaN", '{"key": "a", "request": {"x": NaN}}', 1, "AGB-I09", "NaN is not JSON"),
+    ("minus infinity", '{"key": "a", "request": {"x": -Infinity}}', 1, "AGB-I09", "-Infinity is not JSON"),
+    ("huge number", '{"key": "a", "request": {"x": 1e999}}', 1, "AGB-I09", "out of range: 1e999"),
+    (
+        "5,000 digits",
+        f'{{"key": "a", "request": {"1" * 5000}}}',
+        1,
+        "AGB-I09",
+        "integer of 5000 digits (limit 4300)",
+    ),
+    ("a name twice", '{"key": "a", "request": {"b": 1, "b": 1}}', 1, "AGB-I10", "'b' appears twice in one object"),
     ("deep nesting", "[" * 100_000, None, "AGB-I05", "array"),
-    ("deeply nested row", '{"a":' * 100_000, 1, "AGB-I11", "nested too deep"),
+    ("deeply nested row", '{"a":' * 100_000, 1, "AGB-I11", "nested 100000 deep (limit 100)"),
+    ("nested a little too deep", '{"a":' * 101 + "1" + "}" * 101, 1, "AGB-I11", "nested 101 deep"),
     ("a string as row", f'{row("a")}\n"text"\n', 2, "AGB-I12", "got string"),
+    ("null as row", f"{row('a')}\nnull\n", 2, "AGB-I12", "got null"),
+    ("a number as row", f"{row('a')}\n17\n", 2, "AGB-I12", "got number"),
+    ("a list as row", f"{row('a')}\n[1]\n", 2, "AGB-I12", "got array"),
     ("no key", json.dumps({"request": ASK}), 1, "AGB-I13", 'no "key"'),
-    ("OpenAI's form", json.dumps({"custom_id": "a", "body": {}}), 1, "AGB-I13", "OpenAI"),
+    ("OpenAI's form", json.dumps({"custom_id": "a", "body": {}}), 1, "AGB-I13", 'input_format="openai"'),
     ("a number as key", row(7), 1, "AGB-I13", "got number"),
+    ("a boolean as key", row(True), 1, "AGB-I13", "got boolean"),
     ("an empty key", row(""), 1, "AGB-I13", "got string of 0 characters"),
     ("a key too long", row("k" * 257), 1, "AGB-I13", "of 257 characters"),
     ("a key seen before", f"{row('a')}\n{row('b')}\n{row('a')}\n", 3, "AGB-I14", "same key as on line 1"),
-    ("no request", '{"key": "a", "body": {}}', 1, "AGB-I15", "no \"request\" object (found 'body')"),
-    ("config beside request", row("a", config={}), 1, "AGB-I15", "'config' beside \"request\""),
-    ("no contents", row("a", request={}), 1, "AGB-I16", "request.contents must be a list"),
-    ("empty contents", row("a", request={"contents": []}), 1, "AGB-I16", "at least one content"),
-    ("content without parts", row("a", request={"contents": [{}]}), 1, "AGB-I16", "contents[0] needs parts"),
-    ("an empty part", row("a", request={"contents": [{"parts": [{}]}]}), 1, "AGB-I16", "needs parts"),
 ]
 
 

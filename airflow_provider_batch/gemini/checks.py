@@ -1,0 +1,457 @@
+"""What can be said of a request before anybody pays for it: fields in their places, values the API takes.
+
+The fields are those of the API's published document, revision 20251218, with a few that official clients send
+since. Both spellings of the protocol's JSON are known, ``generationConfig`` and ``generation_config``. What lies
+inside tools, schemas and function arguments is left to the API.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+from airflow_provider_batch.rows.dialect import BadRowError
+from airflow_provider_batch.rows.strict_json import json_type
+
+BYTES_PER_TOKEN = 4
+"""About four characters of English a token, says the API's documentation (understanding tokens)."""
+
+LITTLE_FOR_THINKING = 1024
+"""Tokens. Thinking counts towards maxOutputTokens (python-genai issue 811), so less is often used up by it."""
+
+_TYPES = {"string": str, "boolean": bool, "object": dict, "list": list}
+
+_INT32 = range(-(2**31), 2**31)
+
+_REQUEST = {
+    "model": "string",
+    "contents": "any",
+    "systemInstruction": "any",
+    "generationConfig": "object",
+    "tools": "list",
+    "toolConfig": "object",
+    "safetySettings": "list",
+    "cachedContent": "string",
+}
+
+_GENERATION_CONFIG = {
+    "candidateCount": "int32",
+    "stopSequences": "list",
+    "maxOutputTokens": "int32",
+    "temperature": "number",
+    "topP": "number",
+    "topK": "int32",
+    "seed": "int32",
+    "responseMimeType": "string",
+    "responseSchema": "object",
+    "_responseJsonSchema": "any",
+    "responseJsonSchema": "any",
+    "presencePenalty": "number",
+    "frequencyPenalty": "number",
+    "responseLogprobs": "boolean",
+    "logprobs": "int32",
+    "enableEnhancedCivicAnswers": "boolean",
+    "responseModalities": "list",
+    "speechConfig": "object",
+    "thinkingConfig": "object",
+    "imageConfig": "object",
+    "mediaResolution": "string",
+    # Sent by official clients, not in the published document yet.
+    "responseFormat": "any",
+    "audioTranscriptionConfig": "any",
+    "translationConfig": "any",
+}
+
+_EMBED = {
+    "model": "string",
+    "content": "any",
+    "taskType": "string",
+    "title": "string",
+    "outputDimensionality": "int32",
+}
+
+_THINKING = {"includeThoughts": "boolean", "thinkingBudget": "int32", "thinkingLevel": "string"}
+
+_CONTENT = {"parts": "list", "role": "string"}
+
+_BLOB = {"mimeType": "string", "data": "string", "displayName": "string"}
+_FILE = {"mimeType": "string", "fileUri": "string", "displayName": "string"}
+
+_DATA = {
+    "text": "string",
+    "inlineData": "object",
+    "fileData": "object",
+    "functionCall": "object",
+    "functionResponse": "object",
+    "executableCode": "object",
+    "codeExecutionResult": "object",
+    # Sent by official clients, not in the published document yet.
+    "toolCall": "any",
+    "toolResponse": "any",
+}
+
+_PART = {
+    **_DATA,
+    "videoMetadata": "object",
+    "thought": "boolean",
+    "thoughtSignature": "string",
+    "partMetadata": "object",
+    "mediaResolution": "any",
+    # As above.
+    "mediaProcessing": "any",
+    "audioTranscription": "any",
+}
+
+_CALLS = _DATA.keys() - {"text", "inlineData", "fileData"}
+
+_CONFIG_PLACE = "request.generationConfig"
+_THINKING_PLACE = f"{_CONFIG_PLACE}.thinkingConfig"
+
+_HOMES = {
+    **{name: f"{_THINKING_PLACE}.{name}" for name in _THINKING},
+    **{name: f"{_CONFIG_PLACE}.{name}" for name in _GENERATION_CONFIG},
+    **{name: f"request.{name}" for name in _REQUEST},
+    # Names that other clients and APIs have for the same thing.
+    "config": _CONFIG_PLACE,
+    "parameters": _CONFIG_PLACE,
+    "maxTokens": f"{_CONFIG_PLACE}.maxOutputTokens",
+    "maxCompletionTokens": f"{_CONFIG_PLACE}.maxOutputTokens",
+    "stop": f"{_CONFIG_PLACE}.stopSequences",
+    "n": f"{_CONFIG_PLACE}.candidateCount",
+    "thinking": _THINKING_PLACE,
+    "messages": "request.contents",
+    "prompt": "request.contents",
+    "content": "request.contents",
+    "system": "request.systemInstruction",
+    "systemPrompt": "request.systemInstruction",
+    "instructions": "request.systemInstruction",
+}
+
+_OPENAI = frozenset({"custom_id", "body", "method", "url"})
+
+_FOREIGN_ROLES = {"assistant": "model", "system": "nothing: put the text into request.systemInstruction"}
+
+_FILE_URI = re.compile(r"https://generativelanguage\.googleapis\.com/(?:\w+/)?(files/[a-z0-9-]{1,40})")
+_VIDEO_URI = re.compile(r"https://(?:www\.)?(?:youtube\.com|youtu\.be)/")
+
+_THINKS = re.compile(r"gemini-(?:2\.5-(?:pro|flash(?!-lite|-image))|[3-9])")
+"""Models that think unless told otherwise, by the API's documentation of thinking."""
+
+
+class Facts(NamedTuple):
+    """What checking a request shows, as in :class:`~airflow_provider_batch.rows.dialect.CheckedRow`."""
+
+    text_bytes: int
+    media: int = 0
+    files: tuple[str, ...] = ()
+    max_output: int | None = None
+    caution: str | None = None
+
+    def __add__(self, other: Facts) -> Facts:  # type: ignore[override]
+        return Facts(
+            self.text_bytes + other.text_bytes,
+            self.media + other.media,
+            self.files + other.files,
+            self.max_output or other.max_output,
+            self.caution or other.caution,
+        )
+
+
+_NOTHING = Facts(0)
+
+
+class RequestCheck:
+    """Checks GenerateContentRequest objects and what stands beside them.
+
+    :param model: The job's model without ``models/``; None = a row may name any.
+    :param allow_unknown_fields: Pass fields that nobody here has heard of, as a newer API may know them.
+    """
+
+    _homes: ClassVar[Mapping[str, str]] = _HOMES
+
+    def __init__(self, model: str | None = None, *, allow_unknown_fields: bool = False) -> None:
+        self._model = model
+        self._thinks = model is not None and _THINKS.match(model) is not None
+        self._allow_unknown = allow_unknown_fields
+        self._shared: dict[str, Callable[[Any], Facts]] = {
+            "generationConfig": self._config,
+            "systemInstruction": self._system,
+            "tools": lambda tools: Facts(_size(tools)),
+        }
+        self._seen: dict[str, tuple[Any, Facts]] = {}
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        """Check what stands beside the request.
+
+        :raises BadRowError: A field that belongs elsewhere.
+        """
+        for name in row:
+            if name not in ("key", "request", "metadata"):
+                self._refuse(name, 'beside "request"', {})
+
+    def request(self, request: Mapping[str, Any]) -> Facts:
+        """Check a request.
+
+        :raises BadRowError: The API would refuse it, or read it otherwise than it was meant.
+        """
+        fields = self._fields(request, _REQUEST, "request")
+        self._check_model(fields.get("model"))
+        facts = self._contents(fields.get("contents"))
+        for name, check in self._shared.items():
+            if (value := fields.get(name)) is not None:
+                facts += self._once(name, value, check)
+        return facts
+
+    def _once(self, name: str, value: Any, check: Callable[[Any], Facts]) -> Facts:
+        """Check a field that is the same in most rows; comparing is quicker than checking again."""
+        before, facts = self._seen.get(name, (None, _NOTHING))
+        if value != before:
+            facts = check(value)
+            self._seen[name] = value, facts
+        return facts
+
+    def _fields(self, given: Any, known: Mapping[str, str], place: str) -> Mapping[str, Any]:
+        """Fields by their camelCase names, with values of the right type; null means unset."""
+        if not isinstance(given, dict):
+            raise BadRowError("AGB-I15", f"{place} must be an object, got {json_type(given)}")
+        fields = given
+        if not given.keys() <= known.keys():
+            fields = {}
+            for name, value in given.items():
+                spelled = name if name in known else _camel(name)
+                if spelled in fields:
+                    raise BadRowError("AGB-I10", f"{place}.{spelled} is given in two spellings; leave one out")
+                if spelled not in known:
+                    self._refuse(name, f"in {place}", known)
+                fields[spelled] = value
+        for name, value in fields.items():
+            kind = known.get(name, "any")
+            if kind != "any" and value is not None:
+                _check_type(kind, value, f"{place}.{name}")
+        return fields
+
+    def _refuse(self, name: str, where: str, siblings: Mapping[str, str]) -> None:
+        shown = ascii(name)[1:-1][:40]
+        if name in _OPENAI and not siblings:
+            raise BadRowError(
+                "AGB-I15", f'"{shown}" {where} is OpenAI\'s batch format; set input_format="openai" to convert it'
+            )
+        home = self._home(name, siblings)
+        if home is None:
+            if self._allow_unknown:
+                return
+            raise BadRowError(
+                "AGB-I15",
+                f'unknown field "{shown}" {where}; remove it, or set allow_unknown_fields=True if the API has '
+                "it by now",
+            )
+        raise BadRowError("AGB-I15", f'unknown field "{shown}" {where}; did you mean {home}?')
+
+    def _home(self, name: str, siblings: Mapping[str, str]) -> str | None:
+        """Where a field with this name belongs, or one that is spelled like it."""
+        spelled = _camel(name)
+        if spelled in self._homes and spelled not in siblings:
+            return self._homes[spelled]
+        near = difflib.get_close_matches(spelled, [*siblings, *self._homes], n=1, cutoff=0.8)
+        return None if not near else near[0] if near[0] in siblings else self._homes[near[0]]
+
+    def _check_model(self, given: str | None) -> None:
+        named = (given or "").removeprefix("models/")
+        if named and self._model is not None and named != self._model:
+            raise BadRowError(
+                "AGB-I17",
+                f"the row's model {ascii(named)[:80]} differs from the job's {self._model!r}; a job has one model",
+            )
+
+    def _config(self, config: Any) -> Facts:
+        fields = self._fields(config, _GENERATION_CONFIG, _CONFIG_PLACE)
+        for name, lowest, highest in (("temperature", 0, 2), ("topP", 0, 1), ("maxOutputTokens", 1, None)):
+            _check_range(fields.get(name), lowest, highest, f"{_CONFIG_PLACE}.{name}")
+        cap = None if fields.get("maxOutputTokens") is None else int(fields["maxOutputTokens"])
+        thinking: Mapping[str, Any] = {}
+        if fields.get("thinkingConfig") is not None:
+            thinking = self._fields(fields["thinkingConfig"], _THINKING, _THINKING_PLACE)
+        budget = int(thinking.get("thinkingBudget") or 0)
+        if cap is not None and 0 < cap <= budget:
+            raise BadRowError(
+                "AGB-I27",
+                f"{_CONFIG_PLACE}.maxOutputTokens={cap} is not above thinkingBudget={budget}, and thinking counts "
+                "towards it: nothing would be left for the answer",
+            )
+        caution = None
+        if self._thinks and cap is not None and cap < LITTLE_FOR_THINKING and not thinking:
+            caution = (
+                f"maxOutputTokens is below {LITTLE_FOR_THINKING} and the model thinks by itself: thinking counts "
+                "towards it, so answers may be cut off or empty. Raise it, or set thinkingConfig"
+            )
+        schema = fields.get("responseSchema") or fields.get("responseJsonSchema")
+        return Facts(_size(schema) if schema else 0, max_output=cap, caution=caution)
+
+    def _system(self, system: Any) -> Facts:
+        place = "request.systemInstruction"
+        if not isinstance(system, dict):
+            raise BadRowError(
+                "AGB-I15", f'{place} must be {{"parts": [{{"text": ...}}]}}, got {json_type(system)}'
+            )
+        return self._content(system, place)
+
+    def _contents(self, contents: Any) -> Facts:
+        if not isinstance(contents, list) or not contents:
+            got = "" if contents == [] else f", got {json_type(contents)}"
+            raise BadRowError("AGB-I16", f"request.contents must be a list with at least one content{got}")
+        facts = self._content(contents[0], "request.contents[0]")
+        for index in range(1, len(contents)):
+            facts += self._content(contents[index], f"request.contents[{index}]")
+        if not facts.text_bytes and not facts.media:
+            raise BadRowError("AGB-I16", "request.contents holds nothing but empty texts")
+        return facts
+
+    def _content(self, content: Any, place: str) -> Facts:
+        if not isinstance(content, dict):
+            raise BadRowError(
+                "AGB-I16", f'{place} must be {{"parts": [{{"text": ...}}]}}, got {json_type(content)}'
+            )
+        fields = self._fields(content, _CONTENT, place)
+        role = fields.get("role")
+        if role in _FOREIGN_ROLES:
+            raise BadRowError(
+                "AGB-I15", f'{place}.role is "{role}", which the API does not know; use {_FOREIGN_ROLES[role]}'
+            )
+        parts = fields.get("parts")
+        if not parts:
+            raise BadRowError("AGB-I16", f"{place} needs parts with something in them")
+        facts = self._part(parts[0], place, 0)
+        for index in range(1, len(parts)):
+            facts += self._part(parts[index], place, index)
+        return facts
+
+    def _part(self, part: Any, above: str, index: int) -> Facts:
+        if type(part) is dict and len(part) == 1 and type(text := part.get("text")) is str:
+            return Facts(len(text) if text.isascii() else len(text.encode()))
+        place = f"{above}.parts[{index}]"
+        if isinstance(part, str):
+            raise BadRowError("AGB-I16", f'{place} must be an object, got string; write {{"text": ...}}')
+        fields = self._fields(part, _PART, place)
+        if all(fields.get(name) is None for name in _DATA) and fields.keys() <= _PART.keys():
+            raise BadRowError("AGB-I16", f"{place} has nothing in it; it needs a text, inlineData or fileData")
+        text_bytes = len((fields.get("text") or "").encode())
+        text_bytes += _size([call for name in _CALLS if (call := fields.get(name)) is not None])
+        media = 0
+        files: tuple[str, ...] = ()
+        if (blob := fields.get("inlineData")) is not None:
+            self._needs(blob, _BLOB, ("mimeType", "data"), f"{place}.inlineData")
+            media = 1
+        if (file := fields.get("fileData")) is not None:
+            uri = self._needs(file, _FILE, ("fileUri",), f"{place}.fileData")["fileUri"]
+            files, media = _files(uri, f"{place}.fileData.fileUri"), 1
+        return Facts(text_bytes, media, files)
+
+    def _needs(
+        self, given: Any, known: Mapping[str, str], names: tuple[str, ...], place: str
+    ) -> Mapping[str, Any]:
+        fields = self._fields(given, known, place)
+        for name in names:
+            if not fields.get(name):
+                raise BadRowError("AGB-I16", f"{place} needs {name}")
+        return fields
+
+
+class EmbeddingCheck(RequestCheck):
+    """Checks EmbedContentRequest objects and what stands beside them."""
+
+    _homes: ClassVar[Mapping[str, str]] = {
+        **{name: f"request.{name}" for name in _EMBED},
+        "contents": "request.content (one for each row, as each key has one vector)",
+        "text": 'request.content: {"parts": [{"text": ...}]}',
+        "input": 'request.content: {"parts": [{"text": ...}]}',
+        "dimensions": "request.outputDimensionality",
+        "config": "request (an embeddings request has no config around its fields)",
+        "embedContentConfig": "request (an embeddings request has no config around its fields)",
+    }
+
+    def request(self, request: Mapping[str, Any]) -> Facts:
+        """Check a request.
+
+        :raises BadRowError: The API would refuse it, or it is not one content with something in it.
+        """
+        fields = self._fields(request, _EMBED, "request")
+        self._check_model(fields.get("model"))
+        _check_range(fields.get("outputDimensionality"), 1, None, "request.outputDimensionality")
+        facts = self._content(fields.get("content"), "request.content")
+        if not facts.text_bytes and not facts.media:
+            raise BadRowError("AGB-I16", "request.content has an empty text, which has no vector")
+        return facts
+
+
+def _files(uri: str, place: str) -> tuple[str, ...]:
+    if file := _FILE_URI.fullmatch(uri):
+        return (file[1],)
+    if _VIDEO_URI.match(uri):
+        return ()
+    raise BadRowError(
+        "AGB-I18",
+        f"{place} is neither a file of the Files API nor a YouTube address; upload the file and give the uri "
+        "that the API answers with",
+    )
+
+
+def _camel(name: str) -> str:
+    if "_" not in name[1:]:
+        return name
+    first, *rest = name.split("_")
+    return first + "".join(word[:1].upper() + word[1:] for word in rest)
+
+
+def _check_type(kind: str, value: Any, place: str) -> None:
+    """Numbers may come as strings and whole numbers as floats: the protocol's JSON allows it."""
+    if kind == "int32":
+        number = _number(value)
+        if number is None or number != int(number):
+            raise _wrong(place, "a whole number", value)
+        if int(number) not in _INT32:
+            raise BadRowError("AGB-I09", f"{place}={str(value)[:40]} exceeds int32")
+        return
+    if kind == "number":
+        if _number(value) is None:
+            raise _wrong(place, "a number", value)
+    elif not isinstance(value, _TYPES[kind]):
+        raise _wrong(place, f"{'an' if kind == 'object' else 'a'} {kind}", value)
+
+
+def _number(value: Any) -> int | float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return value if isinstance(value, int | float) else float(value)
+    except ValueError:
+        return None
+
+
+def _check_range(value: Any, lowest: float, highest: float | None, place: str) -> None:
+    number = _number(value)
+    if number is not None and (number < lowest or (highest is not None and number > highest)):
+        wanted = f"{lowest} to {highest}" if highest is not None else f"at least {lowest}"
+        raise BadRowError("AGB-I15", f"{place} must be {wanted}, got {number}")
+
+
+def _wrong(place: str, wanted: str, value: Any) -> BadRowError:
+    return BadRowError("AGB-I15", f"{place} must be {wanted}, got {json_type(value)}")
+
+
+def _size(value: Any) -> int:
+    """UTF-8 bytes of the texts and numbers in a JSON value, names included."""
+    return sum(_sizes(value))
+
+
+def _sizes(value: Any) -> Iterator[int]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield len(name.encode())
+            yield from _sizes(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _sizes(item)
+    else:
+        yield len(str(value).encode())
