@@ -19,8 +19,8 @@ from functools import partial
 from typing import Any
 
 from airflow_provider_batch.emulator.process import Emulator
-from airflow_provider_batch.engine.rounds import ShardLimits
 from airflow_provider_batch.errors import ConfigError, JobUnreadableError, LedgerError
+from airflow_provider_batch.rows.shards import ShardLimits
 from faults.crash import DONE, FAILED, Child, Points, fork
 from faults.task import Task, ask
 

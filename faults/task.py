@@ -17,7 +17,6 @@ from airflow_provider_batch.engine.documents import Layout
 from airflow_provider_batch.engine.identity import Identity
 from airflow_provider_batch.engine.ledger import Ledger
 from airflow_provider_batch.engine.outcome import ensure_done
-from airflow_provider_batch.engine.rounds import ShardLimits
 from airflow_provider_batch.engine.run import Landed, Result, Run, Work
 from airflow_provider_batch.engine.step import Patience, Policy, Wait
 from airflow_provider_batch.gemini.auth import ApiKey
@@ -27,6 +26,7 @@ from airflow_provider_batch.gemini.schema import asking_for
 from airflow_provider_batch.gemini.service import GeminiBatchService
 from airflow_provider_batch.gemini.transport import Endpoint
 from airflow_provider_batch.rows.manifest import Manifest
+from airflow_provider_batch.rows.shards import ShardLimits
 from airflow_provider_batch.rows.sources.choice import source_of
 from airflow_provider_batch.rows.staging import Intake
 from airflow_provider_batch.rows.structured import OutputType

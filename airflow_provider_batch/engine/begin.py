@@ -29,14 +29,14 @@ from airflow_provider_batch.engine.documents import (
 )
 from airflow_provider_batch.engine.identity import Identity, JobTag, content_mark, place_mark
 from airflow_provider_batch.engine.ledger import Ledger, check_store, generation, generations, marks
-from airflow_provider_batch.engine.rounds import ShardLimits, write_shards
+from airflow_provider_batch.engine.rounds import keep_shards
 from airflow_provider_batch.engine.state import Batch, read_batch, shard_name
 from airflow_provider_batch.engine.step import matching
 from airflow_provider_batch.errors import AuthError, BatchError, ConfigError, InputError
 from airflow_provider_batch.rows.dialect import RowDialect
-from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.manifest import Manifest
+from airflow_provider_batch.rows.shards import ShardLimits
 from airflow_provider_batch.rows.staging import Intake, Spools, Staged, spools, stage
 from airflow_provider_batch.rows.storage import published
 
@@ -86,7 +86,7 @@ def ledger_for(service: BatchService, order: Order, intake: Intake, dialect: Row
     """
     with spools() as files, KeyTable() as keys:
         try:
-            staged = stage(intake, dialect, files, keys)
+            staged = stage(intake, dialect, files, keys, order.limits)
         except InputError as error:
             known = generations(order.folder, order.identity.mark)
             batch = current(order, known)
@@ -196,9 +196,7 @@ def _begin(
     strangers = _remote_jobs(service, order, known)
     service.check_model(order.model)
     check_store(order.folder)
-    rows.files.rows.seek(0)
-    lines = (line.data or b"" for line in read_lines(rows.files.rows))
-    shards = write_shards(ledger, 1, lines, order.model, order.limits)
+    shards = keep_shards(ledger, 1, rows.files.rows, rows.staged.cuts, order.model)
     now = _time(service)
     plan = Plan(
         ledger_version=LEDGER_VERSION,

@@ -7,10 +7,8 @@ another worker, what is sent again is what was sent before, even if the source h
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import BinaryIO
 
@@ -25,70 +23,28 @@ from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.rows.dialect import ResultRow, RowDialect
 from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.keys import KeyTable
-from airflow_provider_batch.rows.storage import opened, published, spool
-
-BYTES_PER_TOKEN = 4
-"""The API's documentation: about four characters of English a token. Rough, and only for the limit in flight."""
-
-MAX_SHARD_BYTES = 2 * 1024**3
-"""The largest file that the API takes: 2 GB."""
+from airflow_provider_batch.rows.shards import Cut, ShardLimits, ShardWriter
+from airflow_provider_batch.rows.storage import READ_BYTES, opened, published, spool
 
 
-@dataclass(frozen=True)
-class ShardLimits:
-    """What fits into one remote job.
-
-    :param rows: None = no limit of our own.
-    :param size_bytes: At most 2 GiB.
-    :param tokens: Rough number of input tokens, None = no limit of our own.
-    """
-
-    rows: int | None = None
-    size_bytes: int = MAX_SHARD_BYTES
-    tokens: int | None = None
-
-    def admit(self, rows: int, size_bytes: int) -> bool:
-        """A shard may be as large as this."""
-        return (
-            (self.rows is None or rows <= self.rows)
-            and size_bytes <= self.size_bytes
-            and (self.tokens is None or size_bytes // BYTES_PER_TOKEN <= self.tokens)
-        )
-
-
-def write_shards(
-    ledger: Ledger, number: int, lines: Iterable[bytes], model: str, limits: ShardLimits
-) -> list[ShardPlan]:
-    """Keep rows beside the ledger, cut where a shard is full. A row that is too large by itself goes alone.
+def keep_shards(ledger: Ledger, number: int, rows: BinaryIO, cuts: list[Cut], model: str) -> list[ShardPlan]:
+    """Keep the parts of a spool beside the ledger, each in a file of its own.
 
     :param number: The round.
-    :param lines: Rows without their line breaks.
     """
-    shards: list[ShardPlan] = []
     nonce = secrets.token_hex(4)
-    with spool() as part:
-        rows, digest = 0, hashlib.sha256()
-
-        def keep() -> None:
-            name = f"{shard_name(number, len(shards) + 1)}.{nonce}.requests.jsonl"
-            size = part.tell()
-            _copy(part, ledger, name)
-            content = content_mark(digest.hexdigest(), model)
-            shards.append(
-                ShardPlan(file=name, rows=rows, size_bytes=size, content=content, tokens=size // BYTES_PER_TOKEN)
-            )
-
-        for line in lines:
-            if rows and not limits.admit(rows + 1, part.tell() + len(line) + 1):
-                keep()
-                part.seek(0)
-                part.truncate()
-                rows, digest = 0, hashlib.sha256()
-            part.write(line + b"\n")
-            digest.update(line + b"\n")
-            rows += 1
-        if rows:
-            keep()
+    shards = []
+    for index, cut in enumerate(cuts, 1):
+        name = f"{shard_name(number, index)}.{nonce}.requests.jsonl"
+        rows.seek(cut.start)
+        with published(ledger.path(name)) as file:
+            left = cut.size_bytes
+            while left and (block := rows.read(min(left, READ_BYTES))):
+                left -= file.write(block)
+        content = content_mark(cut.sha256, model)
+        shards.append(
+            ShardPlan(file=name, rows=cut.rows, size_bytes=cut.size_bytes, content=content, tokens=cut.tokens)
+        )
     return shards
 
 
@@ -111,7 +67,11 @@ def begin_round(
     """
     last = batch.round
     lines = _left_lines(ledger, last, dialect, with_passing=with_passing, with_undone=with_undone)
-    shards = write_shards(ledger, last.number + 1, lines, batch.plan.model, limits)
+    with spool() as rows:
+        writer = ShardWriter(rows, limits)
+        for line in lines:
+            writer.add(line)
+        shards = keep_shards(ledger, last.number + 1, rows, writer.close(), batch.plan.model)
     plan = RoundPlan(
         shards=tuple(shards), created_at=now, clock_from=now if is_new_start else last.plan.clock_from
     )
@@ -162,10 +122,3 @@ def _landed(shard: Shard) -> Landed:
     if shard.landed is None:
         raise LedgerError(f"{shard.name} has not landed.", code="AGB-L02")
     return shard.landed
-
-
-def _copy(part: BinaryIO, ledger: Ledger, name: str) -> None:
-    part.seek(0)
-    with published(ledger.path(name)) as file:
-        while block := part.read(1024 * 1024):
-            file.write(block)

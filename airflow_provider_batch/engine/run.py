@@ -18,7 +18,7 @@ from airflow_provider_batch.engine.documents import Cancel
 from airflow_provider_batch.engine.land import land
 from airflow_provider_batch.engine.ledger import Ledger
 from airflow_provider_batch.engine.publish import publish, tidy
-from airflow_provider_batch.engine.rounds import ShardLimits, begin_round
+from airflow_provider_batch.engine.rounds import begin_round
 from airflow_provider_batch.engine.state import Batch, Shard, read_batch
 from airflow_provider_batch.engine.step import Action, Policy, Visit, Wait, next_action
 from airflow_provider_batch.errors import (
@@ -35,6 +35,7 @@ from airflow_provider_batch.errors import (
 )
 from airflow_provider_batch.rows.dialect import RowDialect
 from airflow_provider_batch.rows.manifest import Manifest
+from airflow_provider_batch.rows.shards import ShardLimits
 from airflow_provider_batch.rows.structured import CheckedAnswers, OutputType
 
 log = logging.getLogger(__name__)

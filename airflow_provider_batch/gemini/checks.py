@@ -15,9 +15,6 @@ from typing import Any, ClassVar, NamedTuple
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.strict_json import json_type
 
-BYTES_PER_TOKEN = 4
-"""About four characters of English a token, says the API's documentation (understanding tokens)."""
-
 LITTLE_FOR_THINKING = 1024
 """Tokens. Thinking counts towards maxOutputTokens (python-genai issue 811), so less is often used up by it."""
 
@@ -131,6 +128,7 @@ _HOMES = {
 
 _OPENAI = frozenset({"custom_id", "body", "method", "url"})
 
+_ROLES = ("user", "model", None)
 _FOREIGN_ROLES = {"assistant": "model", "system": "nothing: put the text into request.systemInstruction"}
 
 _FILE_URI = re.compile(r"https://generativelanguage\.googleapis\.com/(?:\w+/)?(files/[a-z0-9-]{1,40})")
@@ -217,7 +215,7 @@ class RequestCheck:
         if not isinstance(given, dict):
             raise BadRowError("AGB-I15", f"{place} must be an object, got {json_type(given)}")
         fields = given
-        if not given.keys() <= known.keys():
+        if not known.keys() >= given.keys():
             fields = {}
             for name, value in given.items():
                 spelled = name if name in known else _camel(name)
@@ -313,7 +311,8 @@ class RequestCheck:
             raise BadRowError(
                 "AGB-I16", f'{place} must be {{"parts": [{{"text": ...}}]}}, got {json_type(content)}'
             )
-        fields = self._fields(content, _CONTENT, place)
+        is_plain = content.keys() <= _CONTENT.keys() and type(content.get("parts")) is list
+        fields = content if is_plain and content.get("role") in _ROLES else self._fields(content, _CONTENT, place)
         role = fields.get("role")
         if role in _FOREIGN_ROLES:
             raise BadRowError(

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from airflow_provider_batch.engine.begin import OnContentChange, Order
     from airflow_provider_batch.engine.identity import Identity
     from airflow_provider_batch.engine.ledger import Ledger
-    from airflow_provider_batch.engine.rounds import ShardLimits
     from airflow_provider_batch.engine.run import Landed, Result, Sent, Work
     from airflow_provider_batch.engine.step import Policy, Wait
     from airflow_provider_batch.gemini.service import GeminiBatchService
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from airflow_provider_batch.rows.dialect import RowDialect
     from airflow_provider_batch.rows.manifest import Manifest
     from airflow_provider_batch.rows.prompts import Prompt
+    from airflow_provider_batch.rows.shards import ShardLimits
     from airflow_provider_batch.rows.sources import Source
     from airflow_provider_batch.rows.sources.tables import SqlQuery
     from airflow_provider_batch.rows.staging import Intake
@@ -322,7 +322,7 @@ class GeminiBatchOperator(BaseOperator):
         )
 
     def _limits(self, account: Account) -> ShardLimits:
-        from airflow_provider_batch.engine.rounds import ShardLimits
+        from airflow_provider_batch.rows.shards import ShardLimits
 
         return ShardLimits(rows=self.shard_rows, tokens=account.max_enqueued_tokens)
 

@@ -131,6 +131,13 @@ class BadRowError(Exception):
         super().__init__(what)
 
 
+BYTES_PER_TOKEN = 4
+"""About four characters of English a token, says the API's documentation ("Understand and count tokens")."""
+
+TOKENS_PER_MEDIUM = 258
+"""Of a small image, by the same page. Recordings and large images have more; nobody can tell before."""
+
+
 class CheckedRow(NamedTuple):
     """What an input line is, and what matters for its cost.
 
@@ -148,6 +155,11 @@ class CheckedRow(NamedTuple):
     files: tuple[str, ...] = ()
     max_output: int | None = None
     caution: str | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Rough number of input tokens."""
+        return -(-self.text_bytes // BYTES_PER_TOKEN) + self.media * TOKENS_PER_MEDIUM
 
 
 class RowDialect(Protocol):

@@ -6,7 +6,6 @@ are, with one ``\\n`` each and without a byte more.
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -20,6 +19,7 @@ from airflow_provider_batch.rows.dialect import BadRowError, CheckedRow, RowDial
 from airflow_provider_batch.rows.framing import MAX_LINE_BYTES
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.prompts import columns_of
+from airflow_provider_batch.rows.shards import Cut, ShardLimits, ShardWriter
 from airflow_provider_batch.rows.sources import Record, Source
 from airflow_provider_batch.rows.storage import spool
 
@@ -141,6 +141,7 @@ class Staged:
     :param requests: Number of rows that can be sent.
     :param size_bytes: Their size, bytes.
     :param sha256: Hex digest of their bytes.
+    :param cuts: What of them goes to which remote job.
     :param skipped: Number of bad rows that were left out.
     :param content: What the rows add up to.
     """
@@ -148,6 +149,7 @@ class Staged:
     requests: int
     size_bytes: int
     sha256: str
+    cuts: list[Cut]
     skipped: int
     content: Content
 
@@ -176,14 +178,16 @@ class _Findings:
         return InputError(message, source=self.source, line=line, code=code, remedy=_REMEDY)
 
 
-def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable) -> Staged:
+def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limits: ShardLimits) -> Staged:
     """Check every row of the input, copy the rows to ``out`` and the keys to ``keys``.
+
+    :param limits: Of one remote job.
 
     :raises InputError: The input, or any row, cannot be sent. Names up to 20 rows and the total.
     """
     name = intake.source.name
     findings = _Findings(name)
-    digest = hashlib.sha256()
+    writer = ShardWriter(out.rows, limits)
     requests = size = seen = 0
     content = Content()
     is_fussy = intake.on_bad_row == "fail"
@@ -203,10 +207,7 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable) -> S
             continue
         if findings.total and is_fussy:
             continue
-        out.rows.write(line)
-        out.rows.write(b"\n")
-        digest.update(line)
-        digest.update(b"\n")
+        writer.add(line, row.tokens)
         requests, size = requests + 1, size + len(line) + 1
         content.add(row, record)
         if intake.keep_columns:
@@ -217,7 +218,8 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable) -> S
         raise EmptyInputError(
             f"{name} is empty: a batch needs at least one row.", source=name, code="AGB-I01", remedy=_REMEDY
         )
-    return Staged(requests, size, digest.hexdigest(), findings.total, content)
+    cuts = writer.close()
+    return Staged(requests, size, writer.sha256, cuts, findings.total, content)
 
 
 def _checked(intake: Intake, dialect: RowDialect, record: Record) -> tuple[CheckedRow, bytes]:

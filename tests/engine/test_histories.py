@@ -14,9 +14,9 @@ from upath import UPath
 
 from airflow_provider_batch.emulator import running_emulator
 from airflow_provider_batch.engine.identity import Identity, JobTag
-from airflow_provider_batch.engine.rounds import ShardLimits
 from airflow_provider_batch.engine.step import Patience, Wait
 from airflow_provider_batch.errors import BatchError
+from airflow_provider_batch.rows.shards import ShardLimits
 from faults.task import Task, ask
 
 INSTANT = Patience(revoke_after=0.1, absent_after=0.1, scans=3, retry=0.01)

@@ -10,8 +10,8 @@ from pyarrow import parquet
 
 from airflow_provider_batch.engine.documents import Layout
 from airflow_provider_batch.engine.identity import Identity
-from airflow_provider_batch.engine.rounds import ShardLimits
 from airflow_provider_batch.errors import LedgerError
+from airflow_provider_batch.rows.shards import ShardLimits
 from faults.task import ask
 from tests.engine.conftest import read
 

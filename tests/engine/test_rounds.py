@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 from upath import UPath
 
-from airflow_provider_batch.engine.rounds import ShardLimits
 from airflow_provider_batch.errors import JobTimeoutError, SubmitUnknownError
+from airflow_provider_batch.rows.shards import ShardLimits
 from faults.task import ask
 from tests.engine.conftest import failed_keys, statuses
 
@@ -25,7 +25,7 @@ def sent(emulator):
         (ShardLimits(), [10]),
         (ShardLimits(rows=4), [4, 4, 2]),
         (ShardLimits(size_bytes=150), [2, 2, 2, 2, 2]),
-        (ShardLimits(tokens=60), [3, 3, 3, 1]),
+        (ShardLimits(tokens=7), [3, 3, 3, 1]),
         (ShardLimits(size_bytes=1), [1] * 10),
     ],
 )
@@ -38,7 +38,7 @@ def test_rows_are_cut_where_a_job_is_full_and_come_back_as_one(task, gemini_emul
 
 
 def test_only_as_much_is_in_flight_as_the_limit_allows(task, gemini_emulator):
-    limited = task.but(rows=[ask(f"k{n}") for n in range(6)], limits=ShardLimits(rows=2), max_tokens_in_flight=80)
+    limited = task.but(rows=[ask(f"k{n}") for n in range(6)], limits=ShardLimits(rows=2), max_tokens_in_flight=8)
     limited.finish()
     times = [
         (c["call"], c["batch"])

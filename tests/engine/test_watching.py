@@ -20,7 +20,7 @@ from airflow_provider_batch.gemini.transport import Endpoint
 def jobs(task, gemini_emulator):
     """Two jobs that run until the test says otherwise."""
     gemini_emulator.add_fault(action="job", state="STUCK", times=None)
-    from airflow_provider_batch.engine.rounds import ShardLimits
+    from airflow_provider_batch.rows.shards import ShardLimits
 
     task.but(limits=ShardLimits(rows=2)).attempt()
     return task.jobs

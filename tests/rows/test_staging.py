@@ -12,6 +12,7 @@ from airflow_provider_batch.errors import InputError
 from airflow_provider_batch.gemini.requests import RequestTemplate
 from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.rows.keys import KeyTable
+from airflow_provider_batch.rows.shards import ShardLimits
 from airflow_provider_batch.rows.sources.choice import source_of
 from airflow_provider_batch.rows.staging import Intake, spools, stage
 
@@ -29,7 +30,7 @@ def row(key, **changes):
 
 def staged(source):
     with KeyTable() as keys, spools() as out:
-        result = stage(Intake(source_of(source)), GeminiRows(), out, keys)
+        result = stage(Intake(source_of(source)), GeminiRows(), out, keys, ShardLimits())
         out.rows.seek(0)
         return result, out.rows.read()
 
@@ -179,7 +180,7 @@ def table(rows, **settings):
     """Stage columns with a prompt; give what was found, the rows, the kept columns and the rows left out."""
     template = RequestTemplate("{text}", "id")
     with KeyTable() as keys, spools() as out:
-        result = stage(Intake(source_of(rows), template.line, **settings), GeminiRows(), out, keys)
+        result = stage(Intake(source_of(rows), template.line, **settings), GeminiRows(), out, keys, ShardLimits())
         for file in (out.rows, out.columns, out.skipped):
             file.seek(0)
         return result, *([json.loads(line) for line in file] for file in (out.rows, out.columns, out.skipped))

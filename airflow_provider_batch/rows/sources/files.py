@@ -53,9 +53,10 @@ class Files:
         """
         files = _resolved(self.path)
         for path in files:
-            shown = str(path) if len(files) > 1 else ""
-            for record in _read(path):
-                yield record._replace(file=shown)
+            if len(files) == 1:
+                yield from _read(path)
+            else:
+                yield from (record._replace(file=str(path)) for record in _read(path))
 
 
 def _resolved(path: UPath) -> list[UPath]:
