@@ -84,7 +84,7 @@ def ledger_for(service: BatchService, order: Order, intake: Intake, dialect: Row
     :raises InputError: The input, or any row, cannot be sent, and nothing has been yet.
     :raises ConfigError: As :func:`open_ledger`.
     """
-    with spools() as files, KeyTable() as keys:
+    with spools(order.folder) as files, KeyTable() as keys:
         try:
             staged = stage(intake, dialect, files, keys, order.limits)
         except InputError as error:

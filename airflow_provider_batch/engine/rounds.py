@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import BinaryIO
 
 import msgspec
+from upath import UPath
 
 from airflow_provider_batch.engine.documents import Landed, RoundPlan, ShardPlan
 from airflow_provider_batch.engine.identity import content_mark
@@ -24,7 +25,7 @@ from airflow_provider_batch.rows.dialect import ResultRow, RowDialect
 from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.shards import Cut, ShardLimits, ShardWriter
-from airflow_provider_batch.rows.storage import READ_BYTES, opened, published, spool
+from airflow_provider_batch.rows.storage import READ_BYTES, keep, opened, published, spool
 
 
 def keep_shards(ledger: Ledger, number: int, rows: BinaryIO, cuts: list[Cut], model: str) -> list[ShardPlan]:
@@ -36,11 +37,10 @@ def keep_shards(ledger: Ledger, number: int, rows: BinaryIO, cuts: list[Cut], mo
     shards = []
     for index, cut in enumerate(cuts, 1):
         name = f"{shard_name(number, index)}.{nonce}.requests.jsonl"
-        rows.seek(cut.start)
-        with published(ledger.path(name)) as file:
-            left = cut.size_bytes
-            while left and (block := rows.read(min(left, READ_BYTES))):
-                left -= file.write(block)
+        if len(cuts) == 1:
+            keep(rows, ledger.path(name))
+        else:
+            _copy(rows, cut, ledger.path(name))
         content = content_mark(cut.sha256, model)
         shards.append(
             ShardPlan(file=name, rows=cut.rows, size_bytes=cut.size_bytes, content=content, tokens=cut.tokens)
@@ -67,7 +67,7 @@ def begin_round(
     """
     last = batch.round
     lines = _left_lines(ledger, last, dialect, with_passing=with_passing, with_undone=with_undone)
-    with spool() as rows:
+    with spool(ledger.folder) as rows:
         writer = ShardWriter(rows, limits)
         for line in lines:
             writer.add(line)
@@ -122,3 +122,11 @@ def _landed(shard: Shard) -> Landed:
     if shard.landed is None:
         raise LedgerError(f"{shard.name} has not landed.", code="AGB-L02")
     return shard.landed
+
+
+def _copy(rows: BinaryIO, cut: Cut, to: UPath) -> None:
+    rows.seek(cut.start)
+    left = cut.size_bytes
+    with published(to) as file:
+        while left and (block := rows.read(min(left, READ_BYTES))):
+            left -= file.write(block)

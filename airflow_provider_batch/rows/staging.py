@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
 import msgspec
+from upath import UPath
 
 from airflow_provider_batch.errors import EmptyInputError, InputError
 from airflow_provider_batch.rows.dialect import BadRowError, CheckedRow, RowDialect
@@ -95,10 +96,13 @@ class Spools:
 
 
 @contextmanager
-def spools() -> Iterator[Spools]:
-    """Temporary files that disappear with the block."""
-    with ExitStack() as stack:
-        yield Spools(*(stack.enter_context(spool()) for _ in range(3)))
+def spools(near: UPath | None = None) -> Iterator[Spools]:
+    """Temporary files that disappear with the block.
+
+    :param near: Where the rows may be kept later.
+    """
+    with spool(near) as rows, spool() as columns, spool() as skipped:
+        yield Spools(rows, columns, skipped)
 
 
 @dataclass

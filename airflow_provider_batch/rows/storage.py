@@ -8,6 +8,7 @@ upload, and because fsspec would also publish a half-written file whose writer f
 from __future__ import annotations
 
 import io
+import logging
 import os
 import shutil
 import tempfile
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from upath import UPath
+
+log = logging.getLogger(__name__)
 
 READ_BYTES = 1024 * 1024
 """Read-ahead, bytes."""
@@ -133,7 +136,42 @@ def local_path(path: UPath) -> Path | None:
 
 
 @contextmanager
-def spool() -> Iterator[BinaryIO]:
-    """A private temporary file on local disk that disappears with the block."""
-    with tempfile.TemporaryFile("w+b", prefix="airflow-provider-batch-") as file:
-        yield cast(BinaryIO, file)
+def spool(near: UPath | None = None) -> Iterator[BinaryIO]:
+    """A private temporary file on local disk that disappears with the block, also if the process is killed.
+
+    :param near: Where :func:`keep` may put it: it is made on that file system if that is a local one.
+    """
+    with _nameless(near) as file:
+        yield file
+
+
+def keep(file: BinaryIO, target: UPath) -> None:
+    """Publish a whole spool. Where the system can give it a name, nothing is copied."""
+    local = local_path(target)
+    if local is not None:
+        file.flush()
+        os.fsync(file.fileno())
+        local.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # With a folder's descriptor Python asks for linkat, which follows the link to the nameless file.
+            os.link(f"/proc/self/fd/{file.fileno()}", local, src_dir_fd=file.fileno(), follow_symlinks=True)
+        except FileExistsError:
+            raise
+        except (OSError, NotImplementedError):
+            log.debug("%s is copied: its file system cannot name a nameless file.", local)
+        else:
+            return
+    file.seek(0)
+    with published(target) as part:
+        shutil.copyfileobj(file, part, READ_BYTES)
+
+
+def _nameless(near: UPath | None) -> BinaryIO:
+    folder = None if near is None else local_path(near)
+    if folder is not None and hasattr(os, "O_TMPFILE"):
+        folder = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+        try:
+            return os.fdopen(os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600), "w+b")
+        except OSError:
+            log.debug("%s has no nameless files; the rows are put into the folder for temporary files.", folder)
+    return cast(BinaryIO, tempfile.TemporaryFile("w+b", prefix="airflow-provider-batch-"))

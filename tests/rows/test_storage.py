@@ -3,7 +3,7 @@
 import pytest
 from upath import UPath
 
-from airflow_provider_batch.rows.storage import opened, published
+from airflow_provider_batch.rows.storage import keep, opened, published, spool
 
 
 @pytest.fixture(params=["local", "object storage"])
@@ -46,3 +46,27 @@ def test_no_part_file_is_left_beside_a_local_file(tmp_path):
 def test_a_missing_file_is_not_found_in_either_place(folder):
     with pytest.raises(FileNotFoundError), opened(folder / "no.jsonl"):
         pass
+
+
+@pytest.mark.parametrize("is_near", [True, False], ids=["made where it is kept", "made elsewhere"])
+def test_a_spool_can_be_kept_and_leaves_nothing_else(folder, tmp_path, is_near):
+    with spool(folder / "deeper" if is_near else None) as file:
+        file.write(b"one\n")
+        file.write(b"two\n")
+        keep(file, folder / "deeper" / "a.jsonl")
+    with opened(folder / "deeper" / "a.jsonl") as kept:
+        assert kept.read() == b"one\ntwo\n"
+    assert {p.name for p in (folder / "deeper").iterdir()} == {"a.jsonl"}
+
+
+def test_a_spool_that_is_not_kept_is_gone(tmp_path):
+    with spool(UPath(tmp_path / "not" / "there")) as file:
+        file.write(b"x")
+        file.flush()
+        assert list(tmp_path.rglob("*")) == []
+
+
+def test_rows_that_were_kept_are_readable_by_their_owner_alone(tmp_path):
+    with spool(UPath(tmp_path)) as file:
+        keep(file, UPath(tmp_path / "a.jsonl"))
+    assert (tmp_path / "a.jsonl").stat().st_mode & 0o777 == 0o600
