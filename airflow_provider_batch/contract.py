@@ -139,6 +139,18 @@ class UploadSession(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the vendor says about a model.
+
+    :param output_tokens: The most in one answer; 0 = not said.
+    :param embeds: Its answers are vectors.
+    """
+
+    output_tokens: int = 0
+    embeds: bool = False
+
+
 class BatchService(Protocol):
     """The worker's half of a vendor: synchronous, called in tasks only.
 
@@ -150,8 +162,16 @@ class BatchService(Protocol):
         """Unix time, seconds, by the vendor's clock as far as it is known."""
         ...
 
-    def check_model(self, model: str) -> None:
+    def check_model(self, model: str) -> ModelFacts:
         """Raise :class:`ConfigError` if there is no such model for this credential. Costs nothing."""
+        ...
+
+    def count_tokens(self, model: str, line: bytes) -> int:
+        """Input tokens of a checked row, as the model counts them. Costs nothing."""
+        ...
+
+    def file_expiry(self, file: str) -> datetime | None:
+        """When an uploaded file is deleted; None if it is not there for this credential."""
         ...
 
     def stage(self, rows: BinaryIO, size_bytes: int, display_name: str, session: UploadSession) -> InputFile:

@@ -58,6 +58,10 @@ class ConfigError(NothingSpentError):
     """A connection or a task parameter that cannot work."""
 
 
+class BudgetError(NothingSpentError):
+    """A batch that may cost more than it is allowed to, or nobody knows what."""
+
+
 class InputError(NothingSpentError):
     """An input that cannot be sent.
 

@@ -11,12 +11,13 @@ from typing import Any
 from upath import UPath
 
 from airflow_provider_batch.contract import BatchService
-from airflow_provider_batch.engine.begin import Order, ledger_for
+from airflow_provider_batch.engine.begin import Order, estimated, ledger_for
 from airflow_provider_batch.engine.costs import Prices, no_prices
 from airflow_provider_batch.engine.documents import Layout
 from airflow_provider_batch.engine.identity import Identity
 from airflow_provider_batch.engine.ledger import Ledger
 from airflow_provider_batch.engine.outcome import ensure_done
+from airflow_provider_batch.engine.preflight import Budget
 from airflow_provider_batch.engine.run import Landed, Result, Run, Work
 from airflow_provider_batch.engine.step import Patience, Policy, Wait
 from airflow_provider_batch.gemini.auth import ApiKey
@@ -25,6 +26,7 @@ from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.gemini.schema import asking_for
 from airflow_provider_batch.gemini.service import GeminiBatchService
 from airflow_provider_batch.gemini.transport import Endpoint
+from airflow_provider_batch.rows.estimate import Estimate
 from airflow_provider_batch.rows.manifest import Manifest
 from airflow_provider_batch.rows.shards import ShardLimits
 from airflow_provider_batch.rows.sources.choice import source_of
@@ -69,7 +71,9 @@ class Task:
     layout: Layout = field(default_factory=Layout)
     keep_columns: tuple[str, ...] = ()
     output: OutputType | None = None
+    budget: Budget = field(default_factory=Budget)
     prices: Prices = no_prices
+    sample_rows: int = 0
     fence: Callable[[], None] = lambda: None
     wrap: Callable[[Any], Any] = _same
     jobs: list[str] = field(default_factory=list)
@@ -77,8 +81,13 @@ class Task:
     def attempt(self) -> Result:
         """A new try, up to its first wait or its end."""
         with self.service() as service:
-            ledger = ledger_for(service, self.order, self._intake(), GeminiRows())
+            ledger = ledger_for(service, self.order, self._intake(), GeminiRows(self.model))
             return Run(self._work(service, ledger, self.policy)).go()
+
+    def estimated(self) -> Estimate:
+        """What a dry run says."""
+        with self.service() as service:
+            return estimated(service, self.order, self._intake(), GeminiRows(self.model))
 
     def resume(self) -> Result:
         """A resume after a wait."""
@@ -111,6 +120,7 @@ class Task:
             self.on_content_change,
             self.layout,
             self.output.json_schema if self.output else None,
+            self.budget,
         )
 
     @property
@@ -133,7 +143,9 @@ class Task:
 
     def _intake(self) -> Intake:
         rewrite = asking_for(self.output.json_schema) if self.output else None
-        return Intake(source_of(self.rows), rewrite=rewrite, keep_columns=self.keep_columns)
+        return Intake(
+            source_of(self.rows), rewrite=rewrite, keep_columns=self.keep_columns, sample_rows=self.sample_rows
+        )
 
     def _work(self, service: BatchService, ledger: Ledger, policy: Policy) -> Work:
         return Work(
@@ -141,7 +153,7 @@ class Task:
             ledger=ledger,
             folder=self.folder,
             dialect=GeminiRows(),
-            policy=policy,
+            policy=replace(policy, affords=self.budget.affords),
             limits=self.limits,
             prices=self.prices,
             output=self.output,

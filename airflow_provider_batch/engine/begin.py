@@ -29,11 +29,19 @@ from airflow_provider_batch.engine.documents import (
 )
 from airflow_provider_batch.engine.identity import Identity, JobTag, content_mark, place_mark
 from airflow_provider_batch.engine.ledger import Ledger, check_store, generation, generations, marks
+from airflow_provider_batch.engine.preflight import (
+    Budget,
+    ensure_affordable,
+    ensure_files_last,
+    estimate,
+    report,
+)
 from airflow_provider_batch.engine.rounds import keep_shards
 from airflow_provider_batch.engine.state import Batch, read_batch, shard_name
 from airflow_provider_batch.engine.step import matching
 from airflow_provider_batch.errors import AuthError, BatchError, ConfigError, InputError
 from airflow_provider_batch.rows.dialect import RowDialect
+from airflow_provider_batch.rows.estimate import Estimate
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.manifest import Manifest
 from airflow_provider_batch.rows.shards import ShardLimits
@@ -58,6 +66,8 @@ class Order:
     :param limits: Of one remote job.
     :param on_content_change: What to do if the task instance has submitted other rows or another model before.
     :param layout: How the results are written, if this order begins the batch.
+    :param budget: What the batch may cost.
+    :param files_needed_s: How long uploaded files that rows refer to must still live, seconds.
     :param output_schema: JSON Schema of the answers, for the ledger; None = any answer will do.
     """
 
@@ -69,6 +79,8 @@ class Order:
     on_content_change: OnContentChange = "fail"
     layout: Layout = field(default_factory=Layout)
     output_schema: dict[str, Any] | None = None
+    budget: Budget = field(default_factory=Budget)
+    files_needed_s: float = 86_400.0
 
     @property
     def place(self) -> str:
@@ -94,12 +106,32 @@ def ledger_for(service: BatchService, order: Order, intake: Intake, dialect: Row
                 raise
             log.warning("The rows cannot be read any more; going on with what was sent. %s", error)
             return known[-1]
-        log.info("Checked %d rows, %d bytes.", staged.requests, staged.size_bytes)
-        for caution, (count, first) in staged.content.cautions.items():
-            log.warning("%d rows, the first at %s: %s.", count, first, caution)
-        if staged.skipped:
-            log.warning("%d bad rows are left out; they will be in failed.jsonl.", staged.skipped)
-        return open_ledger(service, order, StagedRows(files, staged))
+        _tell(staged)
+        return open_ledger(service, order, StagedRows(files, staged, intake.source.name))
+
+
+def estimated(service: BatchService, order: Order, intake: Intake, dialect: RowDialect) -> Estimate:
+    """Check the rows and say what they would cost. Nothing is uploaded, written or sent.
+
+    :raises InputError: The input, or any row, cannot be sent.
+    :raises BudgetError: The batch may cost more than it is allowed to.
+    """
+    with spools() as files, KeyTable() as keys:
+        staged = stage(intake, dialect, files, keys, order.limits)
+        _tell(staged)
+        said = estimate(service, order.model, files.rows, staged, order.budget)
+        log.info("%s", report(said, order.model, order.budget.max_usd))
+        ensure_affordable(said, order.model, order.budget.max_usd)
+        ensure_files_last(service, staged, intake.source.name, order.files_needed_s)
+        return said
+
+
+def _tell(staged: Staged) -> None:
+    log.info("Checked %d rows, %d bytes.", staged.requests, staged.size_bytes)
+    for caution, (count, first) in staged.content.cautions.items():
+        log.warning("%d rows, the first at %s: %s.", count, first, caution)
+    if staged.skipped:
+        log.warning("%d bad rows are left out; they will be in failed.jsonl.", staged.skipped)
 
 
 @dataclass(frozen=True)
@@ -108,10 +140,12 @@ class StagedRows:
 
     :param files: The rows and what belongs to them, seekable.
     :param staged: What checking them found.
+    :param source: What the input is called in messages.
     """
 
     files: Spools
     staged: Staged
+    source: str
 
 
 def open_ledger(service: BatchService, order: Order, rows: StagedRows) -> Ledger:
@@ -194,7 +228,11 @@ def _begin(
 ) -> bool:
     ensure_free(order)
     strangers = _remote_jobs(service, order, known)
-    service.check_model(order.model)
+    said = estimate(service, order.model, rows.files.rows, rows.staged, order.budget)
+    if not strangers:
+        log.info("%s", report(said, order.model, order.budget.max_usd))
+        ensure_affordable(said, order.model, order.budget.max_usd)
+        ensure_files_last(service, rows.staged, rows.source, order.files_needed_s)
     check_store(order.folder)
     shards = keep_shards(ledger, 1, rows.files.rows, rows.staged.cuts, order.model)
     now = _time(service)
@@ -208,6 +246,7 @@ def _begin(
         rows=rows.staged.requests,
         size_bytes=rows.staged.size_bytes,
         skipped=rows.staged.skipped,
+        estimate=said,
         layout=order.layout,
         output_schema=order.output_schema,
         columns_file=_keep(rows.files.columns, ledger, "columns"),

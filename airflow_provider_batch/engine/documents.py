@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from airflow_provider_batch.contract import JobState
 from airflow_provider_batch.engine.identity import Identity
 from airflow_provider_batch.rows.dialect import RowStatus
+from airflow_provider_batch.rows.estimate import Estimate
 from airflow_provider_batch.rows.manifest import TokenTotals
 
 LEDGER_VERSION = 1
@@ -75,6 +76,7 @@ class Plan(Document):
     :param columns_file: Beside this document: the kept columns of the source, one object for each row, in the
         order of the first round.
     :param output_schema: JSON Schema that answers are checked against, None = they are not.
+    :param estimate: What it was to cost, before it was sent.
     :param skipped_file: Beside this document: the rows that were left out, with what is wrong with them.
     """
 
@@ -92,6 +94,7 @@ class Plan(Document):
     skipped_file: str | None = None
     first: RoundPlan
     output_schema: dict[str, Any] | None = None
+    estimate: Estimate | None = None
 
 
 class Session(Document):

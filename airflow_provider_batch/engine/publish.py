@@ -71,7 +71,7 @@ def publish(
         _keep(failed, folder / FAILED_FILE, wanted=tally.failed > 0)
     quarantined = _quarantine(ledger, batch, folder)
     manifest = _manifest(ledger, batch, folder, tally, quarantined)
-    cost = cost_of((s.landed for s in batch.shards if s.landed), batch.plan.model, prices)
+    cost = cost_of(batch.landed, batch.plan.model, prices)
     manifest = manifest.model_copy(update={"cost_usd": cost.batch_usd, "standard_usd": cost.standard_usd})
     manifest.write(folder)
     now = datetime.now(timezone.utc)

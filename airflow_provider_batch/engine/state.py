@@ -133,6 +133,11 @@ class Batch:
         return (shard for round_ in self.rounds for shard in round_.shards)
 
     @property
+    def landed(self) -> Iterator[Landed]:
+        """The jobs of all rounds whose results are here."""
+        return (shard.landed for shard in self.shards if shard.landed)
+
+    @property
     def has_spent(self) -> bool:
         """A create call was accepted or may have been."""
         return any(

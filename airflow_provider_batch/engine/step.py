@@ -7,7 +7,7 @@ resolved, and only then may something be sent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
@@ -45,6 +45,7 @@ class Policy:
     :param cancel_on_timeout: At the deadline, end the jobs and land what finished; else leave them alone.
     :param resubmit_ambiguous: Send again when a job is presumed absent; else fail.
     :param max_tokens_in_flight: Of all shards together, None = no limit of our own.
+    :param affords: Rows of a batch, so many, may be sent again for the money that the user allows.
     :param is_new_try: The task was started, not resumed: an ended batch with rows left over goes on.
     :param may_send: Send create calls at all. False for those who only take what is there.
     :param submit_only: Stop when everything is submitted.
@@ -56,6 +57,7 @@ class Policy:
     cancel_on_timeout: bool = False
     resubmit_ambiguous: bool = True
     max_tokens_in_flight: int | None = None
+    affords: Callable[[Batch, int], bool] = lambda batch, rows: True
     is_new_try: bool = True
     may_send: bool = True
     submit_only: bool = False
@@ -247,10 +249,10 @@ def next_action(batch: Batch, visit: Visit, policy: Policy, now: float) -> Actio
     """
     last = batch.round
     if last.published:
-        return _after_publication(last, policy)
+        return _after_publication(batch, policy)
     open_shards = [shard for shard in last.shards if shard.landed is None]
     if not open_shards:
-        return _after_landing(last, policy, now)
+        return _after_landing(batch, policy, now)
     return (
         _look(open_shards, visit)
         or _land(open_shards, visit)
@@ -285,19 +287,25 @@ def goes_on(landed: Landed, policy: Policy) -> bool:
     return policy.retry_failed_rows and (landed.state is JobState.EXPIRED or failed_in_passing)
 
 
-def _after_publication(last: Round, policy: Policy) -> Action:
-    if policy.is_new_try and left_over(last, policy, is_new_try=True):
+def _after_publication(batch: Batch, policy: Policy) -> Action:
+    if policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
         return BeginRound(is_new_start=True)
     return Done()
 
 
-def _after_landing(last: Round, policy: Policy, now: float) -> Action:
-    if last.cancel and policy.is_new_try and left_over(last, policy, is_new_try=True):
+def _after_landing(batch: Batch, policy: Policy, now: float) -> Action:
+    last = batch.round
+    if last.cancel and policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
         return BeginRound(is_new_start=True)
     in_time = last.cancel is None and now < deadline(last, policy)
-    if in_time and not policy.submit_only and left_over(last, policy, is_new_try=False):
+    if in_time and not policy.submit_only and _goes_again(batch, policy, is_new_try=False):
         return BeginRound(is_new_start=False)
     return Publish()
+
+
+def _goes_again(batch: Batch, policy: Policy, *, is_new_try: bool) -> bool:
+    rows = left_over(batch.round, policy, is_new_try=is_new_try)
+    return rows > 0 and policy.affords(batch, rows)
 
 
 def _look(shards: list[Shard], visit: Visit) -> Action | None:

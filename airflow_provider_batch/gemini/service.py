@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import BinaryIO
 
 import msgspec
@@ -17,6 +18,7 @@ from airflow_provider_batch.contract import (
     InputFile,
     JobSnapshot,
     JobState,
+    ModelFacts,
     Refused,
     SubmitOutcome,
     Unknown,
@@ -86,16 +88,38 @@ class GeminiBatchService:
         self._client = client
         self._embeddings = embeddings
 
-    def check_model(self, model: str) -> None:
+    def check_model(self, model: str) -> ModelFacts:
         """Ask for the model, so that a wrong name or credential shows before anything is uploaded."""
         try:
-            self._client.get_model(model)
+            said = self._client.get_model(model)
         except NotFoundError as error:
             raise ConfigError(
                 f"The API knows no model {model!r} for this credential: {error.detail}",
                 code="AGB-C05",
                 remedy="Nothing was uploaded. GeminiBatchHook().get_conn().list_models() gives the names.",
             ) from None
+        return ModelFacts(said.output_token_limit, self._embeddings)
+
+    def count_tokens(self, model: str, line: bytes) -> int:
+        """Input tokens of a checked row. The text of a request for a vector is counted as a content."""
+        request = msgspec.json.decode(line)["request"]
+        if self._embeddings:
+            request = {"contents": [request["content"]]}
+        request.pop("model", None)
+        return self._client.count_tokens(model, request).total_tokens
+
+    def file_expiry(self, file: str) -> datetime | None:
+        """When an uploaded file is deleted; None if it is not there for this credential, or not usable."""
+        try:
+            found = self._client.get_file(file)
+        except NotFoundError:
+            return None
+        except AuthError as error:
+            # The API answers 403 for a file that does not exist, or not for this credential.
+            if error.http_status == 403:
+                return None
+            raise
+        return found.expiration_time if found.state != "FAILED" else None
 
     def now(self) -> float:
         """Unix time, seconds, by the API's clock."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
@@ -51,6 +52,12 @@ MIN_POLL_INTERVAL_S = 1.0
 MAX_POLL_INTERVAL_S = 3_600.0
 
 MAX_RESULT_LOOKS = 50
+
+MAX_COUNTED_ROWS = 1000
+"""Rows whose tokens the API counts before a batch is sent; each is a call."""
+
+MAX_EARLIER_ROWS = 2000
+"""Earlier answers that an estimate looks at."""
 
 JOB_NAME_KEY = "job_name"
 """XCom key of the newest remote job, pushed as soon as the job exists."""
@@ -106,6 +113,13 @@ class GeminiBatchOperator(BaseOperator):
         without new rows.
     :param allow_unknown_fields: Send request fields that this version does not know and cannot place elsewhere.
         The API refuses a batch with a field that it does not know.
+    :param max_cost_usd: The task fails before anything is uploaded if the batch may cost more, by the upper end of
+        the estimate, or if that is not known; rows that failed are sent again only within it. USD, above 0.
+    :param dry_run: Check the rows, log and return the estimate, and stop. Nothing is uploaded.
+    :param estimate_from: Folder with the results of an earlier run of the same kind, from which the output
+        tokens are estimated, thinking included. Templated.
+    :param count_tokens_rows: Have the API count the input tokens of so many rows for the estimate, up to 1,000.
+        One free call each.
     :param wait_for_completion: False = return after submission, for :class:`GeminiBatchSensor` and
         :class:`GeminiBatchFetchResultsOperator`. Rows are not sent again then.
     :param deferrable: Wait in the triggerer instead of on a worker slot. Default:
@@ -127,7 +141,7 @@ class GeminiBatchOperator(BaseOperator):
     :param keep_remote_files: Leave the uploaded and the result files on the server, which deletes them after 48 h.
     """
 
-    template_fields: Sequence[str] = ("model", "requests", "result_path", "conn_id")
+    template_fields: Sequence[str] = ("model", "requests", "result_path", "conn_id", "estimate_from")
     ui_color = "#e8f0fe"
     _embeds = False
 
@@ -150,6 +164,10 @@ class GeminiBatchOperator(BaseOperator):
         on_bad_row: str = "fail",
         on_empty: str = "fail",
         allow_unknown_fields: bool = False,
+        max_cost_usd: float | str | None = None,
+        dry_run: bool = False,
+        estimate_from: str | None = None,
+        count_tokens_rows: int = 0,
         wait_for_completion: bool = True,
         deferrable: bool | None = None,
         poll_interval: float = 60.0,
@@ -185,6 +203,11 @@ class GeminiBatchOperator(BaseOperator):
         self.on_bad_row = _one_of("on_bad_row", on_bad_row, ("fail", "skip"))
         self.on_empty = _one_of("on_empty", on_empty, ("fail", "skip"))
         self.allow_unknown_fields = allow_unknown_fields
+        self.max_cost_usd = None if max_cost_usd is None else _usd(max_cost_usd)
+        # Not dry_run: that is a method of Airflow's operators.
+        self.is_dry_run = dry_run
+        self.estimate_from = estimate_from
+        self.count_tokens_rows = _count("count_tokens_rows", count_tokens_rows, MAX_COUNTED_ROWS)
         self.wait_for_completion = wait_for_completion
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.poll_interval = _seconds("poll_interval", poll_interval, MIN_POLL_INTERVAL_S, MAX_POLL_INTERVAL_S)
@@ -202,7 +225,9 @@ class GeminiBatchOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin, or go on with what an earlier try began."""
-        from airflow_provider_batch.engine.begin import ledger_for
+        from dataclasses import asdict
+
+        from airflow_provider_batch.engine.begin import estimated, ledger_for
         from airflow_provider_batch.rows.sinks.parquet import require_pyarrow
 
         if self.output_format == "parquet":
@@ -211,14 +236,16 @@ class GeminiBatchOperator(BaseOperator):
         hook = GeminiBatchHook(self.conn_id)
         account = hook.account()
         with hook.service(embeddings=self._embeds) as service:
-            order = self._order(context, account)
+            order = self._order(context, account, hook)
             try:
+                if self.is_dry_run:
+                    return asdict(estimated(service, order, intake, self._dialect()))
                 ledger = ledger_for(service, order, intake, self._dialect())
             except EmptyInputError as error:
                 if self.on_empty == "skip":
                     raise skip(error) from None
                 raise
-            return self._go_on(context, service, order, ledger, self._policy(account, is_new_try=True))
+            return self._go_on(context, service, order, ledger, self._policy(order, account, is_new_try=True))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Resume after the trigger: the ledger and the API say what is next, whatever the event says."""
@@ -227,7 +254,7 @@ class GeminiBatchOperator(BaseOperator):
 
         hook = GeminiBatchHook(self.conn_id)
         account = hook.account()
-        order = self._order(context, account)
+        order = self._order(context, account, hook)
         known = generations(order.folder, order.identity.mark)
         if not known or event.get("ledger") != str(known[-1].folder):
             raise ConfigError(
@@ -239,7 +266,7 @@ class GeminiBatchOperator(BaseOperator):
         current(order, known)
         self.log.info("Resumed: %s", event.get("message") or event.get("outcome"))
         with hook.service(embeddings=self._embeds) as service:
-            return self._go_on(context, service, order, known[-1], self._policy(account, is_new_try=False))
+            return self._go_on(context, service, order, known[-1], self._policy(order, account, is_new_try=False))
 
     def on_kill(self) -> None:
         """Ask the jobs to end if the task was marked failed; leave them alone in every other case."""
@@ -275,6 +302,7 @@ class GeminiBatchOperator(BaseOperator):
             self._rewrite(),
             tuple(self.keep_columns),
             self.on_bad_row,  # type: ignore[arg-type]
+            self.count_tokens_rows,
         )
 
     def _to_line(self) -> Callable[[bytes | Mapping[str, Any]], bytes]:
@@ -305,9 +333,10 @@ class GeminiBatchOperator(BaseOperator):
 
         return model_path(self.model).removeprefix("models/")
 
-    def _order(self, context: Context, account: Account) -> Order:
+    def _order(self, context: Context, account: Account, hook: GeminiBatchHook) -> Order:
         from airflow_provider_batch.engine.begin import Order
         from airflow_provider_batch.engine.documents import Layout
+        from airflow_provider_batch.engine.preflight import Budget
 
         output = self._output()
         return Order(
@@ -317,16 +346,35 @@ class GeminiBatchOperator(BaseOperator):
             folder=object_path(self.result_path, "result_path"),
             limits=self._limits(account),
             on_content_change=self.on_content_change,  # type: ignore[arg-type]
+            budget=Budget(self.max_cost_usd, hook.prices().price, self._earlier),
+            files_needed_s=min(self.timeout, DEFAULT_TIMEOUT_S),
             output_schema=output.json_schema if output else None,
             layout=Layout(format=self.output_format, in_input_order=self.keep_order),  # type: ignore[arg-type]
         )
+
+    def _earlier(self) -> list[int]:
+        """Output tokens of earlier answers, thinking included."""
+        from itertools import islice
+
+        from airflow_provider_batch.rows.manifest import Manifest
+        from airflow_provider_batch.rows.results import read_results
+
+        if not self.estimate_from:
+            return []
+        folder = object_path(self.estimate_from, "estimate_from")
+        manifest = Manifest.read(folder)
+        if manifest is None:
+            self.log.warning("There are no results in %s to estimate from.", folder)
+            return []
+        rows = islice(read_results(manifest), MAX_EARLIER_ROWS)
+        return [row.usage.output + row.usage.thinking for row in rows if row.usage is not None]
 
     def _limits(self, account: Account) -> ShardLimits:
         from airflow_provider_batch.rows.shards import ShardLimits
 
         return ShardLimits(rows=self.shard_rows, tokens=account.max_enqueued_tokens)
 
-    def _policy(self, account: Account, *, is_new_try: bool) -> Policy:
+    def _policy(self, order: Order, account: Account, *, is_new_try: bool) -> Policy:
         from airflow_provider_batch.engine.step import Policy
 
         shorter = [] if self.execution_timeout is None else [self.execution_timeout.total_seconds()]
@@ -337,6 +385,7 @@ class GeminiBatchOperator(BaseOperator):
             cancel_on_timeout=self.cancel_on_timeout,
             resubmit_ambiguous=self.on_ambiguous == "resubmit",
             max_tokens_in_flight=account.max_enqueued_tokens,
+            affords=order.budget.affords,
             is_new_try=is_new_try,
             submit_only=not self.wait_for_completion,
         )
@@ -572,6 +621,24 @@ def _seconds(name: str, value: float, least: float, most: float) -> float:
     if not number or not least <= value <= most:
         raise _wrong(name, f"a number of seconds from {least:g} to {most:g}", value)
     return float(value)
+
+
+def _usd(value: float | str) -> Decimal:
+    try:
+        usd = Decimal(str(value))
+    except InvalidOperation:
+        usd = Decimal(0)
+    if usd.is_finite() and usd > 0 and not isinstance(value, bool):
+        return usd
+    raise ConfigError(
+        f"max_cost_usd must be a sum in USD above 0, got {value!r}.",
+        code="AGB-C06",
+        remedy="Correct the operator's argument.",
+    )
+
+
+def _count(name: str, value: int, most: int) -> int:
+    return value if value == 0 and not isinstance(value, bool) else _whole(name, value, most)
 
 
 def _whole(name: str, value: int, most: int | None) -> int:

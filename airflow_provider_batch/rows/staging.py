@@ -6,6 +6,7 @@ are, with one ``\\n`` each and without a byte more.
 
 from __future__ import annotations
 
+import random
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -72,6 +73,7 @@ class Intake:
         :class:`BadRowError`.
     :param keep_columns: Columns of the source that are put beside the answers.
     :param on_bad_row: ``fail``, or ``skip`` to send the rest.
+    :param sample_rows: How many rows, drawn evenly, are remembered for counting their tokens.
     """
 
     source: Source
@@ -79,6 +81,7 @@ class Intake:
     rewrite: Callable[[bytes], bytes] | None = None
     keep_columns: tuple[str, ...] = ()
     on_bad_row: OnBadRow = "fail"
+    sample_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ class Content:
     """What the rows of an input add up to, for the estimate of its cost.
 
     :param text_bytes: UTF-8 bytes of text.
+    :param longest_bytes: Of the row with the most text.
+    :param rough_tokens: Input tokens by the rule of thumb.
     :param media: Parts whose tokens cannot be told from their size.
     :param capped: Rows with a cap on their output.
     :param output_caps: The sum of those caps, tokens.
@@ -118,6 +123,8 @@ class Content:
     """
 
     text_bytes: int = 0
+    longest_bytes: int = 0
+    rough_tokens: int = 0
     media: int = 0
     capped: int = 0
     output_caps: int = 0
@@ -127,6 +134,8 @@ class Content:
     def add(self, row: CheckedRow, record: Record) -> None:
         """Count a row."""
         self.text_bytes += row.text_bytes
+        self.longest_bytes = max(self.longest_bytes, row.text_bytes)
+        self.rough_tokens += row.tokens
         self.media += row.media
         if row.max_output is not None:
             self.capped += 1
@@ -148,6 +157,7 @@ class Staged:
     :param cuts: What of them goes to which remote job.
     :param skipped: Number of bad rows that were left out.
     :param content: What the rows add up to.
+    :param sample: Rows drawn evenly: where they begin in the spool, their size in bytes, their rough tokens.
     """
 
     requests: int
@@ -156,6 +166,26 @@ class Staged:
     cuts: list[Cut]
     skipped: int
     content: Content
+    sample: list[tuple[int, int, int]]
+
+
+class _Draw:
+    """Each row is as likely to be among those that are taken as any other."""
+
+    def __init__(self, rows: int) -> None:
+        self.taken: list[tuple[int, int, int]] = []
+        self._rows = rows
+        self._seen = 0
+        # The same rows at each try, so that a repeated estimate is the same.
+        self._chance = random.Random(0)  # noqa: S311
+
+    def offer(self, start: int, size_bytes: int, tokens: int) -> None:
+        """The next row."""
+        self._seen += 1
+        if len(self.taken) < self._rows:
+            self.taken.append((start, size_bytes, tokens))
+        elif self._rows and (slot := self._chance.randrange(self._seen)) < self._rows:
+            self.taken[slot] = start, size_bytes, tokens
 
 
 @dataclass
@@ -194,6 +224,7 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
     writer = ShardWriter(out.rows, limits)
     requests = size = seen = 0
     content = Content()
+    draw = _Draw(intake.sample_rows)
     is_fussy = intake.on_bad_row == "fail"
     for seen, record in enumerate(intake.source, 1):
         try:
@@ -212,6 +243,7 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
         if findings.total and is_fussy:
             continue
         writer.add(line, row.tokens)
+        draw.offer(size, len(line), row.tokens)
         requests, size = requests + 1, size + len(line) + 1
         content.add(row, record)
         if intake.keep_columns:
@@ -223,7 +255,7 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
             f"{name} is empty: a batch needs at least one row.", source=name, code="AGB-I01", remedy=_REMEDY
         )
     cuts = writer.close()
-    return Staged(requests, size, writer.sha256, cuts, findings.total, content)
+    return Staged(requests, size, writer.sha256, cuts, findings.total, content, draw.taken)
 
 
 def _checked(intake: Intake, dialect: RowDialect, record: Record) -> tuple[CheckedRow, bytes]:

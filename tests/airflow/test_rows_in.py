@@ -37,6 +37,22 @@ def test_a_bad_row_fails_the_task_before_any_upload(case, reviews, gemini_emulat
     assert gemini_emulator.journal() == []
 
 
+def test_a_dry_run_returns_the_estimate_and_uploads_nothing(case, reviews, gemini_emulator):
+    run = case("table_dry", requests=str(reviews))
+    assert run.tasks["batch"] == "success", run.log
+    said = run.xcom["batch"]
+    assert (said["rows"], said["jobs"], "API's count of 2 rows" in said["input_basis"]) == (2, 1, True)
+    assert 0 < said["batch_usd"]["least"] < said["batch_usd"]["most"]
+    assert gemini_emulator.journal() == []
+
+
+def test_a_batch_that_may_cost_too_much_fails_without_an_upload(case, reviews, gemini_emulator):
+    run = case("table_cheap", requests=str(reviews))
+    assert run.tasks["batch"] == "failed"
+    assert "AGB-C09 The batch may cost up to USD" in run.log
+    assert gemini_emulator.journal() == []
+
+
 def test_bad_rows_may_be_left_out_counted_and_kept(case, reviews):
     reviews.write_text("id,text\n1,good\n1,again\n3\n")
     run = case("table_skipping", requests=str(reviews))

@@ -75,6 +75,8 @@ def table_case(dag_id: str, **arguments):
 
 
 table = table_case("case_table")
+table_dry = table_case("case_table_dry", dry_run=True, count_tokens_rows=2)
+table_cheap = table_case("case_table_cheap", max_cost_usd="0.00001")
 table_skipping = table_case("case_table_skipping", on_bad_row="skip")
 queried = table_case(
     "case_queried",

@@ -1,0 +1,140 @@
+"""Before a batch is sent: what it will cost is said, and one that may cost too much is not sent."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from airflow_provider_batch.engine.preflight import Budget
+from airflow_provider_batch.engine.state import read_batch
+from airflow_provider_batch.errors import BudgetError, InputError
+from airflow_provider_batch.rows.estimate import Span
+from airflow_provider_batch.rows.money import Price, Rates
+from faults.task import ask
+
+PRICE = Price(Rates(Decimal(1), Decimal(0), Decimal(10)), Rates(Decimal(2), Decimal(0), Decimal(20)))
+
+
+def prices(model, day):
+    return PRICE
+
+
+def capped(key, tokens=100, text="hello"):
+    row = ask(key)
+    config = {"maxOutputTokens": tokens, "thinkingConfig": {"thinkingBudget": 0}}
+    contents = [{"parts": [{"text": text}]}]
+    return row | {"request": {"contents": contents, "generationConfig": config}}
+
+
+def calls(emulator, name):
+    return [call for call in emulator.journal() if call["call"] == name]
+
+
+@pytest.fixture
+def thousand(task):
+    """1,000 rows of at most 100 tokens each: at most USD 1 for the answers."""
+    return task.but(rows=[capped(f"k{n}") for n in range(1000)], prices=prices, budget=Budget(None, prices))
+
+
+def within(task, usd, **more):
+    return task.but(budget=Budget(Decimal(usd), prices, **more))
+
+
+def test_a_batch_within_its_budget_is_sent_and_keeps_what_was_expected(thousand):
+    manifest = within(thousand, "1.01").finish()
+    assert manifest.counts == {"success": 1000}
+    expected = read_batch(thousand.ledger).plan.estimate
+    assert (expected.rows, expected.output_tokens) == (1000, Span(0, 100_000))
+    assert expected.batch_usd.least <= manifest.cost_usd <= expected.batch_usd.most
+
+
+def test_a_batch_that_may_cost_more_is_refused_before_the_upload(thousand, gemini_emulator):
+    with pytest.raises(BudgetError, match=r"up to USD 1\.00\d\d, and max_cost_usd is 0\.9") as caught:
+        within(thousand, "0.9").finish()
+    assert "at most the rows' maxOutputTokens" in str(caught.value)
+    assert "Nothing was uploaded." in caught.value.remedy
+    assert not calls(gemini_emulator, "files.create")
+    assert not calls(gemini_emulator, "batches.create")
+    assert within(thousand, "1.1").finish().counts == {"success": 1000}
+
+
+def test_a_price_that_is_not_known_is_no_price_of_nothing(thousand, gemini_emulator):
+    task = thousand.but(budget=Budget(Decimal(1000)))
+    with pytest.raises(BudgetError, match="no price is known for"):
+        task.finish()
+    assert not calls(gemini_emulator, "files.create")
+
+
+def test_without_a_cap_the_limit_of_the_model_is_the_bound(thousand):
+    task = thousand.but(rows=[ask("a"), ask("b")])
+    with pytest.raises(BudgetError, match=r"at most 65,536 a row without a cap"):
+        within(task, "1").finish()
+    assert within(task, "1.4").finish().counts == {"success": 2}
+
+
+def test_earlier_answers_narrow_the_range(thousand):
+    task = thousand.but(rows=[ask("a"), ask("b")])
+    assert within(task, "0.01", earlier=lambda: [20, 22, 21]).finish().counts == {"success": 2}
+
+
+def test_pictures_are_not_priced_unless_the_api_has_counted_them(thousand):
+    row = capped("a")
+    row["request"]["contents"][0]["parts"].append({"inlineData": {"mimeType": "image/png", "data": "AAAA"}})
+    task = within(thousand.but(rows=[row]), "1")
+    with pytest.raises(BudgetError, match="1 images, recordings or documents are not counted"):
+        task.finish()
+    assert task.but(sample_rows=5).finish().counts == {"success": 1}
+
+
+def test_a_sample_is_counted_by_the_api_and_free(thousand, gemini_emulator):
+    said = thousand.but(sample_rows=20).estimated()
+    assert "by the API's count of 20 rows" in said.input_basis
+    assert gemini_emulator.bills() == {}
+
+
+def test_a_dry_run_says_it_all_and_leaves_nothing_behind(thousand, gemini_emulator, caplog):
+    caplog.set_level("INFO")
+    said = thousand.estimated()
+    assert (said.rows, said.jobs, said.input_tokens.least > 0) == (1000, 1, True)
+    assert said.standard_usd.most == pytest.approx(2 * said.batch_usd.most)
+    assert "Preflight: 1,000 rows" in caplog.text
+    assert "output tokens: 0 to 100,000 (at most the rows' maxOutputTokens)" in caplog.text
+    assert not thousand.folder.exists()
+    assert gemini_emulator.journal() == []
+
+
+def test_a_dry_run_checks_the_budget_too(thousand):
+    with pytest.raises(BudgetError):
+        within(thousand, "0.9").estimated()
+
+
+def test_what_was_paid_for_is_landed_whatever_the_budget_says_now(thousand):
+    thousand.attempt()
+    assert within(thousand, "0.000001").finish().counts == {"success": 1000}
+
+
+def test_rows_are_not_sent_again_for_more_than_the_budget(thousand, gemini_emulator, caplog):
+    gemini_emulator.add_fault(action="rows", mutation="drop", keys=["k0", "k1"])
+    task = within(thousand.but(rows=[capped(f"k{n}") for n in range(20)]), "1", earlier=lambda: [1, 1, 1])
+    expected = task.estimated().batch_usd.most
+    manifest = within(task, str(expected), earlier=lambda: [1, 1, 1]).finish()
+    assert manifest.cost_usd > expected
+    assert (manifest.rounds, manifest.counts) == (1, {"success": 18, "missing": 2})
+    assert "2 rows are not sent again" in caplog.text
+
+
+def test_rows_are_sent_again_within_the_budget(thousand, gemini_emulator):
+    gemini_emulator.add_fault(action="rows", mutation="drop", keys=["k0", "k1"])
+    task = within(thousand.but(rows=[capped(f"k{n}") for n in range(20)]), "1")
+    assert (task.finish().rounds, task.finish().counts) == (2, {"success": 20})
+
+
+def test_a_file_that_is_gone_before_the_batch_can_end_is_named(thousand, gemini_emulator):
+    uri = "https://generativelanguage.googleapis.com/v1beta/files/gone-1"
+    row = capped("a")
+    row["request"]["contents"][0]["parts"].append({"fileData": {"fileUri": uri}})
+    with pytest.raises(InputError, match="row 1: files/gone-1 does not exist") as caught:
+        thousand.but(rows=[row]).finish()
+    assert caught.value.code == "AGB-I18"
+    assert not calls(gemini_emulator, "files.create")
