@@ -28,7 +28,7 @@ class Span:
     """From the least to the most; ``most`` is None where nobody can say."""
 
     least: float
-    most: float | None
+    most: float | None = None
 
     def __str__(self) -> str:
         if self.most is None:
@@ -58,8 +58,8 @@ class Estimate:
     input_basis: str
     output_tokens: Span
     output_basis: str
-    batch_usd: Span | None
-    standard_usd: Span | None
+    batch_usd: Span | None = None
+    standard_usd: Span | None = None
 
 
 @dataclass(frozen=True)

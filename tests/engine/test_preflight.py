@@ -66,6 +66,18 @@ def test_a_price_that_is_not_known_is_no_price_of_nothing(thousand, gemini_emula
     assert not calls(gemini_emulator, "files.create")
 
 
+@pytest.mark.parametrize("budget", [Budget(), Budget(None, prices)], ids=["no price", "a price"])
+def test_an_estimate_with_open_ends_is_kept_as_well(thousand, budget):
+    row = capped("a")
+    row["request"]["contents"][0]["parts"].append({"inlineData": {"mimeType": "image/png", "data": "AAAA"}})
+    task = thousand.but(rows=[row], budget=budget)
+    assert task.finish().counts == {"success": 1}
+    expected = read_batch(task.ledger).plan.estimate
+    assert expected.input_tokens.most is None
+    assert (expected.batch_usd is None) is (budget.prices is not prices)
+    assert expected.batch_usd is None or expected.batch_usd.most is None
+
+
 def test_without_a_cap_the_limit_of_the_model_is_the_bound(thousand):
     task = thousand.but(rows=[ask("a"), ask("b")])
     with pytest.raises(BudgetError, match=r"at most 65,536 a row without a cap"):
