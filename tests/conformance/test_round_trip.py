@@ -19,10 +19,12 @@ from airflow_provider_batch.rows.results import read_results
 from faults.task import Task
 
 # What breaks lines for Python and not for JSON Lines, what needs two code units, what terminals act upon.
-AWKWARD = '\u2028\u2029\u0085\x0b\x0c\x1c\x00\x1b[31m\r\n\t"\\\ud7ff\ue000\ufeff\U0001f9ea\U0010ffff'
+AWKWARD = '\u2028\u2029\u0085\x0b\x0c\x1c\x01\x1b[31m\r\n\t"\\\ud7ff\ue000\ufeff\U0001f9ea\U0010ffff'
 
-text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60) | st.text(AWKWARD, min_size=1)
-keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=MAX_KEY_CHARS).filter(str.strip)
+# NUL is refused before anything is sent (AGB-I07).
+letters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+text = st.text(letters, min_size=1, max_size=60) | st.text(AWKWARD, min_size=1)
+keys = st.text(letters, min_size=1, max_size=MAX_KEY_CHARS).filter(str.strip)
 options = st.fixed_dictionaries(
     {},
     optional={
