@@ -48,7 +48,7 @@ SPELLED = {
     "contents": [{"parts": [{"text": "hi"}, {"inline_data": {"mime_type": "image/png", "data": "aGk="}}]}],
     "system_instruction": {"parts": [{"text": "be brief"}]},
     "generation_config": {
-        "max_output_tokens": 5,
+        "max_output_tokens": 50,
         "thinking_config": {"thinking_budget": 8},
         "response_schema": {"type": "OBJECT", "properties": {"snake_key": {"type": "STRING"}}},
     },
