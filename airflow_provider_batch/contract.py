@@ -127,6 +127,18 @@ class InputFile:
     expires_at: datetime | None = None
 
 
+@dataclass(frozen=True)
+class AttachedFile:
+    """An uploaded file that rows refer to.
+
+    :param address: What a row says to refer to it.
+    """
+
+    name: str
+    address: str
+    expires_at: datetime | None = None
+
+
 class UploadSession(Protocol):
     """Where the address of an unfinished upload is kept, so that another worker can finish it. A secret."""
 
@@ -176,6 +188,15 @@ class BatchService(Protocol):
 
     def stage(self, rows: BinaryIO, size_bytes: int, display_name: str, session: UploadSession) -> InputFile:
         """Upload a file of rows, going on where ``session`` stopped. Costs nothing."""
+        ...
+
+    def attach(
+        self, content: BinaryIO, size_bytes: int, mime_type: str, label: str, until: datetime
+    ) -> AttachedFile:
+        """Upload a file that rows refer to, unless one of the same label is there and lives until then.
+
+        :param label: The same for the same content; at most 36 small letters, digits and dashes.
+        """
         ...
 
     def unstage(self, file: str) -> bool:

@@ -20,12 +20,14 @@ from airflow_provider_batch.engine.outcome import ensure_done
 from airflow_provider_batch.engine.preflight import Budget
 from airflow_provider_batch.engine.run import Landed, Result, Run, Work
 from airflow_provider_batch.engine.step import Patience, Policy, Wait
+from airflow_provider_batch.gemini.attachments import RowFiles
 from airflow_provider_batch.gemini.auth import ApiKey
 from airflow_provider_batch.gemini.client import GeminiClient
 from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.gemini.schema import asking_for
 from airflow_provider_batch.gemini.service import GeminiBatchService
 from airflow_provider_batch.gemini.transport import Endpoint
+from airflow_provider_batch.rows.attachments import FileFolder
 from airflow_provider_batch.rows.estimate import Estimate
 from airflow_provider_batch.rows.manifest import Manifest
 from airflow_provider_batch.rows.shards import ShardLimits
@@ -74,6 +76,8 @@ class Task:
     budget: Budget = field(default_factory=Budget)
     prices: Prices = no_prices
     sample_rows: int = 0
+    files: UPath | None = None
+    inline_up_to: int = 0
     fence: Callable[[], None] = lambda: None
     wrap: Callable[[Any], Any] = _same
     jobs: list[str] = field(default_factory=list)
@@ -81,13 +85,13 @@ class Task:
     def attempt(self) -> Result:
         """A new try, up to its first wait or its end."""
         with self.service() as service:
-            ledger = ledger_for(service, self.order, self._intake(), GeminiRows(self.model))
+            ledger = ledger_for(service, self.order, self._intake(), self._dialect)
             return Run(self._work(service, ledger, self.policy)).go()
 
     def estimated(self) -> Estimate:
         """What a dry run says."""
         with self.service() as service:
-            return estimated(service, self.order, self._intake(), GeminiRows(self.model))
+            return estimated(service, self.order, self._intake(), self._dialect)
 
     def resume(self) -> Result:
         """A resume after a wait."""
@@ -143,9 +147,17 @@ class Task:
 
     def _intake(self) -> Intake:
         rewrite = asking_for(self.output.json_schema) if self.output else None
-        return Intake(
+        intake = Intake(
             source_of(self.rows), rewrite=rewrite, keep_columns=self.keep_columns, sample_rows=self.sample_rows
         )
+        if self.files is None:
+            return intake
+        files = RowFiles(FileFolder(self.files, self.inline_up_to))
+        return replace(intake, to_line=lambda row: files.line(intake.to_line(row)))
+
+    @property
+    def _dialect(self) -> GeminiRows:
+        return GeminiRows(self.model, with_files=self.files is not None)
 
     def _work(self, service: BatchService, ledger: Ledger, policy: Policy) -> Work:
         return Work(
@@ -159,4 +171,5 @@ class Task:
             output=self.output,
             fence=self.fence,
             on_job=self.jobs.append,
+            files=self.files,
         )

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ _CHARACTERS_PER_TOKEN = 4
 # An image or another attachment counts as a flat number, like the API's 258 tokens per image tile.
 _TOKENS_PER_ATTACHMENT = 258
 _THOUGHT_TOKENS = 64
+_FILE_ADDRESS = re.compile(r"/(?:\w+/)?files/([a-z0-9-]{1,40})$")
 
 
 def load_answer_function(reference: str) -> AnswerFunction:
@@ -101,6 +103,15 @@ def prompt_tokens(request: dict[str, Any]) -> tuple[int, int]:
     attachments = sum(1 for part in parts if field(part, "inlineData") or field(part, "fileData"))
     text_tokens = sum(tokens_in(part["text"]) for part in parts if part.get("text"))
     return text_tokens, attachments * _TOKENS_PER_ATTACHMENT
+
+
+def files_in(request: dict[str, Any]) -> Iterator[str]:
+    """Yield the ids of the uploaded files that a request's parts refer to; other addresses are not looked at."""
+    for content in _contents(request):
+        for part in repeated(content, "parts"):
+            address = field(field(part, "fileData") or {}, "fileUri", "")
+            if found := _FILE_ADDRESS.search(address):
+                yield found[1]
 
 
 def tokens_in(text: str) -> int:

@@ -15,7 +15,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from airflow_provider_batch.emulator.answers import AnswerFunction, answer_row, embedded, prompt_tokens
+from airflow_provider_batch.emulator.answers import (
+    AnswerFunction,
+    answer_row,
+    embedded,
+    files_in,
+    prompt_tokens,
+)
+from airflow_provider_batch.emulator.errors import file_not_visible
 from airflow_provider_batch.emulator.faults import INTERNAL_ERROR, Fault
 from airflow_provider_batch.emulator.in_order import in_order
 from airflow_provider_batch.emulator.lifecycle import rows_served
@@ -67,6 +74,7 @@ class ResultJob(NamedTuple):
     :param inline: the answers stay with the batch, with their metadata and without keys.
     :param current: returns the batch as it is now, or None when it is to stop; asked for every row,
         because a cancellation may arrive in the middle.
+    :param has_file: says whether a file of this id is there for the batch's project when the batch ends.
     """
 
     input_path: Path
@@ -76,6 +84,7 @@ class ResultJob(NamedTuple):
     function: AnswerFunction | None
     workers: int
     current: Callable[[], BatchRecord | None]
+    has_file: Callable[[str], bool]
 
 
 def write_results(job: ResultJob) -> ResultFacts:
@@ -112,7 +121,7 @@ def _write(job: ResultJob, path: Path) -> ResultFacts:
 
 def _answered(job: ResultJob) -> Iterator[_Result]:
     def answer(asked: _Asked) -> tuple[_Asked, dict[str, Any]]:
-        return asked, _answer(asked, job.function)
+        return asked, _answer(asked, job)
 
     for asked, body in in_order(answer, _asked(job), job.workers):
         yield _result(asked.row, body, _billed(asked.batch.kind, asked.row, body))
@@ -131,13 +140,16 @@ def _asked(job: ResultJob) -> Iterator[_Asked]:
             number += 1
 
 
-def _answer(asked: _Asked, function: AnswerFunction | None) -> dict[str, Any]:
+def _answer(asked: _Asked, job: ResultJob) -> dict[str, Any]:
     row, batch = asked.row, asked.batch
     if not asked.served:
         return dict(_CANCELLED_ROW)
+    for file_id in files_in(row.request):
+        if not job.has_file(file_id):
+            return {"error": {"code": 7, "message": file_not_visible(file_id).message}}
     if batch.kind == "embed":
         return {"response": embedded(row.request)}
-    return answer_row(row.request, _key(row), batch.model, function)
+    return answer_row(row.request, _key(row), batch.model, job.function)
 
 
 def _billed(kind: Kind, row: InputRow, body: dict[str, Any]) -> Tokens:

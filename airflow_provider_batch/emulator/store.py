@@ -60,6 +60,11 @@ class Store:
             return None
         return found
 
+    def had_file(self, file_id: str, project: str, at: float) -> bool:
+        """Say whether the project could see a file, that was not deleted since, at a time."""
+        found = self._files.get(file_id)
+        return found is not None and found.project == project and _is_there(found, at)
+
     def files(self, project: str) -> list[FileRecord]:
         """Return the visible files of a project, newest first."""
         now = self.clock.now()

@@ -108,6 +108,7 @@ class Worker:
             function=self._function,
             workers=self._workers,
             current=lambda: self._current(batch.id),
+            has_file=lambda file_id: self._store.had_file(file_id, batch.project, batch.finishes_at),
         )
         try:
             async with self._writers:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -31,10 +30,8 @@ from airflow_provider_batch.engine.identity import Identity, JobTag, content_mar
 from airflow_provider_batch.engine.ledger import Ledger, check_store, generation, generations, marks
 from airflow_provider_batch.engine.preflight import (
     Budget,
-    ensure_affordable,
-    ensure_files_last,
+    ensure_acceptable,
     estimate,
-    report,
 )
 from airflow_provider_batch.engine.rounds import keep_shards
 from airflow_provider_batch.engine.state import Batch, read_batch, shard_name
@@ -46,7 +43,7 @@ from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.manifest import Manifest
 from airflow_provider_batch.rows.shards import ShardLimits
 from airflow_provider_batch.rows.staging import Intake, Spools, Staged, spools, stage
-from airflow_provider_batch.rows.storage import published
+from airflow_provider_batch.rows.storage import keep
 
 log = logging.getLogger(__name__)
 
@@ -120,14 +117,14 @@ def estimated(service: BatchService, order: Order, intake: Intake, dialect: RowD
         staged = stage(intake, dialect, files, keys, order.limits)
         _tell(staged)
         said = estimate(service, order.model, files.rows, staged, order.budget)
-        log.info("%s", report(said, order.model, order.budget.max_usd))
-        ensure_affordable(said, order.model, order.budget.max_usd)
-        ensure_files_last(service, staged, intake.source.name, order.files_needed_s)
+        _ensure_acceptable(service, order, StagedRows(files, staged, intake.source.name), said)
         return said
 
 
 def _tell(staged: Staged) -> None:
     log.info("Checked %d rows, %d bytes.", staged.requests, staged.size_bytes)
+    if staged.content.attached:
+        log.info("Files are named %d times; each is uploaded once.", staged.content.attached)
     for caution, (count, first) in staged.content.cautions.items():
         log.warning("%d rows, the first at %s: %s.", count, first, caution)
     if staged.skipped:
@@ -230,9 +227,7 @@ def _begin(
     strangers = _remote_jobs(service, order, known)
     said = estimate(service, order.model, rows.files.rows, rows.staged, order.budget)
     if not strangers:
-        log.info("%s", report(said, order.model, order.budget.max_usd))
-        ensure_affordable(said, order.model, order.budget.max_usd)
-        ensure_files_last(service, rows.staged, rows.source, order.files_needed_s)
+        _ensure_acceptable(service, order, rows, said)
     check_store(order.folder)
     shards = keep_shards(ledger, 1, rows.files.rows, rows.staged.cuts, order.model)
     now = _time(service)
@@ -246,6 +241,7 @@ def _begin(
         rows=rows.staged.requests,
         size_bytes=rows.staged.size_bytes,
         skipped=rows.staged.skipped,
+        names_files=rows.staged.content.attached > 0,
         estimate=said,
         layout=order.layout,
         output_schema=order.output_schema,
@@ -265,14 +261,16 @@ def _begin(
     return True
 
 
+def _ensure_acceptable(service: BatchService, order: Order, rows: StagedRows, said: Estimate) -> None:
+    ensure_acceptable(service, order.model, said, rows.staged, rows.source, order.budget, order.files_needed_s)
+
+
 def _keep(part: BinaryIO, ledger: Ledger, what: str) -> str | None:
     """Keep a spool beside the plan, under a name of its own, as two tries may do so at the same moment."""
     if not part.tell():
         return None
     name = f"{what}.{secrets.token_hex(4)}.jsonl"
-    part.seek(0)
-    with published(ledger.path(name)) as file:
-        shutil.copyfileobj(part, file, 1024 * 1024)
+    keep(part, ledger.path(name))
     return name
 
 

@@ -76,6 +76,7 @@ class Plan(Document):
     :param columns_file: Beside this document: the kept columns of the source, one object for each row, in the
         order of the first round.
     :param output_schema: JSON Schema that answers are checked against, None = they are not.
+    :param names_files: Rows name files that are uploaded before the rows are.
     :param estimate: What it was to cost, before it was sent.
     :param skipped_file: Beside this document: the rows that were left out, with what is wrong with them.
     """
@@ -92,15 +93,50 @@ class Plan(Document):
     layout: Layout = Layout()
     columns_file: str | None = None
     skipped_file: str | None = None
+    names_files: bool = False
     first: RoundPlan
     output_schema: dict[str, Any] | None = None
     estimate: Estimate | None = None
 
 
 class Session(Document):
-    """``<shard>.f<n>.session.json``: an upload that was begun. Whoever has the address can write: a secret."""
+    """``<shard>.f<n>.session.json``: an upload that was begun. Whoever has the address can write: a secret.
+
+    :param attached: Number of the note with the addresses in the rows, 0 if they name no files.
+    """
 
     address: str
+    attached: int = 0
+
+
+class AttachedAs(Document):
+    """An uploaded file that rows refer to.
+
+    :param name: ``files/...``
+    :param address: What a row says to refer to it.
+    """
+
+    sha256: str
+    mime_type: str
+    name: str
+    address: str
+    expires_at: datetime | None = None
+
+
+class Attached(Document):
+    """``<shard>.a<n>.attached.json``: the files that the rows of a shard name are on the server."""
+
+    number: int
+    files: tuple[AttachedAs, ...] = ()
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the first of them is deleted; None if the server said nothing, or there are none."""
+        return min((file.expires_at for file in self.files if file.expires_at), default=None)
+
+    def lives_until(self, until: datetime) -> bool:
+        """All of them are there until then."""
+        return self.expires_at is None or self.expires_at >= until
 
 
 class Uploaded(Document):

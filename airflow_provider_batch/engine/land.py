@@ -8,7 +8,6 @@ in a quarantine file. Landing again gives the same files.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -36,7 +35,7 @@ from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.keys import Arrival, KeyTable
 from airflow_provider_batch.rows.manifest import TokenTotals
 from airflow_provider_batch.rows.money import LONG_PROMPT
-from airflow_provider_batch.rows.storage import opened, published, spool
+from airflow_provider_batch.rows.storage import keep, opened, published, spool
 
 log = logging.getLogger(__name__)
 
@@ -127,9 +126,7 @@ def land(
         with published(ledger.path(results_name(shard))) as results:
             _match(raw, results, quarantine, keys, dialect, tally)
         if tally.quarantined:
-            quarantine.seek(0)
-            with published(ledger.path(quarantine_name(shard))) as kept:
-                shutil.copyfileobj(quarantine, kept, 1024 * 1024)
+            keep(quarantine, ledger.path(quarantine_name(shard)))
     landed = _document(tally, job)
     if landed.unmetered:
         log.warning(

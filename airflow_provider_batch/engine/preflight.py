@@ -93,6 +93,21 @@ def estimate(service: BatchService, model: str, rows: BinaryIO, staged: Staged, 
     )
 
 
+def ensure_acceptable(
+    service: BatchService, model: str, said: Estimate, staged: Staged, source: str, budget: Budget, needed_s: float
+) -> None:
+    """Log the estimate, and make sure that the batch may be sent.
+
+    :param source: What the input is called in messages.
+    :param needed_s: How long uploaded files that rows refer to must still live, seconds.
+    :raises BudgetError: It may cost more than it is allowed to.
+    :raises InputError: A file that a row refers to will not be there.
+    """
+    log.info("%s", report(said, model, budget.max_usd))
+    ensure_affordable(said, model, budget.max_usd)
+    ensure_files_last(service, staged, source, needed_s)
+
+
 def report(said: Estimate, model: str, max_usd: Decimal | None) -> str:
     """The estimate for the task log, a line for each thing."""
     price = "no price is known for this model" if said.batch_usd is None else _dollars(said.batch_usd)

@@ -20,17 +20,17 @@ from upath import UPath
 
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.engine.costs import Prices, cost_of, no_prices
-from airflow_provider_batch.engine.documents import Landed, Published, Retired
+from airflow_provider_batch.engine.documents import Attached, Published, Retired
 from airflow_provider_batch.engine.land import quarantine_name, requests_of
 from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, generations
 from airflow_provider_batch.engine.order import in_input_order
 from airflow_provider_batch.engine.rounds import result_rows
-from airflow_provider_batch.engine.state import Batch, read_batch
+from airflow_provider_batch.engine.state import Batch, Round, read_batch
 from airflow_provider_batch.rows.dialect import ResultRow, RowDialect, RowStatus
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.manifest import FILE_NAME, Manifest, TokenTotals
 from airflow_provider_batch.rows.sinks.parquet import write_parquet
-from airflow_provider_batch.rows.storage import listed, opened, published, spool
+from airflow_provider_batch.rows.storage import keep, listed, opened, spool
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +57,10 @@ def publish(
     :raises LedgerError: A landed part is gone or damaged; nothing is published.
     """
     with ExitStack() as stack:
-        results, failed = stack.enter_context(spool()), stack.enter_context(spool())
+        results, failed = stack.enter_context(spool(folder)), stack.enter_context(spool(folder))
         tally = _assemble(ledger, batch, dialect, results, failed)
         if batch.plan.layout.format == "parquet":
-            table = stack.enter_context(spool())
+            table = stack.enter_context(spool(folder))
             write_parquet(results, table)
             results = table
         _retire_previous(folder, batch)
@@ -85,10 +85,8 @@ def tidy(service: BatchService, ledger: Ledger, batch: Batch, *, keep_remote_fil
     Copies stay as long as rows are left over that a later try may send again.
     """
     if not keep_remote_files:
-        for landed in _newly_landed(batch):
-            for file in (landed.input_file, landed.output_file):
-                if file:
-                    service.unstage(file)
+        for file in _remote_files(ledger, batch):
+            service.unstage(file)
     if any(shard.landed and (shard.landed.passing or shard.landed.undone) for shard in batch.round.shards):
         return
     for name in ledger.names():
@@ -96,12 +94,26 @@ def tidy(service: BatchService, ledger: Ledger, batch: Batch, *, keep_remote_fil
             ledger.path(name).unlink(missing_ok=True)
 
 
-def _newly_landed(batch: Batch) -> Iterator[Landed]:
-    """What landed since the publication before this one."""
+def _remote_files(ledger: Ledger, batch: Batch) -> set[str]:
+    """Files on the server that what landed since the publication before this one has used or made."""
+    files: set[str] = set()
+    names = ledger.names() if batch.plan.names_files else set()
     for round_ in reversed(batch.rounds):
         if round_.published:
-            return
-        yield from (shard.landed for shard in round_.shards if shard.landed)
+            break
+        for shard in round_.shards:
+            if shard.landed:
+                files |= {file for file in (shard.landed.input_file, shard.landed.output_file) if file}
+        files |= {file.name for attached in _attached(ledger, names, round_) for file in attached.files}
+    return files
+
+
+def _attached(ledger: Ledger, names: set[str], round_: Round) -> Iterator[Attached]:
+    for name in names:
+        if name.startswith(f"r{round_.number}.") and name.endswith(".attached.json"):
+            attached = ledger.read(name, Attached)
+            if attached is not None:
+                yield attached
 
 
 def _assemble(ledger: Ledger, batch: Batch, dialect: RowDialect, results: BinaryIO, failed: BinaryIO) -> _Tally:
@@ -175,9 +187,7 @@ def _keep(part: BinaryIO, target: UPath, *, wanted: bool) -> None:
     if not wanted:
         target.unlink(missing_ok=True)
         return
-    part.seek(0)
-    with published(target) as file:
-        shutil.copyfileobj(part, file, 1024 * 1024)
+    keep(part, target)
 
 
 def _manifest(ledger: Ledger, batch: Batch, folder: UPath, tally: _Tally, quarantined: int) -> Manifest:

@@ -75,6 +75,7 @@ class Work:
     :param prices: What the model costs, for the receipt.
     :param fence: Raises :class:`SupersededError` if another try of the task has taken over.
     :param on_job: Told the name of each job as soon as it exists.
+    :param files: Folder of the files that rows name.
     """
 
     service: BatchService
@@ -88,6 +89,7 @@ class Work:
     output: OutputType | None = None
     fence: Callable[[], None] = lambda: None
     on_job: Callable[[str], object] = lambda _: None
+    files: UPath | None = None
 
 
 class Run:
@@ -97,7 +99,7 @@ class Run:
         self._work = work
         self._policy = work.policy
         self._visit = Visit()
-        self._desk = submit.Desk(work.service, work.ledger, work.fence)
+        self._desk = submit.Desk(work.service, work.ledger, work.fence, work.dialect, work.files)
 
     def go(self) -> Result:
         """Do all that can be done now.

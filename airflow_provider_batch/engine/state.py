@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from airflow_provider_batch.engine.documents import (
+    Attached,
     Cancel,
     Landed,
     Outcome,
@@ -27,6 +28,7 @@ from airflow_provider_batch.engine.ledger import D, Ledger
 from airflow_provider_batch.errors import LedgerError
 
 _FILE = re.compile(r"f(\d+)\.(session|file)\.json")
+_ATTACHED = re.compile(r"a(\d+)\.attached\.json")
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,13 @@ class Upload:
     """The newest upload of a shard.
 
     :param number: 0 if there is none.
+    :param attached: The newest note of the files that its rows name.
     """
 
     number: int
     session: Session | None = None
     file: Uploaded | None = None
+    attached: Attached | None = None
 
 
 @dataclass(frozen=True)
@@ -224,10 +228,20 @@ def _epoch(ledger: Ledger, names: set[str], name: str, number: int) -> Epoch:
 
 
 def _upload(ledger: Ledger, names: set[str], name: str) -> Upload:
-    numbers = [int(m[1]) for n in names if n.startswith(f"{name}.") and (m := _FILE.fullmatch(n[len(name) + 1 :]))]
+    attached = _newest_attached(ledger, names, name)
+    numbers = _numbers(names, name, _FILE)
     if not numbers:
-        return Upload(0)
+        return Upload(0, attached=attached)
     stem = f"{name}.f{max(numbers)}"
     session = ledger.read(f"{stem}.session.json", Session) if f"{stem}.session.json" in names else None
     file = ledger.read(f"{stem}.file.json", Uploaded) if f"{stem}.file.json" in names else None
-    return Upload(max(numbers), session, file)
+    return Upload(max(numbers), session, file, attached)
+
+
+def _newest_attached(ledger: Ledger, names: set[str], name: str) -> Attached | None:
+    numbers = _numbers(names, name, _ATTACHED)
+    return _there(ledger, f"{name}.a{max(numbers)}.attached.json", Attached) if numbers else None
+
+
+def _numbers(names: set[str], name: str, pattern: re.Pattern[str]) -> list[int]:
+    return [int(m[1]) for n in names if n.startswith(f"{name}.") and (m := pattern.fullmatch(n[len(name) + 1 :]))]

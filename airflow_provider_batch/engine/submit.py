@@ -12,12 +12,26 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import BinaryIO
+
+from upath import UPath
 
 from airflow_provider_batch.contract import Accepted, BatchService, JobSnapshot, Refused, Unknown
-from airflow_provider_batch.engine.documents import Outcome, Refusal, Revoked, Scan, Sending, Session, Uploaded
+from airflow_provider_batch.engine.attach import attachments, with_addresses
+from airflow_provider_batch.engine.documents import (
+    Attached,
+    Outcome,
+    Refusal,
+    Revoked,
+    Scan,
+    Sending,
+    Session,
+    Uploaded,
+)
 from airflow_provider_batch.engine.ledger import Ledger
 from airflow_provider_batch.engine.state import Batch, Shard
 from airflow_provider_batch.engine.step import FILE_LIFE, tokens_in_flight
@@ -30,6 +44,7 @@ from airflow_provider_batch.errors import (
     SubmitRefusedError,
     SupersededError,
 )
+from airflow_provider_batch.rows.dialect import RowDialect
 from airflow_provider_batch.rows.storage import opened
 
 log = logging.getLogger(__name__)
@@ -51,11 +66,14 @@ class Desk:
     """What sending needs.
 
     :param fence: Raises :class:`SupersededError` if another try of the task has taken over.
+    :param files: Folder of the files that rows name.
     """
 
     service: BatchService
     ledger: Ledger
     fence: Callable[[], None]
+    dialect: RowDialect
+    files: UPath | None = None
 
     def now(self) -> datetime:
         """By the server's clock."""
@@ -72,7 +90,7 @@ def send(desk: Desk, batch: Batch, shard: Shard) -> JobSnapshot | None:
     number = (shard.last.number if shard.last else 0) + 1
     stem = f"{shard.name}.e{number}"
     name = batch.tag(shard, number).new_display_name()
-    input_file = _uploaded(desk, shard, name)
+    input_file = _uploaded(desk, batch, shard, name)
     sending = Sending(
         at=desk.now(),
         owner=secrets.token_hex(8),
@@ -153,11 +171,14 @@ def presume_absent(desk: Desk, shard: Shard) -> None:
 class _KeptSession:
     """The address of an upload, kept in the ledger as it begins."""
 
-    def __init__(self, ledger: Ledger, shard: Shard) -> None:
+    def __init__(self, ledger: Ledger, shard: Shard, attached: int) -> None:
         self._ledger = ledger
         self._shard = shard
+        self._attached = attached
         finished = shard.upload.file is not None
-        self._address = None if finished or shard.upload.session is None else shard.upload.session.address
+        begun = None if finished else shard.upload.session
+        # With other addresses in them the rows are not what was begun to be uploaded.
+        self._address = begun.address if begun is not None and begun.attached == attached else None
         self.number = shard.upload.number + (1 if finished or shard.upload.number == 0 else 0)
 
     def load(self) -> str | None:
@@ -166,21 +187,40 @@ class _KeptSession:
 
     def save(self, address: str) -> None:
         """Keep a new one under the next free number."""
-        while not self._ledger.put(f"{self._shard.name}.f{self.number}.session.json", Session(address=address)):
+        session = Session(address=address, attached=self._attached)
+        while not self._ledger.put(f"{self._shard.name}.f{self.number}.session.json", session):
             self.number += 1
 
 
-def _uploaded(desk: Desk, shard: Shard, display_name: str) -> str:
-    usable = shard.usable_file(until=desk.now() + FILE_LIFE)
+def _uploaded(desk: Desk, batch: Batch, shard: Shard, display_name: str) -> str:
+    until = desk.now() + FILE_LIFE
+    usable = shard.usable_file(until)
     if usable is not None:
         return usable.name
-    session = _KeptSession(desk.ledger, shard)
-    with opened(desk.ledger.path(shard.plan.file)) as rows:
-        file = desk.service.stage(rows, shard.plan.size_bytes, display_name, session)
-    kept = Uploaded(name=file.name, at=desk.now(), expires_at=file.expires_at)
+    attached = Attached(number=0)
+    if batch.plan.names_files:
+        attached = attachments(desk.service, desk.ledger, shard, desk.dialect, desk.files, until)
+    session = _KeptSession(desk.ledger, shard, attached.number)
+    with _rows_to_send(desk, shard, attached) as (rows, size):
+        file = desk.service.stage(rows, size, display_name, session)
+    ends = [end for end in (file.expires_at, attached.expires_at) if end is not None]
+    kept = Uploaded(name=file.name, at=desk.now(), expires_at=min(ends, default=None))
     desk.ledger.put(f"{shard.name}.f{session.number}.file.json", kept)
     log.info("Uploaded %d rows, %d bytes, as %s.", shard.plan.rows, shard.plan.size_bytes, file.name)
     return file.name
+
+
+@contextmanager
+def _rows_to_send(desk: Desk, shard: Shard, attached: Attached) -> Iterator[tuple[BinaryIO, int]]:
+    """The rows and their size in bytes: those that were kept, with the addresses of the files that they name."""
+    if not attached.files:
+        with opened(desk.ledger.path(shard.plan.file)) as kept:
+            yield kept, shard.plan.size_bytes
+        return
+    with with_addresses(desk.ledger, shard, desk.dialect, attached) as rows:
+        size = rows.tell()
+        rows.seek(0)
+        yield rows, size
 
 
 def _prove_ownership(desk: Desk, stem: str, began: float) -> None:

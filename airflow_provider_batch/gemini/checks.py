@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
+from airflow_provider_batch.rows.attachments import Reference
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.strict_json import json_type
 
@@ -146,6 +147,7 @@ class Facts(NamedTuple):
     files: tuple[str, ...] = ()
     max_output: int | None = None
     caution: str | None = None
+    attached: int = 0
 
     def __add__(self, other: Facts) -> Facts:  # type: ignore[override]
         return Facts(
@@ -154,6 +156,7 @@ class Facts(NamedTuple):
             self.files + other.files,
             self.max_output or other.max_output,
             self.caution or other.caution,
+            self.attached + other.attached,
         )
 
 
@@ -165,12 +168,16 @@ class RequestCheck:
 
     :param model: The job's model without ``models/``; None = a row may name any.
     :param allow_unknown_fields: Pass fields that nobody here has heard of, as a newer API may know them.
+    :param with_files: Pass files that are uploaded before the row is sent.
     """
 
     _homes: ClassVar[Mapping[str, str]] = _HOMES
 
-    def __init__(self, model: str | None = None, *, allow_unknown_fields: bool = False) -> None:
+    def __init__(
+        self, model: str | None = None, *, allow_unknown_fields: bool = False, with_files: bool = False
+    ) -> None:
         self._model = model
+        self._with_files = with_files
         self._thinks = model is not None and _THINKS.match(model) is not None
         self._allow_unknown = allow_unknown_fields
         self._shared: dict[str, Callable[[Any], Facts]] = {
@@ -337,15 +344,19 @@ class RequestCheck:
             raise BadRowError("AGB-I16", f"{place} has nothing in it; it needs a text, inlineData or fileData")
         text_bytes = len((fields.get("text") or "").encode())
         text_bytes += _size([call for name in _CALLS if (call := fields.get(name)) is not None])
-        media = 0
+        media = attached = 0
         files: tuple[str, ...] = ()
         if (blob := fields.get("inlineData")) is not None:
             self._needs(blob, _BLOB, ("mimeType", "data"), f"{place}.inlineData")
             media = 1
         if (file := fields.get("fileData")) is not None:
             uri = self._needs(file, _FILE, ("fileUri",), f"{place}.fileData")["fileUri"]
-            files, media = _files(uri, f"{place}.fileData.fileUri"), 1
-        return Facts(text_bytes, media, files)
+            media = 1
+            if self._with_files and Reference.parse(uri):
+                attached = 1
+            else:
+                files = _files(uri, f"{place}.fileData.fileUri")
+        return Facts(text_bytes, media, files, attached=attached)
 
     def _needs(
         self, given: Any, known: Mapping[str, str], names: tuple[str, ...], place: str
@@ -384,6 +395,11 @@ class EmbeddingCheck(RequestCheck):
         return facts
 
 
+def is_address(uri: str) -> bool:
+    """The API can fetch it, or says itself that it cannot."""
+    return bool(_FILE_URI.fullmatch(uri) or _VIDEO_URI.match(uri) or uri.startswith(("http://", "https://")))
+
+
 def _files(uri: str, place: str) -> tuple[str, ...]:
     if file := _FILE_URI.fullmatch(uri):
         return (file[1],)
@@ -391,8 +407,8 @@ def _files(uri: str, place: str) -> tuple[str, ...]:
         return ()
     raise BadRowError(
         "AGB-I18",
-        f"{place} is neither a file of the Files API nor a YouTube address; upload the file and give the uri "
-        "that the API answers with",
+        f"{place} is neither a file of the Files API nor a YouTube address; set files_path to have files "
+        "uploaded, or give the uri that the API answered an upload with",
     )
 
 

@@ -63,13 +63,15 @@ class GeminiClient:
         display_name: str,
         mime_type: str | None = None,
         on_session: Callable[[str], object] = lambda _: None,
+        name: str = "",
     ) -> File:
         """Upload a seekable binary file of at most 2 GB, in blocks of 8 MiB.
 
         :param mime_type: None = ``application/jsonl``, or ``text/plain`` where the server refuses that.
         :param on_session: Called with the URL of the session as it begins, for :meth:`resume_upload`: a secret.
+        :param name: ``files/...`` that the file is to have, empty = the server gives it one.
         """
-        return self._run(upload.upload_file(size_bytes, display_name, mime_type, on_session), source)
+        return self._run(upload.upload_file(size_bytes, display_name, mime_type, on_session, name), source)
 
     def start_upload(self, size_bytes: int, display_name: str, mime_type: str = upload.JSONL_MIME) -> str:
         """Begin an upload that another process may finish, and return the URL of its session.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini.openai_rows import converted
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.prompts import Prompt, check_template, columns_of, key_of, render
+from airflow_provider_batch.rows.strict_json import json_type
 
 INPUT_FORMATS = ("gemini", "openai")
 
@@ -29,6 +30,7 @@ class RequestTemplate:
     :param key: Column with the key.
     :param system: System instruction for all rows; taken as it is.
     :param params: GenerateContentRequest fields for all rows: ``generationConfig``, ``tools`` and so on.
+    :param file_columns: Columns with the name of a file, or a list of them, that stand before the text.
     """
 
     prompt: Prompt | None = None
@@ -36,6 +38,7 @@ class RequestTemplate:
     system: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     input_format: str = "gemini"
+    file_columns: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.prompt, str):
@@ -45,6 +48,12 @@ class RequestTemplate:
                 "prompt and input_format exclude each other: rows with a prompt are columns.",
                 code="AGB-C13",
                 remedy="Leave one of them out.",
+            )
+        if self.prompt is None and self.file_columns:
+            raise ConfigError(
+                "file_columns needs a prompt: rows without one are requests already.",
+                code="AGB-C13",
+                remedy="Give a prompt, or name the files in the rows, as fileData.fileUri.",
             )
 
     def line(self, data: bytes | Mapping[str, Any]) -> bytes:
@@ -77,7 +86,13 @@ class RequestTemplate:
     def _request(self, row: Mapping[str, Any], key: str) -> dict[str, Any]:
         said = _called(self.prompt, row, key) if callable(self.prompt) else render(str(self.prompt), row)
         if isinstance(said, str):
-            said = {"contents": [{"role": "user", "parts": [{"text": said}]}]}
+            said = {"contents": [{"role": "user", "parts": [*self._files(row, key), {"text": said}]}]}
+        elif self.file_columns:
+            raise BadRowError(
+                "AGB-I25",
+                "with file_columns the prompt function must give a text; or name the files in what it gives",
+                key,
+            )
         elif isinstance(said, list):
             said = {"contents": said}
         if not isinstance(said, Mapping):
@@ -85,6 +100,18 @@ class RequestTemplate:
                 "AGB-I25", f"the prompt function gave {type(said).__name__}, not text, a list or a dict", key
             )
         return _laid_over(self._for_all(), said)
+
+    def _files(self, row: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:
+        for column in self.file_columns:
+            if column not in row:
+                raise BadRowError("AGB-I25", f"no column {column!r} for a file", key)
+            value = row[column]
+            for name in value if isinstance(value, list | tuple) else [value]:
+                if not isinstance(name, str) or not name:
+                    raise BadRowError(
+                        "AGB-I25", f"column {column!r} must hold the name of a file, not {json_type(name)}", key
+                    )
+                yield {"fileData": {"fileUri": name}}
 
     def _for_all(self) -> dict[str, Any]:
         system = {"systemInstruction": {"parts": [{"text": self.system}]}} if self.system else {}

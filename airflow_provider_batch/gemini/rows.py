@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from airflow_provider_batch.gemini.attachments import Address, attached
 from airflow_provider_batch.gemini.checks import RequestCheck
 from airflow_provider_batch.rows.dialect import (
     NO_RESPONSE,
@@ -102,12 +103,15 @@ class GeminiRows:
 
     :param model: The job's model without ``models/``; None = a row may name any.
     :param allow_unknown_fields: Pass fields that nobody here has heard of, as a newer API may know them.
+    :param with_files: Pass files that are uploaded before the row is sent.
     """
 
     _checks: ClassVar[type[RequestCheck]] = RequestCheck
 
-    def __init__(self, model: str | None = None, *, allow_unknown_fields: bool = False) -> None:
-        self._check = self._checks(model, allow_unknown_fields=allow_unknown_fields)
+    def __init__(
+        self, model: str | None = None, *, allow_unknown_fields: bool = False, with_files: bool = False
+    ) -> None:
+        self._check = self._checks(model, allow_unknown_fields=allow_unknown_fields, with_files=with_files)
 
     def check_request(self, line: bytes) -> CheckedRow:
         """Check an input line: its JSON, its key, and each field of its request in the right place.
@@ -124,6 +128,10 @@ class GeminiRows:
     def read_key(self, line: bytes) -> str:
         """The key of a line that :meth:`check_request` accepted."""
         return _read_key(line).key
+
+    def attach(self, line: bytes, address: Address) -> bytes:
+        """Put the address of each file, told by its name and its media type, into a checked line."""
+        return attached(line, address)
 
     def read_result(self, line: bytes) -> ResultRow:
         """Classify a result line.

@@ -12,6 +12,7 @@ import msgspec
 from airflow_provider_batch.contract import (
     Absent,
     Accepted,
+    AttachedFile,
     CannotTell,
     FindOutcome,
     Found,
@@ -55,6 +56,12 @@ _STATES = {
 
 INVALID = 400
 """HTTP status of INVALID_ARGUMENT."""
+
+CONFLICT = 409
+"""HTTP status of ALREADY_EXISTS."""
+
+MAX_SAME_FILES = 9
+"""Uploads of one content that may be there, each too old for the next batch or not usable."""
 
 
 def snapshot(batch: Batch) -> JobSnapshot:
@@ -110,8 +117,12 @@ class GeminiBatchService:
 
     def file_expiry(self, file: str) -> datetime | None:
         """When an uploaded file is deleted; None if it is not there for this credential, or not usable."""
+        found = self._file(file)
+        return found.expiration_time if found is not None and found.state != "FAILED" else None
+
+    def _file(self, name: str) -> File | None:
         try:
-            found = self._client.get_file(file)
+            return self._client.get_file(name)
         except NotFoundError:
             return None
         except AuthError as error:
@@ -119,7 +130,6 @@ class GeminiBatchService:
             if error.http_status == 403:
                 return None
             raise
-        return found.expiration_time if found.state != "FAILED" else None
 
     def now(self) -> float:
         """Unix time, seconds, by the API's clock."""
@@ -143,6 +153,35 @@ class GeminiBatchService:
         except (ApiError, ProtocolError) as error:
             log.info("The upload cannot be resumed and begins anew: %s", error)
             return None
+
+    def attach(
+        self, content: BinaryIO, size_bytes: int, mime_type: str, label: str, until: datetime
+    ) -> AttachedFile:
+        """Upload under a name of our own, so that another try finds the file; wait until it may be used.
+
+        :param label: The same for the same content; at most 36 small letters, digits and dashes.
+        :raises ApiError: The API does not take it.
+        """
+        for number in range(1, MAX_SAME_FILES + 1):
+            name = f"files/{label}-{number}"
+            file = self._file(name)
+            if file is None:
+                try:
+                    file = self._client.upload_file(content, size_bytes, label, mime_type, name=name)
+                except ApiError as error:
+                    # The name of a file that has expired may not be free again.
+                    if error.http_status == CONFLICT:
+                        continue
+                    raise
+            if file.state == "PROCESSING":
+                file = self._client.wait_for_file(file.name)
+            if file.state != "FAILED" and (file.expiration_time is None or file.expiration_time >= until):
+                return AttachedFile(file.name, file.uri, file.expiration_time)
+        raise ProtocolError(
+            f"No file of {size_bytes} bytes could be uploaded as {label}: {MAX_SAME_FILES} names are taken.",
+            code="AGB-A10",
+            remedy="Nothing was sent. Run the task again in an hour, or delete the files of that name.",
+        )
 
     def unstage(self, file: str) -> bool:
         """Delete a file. It expires after 48 h anyway, so a failure is no more than a log line."""

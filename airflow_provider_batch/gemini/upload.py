@@ -49,22 +49,24 @@ def upload_file(
     display_name: str,
     mime_type: str | None = None,
     on_session: Callable[[str], object] = lambda _: None,
+    name: str = "",
 ) -> Script[File]:
     """Upload ``size_bytes`` from the client's source and return the file as the server sees it.
 
     :param mime_type: None = ``application/jsonl``, or ``text/plain`` where the server refuses that.
+    :param name: ``files/...`` that the file is to have: 1 to 40 small letters, digits and dashes; empty = any.
     :param on_session: Called with the URL of each session as it begins, for :func:`resume_upload`.
     :raises ApiError: The server refused the file.
     :raises ApiUnreachableError: The line stayed down. Uploads cost nothing.
     """
     try:
-        session = yield from start_upload(size_bytes, display_name, mime_type or JSONL_MIME)
+        session = yield from start_upload(size_bytes, display_name, mime_type or JSONL_MIME, name)
         on_session(session)
         return (yield from _send(session, size_bytes, display_name, offset=0))
     except ApiError as error:
         if mime_type is not None or not _is_about_the_mime_type(error):
             raise
-    session = yield from start_upload(size_bytes, display_name, FALLBACK_MIME)
+    session = yield from start_upload(size_bytes, display_name, FALLBACK_MIME, name)
     on_session(session)
     return (yield from _send(session, size_bytes, display_name, offset=0))
 
@@ -86,7 +88,7 @@ def resume_upload(session: str, size_bytes: int, display_name: str) -> Script[Fi
     return (yield from _send(session, size_bytes, display_name, progress.offset))
 
 
-def start_upload(size_bytes: int, display_name: str, mime_type: str = JSONL_MIME) -> Script[str]:
+def start_upload(size_bytes: int, display_name: str, mime_type: str = JSONL_MIME, name: str = "") -> Script[str]:
     """Begin a session and return its URL. Whoever has the URL can write the file: keep it as a secret.
 
     :raises InputError: The file is larger than the API takes.
@@ -109,7 +111,9 @@ def start_upload(size_bytes: int, display_name: str, mime_type: str = JSONL_MIME
             "X-Goog-Upload-Header-Content-Length": str(size_bytes),
             "X-Goog-Upload-Header-Content-Type": mime_type,
         },
-        json_body={"file": {"displayName": display_name, "mimeType": mime_type}},
+        json_body={
+            "file": {"displayName": display_name, "mimeType": mime_type, **({"name": name} if name else {})}
+        },
     )
     answer = answers.expect_ok(call, (yield from persist(request)))
     session = answer.headers.get("x-goog-upload-url", "")

@@ -51,6 +51,7 @@ class File(WireModel):
     mime_type: str = ""
     size_bytes: int = 0
     state: str = ""
+    uri: str = ""
     expiration_time: datetime | None = None
     error: RpcStatus | None = None
 

@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from airflow_provider_batch.rows.prompts import Prompt
     from airflow_provider_batch.rows.sources.tables import SqlQuery
 
-_NOT_FOR_VECTORS = ("system_prompt", "request_params", "input_format", "output_type")
+_NOT_FOR_VECTORS = (
+    "system_prompt",
+    "request_params",
+    "input_format",
+    "output_type",
+    "files_path",
+    "file_columns",
+    "inline_files_up_to",
+)
 
 
 class GeminiEmbeddingsBatchOperator(GeminiBatchOperator):

@@ -14,6 +14,7 @@ from airflow_provider_batch.airflow_compat import (
     default_deferrable,
     fail_without_retry,
     object_path,
+    result_path_type,
     skip,
     sql_hook,
     task_state,
@@ -52,6 +53,12 @@ MIN_POLL_INTERVAL_S = 1.0
 MAX_POLL_INTERVAL_S = 3_600.0
 
 MAX_RESULT_LOOKS = 50
+
+DEFAULT_INLINE_BYTES = 64 * 1024
+"""Of a file that is put into its row: a thumbnail. Larger ones would make the rows much larger than the text."""
+
+MAX_INLINE_BYTES = 20 * 1024 * 1024
+"""What the API takes in a request (its documentation of file input methods)."""
 
 MAX_COUNTED_ROWS = 1000
 """Rows whose tokens the API counts before a batch is sent; each is a call."""
@@ -100,6 +107,13 @@ class GeminiBatchOperator(BaseOperator):
     :param request_params: GenerateContentRequest fields of every row: ``generationConfig``, ``tools``,
         ``safetySettings`` and so on. What a row says itself wins.
     :param input_format: ``openai`` = rows are in OpenAI's batch format and are converted.
+    :param files_path: Folder of images, sound, video or documents that rows name, an absolute path or a URI.
+        Templated. Rows name files relative to it, as ``fileData.fileUri`` or in ``file_columns``; nothing
+        outside it is read. Each is uploaded once, after all rows are checked, and deleted when the batch is
+        complete. None = rows name only what is uploaded already.
+    :param file_columns: Columns that hold the name of a file, or a list of names, for rows with a ``prompt``.
+        The files stand before the text.
+    :param inline_files_up_to: Files of at most so many bytes are put into the row: no upload, no end of life.
     :param keep_columns: Columns of the source that are put beside the answers, as ``row.source``. Keeps the order.
     :param output_type: What each answer must be: a pydantic model, where to import one from
         (``package.module.Class``), or a JSON Schema. Never templated. It is sent with every row that has no
@@ -141,7 +155,7 @@ class GeminiBatchOperator(BaseOperator):
     :param keep_remote_files: Leave the uploaded and the result files on the server, which deletes them after 48 h.
     """
 
-    template_fields: Sequence[str] = ("model", "requests", "result_path", "conn_id", "estimate_from")
+    template_fields: Sequence[str] = ("model", "requests", "result_path", "conn_id", "estimate_from", "files_path")
     ui_color = "#e8f0fe"
     _embeds = False
 
@@ -157,6 +171,9 @@ class GeminiBatchOperator(BaseOperator):
         system_prompt: str | None = None,
         request_params: Mapping[str, Any] | None = None,
         input_format: str = "gemini",
+        files_path: str | None = None,
+        file_columns: Sequence[str] = (),
+        inline_files_up_to: int = DEFAULT_INLINE_BYTES,
         keep_columns: Sequence[str] = (),
         keep_order: bool = False,
         output_type: type[BaseModel] | str | dict[str, Any] | None = None,
@@ -195,6 +212,15 @@ class GeminiBatchOperator(BaseOperator):
         self.system_prompt = system_prompt
         self.request_params = dict(request_params or {})
         self.input_format = _one_of("input_format", input_format, ("gemini", "openai"))
+        self.files_path = files_path
+        self.file_columns = list(file_columns)
+        if self.file_columns and files_path is None:
+            raise ConfigError(
+                "file_columns needs files_path, the folder of the files.",
+                code="AGB-C06",
+                remedy="Set files_path; nothing outside it is read.",
+            )
+        self.inline_files_up_to = _count("inline_files_up_to", inline_files_up_to, MAX_INLINE_BYTES)
         self.keep_columns = list(keep_columns)
         self.keep_order = keep_order
         # A class has no place in the serialized DAG, so it stays out of the templated fields.
@@ -298,19 +324,33 @@ class GeminiBatchOperator(BaseOperator):
 
         return Intake(
             _source(self._given if self._given is not None else self.requests),
-            self._to_line(),
+            self._to_line_with_files(),
             self._rewrite(),
             tuple(self.keep_columns),
             self.on_bad_row,  # type: ignore[arg-type]
             self.count_tokens_rows,
         )
 
+    def _to_line_with_files(self) -> Callable[[bytes | Mapping[str, Any]], bytes]:
+        from airflow_provider_batch.gemini.attachments import RowFiles
+        from airflow_provider_batch.rows.attachments import FileFolder
+
+        to_line, folder = self._to_line(), self._files()
+        if folder is None:
+            return to_line
+        files = RowFiles(FileFolder(folder, self.inline_files_up_to))
+        return lambda data: files.line(to_line(data))
+
     def _to_line(self) -> Callable[[bytes | Mapping[str, Any]], bytes]:
         from airflow_provider_batch.gemini.requests import RequestTemplate
 
         return RequestTemplate(
-            self.prompt, self.key, self.system_prompt, self.request_params, self.input_format
+            self.prompt, self.key, self.system_prompt, self.request_params, self.input_format, self.file_columns
         ).line
+
+    def _files(self) -> Any:
+        """The folder of the files that rows name, None if they name none."""
+        return None if self.files_path is None else object_path(self.files_path, "files_path")
 
     def _output(self) -> OutputType | None:
         from airflow_provider_batch.rows.structured import OutputType
@@ -326,7 +366,11 @@ class GeminiBatchOperator(BaseOperator):
     def _dialect(self) -> RowDialect:
         from airflow_provider_batch.gemini.rows import GeminiRows
 
-        return GeminiRows(self._model_name(), allow_unknown_fields=self.allow_unknown_fields)
+        return GeminiRows(
+            self._model_name(),
+            allow_unknown_fields=self.allow_unknown_fields,
+            with_files=self.files_path is not None,
+        )
 
     def _model_name(self) -> str:
         from airflow_provider_batch.gemini.calls import model_path
@@ -366,13 +410,15 @@ class GeminiBatchOperator(BaseOperator):
         if manifest is None:
             self.log.warning("There are no results in %s to estimate from.", folder)
             return []
-        rows = islice(read_results(manifest), MAX_EARLIER_ROWS)
+        rows = islice(read_results(manifest, path_type=result_path_type()), MAX_EARLIER_ROWS)
         return [row.usage.output + row.usage.thinking for row in rows if row.usage is not None]
 
     def _limits(self, account: Account) -> ShardLimits:
-        from airflow_provider_batch.rows.shards import ShardLimits
+        from airflow_provider_batch.rows.shards import MAX_SHARD_BYTES, ShardLimits
 
-        return ShardLimits(rows=self.shard_rows, tokens=account.max_enqueued_tokens)
+        # The API's address of a file may be longer than its name.
+        size = MAX_SHARD_BYTES if self.files_path is None else MAX_SHARD_BYTES * 3 // 4
+        return ShardLimits(rows=self.shard_rows, size_bytes=size, tokens=account.max_enqueued_tokens)
 
     def _policy(self, order: Order, account: Account, *, is_new_try: bool) -> Policy:
         from airflow_provider_batch.engine.step import Policy
@@ -426,9 +472,10 @@ class GeminiBatchOperator(BaseOperator):
             policy=policy,
             limits=order.limits,
             keep_remote_files=self.keep_remote_files,
-            prices=GeminiBatchHook(self.conn_id).prices().price,
+            prices=order.budget.prices,
             output=self._output(),
             fence=fence,
+            files=self._files(),
             on_job=lambda name: ti.xcom_push(key=JOB_NAME_KEY, value=name),
         )
 
@@ -630,11 +677,7 @@ def _usd(value: float | str) -> Decimal:
         usd = Decimal(0)
     if usd.is_finite() and usd > 0 and not isinstance(value, bool):
         return usd
-    raise ConfigError(
-        f"max_cost_usd must be a sum in USD above 0, got {value!r}.",
-        code="AGB-C06",
-        remedy="Correct the operator's argument.",
-    )
+    raise _wrong("max_cost_usd", "a sum in USD above 0", value)
 
 
 def _count(name: str, value: int, most: int) -> int:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import enum
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.rows.attachments import Reference
 
 
 class RowStatus(str, enum.Enum):
@@ -147,6 +151,7 @@ class CheckedRow(NamedTuple):
     :param files: Names (``files/...``) of uploaded files that the row refers to.
     :param max_output: The row's cap on output tokens, None if it has none.
     :param caution: What is allowed and seldom meant; None if there is nothing to say.
+    :param attached: Files that are uploaded before the row is sent.
     """
 
     key: str
@@ -155,6 +160,7 @@ class CheckedRow(NamedTuple):
     files: tuple[str, ...] = ()
     max_output: int | None = None
     caution: str | None = None
+    attached: int = 0
 
     @property
     def tokens(self) -> int:
@@ -171,6 +177,10 @@ class RowDialect(Protocol):
 
     def read_key(self, line: bytes) -> str:
         """Return the key of a line that :meth:`check_request` accepted."""
+        ...
+
+    def attach(self, line: bytes, address: Callable[[Reference, str], str]) -> bytes:
+        """Put the address of each file, told by its name and its media type, into a checked line."""
         ...
 
     def read_result(self, line: bytes) -> ResultRow:

@@ -68,16 +68,18 @@ class ShardWriter:
         self._block: list[bytes] = []
         self._block_bytes = 0
 
-    def add(self, line: bytes, tokens: int | None = None) -> None:
+    def add(self, line: bytes, tokens: int | None = None) -> int:
         """Write a row.
 
         :param line: Without a line break.
         :param tokens: Rough number of input tokens, None = judge by its length.
+        :return: Offset of its first byte in the spool.
         """
         size = len(line) + 1
         tokens = size // BYTES_PER_TOKEN if tokens is None else tokens
         if self._rows and not self._limits.admit(self._rows + 1, self._size + size, self._tokens + tokens):
             self._cut()
+        offset = self._start + self._size
         self._block.append(line)
         self._block_bytes += size
         self._rows += 1
@@ -85,6 +87,7 @@ class ShardWriter:
         self._tokens += tokens
         if self._block_bytes >= _BLOCK_BYTES:
             self._flush()
+        return offset
 
     def close(self) -> list[Cut]:
         """Write what is left; the parts in their order."""

@@ -118,6 +118,7 @@ class Content:
     :param media: Parts whose tokens cannot be told from their size.
     :param capped: Rows with a cap on their output.
     :param output_caps: The sum of those caps, tokens.
+    :param attached: How often rows name files that are yet to be uploaded.
     :param files: Uploaded files that rows refer to, in the order of their first use.
     :param cautions: What is allowed and seldom meant: how many rows, and the place of the first.
     """
@@ -128,6 +129,7 @@ class Content:
     media: int = 0
     capped: int = 0
     output_caps: int = 0
+    attached: int = 0
     files: dict[str, str] = field(default_factory=dict)
     cautions: dict[str, tuple[int, str]] = field(default_factory=dict)
 
@@ -137,6 +139,7 @@ class Content:
         self.longest_bytes = max(self.longest_bytes, row.text_bytes)
         self.rough_tokens += row.tokens
         self.media += row.media
+        self.attached += row.attached
         if row.max_output is not None:
             self.capped += 1
             self.output_caps += row.max_output
@@ -151,22 +154,28 @@ class Content:
 class Staged:
     """What one pass over the input found.
 
-    :param requests: Number of rows that can be sent.
-    :param size_bytes: Their size, bytes.
-    :param sha256: Hex digest of their bytes.
+    :param sha256: Hex digest of the rows that can be sent.
     :param cuts: What of them goes to which remote job.
     :param skipped: Number of bad rows that were left out.
     :param content: What the rows add up to.
     :param sample: Rows drawn evenly: where they begin in the spool, their size in bytes, their rough tokens.
     """
 
-    requests: int
-    size_bytes: int
     sha256: str
     cuts: list[Cut]
     skipped: int
     content: Content
     sample: list[tuple[int, int, int]]
+
+    @property
+    def requests(self) -> int:
+        """Number of rows that can be sent."""
+        return sum(cut.rows for cut in self.cuts)
+
+    @property
+    def size_bytes(self) -> int:
+        """Their size, bytes."""
+        return sum(cut.size_bytes for cut in self.cuts)
 
 
 class _Draw:
@@ -179,13 +188,15 @@ class _Draw:
         # The same rows at each try, so that a repeated estimate is the same.
         self._chance = random.Random(0)  # noqa: S311
 
-    def offer(self, start: int, size_bytes: int, tokens: int) -> None:
-        """The next row."""
+    def offer(self, start: int, size_bytes: int, row: CheckedRow) -> None:
+        """The next row. The API cannot count one whose files are not uploaded yet."""
+        if row.attached or not self._rows:
+            return
         self._seen += 1
         if len(self.taken) < self._rows:
-            self.taken.append((start, size_bytes, tokens))
-        elif self._rows and (slot := self._chance.randrange(self._seen)) < self._rows:
-            self.taken[slot] = start, size_bytes, tokens
+            self.taken.append((start, size_bytes, row.tokens))
+        elif (slot := self._chance.randrange(self._seen)) < self._rows:
+            self.taken[slot] = start, size_bytes, row.tokens
 
 
 @dataclass
@@ -222,7 +233,6 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
     name = intake.source.name
     findings = _Findings(name)
     writer = ShardWriter(out.rows, limits)
-    requests = size = seen = 0
     content = Content()
     draw = _Draw(intake.sample_rows)
     is_fussy = intake.on_bad_row == "fail"
@@ -242,20 +252,18 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
             continue
         if findings.total and is_fussy:
             continue
-        writer.add(line, row.tokens)
-        draw.offer(size, len(line), row.tokens)
-        requests, size = requests + 1, size + len(line) + 1
+        draw.offer(writer.add(line, row.tokens), len(line), row)
         content.add(row, record)
         if intake.keep_columns:
             out.columns.write(kept + b"\n")
-    if findings.total and (is_fussy or not requests):
+    cuts = writer.close()
+    if findings.total and (is_fussy or not cuts):
         raise findings.error()
-    if not requests:
+    if not cuts:
         raise EmptyInputError(
             f"{name} is empty: a batch needs at least one row.", source=name, code="AGB-I01", remedy=_REMEDY
         )
-    cuts = writer.close()
-    return Staged(requests, size, writer.sha256, cuts, findings.total, content, draw.taken)
+    return Staged(writer.sha256, cuts, findings.total, content, draw.taken)
 
 
 def _checked(intake: Intake, dialect: RowDialect, record: Record) -> tuple[CheckedRow, bytes]:
@@ -319,8 +327,6 @@ def _unusable(name: str, code: str, what: str) -> InputError:
 
 def _odd_key(key: str) -> str | None:
     """Keys are compared byte for byte; some look the same to a person."""
-    if key.isascii() and key == key.strip():
-        return None
     if key == key.strip() and unicodedata.is_normalized("NFC", key):
         return None
     return "the key has spaces around it or is not in Unicode's normal form NFC; keys are compared as they are"

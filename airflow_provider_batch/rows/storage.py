@@ -146,7 +146,7 @@ def spool(near: UPath | None = None) -> Iterator[BinaryIO]:
 
 
 def keep(file: BinaryIO, target: UPath) -> None:
-    """Publish a whole spool. Where the system can give it a name, nothing is copied."""
+    """Publish a whole spool in place of what is there. Where the system can give it a name, nothing is copied."""
     local = local_path(target)
     if local is not None:
         file.flush()
@@ -155,10 +155,8 @@ def keep(file: BinaryIO, target: UPath) -> None:
         try:
             # With a folder's descriptor Python asks for linkat, which follows the link to the nameless file.
             os.link(f"/proc/self/fd/{file.fileno()}", local, src_dir_fd=file.fileno(), follow_symlinks=True)
-        except FileExistsError:
-            raise
         except (OSError, NotImplementedError):
-            log.debug("%s is copied: its file system cannot name a nameless file.", local)
+            log.debug("%s is copied: it is there already, or its file system cannot name a nameless file.", local)
         else:
             return
     file.seek(0)

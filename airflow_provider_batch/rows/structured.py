@@ -17,6 +17,7 @@ from uuid import UUID
 import msgspec
 
 from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.rows.attachments import Reference
 from airflow_provider_batch.rows.dialect import CheckedRow, ResultRow, RowDialect, RowError, RowStatus
 
 if TYPE_CHECKING:
@@ -145,6 +146,10 @@ class CheckedAnswers:
     def read_key(self, line: bytes) -> str:
         """As the vendor's dialect."""
         return self._dialect.read_key(line)
+
+    def attach(self, line: bytes, address: Callable[[Reference, str], str]) -> bytes:
+        """As the vendor's dialect."""
+        return self._dialect.attach(line, address)
 
     def read_result(self, line: bytes) -> ResultRow:
         """As the vendor's dialect; a success gets ``parsed`` or becomes ``invalid_output``."""

@@ -60,10 +60,12 @@ def test_the_tasks_that_the_readme_shows_can_be_put_into_a_dag(airflow_db):
     with DAG("shown"):
         exec(blocks("README.md", "python")[1], shown)
         shown["stories"]()
+        exec(blocks("README.md", "python")[2], shown)
+    assert shown["caption"].file_columns == ["photo"]
     assert shown["label"].prompt.format(text="x") == "What does the customer feel? x"
 
 
-@pytest.mark.parametrize(("page", "number"), [("README.md", 2), ("docs/emulator.md", 1)])
+@pytest.mark.parametrize(("page", "number"), [("README.md", 3), ("docs/emulator.md", 1)])
 def test_the_test_that_a_page_shows_passes_with_the_shipped_fixture(tmp_path, page, number):
     shown = tmp_path / "test_shown.py"
     shown.write_text(blocks(page, "python")[number])

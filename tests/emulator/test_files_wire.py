@@ -220,3 +220,23 @@ def test_new_file_can_be_made_to_process_for_a_while(slow_emulator, slow_api) ->
 
     assert (file["state"], refused.status_code) == ("PROCESSING", 400)
     assert slow_api.get(f"/v1/{file['name']}").json()["state"] == "ACTIVE"
+
+
+def test_row_whose_file_is_not_there_is_an_error_of_that_row(api) -> None:
+    there, gone = api.upload(b"image"), api.upload(b"image")
+    api.delete(f"/v1beta/{gone['name']}")
+    youtube = {"fileUri": "https://www.youtube.com/watch?v=abc"}
+    rows = []
+    for key, data in {
+        "there": {"fileUri": there["uri"]},
+        "gone": {"file_uri": gone["uri"]},
+        "video": youtube,
+    }.items():
+        rows.append({"key": key, "request": {"contents": [{"parts": [{"text": "What?"}, {"fileData": data}]}]}})
+
+    results = api.results(api.finished(api.create_from(*rows).json()["name"]))
+
+    errors = {row["key"]: row.get("error") for row in results}
+    assert (errors["there"], errors["video"]) == (None, None)
+    assert errors["gone"]["code"] == 7
+    assert f"the File {gone['name'].removeprefix('files/')} or it may not exist" in errors["gone"]["message"]

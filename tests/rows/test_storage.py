@@ -59,6 +59,15 @@ def test_a_spool_can_be_kept_and_leaves_nothing_else(folder, tmp_path, is_near):
     assert {p.name for p in (folder / "deeper").iterdir()} == {"a.jsonl"}
 
 
+def test_a_kept_spool_takes_the_place_of_what_was_there(folder):
+    for content in (b"old and longer", b"new"):
+        with spool(folder) as file:
+            file.write(content)
+            keep(file, folder / "a.jsonl")
+    with opened(folder / "a.jsonl") as kept:
+        assert kept.read() == b"new"
+
+
 def test_a_spool_that_is_not_kept_is_gone(tmp_path):
     with spool(UPath(tmp_path / "not" / "there")) as file:
         file.write(b"x")

@@ -1,0 +1,158 @@
+"""Files that rows name: found below one folder, read once to know their content, and named by it from then on.
+
+A row says where a file is, such as ``cats/1.jpg``. Checking the row makes that ``cats/1.jpg#sha256=...``, so the
+digest of the rows covers what is in the files, and a file that has changed since is noticed before it is sent. The
+vendor's address of the uploaded file takes its place at the last moment, as it is another one after each upload.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import BinaryIO, NamedTuple
+
+from upath import UPath
+
+from airflow_provider_batch.errors import InputError
+from airflow_provider_batch.rows.dialect import BadRowError
+from airflow_provider_batch.rows.storage import READ_BYTES, opened
+
+MAX_FILE_BYTES = 2 * 1024**3
+"""2 GB a file (the API's documentation of files)."""
+
+REMEMBERED = 10_000
+"""Files whose content is not read again when another row names them."""
+
+_REFERENCE = re.compile(r"(?P<path>.+)#sha256=(?P<sha256>[0-9a-f]{64})", re.DOTALL)
+
+CODE = "AGB-I18"
+
+
+class Reference(NamedTuple):
+    """A file as a checked row names it.
+
+    :param path: Below the folder of the files.
+    :param sha256: Hex digest of its content.
+    """
+
+    path: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.path}#sha256={self.sha256}"
+
+    @classmethod
+    def parse(cls, text: str) -> Reference | None:
+        """Read what :meth:`__str__` wrote; None if it is something else."""
+        found = _REFERENCE.fullmatch(text)
+        return cls(found["path"], found["sha256"]) if found else None
+
+
+class Content(NamedTuple):
+    """What is in a file.
+
+    :param data: All of it, if it is small; else None.
+    :param sha256: Hex digest.
+    """
+
+    data: bytes | None
+    sha256: str
+
+
+class FileFolder:
+    """The folder below which rows may name files. Nothing outside it is ever read.
+
+    :param folder: Local or object storage.
+    :param inline_up_to: Files of at most so many bytes are given back whole.
+    """
+
+    def __init__(self, folder: UPath, inline_up_to: int) -> None:
+        self._folder = folder
+        self._inline_up_to = inline_up_to
+        self._prefixes = [f"{str(start).rstrip('/')}/" for start in (folder, folder.path)]
+        self._digest = lru_cache(REMEMBERED)(self._read)
+
+    def relative(self, name: str) -> str:
+        """The path below the folder of what a row names.
+
+        :param name: Relative to the folder, or absolute and inside it; a digest of an earlier check is dropped.
+        :raises BadRowError: It lies elsewhere.
+        """
+        known = Reference.parse(name)
+        path = known.path if known else name
+        for prefix in self._prefixes:
+            path = path.removeprefix(prefix)
+        if path.startswith("/") or "://" in path or ".." in PurePosixPath(path).parts:
+            raise BadRowError(CODE, f"the file {_shown(name)} is not in files_path")
+        return str(PurePosixPath(path))
+
+    def content(self, path: str) -> Content:
+        """Read a file, or remember what it holds.
+
+        :param path: What :meth:`relative` gave.
+        :raises BadRowError: There is no such file, it is empty, or larger than the API takes.
+        """
+        sha256 = self._digest(path)
+        return self._small(path) if sha256 is None else Content(None, sha256)
+
+    def _small(self, path: str) -> Content:
+        with opened(self._folder / path) as file:
+            data = file.read()
+        return Content(data, hashlib.sha256(data).hexdigest())
+
+    def _read(self, path: str) -> str | None:
+        """Digest of the file, None if it is small: then its content is wanted, and not to be remembered."""
+        try:
+            with opened(self._folder / path) as file:
+                size, sha256 = digest_of(file)
+        except (FileNotFoundError, NotADirectoryError):
+            raise BadRowError(CODE, f"there is no file {_shown(path)} in files_path") from None
+        except (IsADirectoryError, PermissionError) as error:
+            raise BadRowError(CODE, f"the file {_shown(path)} cannot be read ({type(error).__name__})") from None
+        if not size:
+            raise BadRowError(CODE, f"the file {_shown(path)} is empty")
+        if size > MAX_FILE_BYTES:
+            raise BadRowError(CODE, f"the file {_shown(path)} has {size} bytes; the API takes 2 GiB")
+        return None if size <= self._inline_up_to else sha256
+
+
+def digest_of(file: BinaryIO, to: BinaryIO | None = None) -> tuple[int, str]:
+    """Size in bytes and hex digest of the rest of a file, which is copied on the way if there is a place."""
+    digest, size = hashlib.sha256(), 0
+    while block := file.read(READ_BYTES):
+        digest.update(block)
+        size += len(block)
+        if to is not None:
+            to.write(block)
+    return size, digest.hexdigest()
+
+
+def copy_checked(folder: UPath, reference: Reference, to: BinaryIO) -> int:
+    """Copy a file of a checked row; its size in bytes.
+
+    :raises InputError: It is gone, or not what it was when the row was checked.
+    """
+    try:
+        with opened(folder / reference.path) as file:
+            size, sha256 = digest_of(file, to)
+    except FileNotFoundError:
+        raise _changed(reference, "is gone") from None
+    if sha256 != reference.sha256:
+        raise _changed(reference, "has changed")
+    return size
+
+
+def _changed(reference: Reference, what: str) -> InputError:
+    return InputError(
+        f"The file {_shown(reference.path)} in files_path {what} since its row was checked.",
+        source=reference.path,
+        code="AGB-I22",
+        remedy="Nothing was sent for it. Restore the file and run the task again, or leave it as it is and set "
+        'on_content_change="resubmit".',
+    )
+
+
+def _shown(path: str) -> str:
+    return ascii(path)[:120]
