@@ -8,6 +8,9 @@ import pytest
 
 from airflow_provider_batch.engine.identity import Identity
 from airflow_provider_batch.errors import ConfigError, InputError
+from airflow_provider_batch.gemini.auth import ApiKey
+from airflow_provider_batch.gemini.client import GeminiClient
+from airflow_provider_batch.gemini.transport import Endpoint
 from faults.task import ask
 
 
@@ -116,6 +119,24 @@ def test_files_that_would_end_before_the_batch_are_uploaded_anew(shop, gemini_em
     assert shop.but(wrap=knowing_the_time).finish().counts == {"success": 5}
     assert uploads(gemini_emulator) == [1000, 1000, 2000, 2000]
     assert len(calls(gemini_emulator, "files.delete")) == 5
+
+
+def test_an_upload_of_rows_with_older_addresses_is_not_gone_on_with(shop, gemini_emulator):
+    def dying_after_the_session(service):
+        def stage(rows, size, name, session):
+            with GeminiClient(Endpoint(ApiKey(shop.key), base_url=shop.base_url)) as client:
+                session.save(client.start_upload(size, name))
+            raise Killed
+
+        service.stage = stage
+        return service
+
+    with pytest.raises(Killed):
+        shop.but(wrap=dying_after_the_session).attempt()
+    gemini_emulator.advance_clock(13 * 3600)
+    shop.but(wrap=knowing_the_time).attempt()
+    assert [name for name in shop.ledger.names() if name.endswith(".file.json")] == ["r1.s1.f2.file.json"]
+    assert shop.finish().counts == {"success": 5}
 
 
 def test_small_files_go_with_their_rows(shop, gemini_emulator):

@@ -125,7 +125,12 @@ WRONG = [
         "AGB-I18",
         "neither a file of the",
     ),
-    ("any web address", content({"fileData": {"fileUri": "https://x.org/a.png"}}), "AGB-I18", "set files_path to have files uploaded"),
+    (
+        "any web address",
+        content({"fileData": {"fileUri": "https://x.org/a.png"}}),
+        "AGB-I18",
+        "set files_path to have files uploaded",
+    ),
     ("OpenAI's role", content({"text": "x"}, role="assistant"), "AGB-I15", "use model"),
     ("a system role", content({"text": "x"}, role="system"), "AGB-I15", "request.systemInstruction"),
     ("another model", row(model="models/gemini-2.5-pro"), "AGB-I17", "differs from the job's 'gemini-2.5-flash'"),
