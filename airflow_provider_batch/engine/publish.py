@@ -61,7 +61,7 @@ def publish(
         tally = _assemble(ledger, batch, dialect, results, failed)
         if batch.plan.layout.format == "parquet":
             table = stack.enter_context(spool(folder))
-            write_parquet(results, table)
+            write_parquet(results, table, batch.plan.output_schema)
             results = table
         _retire_previous(folder, batch)
         (folder / FILE_NAME).unlink(missing_ok=True)

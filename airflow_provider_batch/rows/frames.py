@@ -9,23 +9,31 @@ from typing import TYPE_CHECKING, Any
 from upath import UPath
 
 from airflow_provider_batch.rows.manifest import Manifest
-from airflow_provider_batch.rows.results import read_results
+from airflow_provider_batch.rows.results import parquet_batches, read_results
+from airflow_provider_batch.rows.structured import OutputType
 
 if TYPE_CHECKING:
     import pandas
     import pyarrow
+    from pydantic import BaseModel
 
 BATCH_ROWS = 10_000
 
 
 def to_arrow_batches(
-    manifest: Manifest | dict[str, Any], batch_rows: int = BATCH_ROWS, *, path_type: Callable[[str], Any] = UPath
+    manifest: Manifest | dict[str, Any],
+    output_type: type[BaseModel] | str | dict[str, Any] | None = None,
+    batch_rows: int = BATCH_ROWS,
+    *,
+    path_type: Callable[[str], Any] = UPath,
 ) -> Iterator[pyarrow.RecordBatch]:
     """Stream the results as Arrow record batches, with the columns of a Parquet file of them.
 
-    Only ``batch_rows`` rows are in memory at a time. Kept columns and vectors are typed by all of the results, so
-    all batches have one schema; for that the results are read twice.
+    Only ``batch_rows`` rows are in memory at a time. All batches have one schema. Results that are not in a
+    Parquet file are read twice for that, as kept columns, answers and vectors are typed by all of the results.
 
+    :param output_type: What the rows were sent with, for typed columns ``parsed_<name>``. A Parquet file has its
+        columns already.
     :param batch_rows: Most rows in one batch.
     :param path_type: As for :func:`read_results`.
     :raises ConfigError: pyarrow is not installed, or ``manifest`` is not a manifest.
@@ -33,17 +41,29 @@ def to_arrow_batches(
     from airflow_provider_batch.rows.sinks.parquet import record_batch, require_pyarrow, survey_of
 
     require_pyarrow()
-    survey = survey_of(read_results(manifest, path_type=path_type))
-    rows = iter(read_results(manifest, path_type=path_type))
+    wanted = Manifest.load(manifest)
+    path = path_type(wanted.result_uri)
+    if path.suffix == ".parquet":
+        yield from parquet_batches(path, wanted, batch_rows)
+        return
+    schema = None if output_type is None else OutputType.of(output_type).json_schema
+    survey = survey_of(read_results(wanted, path_type=path_type), schema)
+    rows = iter(read_results(wanted, path_type=path_type))
     while block := list(islice(rows, batch_rows)):
         yield record_batch(block, survey)
 
 
-def to_pandas(manifest: Manifest | dict[str, Any], *, path_type: Callable[[str], Any] = UPath) -> pandas.DataFrame:
+def to_pandas(
+    manifest: Manifest | dict[str, Any],
+    output_type: type[BaseModel] | str | dict[str, Any] | None = None,
+    *,
+    path_type: Callable[[str], Any] = UPath,
+) -> pandas.DataFrame:
     """All results as one pandas data frame. Needs memory for all rows at once; pandas must be installed.
 
+    :param output_type: As for :func:`to_arrow_batches`.
     :raises ConfigError: pyarrow is not installed, or ``manifest`` is not a manifest.
     """
     import pyarrow
 
-    return pyarrow.Table.from_batches(to_arrow_batches(manifest, path_type=path_type)).to_pandas()
+    return pyarrow.Table.from_batches(to_arrow_batches(manifest, output_type, path_type=path_type)).to_pandas()

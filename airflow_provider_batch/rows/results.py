@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
@@ -17,6 +18,7 @@ from airflow_provider_batch.rows.storage import opened
 from airflow_provider_batch.rows.structured import CODE, NotOfTypeError, OutputType
 
 if TYPE_CHECKING:
+    import pyarrow
     from pydantic import BaseModel
 
 
@@ -59,18 +61,43 @@ def _typed(rows: Iterator[ResultRow], output: OutputType) -> Iterator[ResultRow]
         yield msgspec.structs.replace(row, parsed=parsed)
 
 
+def parquet_batches(path: UPath, manifest: Manifest, batch_rows: int) -> Iterator[pyarrow.RecordBatch]:
+    """Stream a Parquet file of results as it is.
+
+    :param path: Of the results that ``manifest`` describes.
+    :param batch_rows: Most rows in one batch.
+    :raises BatchError: The file is gone, or is not what the manifest describes.
+    """
+    from pyarrow import parquet
+
+    with _opened(path, manifest) as file:
+        source = parquet.ParquetFile(file)
+        _ensure_complete(path, manifest, source.metadata.num_rows)
+        yield from source.iter_batches(batch_size=batch_rows)
+
+
 def _stream(path: UPath, manifest: Manifest) -> Iterator[ResultRow]:
+    count = 0
+    with _opened(path, manifest) as file:
+        for row in read_parquet(file) if path.suffix == ".parquet" else _lines(path, file):
+            count += 1
+            yield row
+    _ensure_complete(path, manifest, count)
+
+
+@contextmanager
+def _opened(path: UPath, manifest: Manifest) -> Iterator[BinaryIO]:
     there = Manifest.read(path.parent)
     if there is not None and there.job_name != manifest.job_name:
         raise _damaged(path, f"they were replaced by those of {there.job_name}")
-    count = 0
     try:
         with opened(path) as file:
-            for row in read_parquet(file) if path.suffix == ".parquet" else _lines(path, file):
-                count += 1
-                yield row
+            yield file
     except FileNotFoundError:
         raise _damaged(path, f"the file of {manifest.job_name} is gone") from None
+
+
+def _ensure_complete(path: UPath, manifest: Manifest, count: int) -> None:
     if count != manifest.request_count:
         raise _damaged(path, f"{count} rows where the manifest says {manifest.request_count}")
 

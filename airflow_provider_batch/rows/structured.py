@@ -97,14 +97,7 @@ class OutputType:
         """
         return self.parse(text) if self._model is None else self._validated(text)
 
-    def instance(self, parsed: Any) -> Any:
-        """What :meth:`parse` gave, as an instance of the model; as it is if the type is a schema.
-
-        :raises NotOfTypeError: It is not of the type.
-        """
-        return parsed if self._model is None else self._validated(msgspec.json.encode(parsed))
-
-    def _validated(self, text: str | bytes) -> BaseModel:
+    def _validated(self, text: str) -> BaseModel:
         from pydantic import ValidationError
 
         assert self._model is not None

@@ -5,8 +5,10 @@ import json
 import pytest
 from upath import UPath
 
+from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.rows.frames import to_arrow_batches, to_pandas
 from airflow_provider_batch.rows.manifest import Manifest
+from airflow_provider_batch.rows.sinks.parquet import write_parquet
 
 
 @pytest.fixture
@@ -40,3 +42,27 @@ def test_a_data_frame_holds_all_rows_with_their_columns(manifest):
     assert list(frame["text"]) == ["A", "B", "C"]
     assert frame["source_stars"].sum() == 4.5
     assert frame["input_tokens"].sum() == 15
+
+
+STARS = {"type": "object", "properties": {"stars": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_answers_of_an_output_type_are_typed_columns_whatever_the_file(tmp_path, form):
+    rows = [{"key": key, "status": "success", "parsed": {"stars": n}} for n, key in enumerate("abc")]
+    lines = tmp_path / "results.jsonl"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if form == "parquet":
+        with lines.open("rb") as source, (tmp_path / "results.parquet").open("wb") as out:
+            write_parquet(source, out, STARS)
+    manifest = Manifest(
+        job_name="batches/x",
+        model="m",
+        result_uri=str(tmp_path / f"results.{form}"),
+        request_count=3,
+        counts={"success": 3},
+    )
+    assert list(to_pandas(manifest, STARS)["parsed_stars"]) == [0, 1, 2]
+    short = manifest.model_copy(update={"request_count": 4})
+    with pytest.raises(BatchError, match="3 rows where the manifest says 4"):
+        list(to_arrow_batches(short))

@@ -16,6 +16,7 @@ import msgspec
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.dialect import NO_RESPONSE, ResultRow, RowError, RowStatus, Usage
 from airflow_provider_batch.rows.framing import read_lines
+from airflow_provider_batch.rows.sinks.parsed import ParsedColumns, ParsedReader
 
 if TYPE_CHECKING:
     import pyarrow
@@ -37,8 +38,6 @@ _FIXED = {
     "thinking_tokens": "int64",
     "error_code": "int32",
     "error_message": "string",
-    "parsed": "string",
-    "response": "string",
 }
 _encode = msgspec.json.Encoder().encode
 
@@ -60,11 +59,13 @@ def require_pyarrow() -> None:
 class Survey:
     """What the rows hold beside what all rows have."""
 
+    parsed: ParsedColumns
     kinds: dict[str, set[type]] = field(default_factory=dict)
     lengths: set[int] = field(default_factory=set)
 
     def add(self, row: ResultRow) -> None:
         """Note what this row holds."""
+        self.parsed.note(row.parsed)
         if row.vector is not None:
             self.lengths.add(len(row.vector))
         for name, value in (row.source or {}).items():
@@ -73,23 +74,27 @@ class Survey:
                 kinds.add(type(value))
 
 
-def write_parquet(lines: BinaryIO, out: BinaryIO) -> None:
+def write_parquet(lines: BinaryIO, out: BinaryIO, output_schema: dict[str, Any] | None = None) -> None:
     """Write result rows, JSON Lines as they were landed, as one Parquet file.
 
     :param lines: Seekable; read twice from the beginning.
+    :param output_schema: JSON Schema of the answers, for the types of their columns.
     """
     from pyarrow import parquet
 
-    survey = survey_of(_rows(lines))
+    survey = survey_of(_rows(lines), output_schema)
     rows = _rows(lines)
     with parquet.ParquetWriter(out, _schema(survey), compression="zstd") as writer:
         while block := list(islice(rows, BLOCK_ROWS)):
             writer.write_batch(record_batch(block, survey))
 
 
-def survey_of(rows: Iterable[ResultRow]) -> Survey:
-    """The first pass."""
-    survey = Survey()
+def survey_of(rows: Iterable[ResultRow], output_schema: dict[str, Any] | None = None) -> Survey:
+    """The first pass.
+
+    :param output_schema: JSON Schema of the answers.
+    """
+    survey = Survey(ParsedColumns(output_schema))
     for row in rows:
         survey.add(row)
     return survey
@@ -106,9 +111,11 @@ def read_parquet(file: BinaryIO) -> Iterator[ResultRow]:
     """Stream the rows that :func:`write_parquet` wrote."""
     from pyarrow import parquet
 
-    for batch in parquet.ParquetFile(file).iter_batches(batch_size=BLOCK_ROWS):
+    source = parquet.ParquetFile(file)
+    parsed = ParsedReader(source.schema_arrow)
+    for batch in source.iter_batches(batch_size=BLOCK_ROWS):
         for columns in batch.to_pylist():
-            yield _row(columns)
+            yield _row(columns, parsed)
 
 
 def _rows(lines: BinaryIO) -> Iterator[ResultRow]:
@@ -121,13 +128,15 @@ def _rows(lines: BinaryIO) -> Iterator[ResultRow]:
 def _schema(survey: Survey) -> Any:
     import pyarrow
 
-    fields = [(name, getattr(pyarrow, kind)()) for name, kind in _FIXED.items()]
+    fields = [pyarrow.field(name, getattr(pyarrow, kind)()) for name, kind in _FIXED.items()]
+    fields += [*survey.parsed.fields(), pyarrow.field("response", pyarrow.string())]
     if survey.lengths:
         # A result with vectors of several lengths is odd, but it was paid for.
         length = survey.lengths.copy().pop() if len(survey.lengths) == 1 else -1
-        fields.append(("vector", pyarrow.list_(pyarrow.float32(), length)))
+        fields.append(pyarrow.field("vector", pyarrow.list_(pyarrow.float32(), length)))
     fields += [
-        (SOURCE_PREFIX + name, getattr(pyarrow, _arrow_kind(kinds))()) for name, kinds in survey.kinds.items()
+        pyarrow.field(SOURCE_PREFIX + name, getattr(pyarrow, _arrow_kind(kinds))())
+        for name, kinds in survey.kinds.items()
     ]
     return pyarrow.schema(fields)
 
@@ -149,8 +158,8 @@ def _columns(row: ResultRow, survey: Survey) -> dict[str, Any]:
         "text": row.text,
         "finish_reason": row.finish_reason,
         "response": None if bytes(row.response) == b"null" else bytes(row.response).decode(),
-        "parsed": None if row.parsed is None else _encode(row.parsed).decode(),
         "vector": row.vector,
+        **survey.parsed.values(row.parsed),
     }
     if usage is not None:
         columns |= {f"{name}_tokens": getattr(usage, name) for name in ("input", "cached", "output", "thinking")}
@@ -163,20 +172,21 @@ def _columns(row: ResultRow, survey: Survey) -> dict[str, Any]:
     return columns
 
 
-def _row(columns: dict[str, Any]) -> ResultRow:
+def _row(columns: dict[str, Any], parsed: ParsedReader) -> ResultRow:
+    status = RowStatus(columns["status"])
     counts = [columns[f"{name}_tokens"] for name in ("input", "cached", "output", "thinking")]
     kept = {n.removeprefix(SOURCE_PREFIX): v for n, v in columns.items() if n.startswith(SOURCE_PREFIX)}
     response = columns["response"]
     return ResultRow(
         columns["key"],
-        RowStatus(columns["status"]),
+        status,
         text=columns["text"],
         finish_reason=columns["finish_reason"],
         usage=Usage(*counts) if counts[0] is not None else None,
         error=RowError(columns["error_code"], columns["error_message"])
         if columns["error_code"] is not None
         else None,
-        parsed=None if columns["parsed"] is None else msgspec.json.decode(columns["parsed"]),
+        parsed=parsed.value(columns) if status is RowStatus.SUCCESS else None,
         source=kept or None,
         vector=columns.get("vector"),
         response=msgspec.Raw(response.encode()) if response is not None else NO_RESPONSE,
