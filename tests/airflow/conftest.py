@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import sys
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ def run_dag(airflow_db, connection, capfd):
         path = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]) / file
         spec = importlib.util.spec_from_file_location(f"dags_{path.stem}", path)
         module = importlib.util.module_from_spec(spec)
+        # As Airflow does; pydantic looks there for the names in annotations.
+        sys.modules[spec.name] = module
         spec.loader.exec_module(module)
         capfd.readouterr()
         dag_run = getattr(module, name).test(run_conf=conf)

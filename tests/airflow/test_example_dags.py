@@ -8,7 +8,9 @@ from itertools import islice
 from pathlib import Path
 
 import psycopg2
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from airflow_provider_batch.engine.identity import JobTag
 from airflow_provider_batch.gemini.wire import InlineRequest
@@ -20,7 +22,12 @@ EXAMPLES = sorted(p.stem for p in (Path(__file__).parents[2] / "example_dags").g
 
 def test_every_example_has_a_test_here():
     assert EXAMPLES == [
+        "gemini_batch_bulk_content",
+        "gemini_batch_embeddings",
         "gemini_batch_etl",
+        "gemini_batch_evaluation",
+        "gemini_batch_fan_out",
+        "gemini_batch_images",
         "gemini_batch_in_pieces",
         "gemini_batch_nightly",
         "gemini_batch_sweep",
@@ -99,6 +106,62 @@ def test_the_chain_labels_every_review_in_its_table(run_example, lake):
     count, least_tokens = sqlite3.connect(database).execute(joined).fetchone()
     assert count == 3708
     assert least_tokens > 0
+
+
+def test_photos_are_labelled_small_ones_within_their_rows(run_example, gemini_emulator):
+    run = run_example("gemini_batch_images")
+    assert run.state == "success", run.log
+    assert set(run.xcom["captions"]) == {"chelsea.png", "clock_motion.png", "horse.png", "rocket.jpg"}
+    assert all(run.xcom["captions"].values())
+    uploads = [entry for entry in gemini_emulator.journal() if entry["call"] == "files.create"]
+    assert sorted(entry["sizeBytes"] for entry in uploads[:2]) == [112_525, 240_512]
+    assert len(uploads) == 3
+
+
+def test_models_are_compared_by_how_often_they_agree_with_people(run_example, lake):
+    run = run_example("gemini_batch_evaluation")
+    assert run.state == "success", run.log
+    table = run.xcom["compare"]
+    assert {line["model"] for line in table} == {"gemini-2.5-flash-lite", "gemini-2.5-flash", "gemini-2.5-pro"}
+    assert all(0 < line["accuracy"] < 1 and line["unusable"] == 0 and line["cost_usd"] > 0 for line in table)
+    costs = {line["model"]: line["cost_usd"] for line in table}
+    assert costs["gemini-2.5-flash-lite"] < costs["gemini-2.5-flash"] < costs["gemini-2.5-pro"]
+    (written,) = lake.glob("evaluation/*/comparison.csv")
+    assert len(written.read_text().splitlines()) == 4
+
+
+def test_every_review_has_a_page_of_the_wanted_form(run_example, lake):
+    run = run_example("gemini_batch_bulk_content")
+    assert run.state == "success", run.log
+    assert run.xcom["write_pages"] == 300
+    page = (lake / "pages" / "1.md").read_text()
+    assert page.startswith("# ")
+    assert "\n+ " in page
+    assert "\n- " in page
+
+
+def test_a_corpus_becomes_vectors_of_one_size_in_a_parquet_file(run_example, lake):
+    run = run_example("gemini_batch_embeddings")
+    assert run.state == "success", run.log
+    (table,) = lake.glob("embeddings/*/vectors/results.parquet")
+    assert parquet.read_metadata(table).num_rows == 3708
+    assert parquet.read_schema(table).field("vector").type == pyarrow.list_(pyarrow.float32(), 256)
+    assert len(set(run.xcom["nearest"])) == 5
+
+
+def test_partitions_run_by_themselves_and_one_summary_says_what_became_of_them(run_example, gemini_emulator):
+    run = run_example("gemini_batch_fan_out")
+    assert run.state == "success", run.log
+    summary = run.xcom["summary"]
+    assert (summary["partitions"], summary["missing"], summary["jobs"]) == (4, 0, 4)
+    assert summary["rows"] == {"success": 3708}
+    assert summary["cost_usd"] > 0
+
+
+def test_the_summary_says_how_many_partitions_are_missing(run_example, gemini_emulator):
+    gemini_emulator.add_fault(call="batches.create", action="status", status=400)
+    run = run_example("gemini_batch_fan_out")
+    assert run.xcom["summary"]["missing"] == 1
 
 
 def test_the_pieces_submit_once_wait_and_fetch(run_example, gemini_emulator):
