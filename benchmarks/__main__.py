@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from airflow_provider_batch.emulator.process import running_emulator
+from benchmarks.phases import in_process
 
 ROWS_PER_MB = 500
 MEMORY_BAR_MIB = 64
@@ -57,14 +58,9 @@ def _transfers(folder: Path, megabytes: int) -> None:
         )
         state: dict[str, str] = {}
         for phase in ("stage", "upload", "job", "download", "land", "read"):
-            figures = _phase(phase, emulator.base_url, folder, state)
+            figures = in_process(phase, emulator.base_url, folder, state)
             state |= figures.pop("state")
             _show(phase, figures)
-
-
-def _phase(phase: str, url: str, folder: Path, state: dict[str, str]) -> dict:
-    command = [sys.executable, "-m", "benchmarks.phases", phase, url, str(folder), json.dumps(state)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def _show(phase: str, figures: dict) -> None:

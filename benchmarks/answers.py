@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-TEXT = "word " * 350
+TEXT = "word " * 425
 
 
 def two_kilobytes(request: dict[str, Any], key: str | None) -> str:

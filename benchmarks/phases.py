@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -73,7 +74,15 @@ def _order(folder: Path) -> Order:
 
 def _visit(client: GeminiClient, folder: Path) -> Any:
     ledger = generations(UPath(folder / "results"), _order(folder).identity.mark)[-1]
-    work = Work(GeminiBatchService(client), ledger, UPath(folder / "results"), GeminiRows(), Policy())
+    work = Work(
+        GeminiBatchService(client),
+        ledger,
+        UPath(folder / "results"),
+        GeminiRows(),
+        Policy(),
+        # It may be landed again.
+        keep_remote_files=True,
+    )
     return Run(work).go()
 
 
@@ -91,6 +100,12 @@ PHASES: dict[str, Callable[[GeminiClient, Path, dict], Result]] = {
     "land": land,
     "read": read,
 }
+
+
+def in_process(phase: str, url: str, folder: Path, state: dict) -> dict:
+    """Run a phase in a process of its own, so that none can hide in another's peak; its figures."""
+    command = [sys.executable, "-m", "benchmarks.phases", phase, url, str(folder), json.dumps(state)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def main() -> None:

@@ -205,6 +205,7 @@ class Landed(Document):
     """``<shard>.landed.json``: the rows of a job are beside this document, each with a status.
 
     :param job: None if no job was made for the shard.
+    :param size_bytes: Of the rows beside this document.
     :param long_tokens: The part of ``tokens`` that is of rows with long prompts; some models charge more for them.
     :param unmetered: Answers without a token count.
     :param passing: Rows that failed for a reason that may pass.
@@ -218,6 +219,7 @@ class Landed(Document):
     error: str = ""
     error_code: int = 0
     counts: dict[RowStatus, int]
+    size_bytes: int = 0
     tokens: TokenTotals = TokenTotals()
     long_tokens: TokenTotals = TokenTotals()
     unmetered: int = 0

@@ -24,7 +24,7 @@ from airflow_provider_batch.engine.state import Shard
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.rows.dialect import (
     BadRowError,
-    ResultRow,
+    LandedRow,
     RowDialect,
     RowError,
     RowStatus,
@@ -32,7 +32,7 @@ from airflow_provider_batch.rows.dialect import (
     may_pass,
 )
 from airflow_provider_batch.rows.framing import read_lines
-from airflow_provider_batch.rows.keys import Arrival, KeyTable
+from airflow_provider_batch.rows.keys import Arrival, Arrivals
 from airflow_provider_batch.rows.manifest import TokenTotals
 from airflow_provider_batch.rows.money import LONG_PROMPT
 from airflow_provider_batch.rows.storage import keep, opened, published, spool
@@ -55,7 +55,8 @@ _LEFT = {
 @dataclass
 class _Tally:
     job: JobSnapshot
-    counts: Counter[RowStatus] = field(default_factory=Counter)
+    successes: int = 0
+    others: Counter[RowStatus] = field(default_factory=Counter)
     usage: Usage = field(default_factory=Usage)
     of_long: Usage = field(default_factory=Usage)
     unmetered: int = 0
@@ -63,15 +64,27 @@ class _Tally:
     undone: int = 0
     quarantined: int = 0
 
-    def add(self, row: ResultRow) -> None:
-        self.counts[row.status] += 1
+    def add(self, row: LandedRow) -> None:
         if row.usage is not None:
-            self.usage = self.usage + row.usage
+            self.usage += row.usage
             if row.usage.input > LONG_PROMPT:
-                self.of_long = self.of_long + row.usage
+                self.of_long += row.usage
         self.unmetered += _is_unmetered(row)
+        if row.status is RowStatus.SUCCESS:
+            self.successes += 1
+            return
+        self.others[row.status] += 1
         self.undone += is_undone(row, self.job.state)
         self.passing += is_passing(row, self.job.state)
+
+    @property
+    def rows(self) -> int:
+        return self.successes + sum(self.others.values())
+
+    @property
+    def counts(self) -> dict[RowStatus, int]:
+        successes = {RowStatus.SUCCESS: self.successes} if self.successes else {}
+        return {**successes, **self.others}
 
     def quarantine(self, number: int, why: str) -> None:
         self.quarantined += 1
@@ -79,14 +92,14 @@ class _Tally:
             log.warning("Result line %d of %s goes to quarantine: %s", number, self.job.name, why)
 
 
-def _is_unmetered(row: ResultRow) -> bool:
+def _is_unmetered(row: LandedRow) -> bool:
     """There is an answer, and no count of what it took."""
     if row.vector is not None:
         return row.usage is None or not row.usage.input
-    return bool(row.text) and (row.usage is None or not row.usage.output)
+    return (row.usage is None or not row.usage.output) and row.has_text
 
 
-def is_undone(row: ResultRow, state: JobState) -> bool:
+def is_undone(row: LandedRow, state: JobState) -> bool:
     """The row is left over because the job as a whole ended badly.
 
     A job that is cancelled while it runs may end as SUCCEEDED, with CANCELLED rows (seen by others). Nobody
@@ -97,7 +110,7 @@ def is_undone(row: ResultRow, state: JobState) -> bool:
     return state is JobState.FAILED and row.status is RowStatus.ERROR
 
 
-def is_passing(row: ResultRow, state: JobState) -> bool:
+def is_passing(row: LandedRow, state: JobState) -> bool:
     """The row failed by itself, for a reason that may pass."""
     if is_undone(row, state):
         return False
@@ -116,18 +129,17 @@ def land(
     """
     ended = job or _NEVER_SENT
     with ExitStack() as stack:
-        keys = stack.enter_context(KeyTable())
-        _read_keys(ledger, shard, dialect, keys)
         raw = stack.enter_context(spool())
         size = service.fetch_results(ended, raw) if job else 0
         raw.seek(0)
         quarantine = stack.enter_context(spool())
         tally = _Tally(ended)
         with published(ledger.path(results_name(shard))) as results:
-            _match(raw, results, quarantine, keys, dialect, tally)
+            _match(ledger, shard, raw, results, quarantine, dialect, tally)
+            written = results.tell()
         if tally.quarantined:
             keep(quarantine, ledger.path(quarantine_name(shard)))
-    landed = _document(tally, job)
+    landed = _document(tally, job, written)
     if landed.unmetered:
         log.warning(
             "AGB-R06 %d answers of %s have no token count; they are billed all the same, and not in the cost.",
@@ -177,9 +189,8 @@ def requests_of(ledger: Ledger, shard: Shard, dialect: RowDialect) -> Iterator[t
         raise _lost(ledger, shard, f"{count} rows instead of {shard.plan.rows}")
 
 
-def _read_keys(ledger: Ledger, shard: Shard, dialect: RowDialect, keys: KeyTable) -> None:
-    for number, (key, _) in enumerate(requests_of(ledger, shard, dialect), 1):
-        keys.add(key, number)
+def _keys(ledger: Ledger, shard: Shard, dialect: RowDialect) -> Iterator[str]:
+    return (key for key, _ in requests_of(ledger, shard, dialect))
 
 
 def _lost(ledger: Ledger, shard: Shard, what: str) -> LedgerError:
@@ -191,9 +202,19 @@ def _lost(ledger: Ledger, shard: Shard, what: str) -> LedgerError:
 
 
 def _match(
-    raw: BinaryIO, results: BinaryIO, quarantine: BinaryIO, keys: KeyTable, dialect: RowDialect, tally: _Tally
+    ledger: Ledger,
+    shard: Shard,
+    raw: BinaryIO,
+    results: BinaryIO,
+    quarantine: BinaryIO,
+    dialect: RowDialect,
+    tally: _Tally,
 ) -> None:
     encode = msgspec.json.Encoder().encode
+    try:
+        keys = Arrivals(lambda: _keys(ledger, shard, dialect), shard.plan.rows)
+    except ValueError as error:
+        raise _lost(ledger, shard, str(error)) from None
     for number, data in read_lines(raw):
         if data == b"":
             continue
@@ -204,19 +225,22 @@ def _match(
             continue
         tally.add(row)
         results.write(encode(row) + b"\n")
-    for key in keys.outstanding():
-        row = _left(key, tally.job)
-        tally.add(row)
-        results.write(encode(row) + b"\n")
+    if tally.rows == shard.plan.rows:
+        return
+    for key in _keys(ledger, shard, dialect):
+        if not keys.has_come(key):
+            row = _left(key, tally.job)
+            tally.add(row)
+            results.write(encode(row) + b"\n")
 
 
-def _left(key: str, job: JobSnapshot) -> ResultRow:
+def _left(key: str, job: JobSnapshot) -> LandedRow:
     status, why = _LEFT[job.state]
     reason = f"{why}: {job.error}" if job.error else why
-    return ResultRow(key, status, error=RowError(job.error_code if job.state is JobState.FAILED else 0, reason))
+    return LandedRow(key, status, error=RowError(job.error_code if job.state is JobState.FAILED else 0, reason))
 
 
-def _belonging(data: bytes | None, keys: KeyTable, dialect: RowDialect) -> ResultRow | str:
+def _belonging(data: bytes | None, keys: Arrivals, dialect: RowDialect) -> LandedRow | str:
     """The result row if it is the first one for a key that was sent, else why it is not."""
     try:
         row = dialect.read_result(data or b"")
@@ -228,7 +252,7 @@ def _belonging(data: bytes | None, keys: KeyTable, dialect: RowDialect) -> Resul
     return f"AGB-R05 {'its key came before' if arrival is Arrival.AGAIN else 'no row with its key was sent'}"
 
 
-def _document(tally: _Tally, job: JobSnapshot | None) -> Landed:
+def _document(tally: _Tally, job: JobSnapshot | None, size_bytes: int) -> Landed:
     return Landed(
         at=datetime.now(timezone.utc),
         job=job.name if job else None,
@@ -236,7 +260,8 @@ def _document(tally: _Tally, job: JobSnapshot | None) -> Landed:
         raw_state=tally.job.raw_state,
         error=tally.job.error,
         error_code=tally.job.error_code,
-        counts=dict(tally.counts),
+        counts=tally.counts,
+        size_bytes=size_bytes,
         tokens=TokenTotals.of(tally.usage),
         long_tokens=TokenTotals.of(tally.of_long),
         unmetered=tally.unmetered,

@@ -15,20 +15,20 @@ from airflow_provider_batch.engine.land import requests_of
 from airflow_provider_batch.engine.ledger import Ledger
 from airflow_provider_batch.engine.state import Batch
 from airflow_provider_batch.errors import LedgerError
-from airflow_provider_batch.rows.dialect import ResultRow, RowDialect
+from airflow_provider_batch.rows.dialect import LandedRow, RowDialect
 from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.storage import opened, spool
 
 
 def in_input_order(
-    ledger: Ledger, batch: Batch, dialect: RowDialect, rows: Iterable[ResultRow]
-) -> Iterator[ResultRow]:
+    ledger: Ledger, batch: Batch, dialect: RowDialect, rows: Iterable[LandedRow]
+) -> Iterator[LandedRow]:
     """Stream the rows as they stood in the input, kept columns in ``row.source``.
 
     :raises LedgerError: The rows that were sent, or their columns, are gone or are not what was planned.
     """
-    encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(ResultRow).decode
+    encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(LandedRow).decode
     with ExitStack() as stack:
         places, file = stack.enter_context(KeyTable()), stack.enter_context(spool())
         for row in rows:

@@ -24,9 +24,9 @@ from airflow_provider_batch.engine.documents import Attached, Published, Retired
 from airflow_provider_batch.engine.land import quarantine_name, requests_of
 from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, generations
 from airflow_provider_batch.engine.order import in_input_order
-from airflow_provider_batch.engine.rounds import result_rows
+from airflow_provider_batch.engine.rounds import copy_results, result_rows
 from airflow_provider_batch.engine.state import Batch, Round, read_batch
-from airflow_provider_batch.rows.dialect import ResultRow, RowDialect, RowStatus
+from airflow_provider_batch.rows.dialect import LandedRow, RowDialect, RowStatus
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.manifest import FILE_NAME, Manifest, TokenTotals
 from airflow_provider_batch.rows.sinks.parquet import write_parquet
@@ -118,16 +118,11 @@ def _attached(ledger: Ledger, names: set[str], round_: Round) -> Iterator[Attach
 
 def _assemble(ledger: Ledger, batch: Batch, dialect: RowDialect, results: BinaryIO, failed: BinaryIO) -> _Tally:
     tally = _Tally()
-    encode = msgspec.json.Encoder().encode
     with KeyTable() as unanswered:
-        rows = _last_words(ledger, batch)
-        if batch.plan.layout.in_input_order or batch.plan.columns_file:
-            rows = in_input_order(ledger, batch, dialect, rows)
-        for row in rows:
-            results.write(encode(row) + b"\n")
-            tally.counts[row.status] += 1
-            if row.status is not RowStatus.SUCCESS:
-                unanswered.add(row.key, 0)
+        if _is_as_landed(batch):
+            _copy_landed(ledger, batch, results, tally)
+        else:
+            _write_rows(ledger, batch, dialect, results, tally, unanswered)
         tally.failed = len(unanswered) + batch.plan.skipped
         if len(unanswered):
             for shard in batch.rounds[0].shards:
@@ -138,7 +133,35 @@ def _assemble(ledger: Ledger, batch: Batch, dialect: RowDialect, results: Binary
     return tally
 
 
-def _last_words(ledger: Ledger, batch: Batch) -> Iterator[ResultRow]:
+def _is_as_landed(batch: Batch) -> bool:
+    """What landed is what is published: one round, in no particular order, and every row a success."""
+    is_plain = not batch.plan.layout.in_input_order and batch.plan.columns_file is None
+    landed = [shard.landed for shard in batch.shards if shard.landed]
+    return is_plain and len(batch.rounds) == 1 and all(set(one.counts) <= {RowStatus.SUCCESS} for one in landed)
+
+
+def _copy_landed(ledger: Ledger, batch: Batch, results: BinaryIO, tally: _Tally) -> None:
+    for shard in batch.round.shards:
+        copy_results(ledger, shard, results)
+        if shard.landed:
+            tally.counts.update(shard.landed.counts)
+
+
+def _write_rows(
+    ledger: Ledger, batch: Batch, dialect: RowDialect, results: BinaryIO, tally: _Tally, unanswered: KeyTable
+) -> None:
+    encode = msgspec.json.Encoder().encode
+    rows = _last_words(ledger, batch)
+    if batch.plan.layout.in_input_order or batch.plan.columns_file:
+        rows = in_input_order(ledger, batch, dialect, rows)
+    for row in rows:
+        results.write(encode(row) + b"\n")
+        tally.counts[row.status] += 1
+        if row.status is not RowStatus.SUCCESS:
+            unanswered.add(row.key, 0)
+
+
+def _last_words(ledger: Ledger, batch: Batch) -> Iterator[LandedRow]:
     """Each row as it ended in the last round that it was sent in.
 
     An answer of the wrong type was paid for, so it gives way to another answer only.
@@ -148,7 +171,7 @@ def _last_words(ledger: Ledger, batch: Batch) -> Iterator[ResultRow]:
         for round_ in reversed(batch.rounds):
             for shard in round_.shards:
                 for row in result_rows(ledger, shard):
-                    if row.text is None and row.key in answered:
+                    if not row.has_text and row.key in answered:
                         continue
                     # Of a batch of one round every key is new, so nothing has to be remembered.
                     if len(batch.rounds) == 1 or seen.add(row.key, 0) is None:

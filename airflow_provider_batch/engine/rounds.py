@@ -8,6 +8,7 @@ another worker, what is sent again is what was sent before, even if the source h
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import BinaryIO
@@ -21,7 +22,7 @@ from airflow_provider_batch.engine.land import is_passing, is_undone, requests_o
 from airflow_provider_batch.engine.ledger import Ledger
 from airflow_provider_batch.engine.state import Batch, Round, Shard, shard_name
 from airflow_provider_batch.errors import LedgerError
-from airflow_provider_batch.rows.dialect import ResultRow, RowDialect
+from airflow_provider_batch.rows.dialect import LandedRow, RowDialect
 from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.shards import Cut, ShardLimits, ShardWriter
@@ -78,24 +79,45 @@ def begin_round(
     ledger.put(f"r{last.number + 1}.plan.json", plan)
 
 
-def result_rows(ledger: Ledger, shard: Shard) -> Iterator[ResultRow]:
+def result_rows(ledger: Ledger, shard: Shard) -> Iterator[LandedRow]:
     """Stream the landed rows of a shard.
 
     :raises LedgerError: The file is gone or damaged.
     """
-    decode = msgspec.json.Decoder(ResultRow).decode
+    decode = msgspec.json.Decoder(LandedRow).decode
     path = ledger.path(results_name(shard))
     try:
         with opened(path) as file:
             for _, data in read_lines(file):
                 yield decode(data or b"")
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise LedgerError(
-            f"The landed rows in {path} cannot be used: {type(error).__name__}.",
-            code="AGB-L02",
-            remedy=f"Nothing was sent. Delete {shard.name}.landed.json beside it to fetch the results again, "
-            "as long as the server has them.",
-        ) from None
+        raise _unusable(path, shard, type(error).__name__) from None
+
+
+def copy_results(ledger: Ledger, shard: Shard, to: BinaryIO) -> None:
+    """Copy the landed rows of a shard as they are.
+
+    :raises LedgerError: The file is gone, or not as long as it was.
+    """
+    path = ledger.path(results_name(shard))
+    start = to.tell()
+    try:
+        with opened(path) as file:
+            shutil.copyfileobj(file, to, READ_BYTES)
+    except FileNotFoundError as error:
+        raise _unusable(path, shard, type(error).__name__) from None
+    size, wanted = to.tell() - start, _landed(shard).size_bytes
+    if size != wanted:
+        raise _unusable(path, shard, f"{size} bytes instead of {wanted}")
+
+
+def _unusable(path: UPath, shard: Shard, what: str) -> LedgerError:
+    return LedgerError(
+        f"The landed rows in {path} cannot be used: {what}.",
+        code="AGB-L02",
+        remedy=f"Nothing was sent. Delete {shard.name}.landed.json beside it to fetch the results again, "
+        "as long as the server has them.",
+    )
 
 
 def _left_lines(

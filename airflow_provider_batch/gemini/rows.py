@@ -13,10 +13,10 @@ import msgspec
 from airflow_provider_batch.gemini.attachments import Address, attached
 from airflow_provider_batch.gemini.checks import RequestCheck
 from airflow_provider_batch.rows.dialect import (
-    NO_RESPONSE,
+    NULL,
     BadRowError,
     CheckedRow,
-    ResultRow,
+    LandedRow,
     RowError,
     RowStatus,
     Usage,
@@ -33,7 +33,7 @@ _COMPLETE = frozenset({"STOP", "FINISH_REASON_UNSPECIFIED", ""})
 
 
 class _Part(msgspec.Struct, rename="camel"):
-    text: str | None = None
+    text: msgspec.Raw = NULL
     thought: bool = False
 
 
@@ -85,7 +85,7 @@ class _Error(msgspec.Struct):
 
 class _ResultLine(msgspec.Struct):
     key: str | None = None
-    response: msgspec.Raw = NO_RESPONSE
+    response: msgspec.Raw = NULL
     error: _Error | None = None
 
 
@@ -133,7 +133,7 @@ class GeminiRows:
         """Put the address of each file, told by its name and its media type, into a checked line."""
         return attached(line, address)
 
-    def read_result(self, line: bytes) -> ResultRow:
+    def read_result(self, line: bytes) -> LandedRow:
         """Classify a result line.
 
         :raises BadRowError: Not a result line, or one without a key.
@@ -185,26 +185,26 @@ def _key(row: dict[str, Any]) -> str:
     return key
 
 
-def _failed(key: str, error: _Error, response: msgspec.Raw) -> ResultRow:
+def _failed(key: str, error: _Error, response: msgspec.Raw) -> LandedRow:
     status = RowStatus.CANCELLED if error.code == _CANCELLED else RowStatus.ERROR
     message = " ".join(part for part in (error.status, error.message) if part)
-    return ResultRow(key, status, error=RowError(error.code, message), response=response)
+    return LandedRow(key, status, error=RowError(error.code, message), response=response)
 
 
-def _answered(key: str, raw: msgspec.Raw) -> ResultRow:
+def _answered(key: str, raw: msgspec.Raw) -> LandedRow:
     """A response is not yet an answer: it may be blocked, cut off, or hold thoughts only."""
     try:
         response = _read_response(raw)
+        candidate = response.candidates[0] if response.candidates else None
+        text = _text(candidate)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as damage:
         unreadable = RowError(message=f"unreadable response: {damage}")
-        return ResultRow(key, RowStatus.ERROR, error=unreadable, response=raw)
+        return LandedRow(key, RowStatus.ERROR, error=unreadable, response=raw)
     if response.embedding is not None:
         return _embedded(key, response, response.embedding.values, raw)
-    candidate = response.candidates[0] if response.candidates else None
     reason = candidate.finish_reason if candidate else ""
-    text = _text(candidate)
-    status, error = _judge(response, candidate, reason, text)
-    return ResultRow(
+    status, error = _judge(response, candidate, reason, has_text=text is not NULL and len(bytes(text)) > 2)
+    return LandedRow(
         key,
         status,
         text=text,
@@ -215,17 +215,17 @@ def _answered(key: str, raw: msgspec.Raw) -> ResultRow:
     )
 
 
-def _embedded(key: str, response: _Response, vector: list[float], raw: msgspec.Raw) -> ResultRow:
+def _embedded(key: str, response: _Response, vector: list[float], raw: msgspec.Raw) -> LandedRow:
     usage = _usage(response.usage_metadata)
     if not vector:
         error = RowError(message="an embedding without a number")
-        return ResultRow(key, RowStatus.ERROR, usage=usage, error=error, response=raw)
+        return LandedRow(key, RowStatus.ERROR, usage=usage, error=error, response=raw)
     # The vector is the whole answer; keeping the response as well would say everything twice.
-    return ResultRow(key, RowStatus.SUCCESS, usage=usage, vector=vector)
+    return LandedRow(key, RowStatus.SUCCESS, usage=usage, vector=vector)
 
 
 def _judge(
-    response: _Response, candidate: _Candidate | None, reason: str, text: str | None
+    response: _Response, candidate: _Candidate | None, reason: str, *, has_text: bool
 ) -> tuple[RowStatus, RowError | None]:
     if candidate is None:
         why = response.prompt_feedback.block_reason if response.prompt_feedback else ""
@@ -233,7 +233,7 @@ def _judge(
             message=f"no answer; the prompt was blocked: {why or 'no reason given'}"
         )
     if reason == "MAX_TOKENS":
-        what = "the answer" if text else "nothing but thinking; raise maxOutputTokens"
+        what = "the answer" if has_text else "nothing but thinking; raise maxOutputTokens"
         return RowStatus.TRUNCATED, RowError(message=f"stopped at the token limit after {what}")
     if reason not in _COMPLETE:
         return RowStatus.BLOCKED, RowError(message=f"the answer was held back: {reason}")
@@ -242,11 +242,25 @@ def _judge(
     return RowStatus.SUCCESS, None
 
 
-def _text(candidate: _Candidate | None) -> str | None:
+def _text(candidate: _Candidate | None) -> msgspec.Raw:
+    """The texts of an answer as one JSON string. They are only passed on, so they stay as they are written.
+
+    :raises msgspec.ValidationError: One is no string.
+    :raises UnicodeDecodeError: One is not UTF-8, which reading it as undecoded JSON does not show.
+    """
     if candidate is None or candidate.content is None:
-        return None
-    pieces = [p.text for p in candidate.content.parts if p.text is not None and not p.thought]
-    return "".join(pieces) if pieces else None
+        return NULL
+    pieces = [
+        said for part in candidate.content.parts if not part.thought and (said := bytes(part.text)) != b"null"
+    ]
+    for piece in pieces:
+        if not piece.startswith(b'"'):
+            raise msgspec.ValidationError("a text that is no string")
+        if not piece.isascii():
+            piece.decode()
+    if len(pieces) == 1:
+        return msgspec.Raw(pieces[0])
+    return msgspec.Raw(b'"%b"' % b"".join(piece[1:-1] for piece in pieces)) if pieces else NULL
 
 
 def _usage(metadata: _UsageMetadata | None) -> Usage | None:

@@ -89,7 +89,8 @@ def may_pass(code: int) -> bool:
     return code in _PASSING
 
 
-NO_RESPONSE = msgspec.Raw(b"null")
+NULL = msgspec.Raw(b"null")
+"""No response, or no text."""
 
 
 class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -117,7 +118,30 @@ class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
     parsed: Any = None
     source: dict[str, Any] | None = None
     vector: list[float] | None = None
-    response: msgspec.Raw = NO_RESPONSE
+    response: msgspec.Raw = NULL
+
+
+class LandedRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A :class:`ResultRow` on its way to a file: the text is undecoded JSON, as it is only passed on.
+
+    :param text: A JSON string; JSON ``null`` if there is none.
+    """
+
+    key: str
+    status: RowStatus
+    text: msgspec.Raw = NULL
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    error: RowError | None = None
+    parsed: Any = None
+    source: dict[str, Any] | None = None
+    vector: list[float] | None = None
+    response: msgspec.Raw = NULL
+
+    @property
+    def has_text(self) -> bool:
+        """There is a text, and something in it."""
+        return self.text is not NULL and bytes(self.text) not in (b"null", b'""')
 
 
 class BadRowError(Exception):
@@ -183,6 +207,6 @@ class RowDialect(Protocol):
         """Put the address of each file, told by its name and its media type, into a checked line."""
         ...
 
-    def read_result(self, line: bytes) -> ResultRow:
+    def read_result(self, line: bytes) -> LandedRow:
         """Classify a line of a result file, or raise :class:`BadRowError`."""
         ...

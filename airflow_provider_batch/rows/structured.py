@@ -18,7 +18,7 @@ import msgspec
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.attachments import Reference
-from airflow_provider_batch.rows.dialect import CheckedRow, ResultRow, RowDialect, RowError, RowStatus
+from airflow_provider_batch.rows.dialect import CheckedRow, LandedRow, RowDialect, RowError, RowStatus
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -122,6 +122,9 @@ class OutputType:
         return place_in_answer(path, self._names)
 
 
+_decode_text = msgspec.json.Decoder(str | None).decode
+
+
 class CheckedAnswers:
     """A dialect whose successes are of a type.
 
@@ -144,13 +147,13 @@ class CheckedAnswers:
         """As the vendor's dialect."""
         return self._dialect.attach(line, address)
 
-    def read_result(self, line: bytes) -> ResultRow:
+    def read_result(self, line: bytes) -> LandedRow:
         """As the vendor's dialect; a success gets ``parsed`` or becomes ``invalid_output``."""
         row = self._dialect.read_result(line)
         if row.status is not RowStatus.SUCCESS:
             return row
         try:
-            return msgspec.structs.replace(row, parsed=self._output.parse(row.text or ""))
+            return msgspec.structs.replace(row, parsed=self._output.parse(_decode_text(row.text) or ""))
         except NotOfTypeError as fault:
             error = RowError(message=f"the answer is not of the output type: {fault.reason}")
             return msgspec.structs.replace(row, status=RowStatus.INVALID_OUTPUT, error=error)

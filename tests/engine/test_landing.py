@@ -15,6 +15,7 @@ from airflow_provider_batch.errors import (
     JobCancelledError,
     JobExpiredError,
     JobFailedError,
+    LedgerError,
     ResultsNotReadyError,
 )
 from airflow_provider_batch.rows.manifest import Manifest
@@ -191,3 +192,21 @@ def until_succeeded(task):
     with task.service() as service:
         while not service.look(task.jobs[0]).state.is_terminal:
             pass
+
+
+def test_landed_rows_that_were_cut_off_are_not_published(gemini_emulator, tmp_path):
+    folder = UPath(tmp_path / "out")
+    task = Task(gemini_emulator.base_url, folder, [ask(key) for key in "abc"])
+    (folder / "results.jsonl" / "in the way").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"results\.jsonl"):
+        task.finish()
+    rows = task.ledger.path("r1.s1.results.jsonl")
+    rows.write_bytes(rows.read_bytes()[:-10])
+    (folder / "results.jsonl" / "in the way").rmdir()
+    (folder / "results.jsonl").rmdir()
+    with pytest.raises(
+        LedgerError, match=r"AGB-L02 .* bytes instead of \d+\. Nothing was sent\. Delete r1\.s1\.landed\.json"
+    ):
+        task.finish()
+    task.ledger.path("r1.s1.landed.json").unlink()
+    assert task.finish().counts == {"success": 3}

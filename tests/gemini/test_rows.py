@@ -6,11 +6,12 @@ import msgspec
 import pytest
 
 from airflow_provider_batch.gemini.rows import GeminiRows
-from airflow_provider_batch.rows.dialect import BadRowError, RowStatus, Usage
+from airflow_provider_batch.rows.dialect import BadRowError, ResultRow, RowStatus, Usage
 
 
 def read(**line):
-    return GeminiRows().read_result(json.dumps(line).encode())
+    landed = GeminiRows().read_result(json.dumps(line).encode())
+    return msgspec.json.decode(msgspec.json.encode(landed), type=ResultRow)
 
 
 def response(parts=({"text": "hello"},), finish="STOP", **more):
@@ -107,3 +108,27 @@ def test_a_function_call_without_text_is_a_success_without_text():
 def test_a_line_that_is_no_result_is_refused(line):
     with pytest.raises(BadRowError):
         GeminiRows().read_result(line)
+
+
+def test_the_texts_of_several_parts_are_one_text_without_thoughts():
+    parts = [{"text": "a\n"}, {"text": None}, {"thought": True, "text": "hm"}, {"text": '"\u00e9" \U0001f600'}, {}]
+    assert read(key="a", response=response(parts)).text == 'a\n"\u00e9" \U0001f600'
+
+
+def test_an_empty_text_is_a_text():
+    assert read(key="a", response=response([{"text": ""}])).text == ""
+
+
+@pytest.mark.parametrize("text", [b"7", b"[]", b'"\xff"'])
+def test_a_text_that_cannot_be_read_is_an_error_of_its_row_which_is_kept(text):
+    line = b'{"key":"a","response":{"candidates":[{"content":{"parts":[{"text":%b}]},"finishReason":"STOP"}]}}'
+    row = GeminiRows().read_result(line % text)
+    assert (row.status, row.has_text) == (RowStatus.ERROR, False)
+    assert text in bytes(row.response)
+
+
+def test_half_a_surrogate_pair_is_no_result_line():
+    with pytest.raises(BadRowError, match="not a result line"):
+        GeminiRows().read_result(
+            rb'{"key":"a","response":{"candidates":[{"content":{"parts":[{"text":"\ud800"}]}}]}}'
+        )

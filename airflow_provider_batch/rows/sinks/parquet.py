@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.rows.dialect import NO_RESPONSE, ResultRow, RowError, RowStatus, Usage
+from airflow_provider_batch.rows.dialect import NULL, ResultRow, RowError, RowStatus, Usage
 from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.sinks.parsed import ParsedColumns, ParsedReader
 
@@ -189,5 +189,5 @@ def _row(columns: dict[str, Any], parsed: ParsedReader) -> ResultRow:
         parsed=parsed.value(columns) if status is RowStatus.SUCCESS else None,
         source=kept or None,
         vector=columns.get("vector"),
-        response=msgspec.Raw(response.encode()) if response is not None else NO_RESPONSE,
+        response=msgspec.Raw(response.encode()) if response is not None else NULL,
     )
