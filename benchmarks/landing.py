@@ -61,6 +61,8 @@ def _turns(contenders: dict[str, Callable[[], dict]]) -> dict[str, list[dict]]:
     for turn in range(TURNS):
         order = list(contenders) if turn % 2 == 0 else list(contenders)[::-1]
         for name in order:
+            # What the one before has written must not be written while this one is measured.
+            os.sync()
             taken[name].append(contenders[name]())
     return taken
 

@@ -7,7 +7,6 @@ common_ai URL OUT ROWS`` and ``python peers.py google_genai URL OUT FILE_NAME`` 
 from __future__ import annotations
 
 import json
-import resource
 import socket
 import sys
 import time
@@ -95,7 +94,8 @@ def _measured(land) -> None:
 
 
 def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -13,32 +12,36 @@ from typing import Any
 
 from upath import UPath
 
+from airflow_provider_batch.engine import run
 from airflow_provider_batch.engine.begin import Order, ledger_for
+from airflow_provider_batch.engine.documents import Layout
 from airflow_provider_batch.engine.identity import Identity
-from airflow_provider_batch.engine.ledger import generations
+from airflow_provider_batch.engine.ledger import Ledger, generations
 from airflow_provider_batch.engine.run import Run, Work
 from airflow_provider_batch.engine.state import read_batch
 from airflow_provider_batch.engine.step import Policy
 from airflow_provider_batch.gemini.auth import ApiKey
 from airflow_provider_batch.gemini.client import GeminiClient
+from airflow_provider_batch.gemini.requests import RequestTemplate
 from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.gemini.service import GeminiBatchService
 from airflow_provider_batch.gemini.transport import Endpoint
 from airflow_provider_batch.rows.results import read_results
+from airflow_provider_batch.rows.shards import ShardLimits
 from airflow_provider_batch.rows.sources.choice import source_of
 from airflow_provider_batch.rows.staging import Intake
 
 Result = tuple[int, dict[str, object]]
+IDENTITY = Identity("benchmark", "label", "run")
 
 
 def stage(client: GeminiClient, folder: Path, state: dict) -> Result:
     """Check, count and hash every row; keep a copy beside the ledger."""
-    ledger = ledger_for(
-        GeminiBatchService(client),
-        _order(folder),
-        Intake(source_of(UPath(folder / "requests.jsonl"))),
-        GeminiRows(),
-    )
+    intake = Intake(source_of(UPath(folder / "requests.jsonl")))
+    if "shards" in state:
+        template = RequestTemplate("What does the customer feel? {text}", key="id")
+        intake = Intake(source_of(UPath(folder / "rows.parquet")), template.line)
+    ledger = ledger_for(GeminiBatchService(client), _order(folder, state), intake, GeminiRows())
     plan = read_batch(ledger).plan
     return plan.size_bytes, {"requests": plan.rows}
 
@@ -46,13 +49,15 @@ def stage(client: GeminiClient, folder: Path, state: dict) -> Result:
 def upload(client: GeminiClient, folder: Path, state: dict) -> Result:
     """Send the file and create the job."""
     waiting = _visit(client, folder)
-    return (folder / "requests.jsonl").stat().st_size, {"job": waiting.jobs[0]}
+    (plan, *_) = (read_batch(ledger).plan for ledger in _ledgers(folder))
+    return plan.size_bytes, {"jobs": waiting.jobs}
 
 
 def job(client: GeminiClient, folder: Path, state: dict) -> Result:
     """Not a figure: the emulator's own work."""
-    while not (batch := client.get_batch(state["job"])).done:
-        time.sleep(0.5)
+    for name in state["jobs"]:
+        while not (batch := client.get_batch(name)).done:
+            time.sleep(0.5)
     return 1, {"output": batch.output.responses_file}
 
 
@@ -64,19 +69,41 @@ def download(client: GeminiClient, folder: Path, state: dict) -> Result:
 
 def land(client: GeminiClient, folder: Path, state: dict) -> Result:
     """Fetch, match, classify, put together and publish."""
+    began = time.perf_counter()
+    published: list[float] = []
+    publish = run.publish
+
+    def timed(*arguments: Any) -> Any:
+        published.append(time.perf_counter() - began)
+        return publish(*arguments)
+
+    run.publish = timed
     manifest = _visit(client, folder).manifest
-    return (folder / "results" / "results.jsonl").stat().st_size, {"manifest": manifest.to_xcom()}
+    seconds = time.perf_counter() - began - published[0]
+    size = Path(manifest.result_uri).stat().st_size
+    return size, {"manifest": manifest.to_xcom(), "publish_seconds": seconds}
 
 
-def _order(folder: Path) -> Order:
-    return Order(Identity("benchmark", "label", "run"), "account", "gemini-2.5-flash", UPath(folder / "results"))
+def _order(folder: Path, state: dict) -> Order:
+    rows, form = state.get("rows"), "parquet" if "shards" in state else "jsonl"
+    return Order(
+        IDENTITY,
+        "account",
+        "gemini-2.5-flash",
+        UPath(folder / "results"),
+        ShardLimits(rows=rows // state["shards"] if rows else None),
+        layout=Layout(format=form),
+    )
+
+
+def _ledgers(folder: Path) -> list[Ledger]:
+    return generations(UPath(folder / "results"), IDENTITY.mark)
 
 
 def _visit(client: GeminiClient, folder: Path) -> Any:
-    ledger = generations(UPath(folder / "results"), _order(folder).identity.mark)[-1]
     work = Work(
         GeminiBatchService(client),
-        ledger,
+        _ledgers(folder)[-1],
         UPath(folder / "results"),
         GeminiRows(),
         Policy(),
@@ -120,7 +147,9 @@ def main() -> None:
 
 
 def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not ru_maxrss: that remembers the process that started this one.
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from airflow_provider_batch.engine import begin, land, ledger, publish, rounds, 
 from airflow_provider_batch.engine import run as engine_run
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.gemini.service import GeminiBatchService
-from airflow_provider_batch.rows.keys import Arrival, KeyTable
+from airflow_provider_batch.rows.keys import Arrival, Arrivals
+from airflow_provider_batch.rows.storage import spool
 
 
 def sends_again_after_a_lost_answer() -> None:
@@ -115,21 +116,23 @@ def lands_what_came_of_a_download() -> None:
     fetch = GeminiBatchService.fetch_results
 
     def hurried(self: Any, job: Any, to: Any) -> int:
-        fetch(self, job, to)
-        to.truncate(max(0, to.tell() // 2))
-        return int(to.tell())
+        with spool() as whole:
+            size = fetch(self, job, whole)
+            whole.seek(0)
+            return int(to.write(whole.read(size // 2)))
 
     GeminiBatchService.fetch_results = hurried  # type: ignore[method-assign]
 
 
 def believes_every_line() -> None:
     """A key that comes twice is two rows."""
-    KeyTable.arrive = lambda self, key: _seen(self, key)  # type: ignore[method-assign]
+    arrive = Arrivals.arrive
 
+    def welcome(self: Arrivals, key: str) -> Arrival:
+        arrive(self, key)
+        return Arrival.EXPECTED
 
-def _seen(table: Any, key: str) -> Arrival:
-    table._db.execute("UPDATE keys SET seen = 1 WHERE key = ?", (key,))
-    return Arrival.EXPECTED
+    Arrivals.arrive = welcome  # type: ignore[method-assign]
 
 
 def sends_everything_again() -> None:
@@ -167,13 +170,11 @@ def drops_what_a_cancelled_job_finished() -> None:
     fetch = GeminiBatchService.fetch_results
 
     def choosy(self: Any, job: Any, to: Any) -> int:
-        size = fetch(self, job, to)
-        to.seek(0)
-        if job.state is not JobState.SUCCEEDED or b'"error"' in to.read():
-            to.seek(0)
-            to.truncate()
-            return 0
-        return size
+        with spool() as whole:
+            fetch(self, job, whole)
+            whole.seek(0)
+            lines = whole.read()
+        return 0 if job.state is not JobState.SUCCEEDED or b'"error"' in lines else int(to.write(lines))
 
     GeminiBatchService.fetch_results = choosy  # type: ignore[method-assign]
 

@@ -37,7 +37,7 @@ def cost_of(jobs: Iterable[Landed], model: str, prices: Prices) -> Cost:
     for landed in jobs:
         if landed.unmetered and not landed.tokens.input:
             return Cost(None, None)
-        price = prices(model, landed.at.date())
+        price = prices(model, (landed.ended_at or landed.at).date())
         usage, of_long = landed.tokens.usage(), landed.long_tokens.usage()
         paid = price.batch_usd(usage, of_long) if price else None
         single = price.standard_usd(usage, of_long) if price else None

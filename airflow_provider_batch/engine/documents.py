@@ -206,6 +206,7 @@ class Landed(Document):
 
     :param job: None if no job was made for the shard.
     :param size_bytes: Of the rows beside this document.
+    :param ended_at: When the job ended, None if nobody said.
     :param long_tokens: The part of ``tokens`` that is of rows with long prompts; some models charge more for them.
     :param unmetered: Answers without a token count.
     :param passing: Rows that failed for a reason that may pass.
@@ -220,6 +221,7 @@ class Landed(Document):
     error_code: int = 0
     counts: dict[RowStatus, int]
     size_bytes: int = 0
+    ended_at: datetime | None = None
     tokens: TokenTotals = TokenTotals()
     long_tokens: TokenTotals = TokenTotals()
     unmetered: int = 0

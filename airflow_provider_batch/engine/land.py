@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import msgspec
 
@@ -28,12 +27,11 @@ from airflow_provider_batch.rows.dialect import (
     RowDialect,
     RowError,
     RowStatus,
-    Usage,
     may_pass,
 )
-from airflow_provider_batch.rows.framing import read_lines
+from airflow_provider_batch.rows.framing import Incoming, read_lines
 from airflow_provider_batch.rows.keys import Arrival, Arrivals
-from airflow_provider_batch.rows.manifest import TokenTotals
+from airflow_provider_batch.rows.manifest import TokenSum
 from airflow_provider_batch.rows.money import LONG_PROMPT
 from airflow_provider_batch.rows.storage import keep, opened, published, spool
 
@@ -57,19 +55,21 @@ class _Tally:
     job: JobSnapshot
     successes: int = 0
     others: Counter[RowStatus] = field(default_factory=Counter)
-    usage: Usage = field(default_factory=Usage)
-    of_long: Usage = field(default_factory=Usage)
+    usage: TokenSum = field(default_factory=TokenSum)
+    of_long: TokenSum = field(default_factory=TokenSum)
     unmetered: int = 0
     passing: int = 0
     undone: int = 0
     quarantined: int = 0
 
     def add(self, row: LandedRow) -> None:
-        if row.usage is not None:
-            self.usage += row.usage
-            if row.usage.input > LONG_PROMPT:
-                self.of_long += row.usage
-        self.unmetered += _is_unmetered(row)
+        usage = row.usage
+        if usage is not None:
+            self.usage.add(usage)
+            if usage.input > LONG_PROMPT:
+                self.of_long.add(usage)
+        if _is_unmetered(row):
+            self.unmetered += 1
         if row.status is RowStatus.SUCCESS:
             self.successes += 1
             return
@@ -128,14 +128,13 @@ def land(
     :raises BatchError: The results could not be fetched; nothing is noted and the next try does it again.
     """
     ended = job or _NEVER_SENT
-    with ExitStack() as stack:
-        raw = stack.enter_context(spool())
-        size = service.fetch_results(ended, raw) if job else 0
-        raw.seek(0)
-        quarantine = stack.enter_context(spool())
-        tally = _Tally(ended)
+    tally = _Tally(ended)
+    with spool() as quarantine:
         with published(ledger.path(results_name(shard))) as results:
-            _match(ledger, shard, raw, results, quarantine, dialect, tally)
+            match = _Match(_arrivals(ledger, shard, dialect), results, quarantine, dialect, tally)
+            size = _fetch(service, job, match) if job else 0
+            if tally.rows < shard.plan.rows:
+                match.leave(_keys(ledger, shard, dialect))
             written = results.tell()
         if tally.quarantined:
             keep(quarantine, ledger.path(quarantine_name(shard)))
@@ -201,55 +200,76 @@ def _lost(ledger: Ledger, shard: Shard, what: str) -> LedgerError:
     )
 
 
-def _match(
-    ledger: Ledger,
-    shard: Shard,
-    raw: BinaryIO,
-    results: BinaryIO,
-    quarantine: BinaryIO,
-    dialect: RowDialect,
-    tally: _Tally,
-) -> None:
-    encode = msgspec.json.Encoder().encode
+def _arrivals(ledger: Ledger, shard: Shard, dialect: RowDialect) -> Arrivals:
     try:
-        keys = Arrivals(lambda: _keys(ledger, shard, dialect), shard.plan.rows)
+        return Arrivals(lambda: _keys(ledger, shard, dialect), shard.plan.rows)
     except ValueError as error:
         raise _lost(ledger, shard, str(error)) from None
-    for number, data in read_lines(raw):
-        if data == b"":
-            continue
-        row = _belonging(data, keys, dialect)
-        if isinstance(row, str):
-            tally.quarantine(number, row)
-            quarantine.write((data or b"") + b"\n")
-            continue
-        tally.add(row)
-        results.write(encode(row) + b"\n")
-    if tally.rows == shard.plan.rows:
-        return
-    for key in _keys(ledger, shard, dialect):
-        if not keys.has_come(key):
-            row = _left(key, tally.job)
-            tally.add(row)
-            results.write(encode(row) + b"\n")
 
 
-def _left(key: str, job: JobSnapshot) -> LandedRow:
-    status, why = _LEFT[job.state]
-    reason = f"{why}: {job.error}" if job.error else why
-    return LandedRow(key, status, error=RowError(job.error_code if job.state is JobState.FAILED else 0, reason))
+def _fetch(service: BatchService, job: JobSnapshot, match: _Match) -> int:
+    """Match the lines of the results while they arrive; size in bytes."""
+    incoming = Incoming(match.take)
+    size = service.fetch_results(job, cast(BinaryIO, incoming))
+    incoming.finish()
+    return size
 
 
-def _belonging(data: bytes | None, keys: Arrivals, dialect: RowDialect) -> LandedRow | str:
-    """The result row if it is the first one for a key that was sent, else why it is not."""
-    try:
-        row = dialect.read_result(data or b"")
-    except BadRowError as bad:
-        return f"{bad.code} {bad.what}"
-    arrival = keys.arrive(row.key)
-    if arrival is Arrival.EXPECTED:
-        return row
-    return f"AGB-R05 {'its key came before' if arrival is Arrival.AGAIN else 'no row with its key was sent'}"
+class _Match:
+    """Result lines to the rows that were sent, one after another."""
+
+    def __init__(
+        self, keys: Arrivals, results: BinaryIO, quarantine: BinaryIO, dialect: RowDialect, tally: _Tally
+    ) -> None:
+        self._keys = keys
+        self._results = results
+        self._quarantine = quarantine
+        self._dialect = dialect
+        self._tally = tally
+        self._encode = msgspec.json.Encoder().encode
+        self._number = 0
+
+    def take(self, lines: list[bytes | None]) -> None:
+        """The next lines of the results."""
+        rows = []
+        for data in lines:
+            self._number += 1
+            if data == b"":
+                continue
+            row = self._belonging(data or b"")
+            if isinstance(row, str):
+                self._tally.quarantine(self._number, row)
+                self._quarantine.write((data or b"") + b"\n")
+            else:
+                rows.append(row)
+        self._write(rows)
+
+    def leave(self, keys: Iterable[str]) -> None:
+        """Rows of which no line came."""
+        status, why = _LEFT[self._tally.job.state]
+        job = self._tally.job
+        error = RowError(
+            job.error_code if job.state is JobState.FAILED else 0, f"{why}: {job.error}" if job.error else why
+        )
+        for key in keys:
+            if not self._keys.has_come(key):
+                self._write([LandedRow(key, status, error=error)])
+
+    def _write(self, rows: list[LandedRow]) -> None:
+        for row in rows:
+            self._tally.add(row)
+        self._results.write(b"".join([self._encode(row) + b"\n" for row in rows]))
+
+    def _belonging(self, data: bytes) -> LandedRow | str:
+        """The result row if it is the first one for a key that was sent, else why it is not."""
+        try:
+            row = self._dialect.read_result(data)
+        except BadRowError as bad:
+            return f"{bad.code} {bad.what}"
+        arrival = self._keys.arrive(row.key)
+        if arrival is Arrival.EXPECTED:
+            return row
+        return f"AGB-R05 {'its key came before' if arrival is Arrival.AGAIN else 'no row with its key was sent'}"
 
 
 def _document(tally: _Tally, job: JobSnapshot | None, size_bytes: int) -> Landed:
@@ -262,8 +282,9 @@ def _document(tally: _Tally, job: JobSnapshot | None, size_bytes: int) -> Landed
         error_code=tally.job.error_code,
         counts=tally.counts,
         size_bytes=size_bytes,
-        tokens=TokenTotals.of(tally.usage),
-        long_tokens=TokenTotals.of(tally.of_long),
+        ended_at=job.ended_at if job else None,
+        tokens=tally.usage.totals,
+        long_tokens=tally.of_long.totals,
         unmetered=tally.unmetered,
         passing=tally.passing,
         undone=tally.undone,

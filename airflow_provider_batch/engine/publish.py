@@ -24,8 +24,8 @@ from airflow_provider_batch.engine.documents import Attached, Published, Retired
 from airflow_provider_batch.engine.land import quarantine_name, requests_of
 from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, generations
 from airflow_provider_batch.engine.order import in_input_order
-from airflow_provider_batch.engine.rounds import copy_results, result_rows
-from airflow_provider_batch.engine.state import Batch, Round, read_batch
+from airflow_provider_batch.engine.rounds import copy_results, publish_results, result_rows
+from airflow_provider_batch.engine.state import Batch, Round, Shard, read_batch
 from airflow_provider_batch.rows.dialect import LandedRow, RowDialect, RowStatus
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.manifest import FILE_NAME, Manifest, TokenTotals
@@ -58,7 +58,8 @@ def publish(
     """
     with ExitStack() as stack:
         results, failed = stack.enter_context(spool(folder)), stack.enter_context(spool(folder))
-        tally = _assemble(ledger, batch, dialect, results, failed)
+        whole = _whole(batch)
+        tally = _assemble(ledger, batch, dialect, None if whole else results, failed)
         if batch.plan.layout.format == "parquet":
             table = stack.enter_context(spool(folder))
             write_parquet(results, table, batch.plan.output_schema)
@@ -67,7 +68,11 @@ def publish(
         (folder / FILE_NAME).unlink(missing_ok=True)
         for name in RESULTS_FILES.values():
             (folder / name).unlink(missing_ok=True)
-        _keep(results, folder / RESULTS_FILES[batch.plan.layout.format], wanted=True)
+        target = folder / RESULTS_FILES[batch.plan.layout.format]
+        if whole:
+            publish_results(ledger, whole, target)
+        else:
+            _keep(results, target, wanted=True)
         _keep(failed, folder / FAILED_FILE, wanted=tally.failed > 0)
     quarantined = _quarantine(ledger, batch, folder)
     manifest = _manifest(ledger, batch, folder, tally, quarantined)
@@ -116,10 +121,16 @@ def _attached(ledger: Ledger, names: set[str], round_: Round) -> Iterator[Attach
                 yield attached
 
 
-def _assemble(ledger: Ledger, batch: Batch, dialect: RowDialect, results: BinaryIO, failed: BinaryIO) -> _Tally:
+def _assemble(
+    ledger: Ledger, batch: Batch, dialect: RowDialect, results: BinaryIO | None, failed: BinaryIO
+) -> _Tally:
+    """Put the rows together.
+
+    :param results: None = only count, as they are together already.
+    """
     tally = _Tally()
     with KeyTable() as unanswered:
-        if _is_as_landed(batch):
+        if results is None or _is_as_landed(batch):
             _copy_landed(ledger, batch, results, tally)
         else:
             _write_rows(ledger, batch, dialect, results, tally, unanswered)
@@ -140,9 +151,17 @@ def _is_as_landed(batch: Batch) -> bool:
     return is_plain and len(batch.rounds) == 1 and all(set(one.counts) <= {RowStatus.SUCCESS} for one in landed)
 
 
-def _copy_landed(ledger: Ledger, batch: Batch, results: BinaryIO, tally: _Tally) -> None:
+def _whole(batch: Batch) -> Shard | None:
+    """The one shard that is the results, as it stands."""
+    shards = batch.round.shards
+    is_whole = len(shards) == 1 and batch.plan.layout.format == "jsonl" and _is_as_landed(batch)
+    return shards[0] if is_whole else None
+
+
+def _copy_landed(ledger: Ledger, batch: Batch, results: BinaryIO | None, tally: _Tally) -> None:
     for shard in batch.round.shards:
-        copy_results(ledger, shard, results)
+        if results is not None:
+            copy_results(ledger, shard, results)
         if shard.landed:
             tally.counts.update(shard.landed.counts)
 

@@ -7,6 +7,7 @@ another worker, what is sent again is what was sent before, even if the source h
 
 from __future__ import annotations
 
+import io
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from airflow_provider_batch.rows.dialect import LandedRow, RowDialect
 from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.shards import Cut, ShardLimits, ShardWriter
-from airflow_provider_batch.rows.storage import READ_BYTES, keep, opened, published, spool
+from airflow_provider_batch.rows.storage import READ_BYTES, copy, keep, opened, published, spool
 
 
 def keep_shards(ledger: Ledger, number: int, rows: BinaryIO, cuts: list[Cut], model: str) -> list[ShardPlan]:
@@ -106,7 +107,25 @@ def copy_results(ledger: Ledger, shard: Shard, to: BinaryIO) -> None:
             shutil.copyfileobj(file, to, READ_BYTES)
     except FileNotFoundError as error:
         raise _unusable(path, shard, type(error).__name__) from None
-    size, wanted = to.tell() - start, _landed(shard).size_bytes
+    _ensure_whole(path, shard, to.tell() - start)
+
+
+def publish_results(ledger: Ledger, shard: Shard, target: UPath) -> None:
+    """Publish the landed rows of a shard as they are.
+
+    :raises LedgerError: The file is gone, or not as long as it was.
+    """
+    path = ledger.path(results_name(shard))
+    try:
+        with opened(path) as file:
+            _ensure_whole(path, shard, file.seek(0, io.SEEK_END))
+        copy(path, target)
+    except FileNotFoundError as error:
+        raise _unusable(path, shard, type(error).__name__) from None
+
+
+def _ensure_whole(path: UPath, shard: Shard, size: int) -> None:
+    wanted = _landed(shard).size_bytes
     if size != wanted:
         raise _unusable(path, shard, f"{size} bytes instead of {wanted}")
 

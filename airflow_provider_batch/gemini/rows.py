@@ -271,5 +271,13 @@ def _usage(metadata: _UsageMetadata | None) -> Usage | None:
         cached=metadata.cached_content_token_count,
         output=metadata.candidates_token_count,
         thinking=metadata.thoughts_token_count,
-        audio=sum(part.token_count for part in metadata.prompt_tokens_details if part.modality == "AUDIO"),
+        audio=_audio(metadata.prompt_tokens_details),
     )
+
+
+def _audio(details: list[_ModalityCount]) -> int:
+    count = 0
+    for part in details:
+        if part.modality == "AUDIO":
+            count += part.token_count
+    return count

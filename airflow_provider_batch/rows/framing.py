@@ -6,8 +6,9 @@ and others, which may stand unescaped inside a JSON string and would tear one ro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+import io
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, NamedTuple
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """Longest line that is read, bytes. The API documents no row limit; inline media of 20 MB fits in base64."""
@@ -27,41 +28,94 @@ class Line(NamedTuple):
     data: bytes | None
 
 
-class _Rest:
-    """The line that a block ends in the middle of; its bytes are dropped once they are too many."""
+class Cutter:
+    """Cuts bytes that come in blocks into lines, without their line breaks and carriage returns before them.
 
-    def __init__(self, max_bytes: int) -> None:
+    A line that is longer than the cap is None; its bytes are dropped as soon as they are too many.
+    """
+
+    def __init__(self, max_bytes: int = MAX_LINE_BYTES) -> None:
         self._max_bytes = max_bytes
+        # Of the line that the last block ended in.
         self._parts: list[bytes] = []
-        self.size = 0
+        self._size = 0
 
-    def add(self, part: bytes) -> None:
-        self.size += len(part)
-        if self.size <= self._max_bytes:
-            self._parts.append(part)
-        else:
-            self._parts.clear()
+    def cut(self, block: bytes) -> list[bytes | None]:
+        """The lines that end in this block."""
+        lines: list[bytes | None] = [*block.split(b"\n")]
+        rest = lines.pop() or b""
+        if lines:
+            self._add(lines[0] or b"")
+            lines[0] = self._taken()
+            if len(block) > self._max_bytes or b"\r" in block:
+                lines[1:] = map(self._checked, lines[1:])
+        self._add(rest)
+        return lines
 
-    def taken(self) -> bytes | None:
-        line = b"".join(self._parts).rstrip(b"\r") if self.size <= self._max_bytes else None
-        self._parts.clear()
-        self.size = 0
+    def rest(self) -> list[bytes | None]:
+        """The last line, if there is anything after the last line break."""
+        return [self._taken()] if self._size else []
+
+    def _add(self, part: bytes) -> None:
+        self._size += len(part)
+        self._parts = [*self._parts, part] if self._size <= self._max_bytes else []
+
+    def _taken(self) -> bytes | None:
+        line = b"".join(self._parts).rstrip(b"\r") if self._size <= self._max_bytes else None
+        self._parts, self._size = [], 0
         return line
+
+    def _checked(self, line: bytes | None) -> bytes | None:
+        return line.rstrip(b"\r") if line is not None and len(line) <= self._max_bytes else None
 
 
 def read_lines(source: BinaryIO, max_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
-    """Yield the lines of a binary file. Carriage returns before the line break are dropped with it."""
-    number, rest = 0, _Rest(max_bytes)
+    """Yield the lines of a binary file."""
+    cutter, number = Cutter(max_bytes), 0
     while block := source.read(BLOCK_BYTES):
-        start, *lines = block.split(b"\n")
-        rest.add(start)
-        if not lines:
-            continue
-        number += 1
-        yield Line(number, rest.taken())
-        rest.add(lines.pop())
-        for line in lines:
-            number += 1
-            yield Line(number, line.rstrip(b"\r") if len(line) <= max_bytes else None)
-    if rest.size:
-        yield Line(number + 1, rest.taken())
+        lines = cutter.cut(block)
+        yield from map(Line, range(number + 1, number + len(lines) + 1), lines)
+        number += len(lines)
+    yield from (Line(number + 1, line) for line in cutter.rest())
+
+
+class Incoming(io.RawIOBase):
+    """A file that is used line by line while it is written, and kept nowhere.
+
+    A writer whose transfer broke off may begin again before the end: what was there already is passed over.
+
+    :param take: Called with the lines, some at a time.
+    """
+
+    def __init__(self, take: Callable[[list[bytes | None]], object]) -> None:
+        self._take = take
+        self._cutter = Cutter()
+        self._at = self._end = 0
+
+    def write(self, block: Any) -> int:
+        """Take the next bytes."""
+        known = self._end - self._at
+        self._at += len(block)
+        self._end = max(self._at, self._end)
+        self._take(self._cutter.cut(bytes(block)[known:] if known else bytes(block)))
+        return len(block)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to the end, or back."""
+        at = offset if whence == io.SEEK_SET else self._end
+        if at > self._end:
+            raise ValueError(f"only {self._end} bytes have come, {at} is beyond")
+        self._at = at
+        return at
+
+    def tell(self) -> int:
+        """Where the next bytes belong."""
+        return self._at
+
+    def truncate(self, size: int | None = None) -> int:
+        """What was used cannot be taken back; the same bytes come again."""
+        return self._at
+
+    def finish(self) -> None:
+        """Take the last line, if it has no line break."""
+        self._take(self._cutter.rest())

@@ -5,6 +5,7 @@ It is written last, so a manifest that exists speaks of results that are complet
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -31,20 +32,33 @@ class TokenTotals(BaseModel):
     thinking: int = 0
     audio: int = 0
 
-    @classmethod
-    def of(cls, usage: Usage) -> TokenTotals:
-        """Totals from added-up row usage."""
-        return cls(
-            input=usage.input,
-            cached=usage.cached,
-            output=usage.output,
-            thinking=usage.thinking,
-            audio=usage.audio,
-        )
-
     def usage(self) -> Usage:
         """The same, to be added up."""
         return Usage(self.input, self.cached, self.output, self.thinking, self.audio)
+
+
+@dataclass
+class TokenSum:
+    """Adds up the tokens of rows."""
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    thinking: int = 0
+    audio: int = 0
+
+    def add(self, usage: Usage) -> None:
+        """Those of one more row."""
+        self.input += usage.input
+        self.cached += usage.cached
+        self.output += usage.output
+        self.thinking += usage.thinking
+        self.audio += usage.audio
+
+    @property
+    def totals(self) -> TokenTotals:
+        """What it comes to."""
+        return TokenTotals(**asdict(self))
 
 
 class Manifest(BaseModel):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -57,7 +58,9 @@ def _copy(part: BinaryIO, target: UPath) -> None:
 @contextmanager
 def _part_file(folder: Path | None, prefix: str) -> Iterator[tuple[BinaryIO, str]]:
     """A new file, mode 0600 as model answers may be private, removed afterwards if it is still there."""
-    with tempfile.NamedTemporaryFile("w+b", dir=folder, prefix=prefix, suffix=".part", delete=False) as part:
+    with tempfile.NamedTemporaryFile(
+        "w+b", READ_BYTES, dir=folder, prefix=prefix, suffix=".part", delete=False
+    ) as part:
         try:
             yield cast(BinaryIO, part), part.name
         finally:
@@ -162,6 +165,30 @@ def keep(file: BinaryIO, target: UPath) -> None:
     file.seek(0)
     with published(target) as part:
         shutil.copyfileobj(file, part, READ_BYTES)
+
+
+def copy(source: UPath, target: UPath) -> None:
+    """Publish a file under a second name in place of what is there.
+
+    Where both are on one local disk nothing is copied: neither must be changed afterwards, only deleted.
+
+    :raises FileNotFoundError: There is no such file.
+    """
+    here, there = local_path(source), local_path(target)
+    if here is not None and there is not None:
+        part = there.with_name(f".{there.name}.{secrets.token_hex(4)}.part")
+        try:
+            there.parent.mkdir(parents=True, exist_ok=True)
+            os.link(here, part)
+            part.replace(there)
+        except OSError:
+            log.debug("%s is copied: it cannot have a second name.", here)
+        else:
+            return
+        finally:
+            part.unlink(missing_ok=True)
+    with opened(source) as file, published(target) as out:
+        shutil.copyfileobj(file, out, READ_BYTES)
 
 
 def _nameless(near: UPath | None) -> BinaryIO:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
@@ -56,3 +57,17 @@ def test_answers_without_a_token_count_are_counted_and_leave_the_cost_unknown(ta
     manifest = task.but(prices=prices).finish()
     assert (manifest.unmetered, manifest.cost_usd) == (3, None)
     assert "AGB-R06 3 answers" in caplog.text
+
+
+def test_a_job_has_the_prices_of_the_day_on_which_it_ended(task, gemini_emulator):
+    gemini_emulator.advance_clock(10 * 86_400)
+    ended = datetime.now(timezone.utc) + timedelta(days=10)
+    asked = set()
+
+    def noted(model, day):
+        asked.add(day)
+        return Price(RATES, TWICE)
+
+    task.but(prices=noted).finish()
+    assert asked <= {ended.date(), (ended + timedelta(hours=1)).date()}
+    assert asked

@@ -2,7 +2,11 @@
 
 from io import BytesIO
 
-from airflow_provider_batch.rows.framing import Line, read_lines
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_batch.rows.framing import Cutter, Incoming, Line, read_lines
 
 
 def lines(data, max_bytes=1000):
@@ -32,3 +36,60 @@ def test_a_line_of_exactly_the_cap_is_read():
 
 def test_an_empty_file_has_no_lines():
     assert lines(b"") == []
+
+
+def test_carriage_returns_are_dropped_wherever_a_block_ends():
+    cutter = Cutter()
+    assert [*cutter.cut(b"a\r"), *cutter.cut(b"\nb"), *cutter.cut(b"\r\n\r\nc\r\n"), *cutter.rest()] == [
+        b"a",
+        b"b",
+        b"",
+        b"c",
+    ]
+
+
+@given(st.lists(st.binary(max_size=12).map(lambda data: data.replace(b"\r", b".")), max_size=8), st.integers(1, 9))
+def test_lines_are_the_same_however_the_bytes_are_cut_into_blocks(blocks, cap):
+    cutter = Cutter(cap)
+    cut = [line for block in blocks for line in cutter.cut(block)] + cutter.rest()
+    wanted = b"".join(blocks).split(b"\n")
+    wanted = wanted if wanted[-1] else wanted[:-1]
+    assert cut == [line if len(line) <= cap else None for line in wanted]
+
+
+@pytest.fixture
+def taken():
+    return []
+
+
+@pytest.fixture
+def incoming(taken):
+    return Incoming(taken.extend)
+
+
+def test_lines_are_taken_while_they_come(incoming, taken):
+    incoming.write(b"one\ntw")
+    assert taken == [b"one"]
+    incoming.write(b"o\nthree")
+    incoming.finish()
+    assert taken == [b"one", b"two", b"three"]
+    assert incoming.tell() == 13
+
+
+@pytest.mark.parametrize("back_to", [0, 2, 4, 6])
+def test_a_transfer_that_begins_again_gives_no_line_twice(incoming, taken, back_to):
+    data = b"one\ntwo\nthree\n"
+    incoming.write(data[:6])
+    incoming.seek(back_to)
+    incoming.truncate()
+    for at in range(back_to, len(data)):
+        incoming.write(data[at : at + 1])
+    incoming.finish()
+    assert taken == [b"one", b"two", b"three"]
+    assert incoming.seek(0, 2) == len(data)
+
+
+def test_a_transfer_cannot_go_on_beyond_what_has_come(incoming):
+    incoming.write(b"one\n")
+    with pytest.raises(ValueError, match="only 4 bytes have come, 9 is beyond"):
+        incoming.seek(9)

@@ -3,7 +3,7 @@
 import pytest
 from upath import UPath
 
-from airflow_provider_batch.rows.storage import keep, opened, published, spool
+from airflow_provider_batch.rows.storage import copy, keep, opened, published, spool
 
 
 @pytest.fixture(params=["local", "object storage"])
@@ -79,3 +79,20 @@ def test_rows_that_were_kept_are_readable_by_their_owner_alone(tmp_path):
     with spool(UPath(tmp_path)) as file:
         keep(file, UPath(tmp_path / "a.jsonl"))
     assert (tmp_path / "a.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_can_be_published_under_a_second_name_in_place_of_what_was_there(folder):
+    for name, content in {"a.jsonl": b"rows", "b.jsonl": b"something longer"}.items():
+        with published(folder / name) as file:
+            file.write(content)
+    copy(folder / "a.jsonl", folder / "b.jsonl")
+    (folder / "a.jsonl").unlink()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"b.jsonl": b"rows"}
+
+
+def test_what_is_not_there_cannot_be_published_and_replaces_nothing(folder):
+    with published(folder / "b.jsonl") as file:
+        file.write(b"rows")
+    with pytest.raises(FileNotFoundError):
+        copy(folder / "a.jsonl", folder / "b.jsonl")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"b.jsonl": b"rows"}

@@ -70,15 +70,13 @@ class ParsedColumns:
             for name, kind in self._types.items()
         ]
 
-    def values(self, value: Any) -> dict[str, Any]:
-        """A row's values by column."""
-        if value is None:
-            return {}
-        return {
-            self._column(name): _as_text(one) if kind is None else one
-            for name, kind in self._types.items()
-            if (one := value.get(name) if self._by_name else value) is not None
-        }
+    def columns(self, values: list[Any]) -> dict[str, list[Any]]:
+        """The values of rows by column."""
+        columns = {}
+        for name, kind in self._types.items():
+            column = [None if one is None else one.get(name) for one in values] if self._by_name else values
+            columns[self._column(name)] = column if kind is not None else [*map(_as_text, column)]
+        return columns
 
     def _column(self, name: str) -> str:
         return PREFIX + name if self._by_name else COLUMN
@@ -105,8 +103,8 @@ class ParsedReader:
         return {name.removeprefix(PREFIX): value for name, value in found.items()}
 
 
-def _as_text(value: Any) -> str:
-    return _encode(value).decode()
+def _as_text(value: Any) -> str | None:
+    return None if value is None else _encode(value).decode()
 
 
 def _arrow_type(node: Any, root: dict[str, Any], above: tuple[str, ...]) -> pyarrow.DataType | None:
