@@ -39,9 +39,17 @@ lint: $(STAMP)  ## ruff, format, types, layering
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(STAMP)  ## memory of 500 MB transfers, import time, the emulator under load (about 5 minutes)
+bench: $(STAMP) .venv-peers/.installed  ## memory, speed beside others, a million rows, the emulator under load (about 10 minutes)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.landing .venv-peers/bin/python
+	$(BIN)/python -m benchmarks.million
 	$(BIN)/python -m benchmarks.emulator
+
+.venv-peers/.installed: benchmarks/peers.txt
+	@$(PYTHON) -m venv .venv-peers
+	@echo "Installing what is measured beside us into .venv-peers (about a minute)..."
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	@touch $@
 
 wheel: $(STAMP)  ## build the wheel and import it from a clean environment
 	scripts/check-wheel $(PYTHON)
