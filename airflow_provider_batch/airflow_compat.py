@@ -82,8 +82,8 @@ def object_path(uri: str, parameter: str) -> Any:
             code="AGB-C08",
             remedy="A relative path would mean another place on each worker.",
         )
-    path = ObjectStoragePath(uri)
     try:
+        path = ObjectStoragePath(uri)
         path.fs  # noqa: B018 (looks the scheme up, reads nothing)
     except (ValueError, ImportError) as error:
         raise ConfigError(

@@ -1,0 +1,137 @@
+"""A wrong argument or connection is refused before anything is sent: what is wrong, where, and what to do next."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_batch import gemini
+from airflow_provider_batch.errors import BudgetError, ConfigError
+from airflow_provider_batch.operators.gemini import GeminiBatchOperator
+from airflow_provider_batch.rows.sources.tables import SqlQuery
+
+SHIPPED_PRICES = Path(gemini.__file__).with_name("prices.json")
+ROW = {"key": "a", "request": {"contents": [{"parts": [{"text": "hi"}]}]}}
+GOOD = {"model": "gemini-2.5-flash", "requests": [ROW], "deferrable": False, "poll_interval": 1}
+
+
+def run(folder, **arguments):
+    """Make the operator and run it as a task would."""
+    operator = GeminiBatchOperator(task_id="label", **{**GOOD, "result_path": str(folder / "out"), **arguments})
+    ti = SimpleNamespace(dag_id="dag", task_id="label", run_id="run", map_index=-1, xcom_push=lambda **_: None)
+    return operator.execute({"ti": ti})
+
+
+def refused(emulator, folder, error=ConfigError, **arguments):
+    with pytest.raises(error) as caught:
+        run(folder, **arguments)
+    assert caught.value.remedy
+    assert [call["call"] for call in emulator.journal()] == []
+    assert not (folder / "out").exists()
+    return caught.value
+
+
+CONNECTIONS = [
+    ("no key", {"password": ""}, "AGB-C01", "no API key"),
+    ("a line break after the key", {"password": "not-a-key\n"}, "AGB-C01", "white space"),
+    ("a space in the key", {"password": "not a key"}, "AGB-C01", "white space"),
+    ("a key in the host", {"host": "https://not-a-key@example.org"}, "AGB-C02", "user name or password"),
+    ("a key in the query", {"host": "https://example.org/?key=not-a-key"}, "AGB-C02", "query or fragment"),
+    ("http beyond this machine", {"host": "http://example.org"}, "AGB-C03", "host"),
+    ("a file", {"host": "file:///etc/passwd"}, "AGB-C03", "https://host"),
+    ("no host in the URL", {"host": "https://"}, "AGB-C03", "https://host"),
+    ("a port that is none", {"host": "https://example.org:port"}, "AGB-C03", "is not a URL"),
+    ("an unknown kind of credential", {"extra": {"auth_type": "magic"}}, "AGB-C02", "auth_type"),
+    ("an unknown version", {"extra": {"api_version": "v9"}}, "AGB-C02", "api_version"),
+    ("a limit that is no number", {"extra": {"max_enqueued_tokens": "lots"}}, "AGB-C02", "max_enqueued_tokens"),
+]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "what"), [case[1:] for case in CONNECTIONS], ids=[c[0] for c in CONNECTIONS]
+)
+def test_a_connection_that_cannot_work_is_refused(connection, gemini_emulator, tmp_path, fields, code, what):
+    connection(**{name: json.dumps(value) if name == "extra" else value for name, value in fields.items()})
+    error = refused(gemini_emulator, tmp_path)
+    assert error.code == code
+    assert what in str(error)
+    assert "not-a-key" not in str(error)
+    assert "not a key" not in str(error)
+
+
+def test_a_connection_that_is_not_there_is_named(gemini_emulator, connection, tmp_path):
+    error = refused(gemini_emulator, tmp_path, conn_id="gemini_elsewhere")
+    assert (error.code, "'gemini_elsewhere'" in str(error)) == ("AGB-C01", True)
+
+
+ARGUMENTS = [
+    ({"model": ""}, "AGB-C05", "'' is not a model name"),
+    ({"model": "models/models/x"}, "AGB-C05", "'models/models/x' is not a model name"),
+    ({"model": "../x"}, "AGB-C05", "'../x' is not a model name"),
+    ({"model": "x:batchGenerateContent"}, "AGB-C05", "is not a model name"),
+    ({"model": "gemini 2.5"}, "AGB-C05", "is not a model name"),
+    ({"poll_interval": 0}, "AGB-C06", "poll_interval must be a number of seconds from 1 to 3600, got 0"),
+    ({"poll_interval": -1}, "AGB-C06", "poll_interval must be"),
+    ({"poll_interval": float("nan")}, "AGB-C06", "poll_interval must be"),
+    ({"poll_interval": "60"}, "AGB-C06", "poll_interval must be"),
+    ({"poll_interval": 1e9}, "AGB-C06", "poll_interval must be"),
+    ({"timeout": 0}, "AGB-C06", "timeout must be"),
+    ({"timeout": True}, "AGB-C06", "timeout must be"),
+    ({"timeout": 15 * 86_400}, "AGB-C06", "timeout must be"),
+    ({"max_row_attempts": 0}, "AGB-C06", "max_row_attempts must be a whole number from 1 to 10, got 0"),
+    ({"max_row_attempts": 2.5}, "AGB-C06", "max_row_attempts must be"),
+    ({"shard_rows": 0}, "AGB-C06", "shard_rows must be"),
+    ({"count_tokens_rows": 1001}, "AGB-C06", "count_tokens_rows must be"),
+    ({"inline_files_up_to": -1}, "AGB-C06", "inline_files_up_to must be"),
+    ({"max_cost_usd": 0}, "AGB-C06", "max_cost_usd must be a sum in USD above 0, got 0"),
+    ({"max_cost_usd": -5}, "AGB-C06", "max_cost_usd must be"),
+    ({"max_cost_usd": "five"}, "AGB-C06", "max_cost_usd must be"),
+    ({"max_cost_usd": float("inf")}, "AGB-C06", "max_cost_usd must be"),
+    ({"max_cost_usd": True}, "AGB-C06", "max_cost_usd must be"),
+    ({"on_bad_row": "ignore"}, "AGB-C06", "on_bad_row must be one of fail, skip, got 'ignore'"),
+    ({"on_empty": ""}, "AGB-C06", "on_empty must be one of"),
+    ({"on_content_change": "pay"}, "AGB-C06", "on_content_change must be one of"),
+    ({"on_ambiguous": "wait"}, "AGB-C06", "on_ambiguous must be one of"),
+    ({"output_format": "csv"}, "AGB-C06", "output_format must be one of"),
+    ({"input_format": "anthropic"}, "AGB-C06", "input_format must be one of"),
+    ({"output_type": 3}, "AGB-C06", "output_type must be"),
+    ({"file_columns": ["photo"], "prompt": "x"}, "AGB-C06", "file_columns needs files_path"),
+    ({"result_path": "labels"}, "AGB-C08", "result_path 'labels' must be an absolute path or a URI"),
+    ({"result_path": ""}, "AGB-C08", "result_path '' must be"),
+    ({"result_path": "nowhere://x/y"}, "AGB-C08", "result_path 'nowhere://x/y' cannot be opened"),
+    ({"requests": "rows.jsonl"}, "AGB-C08", "requests 'rows.jsonl' must be"),
+    ({"files_path": "photos"}, "AGB-C08", "files_path 'photos' must be"),
+    ({"prompt": "Rate {0}"}, "AGB-C13", "the field {0} is not the name of a column"),
+    ({"prompt": "Rate {text.upper}"}, "AGB-C13", "is not the name of a column"),
+    ({"prompt": "Rate {text"}, "AGB-C13", "The prompt cannot be used"),
+    ({"prompt": "Rate {text}", "input_format": "openai"}, "AGB-C13", "exclude each other"),
+    ({"output_type": "nowhere.Label"}, "AGB-C14", "'nowhere.Label' cannot be imported"),
+    ({"output_type": {"type": "thing"}}, "AGB-C14", "it is no valid JSON Schema"),
+    ({"requests": SqlQuery("SELECT 1", conn_id="no_database")}, "AGB-C01", "no_database"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "what"), ARGUMENTS, ids=[str(case[0])[1:-1][:50] for case in ARGUMENTS]
+)
+def test_an_argument_that_cannot_work_is_refused(connection, gemini_emulator, tmp_path, arguments, code, what):
+    error = refused(gemini_emulator, tmp_path, **arguments)
+    assert error.code == code
+    assert what in str(error)
+
+
+def test_a_model_without_a_price_is_refused_if_the_cost_is_limited(connection, gemini_emulator, tmp_path):
+    prices = json.loads(SHIPPED_PRICES.read_text())
+    prices["models"] = [price for price in prices["models"] if price["model"] != GOOD["model"]]
+    (tmp_path / "prices.json").write_text(json.dumps(prices))
+    connection(extra=json.dumps({"prices": str(tmp_path / "prices.json")}))
+    error = refused(gemini_emulator, tmp_path, BudgetError, max_cost_usd=1)
+    assert error.code == "AGB-C09"
+    assert "max_cost_usd is 1, and no price is known for gemini-2.5-flash" in str(error)
+
+
+def test_the_arguments_that_the_cases_change_are_good_otherwise(connection, tmp_path):
+    assert run(tmp_path)["counts"] == {"success": 1}
