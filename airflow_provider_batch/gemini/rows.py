@@ -264,15 +264,17 @@ def _text(candidate: _Candidate | None) -> msgspec.Raw:
 
 
 def _usage(metadata: _UsageMetadata | None) -> Usage | None:
+    """The tokens of an answer, None if the API reported none, or fewer than none."""
     if metadata is None:
         return None
-    return Usage(
-        input=metadata.prompt_token_count + metadata.tool_use_prompt_token_count,
-        cached=metadata.cached_content_token_count,
-        output=metadata.candidates_token_count,
-        thinking=metadata.thoughts_token_count,
-        audio=_audio(metadata.prompt_tokens_details),
+    counts = (
+        metadata.prompt_token_count + metadata.tool_use_prompt_token_count,
+        metadata.cached_content_token_count,
+        metadata.candidates_token_count,
+        metadata.thoughts_token_count,
+        _audio(metadata.prompt_tokens_details),
     )
+    return Usage(*counts) if min(counts) >= 0 else None
 
 
 def _audio(details: list[_ModalityCount]) -> int:
