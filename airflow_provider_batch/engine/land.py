@@ -33,7 +33,7 @@ from airflow_provider_batch.rows.framing import Incoming, read_lines
 from airflow_provider_batch.rows.keys import Arrival, Arrivals
 from airflow_provider_batch.rows.manifest import TokenSum
 from airflow_provider_batch.rows.money import LONG_PROMPT
-from airflow_provider_batch.rows.storage import keep, opened, published, spool
+from airflow_provider_batch.rows.storage import Behind, keep, opened, published, spool
 
 log = logging.getLogger(__name__)
 
@@ -131,10 +131,12 @@ def land(
     tally = _Tally(ended)
     with spool() as quarantine:
         with published(ledger.path(results_name(shard))) as results:
-            match = _Match(_arrivals(ledger, shard, dialect), results, quarantine, dialect, tally)
-            size = _fetch(service, job, match) if job else 0
-            if tally.rows < shard.plan.rows:
-                match.leave(_keys(ledger, shard, dialect))
+            keys = _arrivals(ledger, shard, dialect)
+            with Behind(results) as behind:
+                match = _Match(keys, behind, quarantine, dialect, tally)
+                size = _fetch(service, job, match) if job else 0
+                if tally.rows < shard.plan.rows:
+                    match.leave(_keys(ledger, shard, dialect))
             written = results.tell()
         if tally.quarantined:
             keep(quarantine, ledger.path(quarantine_name(shard)))
@@ -219,7 +221,7 @@ class _Match:
     """Result lines to the rows that were sent, one after another."""
 
     def __init__(
-        self, keys: Arrivals, results: BinaryIO, quarantine: BinaryIO, dialect: RowDialect, tally: _Tally
+        self, keys: Arrivals, results: Behind, quarantine: BinaryIO, dialect: RowDialect, tally: _Tally
     ) -> None:
         self._keys = keys
         self._results = results

@@ -203,7 +203,7 @@ def _answered(key: str, raw: msgspec.Raw) -> LandedRow:
     if response.embedding is not None:
         return _embedded(key, response, response.embedding.values, raw)
     reason = candidate.finish_reason if candidate else ""
-    status, error = _judge(response, candidate, reason, has_text=text is not NULL and len(bytes(text)) > 2)
+    status, error = _judge(response, candidate, reason, text)
     return LandedRow(
         key,
         status,
@@ -225,7 +225,7 @@ def _embedded(key: str, response: _Response, vector: list[float], raw: msgspec.R
 
 
 def _judge(
-    response: _Response, candidate: _Candidate | None, reason: str, *, has_text: bool
+    response: _Response, candidate: _Candidate | None, reason: str, text: msgspec.Raw
 ) -> tuple[RowStatus, RowError | None]:
     if candidate is None:
         why = response.prompt_feedback.block_reason if response.prompt_feedback else ""
@@ -233,7 +233,9 @@ def _judge(
             message=f"no answer; the prompt was blocked: {why or 'no reason given'}"
         )
     if reason == "MAX_TOKENS":
-        what = "the answer" if has_text else "nothing but thinking; raise maxOutputTokens"
+        what = (
+            "the answer" if bytes(text) not in (b"null", b'""') else "nothing but thinking; raise maxOutputTokens"
+        )
         return RowStatus.TRUNCATED, RowError(message=f"stopped at the token limit after {what}")
     if reason not in _COMPLETE:
         return RowStatus.BLOCKED, RowError(message=f"the answer was held back: {reason}")

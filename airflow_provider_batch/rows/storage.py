@@ -14,7 +14,9 @@ import secrets
 import shutil
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -25,6 +27,9 @@ log = logging.getLogger(__name__)
 
 READ_BYTES = 1024 * 1024
 """Read-ahead, bytes."""
+
+MAX_BEHIND = 4
+"""Pieces that wait to be written."""
 
 
 @contextmanager
@@ -65,6 +70,35 @@ def _part_file(folder: Path | None, prefix: str) -> Iterator[tuple[BinaryIO, str
             yield cast(BinaryIO, part), part.name
         finally:
             Path(part.name).unlink(missing_ok=True)
+
+
+class Behind:
+    """Writes to a file in a thread, so that the next bytes are made while the system takes the last ones.
+
+    Use as a context manager; the file must not be used by anybody else meanwhile.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._thread = ThreadPoolExecutor(1)
+        self._waiting: deque[Future[int]] = deque()
+
+    def __enter__(self) -> Behind:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._thread:
+            while self._waiting and kind is None:
+                self._waiting.popleft().result()
+
+    def write(self, data: bytes) -> None:
+        """Take bytes; waits if too much is not written yet.
+
+        :raises OSError: Writing failed, of these or of earlier bytes.
+        """
+        if len(self._waiting) == MAX_BEHIND:
+            self._waiting.popleft().result()
+        self._waiting.append(self._thread.submit(self._file.write, data))
 
 
 @contextmanager

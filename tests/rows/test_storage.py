@@ -1,9 +1,11 @@
 """A file appears whole or not at all."""
 
+from pathlib import Path
+
 import pytest
 from upath import UPath
 
-from airflow_provider_batch.rows.storage import copy, keep, opened, published, spool
+from airflow_provider_batch.rows.storage import Behind, copy, keep, opened, published, spool
 
 
 @pytest.fixture(params=["local", "object storage"])
@@ -96,3 +98,28 @@ def test_what_is_not_there_cannot_be_published_and_replaces_nothing(folder):
     with pytest.raises(FileNotFoundError):
         copy(folder / "a.jsonl", folder / "b.jsonl")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"b.jsonl": b"rows"}
+
+
+def test_what_is_written_behind_is_all_there_in_order_when_the_block_ends(tmp_path):
+    pieces = [bytes([number % 256]) * (number * 997 % 50_000) for number in range(200)]
+    with (tmp_path / "a").open("wb") as file:
+        with Behind(file) as behind:
+            for piece in pieces:
+                behind.write(piece)
+        assert file.tell() == sum(map(len, pieces))
+    assert (tmp_path / "a").read_bytes() == b"".join(pieces)
+
+
+@pytest.mark.parametrize("pieces", [1, 20])
+def test_a_disk_that_is_full_shows_at_the_end_of_the_block_at_the_latest(pieces):
+    with Path("/dev/full").open("wb", buffering=0) as full:  # noqa: SIM117
+        with pytest.raises(OSError, match="No space left"), Behind(full) as behind:
+            for _ in range(pieces):
+                behind.write(b"x" * 100)
+
+
+def test_an_error_of_the_block_is_not_hidden_by_what_could_not_be_written():
+    with Path("/dev/full").open("wb", buffering=0) as full:  # noqa: SIM117
+        with pytest.raises(ValueError, match="the reason"), Behind(full) as behind:
+            behind.write(b"x")
+            raise ValueError("the reason")
