@@ -12,6 +12,7 @@ from airflow_provider_batch.engine.documents import Layout
 from airflow_provider_batch.engine.identity import Identity
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.rows.shards import ShardLimits
+from airflow_provider_batch.rows.sinks.parquet import read_parquet, write_parquet
 from faults.task import ask
 from tests.engine.conftest import read
 
@@ -68,7 +69,7 @@ def test_a_parquet_file_has_a_typed_column_for_each_fact(task):
     with (task.folder / "results.parquet").open("rb") as file:
         table = parquet.read_table(file)
     kinds = {name: str(table.schema.field(name).type) for name in ("status", "input_tokens", "error_code")}
-    assert kinds == {"status": "string", "input_tokens": "int64", "error_code": "int32"}
+    assert kinds == {"status": "string", "input_tokens": "int64", "error_code": "int64"}
     assert table["source_key"].to_pylist() == ["a", "b", "c"]
     assert json.loads(table["source_request"].to_pylist()[0]) == ask("a")["request"]
 
@@ -91,8 +92,6 @@ def test_a_format_that_changes_between_tries_is_that_of_the_first(task):
 
 
 def test_vectors_are_lists_of_one_length_in_parquet(tmp_path):
-    from airflow_provider_batch.rows.sinks.parquet import read_parquet, write_parquet
-
     source, target = tmp_path / "rows.jsonl", tmp_path / "rows.parquet"
     source.write_text('{"key":"a","status":"success","vector":[0.5,1]}\n{"key":"b","status":"error"}\n')
     with source.open("rb") as lines, target.open("wb") as out:
@@ -101,3 +100,29 @@ def test_vectors_are_lists_of_one_length_in_parquet(tmp_path):
     assert field.type == pyarrow.list_(pyarrow.float32(), 2)
     with target.open("rb") as file:
         assert [row.vector for row in read_parquet(file)] == [[0.5, 1.0], None]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1, 2**63 - 1], "int64"),
+        ([1, 2**63], "string"),
+        ([1, 0.5], "double"),
+        ([2**60, 0.5], "string"),
+        ([True, 1], "string"),
+        ([None, "x"], "string"),
+        ([[1], {"a": 2}], "string"),
+    ],
+    ids=["long", "too long", "mixed", "not exact as a float", "booleans and numbers", "text", "deep"],
+)
+def test_a_kept_column_gets_a_type_that_holds_all_its_values(tmp_path, values, kind):
+    rows = [{"key": str(n), "status": "success", "source": {"v": value}} for n, value in enumerate(values)]
+    source, target = tmp_path / "rows.jsonl", tmp_path / "rows.parquet"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with source.open("rb") as lines, target.open("wb") as out:
+        write_parquet(lines, out)
+    table = parquet.read_table(target)
+    assert str(table.schema.field("source_v").type) == kind
+    read = table["source_v"].to_pylist()
+    texts = [v if v is None or isinstance(v, str) else json.dumps(v, separators=(",", ":")) for v in values]
+    assert read == (texts if kind == "string" else values)

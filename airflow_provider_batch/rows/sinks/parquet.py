@@ -15,7 +15,7 @@ import msgspec
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.dialect import NULL, ResultRow, RowError, RowStatus, Usage
 from airflow_provider_batch.rows.framing import read_lines
-from airflow_provider_batch.rows.sinks.parsed import ParsedColumns, ParsedReader
+from airflow_provider_batch.rows.sinks.parsed import EXACT_IN_A_FLOAT, LARGEST, ParsedColumns, ParsedReader
 
 if TYPE_CHECKING:
     import pyarrow
@@ -38,7 +38,7 @@ _FIXED = {
     "cached_tokens": "int64",
     "output_tokens": "int64",
     "thinking_tokens": "int64",
-    "error_code": "int32",
+    "error_code": "int64",
     "error_message": "string",
 }
 _encode = msgspec.json.Encoder().encode
@@ -70,7 +70,7 @@ class Survey:
     """What the rows hold beside what all rows have."""
 
     parsed: ParsedColumns
-    kinds: dict[str, set[type]] = field(default_factory=dict)
+    kinds: dict[str, set[str]] = field(default_factory=dict)
     lengths: set[int] = field(default_factory=set)
 
     def add(self, row: ResultRow | Surveyed) -> None:
@@ -81,7 +81,7 @@ class Survey:
         for name, value in (row.source or {}).items():
             kinds = self.kinds.setdefault(name, set())
             if value is not None:
-                kinds.add(type(value))
+                kinds.add(_kind(value))
 
 
 def write_parquet(lines: BinaryIO, out: BinaryIO, output_schema: dict[str, Any] | None = None) -> None:
@@ -167,13 +167,20 @@ def _schema(survey: Survey) -> Any:
     return pyarrow.schema(fields)
 
 
-def _arrow_kind(kinds: set[type]) -> str:
+def _kind(value: Any) -> str:
+    """What a value needs: a whole number may be exact in a float, or too large for it, or for any number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return "int" if abs(value) <= EXACT_IN_A_FLOAT else "long" if -LARGEST <= value < LARGEST else "text"
+    return type(value).__name__
+
+
+def _arrow_kind(kinds: set[str]) -> str:
     """One type for all values of a column; text where there is none."""
-    if kinds == {bool}:
+    if kinds == {"bool"}:
         return "bool_"
-    if kinds == {int}:
+    if kinds and kinds <= {"int", "long"}:
         return "int64"
-    return "float64" if kinds and kinds <= {int, float} else "string"
+    return "float64" if kinds and kinds <= {"int", "float"} else "string"
 
 
 def _columns(rows: list[ResultRow], survey: Survey) -> dict[str, list[Any]]:

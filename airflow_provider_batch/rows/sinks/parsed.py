@@ -25,8 +25,11 @@ PREFIX = "parsed_"
 _AS_JSON = {b"airflow_provider_batch": b"json"}
 """Field metadata of a column that holds JSON text."""
 
-_LARGEST = 2**63
-_EXACT_IN_A_FLOAT = 2**53
+LARGEST = 2**63
+"""Whole numbers from here on have no Arrow type."""
+
+EXACT_IN_A_FLOAT = 2**53
+"""Up to here every whole number is."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -186,5 +189,5 @@ def _fits(value: Any, kind: pyarrow.DataType) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     if types.is_int64(kind):
-        return value == int(value) and -_LARGEST <= value < _LARGEST
-    return isinstance(value, float) or abs(value) <= _EXACT_IN_A_FLOAT
+        return value == int(value) and -LARGEST <= value < LARGEST
+    return isinstance(value, float) or abs(value) <= EXACT_IN_A_FLOAT
