@@ -210,3 +210,11 @@ def test_landed_rows_that_were_cut_off_are_not_published(gemini_emulator, tmp_pa
         task.finish()
     task.ledger.path("r1.s1.landed.json").unlink()
     assert task.finish().counts == {"success": 3}
+
+
+def test_results_whose_transfer_breaks_off_again_and_again_are_landed_once(gemini_emulator, tmp_path):
+    task = Task(gemini_emulator.base_url, UPath(tmp_path / "out"), [ask(f"k{number}") for number in range(2000)])
+    gemini_emulator.add_fault(call="files.download", action="cut", bytes=100_003, times=3)
+    manifest = task.finish()
+    assert (manifest.counts, manifest.quarantined, manifest.rounds) == ({"success": 2000}, 0, 1)
+    assert len(statuses(task)) == 2000
