@@ -228,7 +228,7 @@ class _Match:
         self._quarantine = quarantine
         self._dialect = dialect
         self._tally = tally
-        self._encode = msgspec.json.Encoder().encode
+        self._encode_lines = msgspec.json.Encoder().encode_lines
         self._number = 0
 
     def take(self, lines: list[bytes | None]) -> None:
@@ -260,7 +260,7 @@ class _Match:
     def _write(self, rows: list[LandedRow]) -> None:
         for row in rows:
             self._tally.add(row)
-        self._results.write(b"".join([self._encode(row) + b"\n" for row in rows]))
+        self._results.write(self._encode_lines(rows))
 
     def _belonging(self, data: bytes) -> LandedRow | str:
         """The result row if it is the first one for a key that was sent, else why it is not."""

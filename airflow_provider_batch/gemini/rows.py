@@ -146,7 +146,7 @@ class GeminiRows:
             raise BadRowError("AGB-R03", "a result line without a key")
         if row.error is not None:
             return _failed(row.key, row.error, row.response)
-        if bytes(row.response) == b"null":
+        if row.response == NULL:
             raise BadRowError("AGB-R03", "neither a response nor an error", row.key)
         return _answered(row.key, row.response)
 
@@ -252,17 +252,16 @@ def _text(candidate: _Candidate | None) -> msgspec.Raw:
     """
     if candidate is None or candidate.content is None:
         return NULL
-    pieces = [
-        said for part in candidate.content.parts if not part.thought and (said := bytes(part.text)) != b"null"
-    ]
-    for piece in pieces:
+    texts = [part.text for part in candidate.content.parts if not part.thought and part.text != NULL]
+    for text in texts:
+        piece = bytes(text)
         if not piece.startswith(b'"'):
             raise msgspec.ValidationError("a text that is no string")
         if not piece.isascii():
             piece.decode()
-    if len(pieces) == 1:
-        return msgspec.Raw(pieces[0])
-    return msgspec.Raw(b'"%b"' % b"".join(piece[1:-1] for piece in pieces)) if pieces else NULL
+    if len(texts) == 1:
+        return texts[0]
+    return msgspec.Raw(b'"%b"' % b"".join(bytes(text)[1:-1] for text in texts)) if texts else NULL
 
 
 def _usage(metadata: _UsageMetadata | None) -> Usage | None:

@@ -31,6 +31,9 @@ READ_BYTES = 1024 * 1024
 MAX_BEHIND = 4
 """Pieces that wait to be written."""
 
+PIECE_BYTES = 1024 * 1024
+"""Of one piece, bytes: to hand over a small one costs more than to write it."""
+
 
 @contextmanager
 def published(target: UPath) -> Iterator[BinaryIO]:
@@ -82,12 +85,15 @@ class Behind:
         self._file = file
         self._thread = ThreadPoolExecutor(1)
         self._waiting: deque[Future[int]] = deque()
+        self._piece = bytearray()
 
     def __enter__(self) -> Behind:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._thread:
+            if kind is None:
+                self._hand_over()
             while self._waiting and kind is None:
                 self._waiting.popleft().result()
 
@@ -96,9 +102,15 @@ class Behind:
 
         :raises OSError: Writing failed, of these or of earlier bytes.
         """
+        self._piece += data
+        if len(self._piece) >= PIECE_BYTES:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
         if len(self._waiting) == MAX_BEHIND:
             self._waiting.popleft().result()
-        self._waiting.append(self._thread.submit(self._file.write, data))
+        self._waiting.append(self._thread.submit(self._file.write, self._piece))
+        self._piece = bytearray()
 
 
 @contextmanager
