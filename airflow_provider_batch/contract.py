@@ -8,6 +8,7 @@ Outcomes that matter are types of their own and are matched exhaustively: *unkno
 from __future__ import annotations
 
 import enum
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
@@ -235,6 +236,10 @@ class WaitingService(Protocol):
         """Ask for one job."""
         ...
 
-    async def find(self, display_name_prefix: str) -> FindOutcome:
-        """As :meth:`BatchService.find`."""
+    def pages(self) -> AsyncIterator[tuple[JobSnapshot, ...]]:
+        """The listing of all jobs, newest first as far as observed, page by page."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections."""
         ...

@@ -1,7 +1,7 @@
 """The decision after each look at a job: go on, finished, or give up. Pure: values and a clock in, a value out.
 
-The trigger, the sensor and the synchronous loop all ask here, so they cannot disagree. A failed look is never
-a reason to cancel or to send anything again, and the deadline is judged only after a look that worked.
+A failed look is never a reason to cancel or to send anything again, and the deadline is judged only after a look
+that worked.
 """
 
 from __future__ import annotations
@@ -16,6 +16,15 @@ MAX_NOT_FOUND = 3
 
 MAX_ERROR_WAIT_S = 300.0
 """Longest wait after failed looks, seconds."""
+
+SHORTEST_WAIT_S = 5.0
+"""Between looks at a young job, seconds, unless the user wants to look more often."""
+
+SHARE_OF_AGE = 0.1
+"""A job is looked at again after this share of its age: a small one that is done in a minute is seen at once."""
+
+TELL_EVERY_S = 900.0
+"""Between log lines while nothing changes, seconds."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +56,13 @@ class GiveUp:
 Verdict = GoOn | Finished | GiveUp
 
 
-@dataclass
+@dataclass(slots=True)
 class Watch:
     """What waiting remembers between looks.
 
     :param job_name: The job.
     :param deadline: Unix time, seconds. Absolute, so that a restart does not start it again.
-    :param poll_interval_s: Seconds between looks.
+    :param poll_interval_s: Longest time between looks that work, seconds.
     """
 
     job_name: str
@@ -61,7 +70,9 @@ class Watch:
     poll_interval_s: float
     _errors: int = field(default=0, init=False)
     _not_found: int = field(default=0, init=False)
-    _shown: str = field(default="", init=False)
+    _progress: tuple[str, int, bool] | None = field(default=None, init=False)
+    _tell_at: float = field(default=0.0, init=False)
+    _tell_error_at: float = field(default=0.0, init=False)
 
     def saw(self, job: JobSnapshot, now: float) -> Verdict:
         """A look that worked."""
@@ -72,7 +83,7 @@ class Watch:
             return GiveUp("unknown_state", f"{self.job_name} ended in a state unknown here: {job.raw_state}.")
         if now >= self.deadline:
             return GiveUp("timeout", f"{self.job_name} is still {job.raw_state} at the deadline.")
-        return GoOn(self._wait(self.poll_interval_s, now), self._news(_describe(job)))
+        return GoOn(self._wait(job, now), self._news(job, now))
 
     def failed(self, error: BatchError, now: float) -> Verdict:
         """A look that did not work."""
@@ -83,23 +94,51 @@ class Watch:
             return GiveUp("unreadable", f"{self.job_name} cannot be asked about: {error}")
         hint = error.retry_after_s if isinstance(error, ApiError) else None
         backoff = min(MAX_ERROR_WAIT_S, self.poll_interval_s * 2 ** min(self._errors - 1, 10))
-        wait = max(backoff, hint or 0.0, self.poll_interval_s)
         if now >= self.deadline + MAX_ERROR_WAIT_S:
             return GiveUp("timeout", f"{self.job_name} could not be asked about by the deadline: {error}")
-        return GoOn(wait, self._news(f"{self.job_name}: looking failed, waiting on. {error}"))
+        note = ""
+        if now >= self._tell_error_at:
+            self._tell_error_at = now + TELL_EVERY_S
+            note = f"{self.job_name}: looking failed, waiting on. {error}"
+        return GoOn(max(backoff, hint or 0.0, self.poll_interval_s), note)
 
-    def _wait(self, wanted: float, now: float) -> float:
-        """Not past the deadline, so that it is noticed when it comes."""
+    def _wait(self, job: JobSnapshot, now: float) -> float:
+        """Short while the job is young, and not past the deadline, so that it is noticed when it comes."""
+        wanted = self.poll_interval_s
+        if job.created_at is not None:
+            wanted = min(wanted, max(SHORTEST_WAIT_S, SHARE_OF_AGE * (now - job.created_at.timestamp())))
         return max(1.0, min(wanted, self.deadline - now))
 
-    def _news(self, text: str) -> str:
-        news = text if text != self._shown else ""
-        self._shown = text
-        return news
+    def _news(self, job: JobSnapshot, now: float) -> str:
+        """A line when the state changes, at each tenth of the rows, at the first failed one, and now and then."""
+        tenth = 10 * (job.succeeded + job.failed) // job.requests if job.requests else 0
+        progress = (job.raw_state, tenth, job.failed > 0)
+        if progress == self._progress and now < self._tell_at:
+            return ""
+        self._progress, self._tell_at = progress, now + TELL_EVERY_S
+        return _describe(job, self.deadline, now)
 
 
-def _describe(job: JobSnapshot) -> str:
+def _describe(job: JobSnapshot, deadline: float, now: float) -> str:
     done = job.succeeded + job.failed
+    parts = [f"{job.name} is {job.raw_state}"]
     # The API counts rows at the end only, as far as was seen: "0 done" for hours would say what nobody knows.
-    rows = f", {done} of {job.requests} rows done, {job.failed} failed" if done else ""
-    return f"{job.name} is {job.raw_state}{rows}"
+    if done and job.requests:
+        percent = 100 * done // job.requests
+        parts.append(f"{percent} % done: {done} of {job.requests} rows, {job.failed} failed")
+    if job.created_at is not None:
+        parts.append(f"{duration(now - job.created_at.timestamp())} old")
+    return f"{', '.join(parts)}, {duration(deadline - now)} to the deadline"
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``12 min``, ``3 h 5 min``, ``2 d 1 h``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes = whole // 60
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 1440} d {minutes % 1440 // 60} h"

@@ -98,6 +98,10 @@ class AsyncGeminiClient:
         """As :meth:`GeminiClient.list_batches`."""
         return self._each(lambda token: calls.list_batches(token, page_size))
 
+    def list_batch_pages(self, page_size: int = calls.PAGE_SIZE) -> AsyncIterator[tuple[Batch, ...]]:
+        """The same listing, a page at a time. The next page is not asked for before this one is used up."""
+        return self._pages(lambda token: calls.list_batches(token, page_size))
+
     async def update_batch(
         self,
         name: str,
@@ -169,12 +173,16 @@ class AsyncGeminiClient:
         return (await self._run(webhooks.rotate_webhook_secret(name))).secret
 
     async def _each(self, page_at: Callable[[str], Script[Page[T]]]) -> AsyncIterator[T]:
+        async for items in self._pages(page_at):
+            for item in items:
+                yield item
+
+    async def _pages(self, page_at: Callable[[str], Script[Page[T]]]) -> AsyncIterator[tuple[T, ...]]:
         walk = PageWalk()
         while walk.goes_on:
             page = await self._run(page_at(walk.token))
             walk.turn(page.next_page_token)
-            for item in page.items:
-                yield item
+            yield page.items
 
     async def _run(self, script: Script[T], file: BinaryIO | None = None) -> T:
         began = time.monotonic()

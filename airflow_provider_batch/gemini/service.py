@@ -270,15 +270,10 @@ class AsyncGeminiBatchService:
         """The job as it is now."""
         return snapshot(await self._client.get_batch(job_name))
 
-    async def find(self, display_name_prefix: str) -> FindOutcome:
-        """As :meth:`GeminiBatchService.find`."""
-        try:
-            matching = tuple(
-                [job async for job in _snapshots(self._client) if job.display_name.startswith(display_name_prefix)]
-            )
-        except BatchError as error:
-            return CannotTell(error)
-        return Found(matching) if matching else Absent()
+    async def pages(self) -> AsyncIterator[tuple[JobSnapshot, ...]]:
+        """The listing of all jobs, page by page."""
+        async for page in self._client.list_batch_pages():
+            yield tuple(map(snapshot, page))
 
     async def cancel(self, job_name: str) -> None:
         """As :meth:`GeminiBatchService.cancel`."""
@@ -294,11 +289,6 @@ class AsyncGeminiBatchService:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
-
-
-async def _snapshots(client: AsyncGeminiClient) -> AsyncIterator[JobSnapshot]:
-    async for batch in client.list_batches():
-        yield snapshot(batch)
 
 
 def _pass_if_over(job_name: str, error: ApiError) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -100,7 +101,8 @@ class GeminiBatchHook(BaseHook):
         """
         from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
 
-        return AsyncGeminiClient(self._endpoint(await self._aconnection()))
+        # In a thread: TLS takes tens of milliseconds to set up.
+        return await asyncio.to_thread(AsyncGeminiClient, self._endpoint(await self._aconnection()))
 
     @contextmanager
     def service(self, *, embeddings: bool = False) -> Iterator[GeminiBatchService]:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_batch.airflow_compat import object_path, task_state
-
-if TYPE_CHECKING:
-    from airflow_provider_batch.engine.watching import News
-    from airflow_provider_batch.gemini.service import AsyncGeminiBatchService
 
 VERSION = 2
 
@@ -28,7 +23,8 @@ class GeminiBatchTrigger(BaseTrigger):
     A reason is: one of the jobs is finished, a display name shows in the listing, a time has come, the deadline
     has passed, or a job cannot be asked about any more. It survives a restart of the triggerer: all times are
     absolute and it only looks, so a second start does the same again. Passing errors (429, 5xx, network,
-    connection lookup) are waited out until the deadline. It never submits anything.
+    connection lookup) are waited out until the deadline. It never submits anything. All triggers of a connection
+    in a triggerer share one poller, so many cost little more than one.
 
     The event: ``{"outcome": "finished" | "found" | "due" | "timeout" | "unreadable" | "unknown_state", "job_name":
     str, "state": str, "message": str, "ledger": str | None}``. It is only a wake-up: whoever receives it asks
@@ -39,7 +35,7 @@ class GeminiBatchTrigger(BaseTrigger):
     :param job_names: ``batches/...``; the first that is finished ends the wait.
     :param display_names: The first that shows in the listing ends the wait.
     :param until: Unix time in seconds that ends the wait, None = no such time.
-    :param poll_interval: Seconds between looks.
+    :param poll_interval: Longest time between looks, seconds. A young job is looked at more often.
     :param ledger: Where the task's ledger is; comes back in the event. It travels here rather than in the kwargs
         of ``defer``, which ``airflow dags test`` drops.
     :param job_name: One more job; how version 1 named its only one.
@@ -94,17 +90,14 @@ class GeminiBatchTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, yield the one event."""
-        from airflow_provider_batch.engine.watching import Vigil, await_news
+        from airflow_provider_batch.engine.poller import Vigil
+        from airflow_provider_batch.triggers.pollers import poller_of
 
         vigil = Vigil(
             tuple(self.job_names), tuple(self.display_names), self.until, self.deadline, self.poll_interval
         )
-        access = _Access(self.conn_id)
-        try:
-            news = await await_news(access.service, vigil, access.now, self.log.info)
-        finally:
-            await access.close()
-        yield TriggerEvent({**_event(news), "ledger": self.ledger})  # type: ignore[no-untyped-call]
+        news = await poller_of(self.conn_id).wait(vigil, self.log.info)
+        yield TriggerEvent({**news._asdict(), "ledger": self.ledger})  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """Ask the jobs to end, if the task's state says that nobody will come back for the results.
@@ -124,6 +117,7 @@ class GeminiBatchTrigger(BaseTrigger):
 
     async def _cancel_jobs(self, task: Mapping[str, Any]) -> None:
         from airflow_provider_batch.engine.cancelling import RECHECK_S, may_cancel
+        from airflow_provider_batch.triggers.pollers import service_of
 
         first = await asyncio.to_thread(task_state, task)
         await asyncio.sleep(RECHECK_S)
@@ -131,46 +125,17 @@ class GeminiBatchTrigger(BaseTrigger):
         if not may_cancel(states):
             self.log.info("The task is %s: its jobs are left alone.", states[-1] or "in an unknown state")
             return
-        access = _Access(self.conn_id)
+        service = await service_of(self.conn_id)
         try:
-            service = await access.service()
             for name in self.job_names:
                 self.log.warning("The task is %s: %s is asked to end.", states[-1], name)
                 await service.cancel(name)
             await asyncio.to_thread(self._note_cancel)
         finally:
-            await access.close()
+            await service.aclose()
 
     def _note_cancel(self) -> None:
         from airflow_provider_batch.engine.ledger import Ledger, note_cancel
 
         if self.ledger and self.cancel_note:
             note_cancel(Ledger(object_path(self.ledger, "ledger")), self.cancel_note, "the task was stopped")
-
-
-class _Access:
-    """The service. It is built at the first look that gets a connection, and kept."""
-
-    def __init__(self, conn_id: str) -> None:
-        self._conn_id = conn_id
-        self._service: AsyncGeminiBatchService | None = None
-        self._building = asyncio.Lock()
-
-    async def service(self) -> AsyncGeminiBatchService:
-        async with self._building:
-            if self._service is None:
-                from airflow_provider_batch.hooks.gemini import GeminiBatchHook
-
-                self._service = await GeminiBatchHook(self._conn_id).aservice()
-            return self._service
-
-    def now(self) -> float:
-        return self._service.now() if self._service is not None else time.time()
-
-    async def close(self) -> None:
-        if self._service is not None:
-            await self._service.aclose()
-
-
-def _event(news: News) -> dict[str, str]:
-    return {"outcome": news.outcome, "job_name": news.job_name, "state": news.state, "message": news.message}

@@ -1,0 +1,243 @@
+"""Who waits for which job, and what is to be asked next. Decides and remembers; asks nothing itself.
+
+Two clocks: when to look again is counted on the event loop's own clock, which nobody sets; deadlines and ages are
+Unix times by the server's clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from airflow_provider_batch.contract import JobSnapshot
+from airflow_provider_batch.engine.waiting import Finished, GoOn, Verdict, Watch
+from airflow_provider_batch.errors import BatchError
+
+FEW = 5
+"""Jobs that are asked for one by one rather than by reading the listing."""
+
+JITTER = 0.05
+"""Share by which times between looks are shortened at random, so that pollers do not keep step."""
+
+REST_FACTOR = 2.0
+"""A listing is read again no sooner than this many times what reading it took."""
+
+BELIEVE_S = 900.0
+"""Seconds for which a job that the listing did not show is asked for by itself."""
+
+NEVER = float("inf")
+
+
+class News(NamedTuple):
+    """Why the wait ended: ``finished``, ``found``, ``due``, ``timeout``, ``unreadable`` or ``unknown_state``."""
+
+    outcome: str
+    job_name: str = ""
+    state: str = ""
+    message: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """One who waits.
+
+    :param tell: Gets what is worth a log line, in the context that the wait began in: it says whose log it is.
+    """
+
+    news: asyncio.Future[News]
+    tell: Callable[[str], object]
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+
+    def end(self, news: News) -> None:
+        """Give the news, if there were none before."""
+        if not self.news.done():
+            self.news.set_result(news)
+
+    def fail(self, fault: BaseException) -> None:
+        """End the wait with an exception."""
+        if not self.news.done():
+            self.news.set_exception(fault)
+
+    def say(self, text: str) -> None:
+        """Write to the log; a log that fails ends this wait and no other."""
+        try:
+            self.context.run(self.tell, text)
+        except Exception as fault:  # noqa: BLE001
+            self.fail(fault)
+
+
+@dataclass(slots=True, eq=False)
+class Look:
+    """A job that somebody waits for.
+
+    :param due: When it is to be looked at.
+    """
+
+    watch: Watch
+    waiter: Waiter
+    due: float
+
+    def follow(self, verdict: Verdict, at: float, hurry: float) -> None:
+        """Do what was decided after a look.
+
+        :param hurry: What times are multiplied by.
+        """
+        name = self.watch.job_name
+        self.due = NEVER
+        if isinstance(verdict, Finished):
+            state = verdict.job.raw_state
+            self.waiter.end(News("finished", name, state, f"{name} is {state}."))
+        elif isinstance(verdict, GoOn):
+            self.due = at + verdict.wait_s * hurry
+            if verdict.note:
+                self.waiter.say(verdict.note)
+        else:
+            self.waiter.end(News(verdict.reason, name, "", verdict.message))
+
+
+@dataclass(slots=True, eq=False)
+class Scan:
+    """One who waits for jobs by their display names, which takes the whole listing.
+
+    :param prefixes: Beginnings of display names.
+    :param took: Gets the matching jobs of a whole listing, or the error if it broke off.
+    :param due: When the listing is to be read.
+    :param wait_s: Seconds until the time after; doubles up to ``longest_s``.
+    """
+
+    prefixes: tuple[str, ...]
+    took: Callable[[list[JobSnapshot], Exception | None], object]
+    due: float
+    wait_s: float
+    longest_s: float
+    matches: list[JobSnapshot] = field(default_factory=list)
+
+    def see(self, job: JobSnapshot) -> None:
+        """A job of the listing."""
+        if job.display_name.startswith(self.prefixes):
+            self.matches.append(job)
+
+    def ended(self, at: float, error: Exception | None) -> None:
+        """The listing was read, or broke off."""
+        matches, self.matches = self.matches, []
+        self.due = at + self.wait_s
+        self.wait_s = min(self.longest_s, 2 * self.wait_s)
+        self.took(matches, error)
+
+
+class Plan(NamedTuple):
+    """What to do now.
+
+    :param jobs: To be asked for one by one.
+    :param listing: To be read.
+    :param at: If there is nothing to do: when there is.
+    """
+
+    jobs: tuple[str, ...]
+    listing: bool
+    at: float
+
+
+class Roster:
+    """All who wait for jobs of a connection."""
+
+    def __init__(self) -> None:
+        self.looks: dict[str, list[Look]] = {}
+        self.scans: list[Scan] = []
+        self.unlisted: set[str] = set()
+        """Jobs that a whole listing did not show, or that no listing can be had for."""
+        self._believed_until = -NEVER
+        self._pages = 0
+        self._read_at = -NEVER
+        self._reading_took_s = 0.0
+        self._is_woken = False
+        # The same for everybody: those who are looked up together stay together.
+        self._hurry = _hurry()
+
+    def __bool__(self) -> bool:
+        return bool(self.looks or self.scans)
+
+    def add(self, looks: Iterable[Look], scans: Iterable[Scan]) -> None:
+        """Somebody begins to wait."""
+        for look in looks:
+            self.looks.setdefault(look.watch.job_name, []).append(look)
+        self.scans.extend(scans)
+
+    def remove(self, looks: Iterable[Look], scans: Iterable[Scan]) -> None:
+        """Somebody does not wait any more."""
+        for look in looks:
+            name = look.watch.job_name
+            self.looks[name].remove(look)
+            if not self.looks[name]:
+                del self.looks[name]
+                self.unlisted.discard(name)
+        for scan in scans:
+            self.scans.remove(scan)
+
+    def waiters(self) -> Iterator[Waiter]:
+        """Everybody who waits for a job, once for each job."""
+        return (look.waiter for looks in self.looks.values() for look in looks)
+
+    def plan(self, at: float) -> Plan:
+        """What is due.
+
+        Few jobs are asked for one by one. Many are looked up in the listing, once within the interval of those
+        who wait and not more than half of the time: whoever comes in between is served by the next reading.
+        """
+        if at >= self._believed_until:
+            self.unlisted.clear()
+            self._believed_until = at + BELIEVE_S
+        due = [look for looks in self.looks.values() for look in looks if look.due <= at]
+        asked = {look.watch.job_name for look in due}
+        listed = asked - self.unlisted
+        is_scanned = any(scan.due <= at for scan in self.scans)
+        # The listing may be long because of others: to read it is worth while if it serves more than it costs.
+        are_many = len(listed) > FEW and len(self.looks) > self._pages
+        if not is_scanned and not are_many:
+            return Plan(tuple(asked), False, self._next(at))
+        pause = 0.0 if is_scanned or self._is_woken else min(look.watch.poll_interval_s for look in due)
+        slot = self._read_at + max(REST_FACTOR * self._reading_took_s, pause * self._hurry)
+        if slot <= at:
+            return Plan(tuple(asked - listed), True, at)
+        return Plan(tuple(asked - listed), False, min(slot, self._next(at)))
+
+    def _next(self, at: float) -> float:
+        """When something becomes due."""
+        looks = (look.due for looks in self.looks.values() for look in looks)
+        return min((due for due in (*looks, *(scan.due for scan in self.scans)) if due > at), default=NEVER)
+
+    def reading(self, at: float, took_s: float, pages: int) -> None:
+        """The listing was read, or broke off."""
+        self._read_at, self._reading_took_s, self._pages = at, took_s, pages
+        self._is_woken = False
+        self._hurry = _hurry()
+
+    def saw(self, job: JobSnapshot, at: float, now: float) -> None:
+        """A look that worked."""
+        for look in self._of(job.name):
+            look.follow(look.watch.saw(job, now), at, self._hurry)
+
+    def failed(self, name: str, error: BatchError, at: float, now: float) -> None:
+        """A look that did not work."""
+        for look in self._of(name):
+            look.follow(look.watch.failed(error, now), at, self._hurry)
+
+    def _of(self, name: str) -> list[Look]:
+        return [look for look in self.looks.get(name, ()) if not look.waiter.news.done()]
+
+    def wake(self, job_name: str) -> None:
+        """Something may have happened to this job; or to any, if nobody waits for one of that name."""
+        for name in [job_name] if job_name in self.looks else self.looks:
+            for look in self._of(name):
+                look.due = -NEVER
+        for scan in self.scans:
+            scan.due = -NEVER
+        self._is_woken = True
+
+
+def _hurry() -> float:
+    return random.uniform(1 - JITTER, 1)  # noqa: S311 (jitter, not a secret)
