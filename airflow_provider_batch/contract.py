@@ -8,7 +8,7 @@ Outcomes that matter are types of their own and are matched exhaustively: *unkno
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
@@ -236,8 +236,11 @@ class WaitingService(Protocol):
         """Ask for one job."""
         ...
 
-    def pages(self) -> AsyncIterator[tuple[JobSnapshot, ...]]:
-        """The listing of all jobs, newest first as far as observed, page by page."""
+    def pages(self) -> AsyncIterator[Iterable[JobSnapshot]]:
+        """The listing of all jobs, newest first as far as observed, page by page.
+
+        A job that cannot be read raises :class:`BatchError` when it is its turn.
+        """
         ...
 
     async def aclose(self) -> None:

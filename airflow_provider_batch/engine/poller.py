@@ -92,10 +92,10 @@ class Poller:
         loop = asyncio.get_running_loop()
         waiter = Waiter(loop.create_future(), tell)
         at = loop.time()
-        looks = [
+        looks = tuple(
             Look(Watch(name, vigil.deadline, vigil.poll_interval_s), waiter, at + GATHER_S) for name in vigil.jobs
-        ]
-        scans = [_scan(vigil.names, waiter, at)] if vigil.names else []
+        )
+        scans = (_scan(vigil.names, waiter, at),) if vigil.names else ()
         self._enter(looks, scans)
         try:
             if vigil.until is None and vigil.jobs:
@@ -117,7 +117,7 @@ class Poller:
                 queue.put_nowait(error or jobs)
 
         scan = Scan((prefix,), took, asyncio.get_running_loop().time(), interval_s, interval_s)
-        self._enter([], [scan])
+        self._enter((), (scan,))
         try:
             while True:
                 said = await queue.get()
@@ -125,7 +125,7 @@ class Poller:
                     raise said
                 yield said
         finally:
-            await self._leave([], [scan])
+            await self._leave((), (scan,))
 
     def wake(self, job_name: str = "") -> None:
         """Look now: at this job if somebody waits for it, else at all."""

@@ -6,8 +6,10 @@ Errors carry the HTTP status, the google.rpc status, the server's own message an
 from __future__ import annotations
 
 import re
-from typing import NoReturn, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Generic, NoReturn, TypeVar
 
+import msgspec
 from pydantic import BaseModel, ValidationError
 
 from airflow_provider_batch.errors import (
@@ -47,8 +49,47 @@ def read(model: type[M], call: str, outcome: Answer | Lost) -> M:
     :raises ProtocolError: The answer is not what the API's reference describes.
     """
     body = expect_ok(call, outcome).body
+    return _valid(model, body or b"{}", call, outcome)
+
+
+def read_page(model: type[M], field: str, call: str, outcome: Answer | Lost) -> LazyPage[M]:
+    """Turn the answer to ``call`` into a page whose items are read one by one, when they are asked for.
+
+    A page of a hundred jobs is thousands of objects. Made all at once they have Python's garbage collector look
+    through all of a triggerer's memory every few pages, which stops its event loop for as long as that takes.
+
+    :param field: Where the items are.
+    :raises BatchError: As :func:`read`; for an item when it is read.
+    """
+    body = expect_ok(call, outcome).body
     try:
-        return model.model_validate_json(body or b"{}")
+        fields = msgspec.json.decode(body or b"{}", type=dict[str, msgspec.Raw])
+        items = msgspec.json.decode(fields.get(field) or b"[]", type=list[msgspec.Raw])
+        token = msgspec.json.decode(fields.get("nextPageToken") or b'""', type=str)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _unexpected(call, outcome, str(error)) from None
+    return LazyPage(lambda: (_valid(model, bytes(item), call, outcome) for item in items), token)
+
+
+class LazyPage(Generic[M]):
+    """One page of a listing."""
+
+    def __init__(self, items: Callable[[], Iterator[M]], next_page_token: str) -> None:
+        self._items = items
+        self.next_page_token = next_page_token
+
+    @property
+    def items(self) -> Iterator[M]:
+        """What is listed, read anew each time.
+
+        :raises ProtocolError: An item is not what the API's reference describes.
+        """
+        return self._items()
+
+
+def _valid(model: type[M], body: bytes, call: str, outcome: Answer | Lost) -> M:
+    try:
+        return model.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the body"

@@ -98,7 +98,7 @@ class AsyncGeminiClient:
         """As :meth:`GeminiClient.list_batches`."""
         return self._each(lambda token: calls.list_batches(token, page_size))
 
-    def list_batch_pages(self, page_size: int = calls.PAGE_SIZE) -> AsyncIterator[tuple[Batch, ...]]:
+    def list_batch_pages(self, page_size: int = calls.PAGE_SIZE) -> AsyncIterator[Iterable[Batch]]:
         """The same listing, a page at a time. The next page is not asked for before this one is used up."""
         return self._pages(lambda token: calls.list_batches(token, page_size))
 
@@ -177,7 +177,7 @@ class AsyncGeminiClient:
             for item in items:
                 yield item
 
-    async def _pages(self, page_at: Callable[[str], Script[Page[T]]]) -> AsyncIterator[tuple[T, ...]]:
+    async def _pages(self, page_at: Callable[[str], Script[Page[T]]]) -> AsyncIterator[Iterable[T]]:
         walk = PageWalk()
         while walk.goes_on:
             page = await self._run(page_at(walk.token))

@@ -22,7 +22,6 @@ from airflow_provider_batch.gemini.repeats import once, pause, persist, persist_
 from airflow_provider_batch.gemini.rpc import rpc_error
 from airflow_provider_batch.gemini.wire import (
     Batch,
-    BatchPage,
     File,
     FilePage,
     InlineRequest,
@@ -112,10 +111,10 @@ def get_batch(name: str) -> Script[Batch]:
     return answers.read(Batch, request.call, (yield from persist(request)))
 
 
-def list_batches(page_token: str = "", page_size: int = PAGE_SIZE) -> Script[BatchPage]:
+def list_batches(page_token: str = "", page_size: int = PAGE_SIZE) -> Script[answers.LazyPage[Batch]]:
     """One page of the batches of the project, newest first as far as observed."""
     request = Request("list batches", "GET", "/{v}/batches", params=_paging(page_token, page_size))
-    return answers.read(BatchPage, request.call, (yield from persist(request)))
+    return answers.read_page(Batch, "operations", request.call, (yield from persist(request)))
 
 
 def cancel_batch(name: str) -> Script[None]:

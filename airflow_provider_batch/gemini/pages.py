@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 from airflow_provider_batch.errors import ProtocolError
@@ -13,7 +14,7 @@ class Page(Protocol[T_co]):
     """One page of any listing."""
 
     @property
-    def items(self) -> tuple[T_co, ...]:
+    def items(self) -> Iterable[T_co]:
         """What is listed. A page without items may still be followed by others."""
         ...
 

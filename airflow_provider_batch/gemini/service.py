@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 from typing import BinaryIO
 
@@ -270,10 +270,10 @@ class AsyncGeminiBatchService:
         """The job as it is now."""
         return snapshot(await self._client.get_batch(job_name))
 
-    async def pages(self) -> AsyncIterator[tuple[JobSnapshot, ...]]:
+    async def pages(self) -> AsyncIterator[Iterable[JobSnapshot]]:
         """The listing of all jobs, page by page."""
         async for page in self._client.list_batch_pages():
-            yield tuple(map(snapshot, page))
+            yield map(snapshot, page)
 
     async def cancel(self, job_name: str) -> None:
         """As :meth:`GeminiBatchService.cancel`."""

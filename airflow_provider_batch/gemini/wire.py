@@ -143,13 +143,6 @@ class Batch(WireModel):
         return next((place for place in places if place is not None and not place.is_empty), None)
 
 
-class BatchPage(WireModel):
-    """One page of ``batches.list``."""
-
-    items: tuple[Batch, ...] = Field((), validation_alias=AliasChoices("operations", "items"))
-    next_page_token: str = ""
-
-
 class FilePage(WireModel):
     """One page of ``files.list``."""
 

@@ -96,7 +96,8 @@ class GeminiBatchTrigger(BaseTrigger):
         vigil = Vigil(
             tuple(self.job_names), tuple(self.display_names), self.until, self.deadline, self.poll_interval
         )
-        news = await poller_of(self.conn_id).wait(vigil, self.log.info)
+        # The logger of the class: one for each trigger would take more memory than the wait itself.
+        news = await poller_of(self.conn_id).wait(vigil, self.logger().info)
         yield TriggerEvent({**news._asdict(), "ledger": self.ledger})  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 from airflow_provider_batch import errors
 from airflow_provider_batch.gemini import answers
 from airflow_provider_batch.gemini.exchange import Answer, Lost
-from airflow_provider_batch.gemini.wire import Batch, BatchPage, File
+from airflow_provider_batch.gemini.wire import Batch, File
 
 CALL = "get batches/abc"
 
@@ -159,7 +159,23 @@ def test_an_output_file_elsewhere_than_files_is_refused():
 
 
 def test_an_empty_listing_is_an_empty_page():
-    assert answers.read(BatchPage, "list batches", answer(200, {})) == BatchPage(items=(), next_page_token="")
+    page = answers.read_page(Batch, "operations", "list batches", answer(200, {}))
+    assert (list(page.items), page.next_page_token) == ([], "")
+
+
+def test_a_listed_job_that_cannot_be_read_is_an_error_when_it_is_its_turn():
+    body = {"operations": [{"name": "batches/a"}, {"name": "elsewhere/b"}], "nextPageToken": "t"}
+    page = answers.read_page(Batch, "operations", "list batches", answer(200, body))
+    jobs = iter(page.items)
+    assert (next(jobs).name, page.next_page_token) == ("batches/a", "t")
+    with pytest.raises(errors.ProtocolError, match="name"):
+        next(jobs)
+
+
+@pytest.mark.parametrize("body", [[], {"operations": {}}, {"operations": [], "nextPageToken": 7}])
+def test_a_listing_of_another_shape_is_refused(body):
+    with pytest.raises(errors.ProtocolError, match="Expected the API's JSON"):
+        answers.read_page(Batch, "operations", "list batches", answer(200, body))
 
 
 def test_a_file_is_read_in_either_spelling():
