@@ -116,7 +116,7 @@ def estimated(service: BatchService, order: Order, intake: Intake, dialect: RowD
     with spools() as files, KeyTable() as keys:
         staged = stage(intake, dialect, files, keys, order.limits)
         _tell(staged)
-        said = estimate(service, order.model, files.rows, staged, order.budget)
+        said = estimate(service, order.model, files.rows, staged, order.budget, order.limits.tokens)
         _ensure_acceptable(service, order, StagedRows(files, staged, intake.source.name), said)
         return said
 
@@ -225,7 +225,7 @@ def _begin(
 ) -> bool:
     ensure_free(order)
     strangers = _remote_jobs(service, order, known)
-    said = estimate(service, order.model, rows.files.rows, rows.staged, order.budget)
+    said = estimate(service, order.model, rows.files.rows, rows.staged, order.budget, order.limits.tokens)
     if not strangers:
         _ensure_acceptable(service, order, rows, said)
     check_store(order.folder)

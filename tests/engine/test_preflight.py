@@ -11,6 +11,7 @@ from airflow_provider_batch.engine.state import read_batch
 from airflow_provider_batch.errors import BudgetError, InputError
 from airflow_provider_batch.rows.estimate import Span
 from airflow_provider_batch.rows.money import Price, Rates
+from airflow_provider_batch.rows.shards import ShardLimits
 from faults.task import ask
 
 PRICE = Price(Rates(Decimal(1), Decimal(0), Decimal(10)), Rates(Decimal(2), Decimal(0), Decimal(20)))
@@ -114,6 +115,22 @@ def test_a_dry_run_says_it_all_and_leaves_nothing_behind(thousand, gemini_emulat
     assert "output tokens: 0 to 100,000 (at most the rows' maxOutputTokens)" in caplog.text
     assert not thousand.folder.exists()
     assert gemini_emulator.journal() == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "jobs", "words"),
+    [
+        (None, 1, "about 40 input tokens in the largest job; the project's own limit decides"),
+        (25, 2, "about 24 input tokens in the largest job; max_enqueued_tokens is 25"),
+    ],
+)
+def test_the_report_says_how_the_rows_fit_into_the_queue(thousand, caplog, limit, jobs, words):
+    caplog.set_level("INFO")
+    rows = [capped(f"k{n}", text="x" * 32) for n in range(5)]
+    said = thousand.but(rows=rows, limits=ShardLimits(tokens=limit)).estimated()
+    assert (said.jobs, said.max_enqueued_tokens) == (jobs, limit)
+    assert f"{jobs} job{'s' if jobs > 1 else ''} with" in caplog.text
+    assert words in caplog.text
 
 
 def test_a_dry_run_checks_the_budget_too(thousand):
