@@ -12,11 +12,10 @@ from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini.openai_rows import converted
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.prompts import Prompt, check_template, columns_of, key_of, render
+from airflow_provider_batch.rows.staging import encode_row
 from airflow_provider_batch.rows.strict_json import json_type
 
 INPUT_FORMATS = ("gemini", "openai")
-
-_encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class RequestTemplate:
             return self._given(data)
         row = columns_of(data)
         key = key_of(row, self.key)
-        return _as_line(key, self._request(row, key), key)
+        return encode_row({"key": key, "request": self._request(row, key)}, key)
 
     def _given(self, data: bytes | Mapping[str, Any]) -> bytes:
         """A row that is a request already: as it stands if nothing is to be added."""
@@ -81,7 +80,7 @@ class RequestTemplate:
         key = row.get("key")
         if not is_plain and isinstance(row.get("request"), dict):
             row["request"] = _laid_over(self._for_all(), row["request"])
-        return _as_line(key if isinstance(key, str) else None, None, row)
+        return encode_row(row, key if isinstance(key, str) else None)
 
     def _request(self, row: Mapping[str, Any], key: str) -> dict[str, Any]:
         said = _called(self.prompt, row, key) if callable(self.prompt) else render(str(self.prompt), row)
@@ -148,12 +147,3 @@ def _parsed(text: str | bytes) -> Any:
         return msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadRowError("AGB-I06", f'the column "request" is not JSON ({error})') from None
-
-
-def _as_line(key: str | None, request: Mapping[str, Any] | None, row: Any) -> bytes:
-    try:
-        return _encode({"key": key, "request": request} if request is not None else row)
-    except (TypeError, UnicodeEncodeError, msgspec.MsgspecError, RecursionError) as error:
-        raise BadRowError(
-            "AGB-I12", f"holds something that JSON cannot express ({type(error).__name__})", key
-        ) from None

@@ -2,9 +2,13 @@
 
 import hashlib
 import json
-from datetime import date
+from datetime import date, datetime, timezone
 from decimal import Decimal
 
+import numpy
+import pandas
+import pendulum
+import pyarrow
 import pytest
 from upath import UPath
 
@@ -191,6 +195,31 @@ def test_kept_columns_stand_in_the_order_of_the_rows():
     _, sent, columns, _ = table(rows, keep_columns=("day", "price", "absent"))
     assert [row["key"] for row in sent] == ["1", "2"]
     assert columns == [{"day": f"2026-01-0{n}", "price": "1.10", "absent": None} for n in (1, 2)]
+
+
+WHEN = datetime(2026, 1, 1, 10, 30, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"id": 1, "text": "x", "at": pendulum.instance(WHEN), "score": numpy.float32(0.5), "tags": {"a"}}],
+        pandas.DataFrame({"id": [1], "text": ["x"], "at": [WHEN], "score": [0.5], "tags": [numpy.array(["a"])]}),
+        pyarrow.table({"id": [1], "text": ["x"], "at": pyarrow.array([WHEN], pyarrow.timestamp("ns", "UTC"))})
+        .append_column("score", pyarrow.array([0.5]))
+        .append_column("tags", pyarrow.array([["a"]])),
+    ],
+    ids=["Airflow's dates", "pandas", "Arrow with nanoseconds"],
+)
+def test_dates_and_numbers_of_other_libraries_are_kept_as_pythons_own(rows):
+    _, _, (columns,), _ = table(rows, keep_columns=("at", "score", "tags"))
+    assert datetime.fromisoformat(columns["at"]) == WHEN
+    assert (columns["score"], columns["tags"]) == (0.5, ["a"])
+
+
+def test_a_kept_value_that_json_cannot_express_is_named_by_its_type():
+    with pytest.raises(InputError, match=r"AGB-I12 row 1: .*JSON cannot express \(a value of type object\)"):
+        table([{"id": 1, "text": "x", "place": object()}], keep_columns=("place",))
 
 
 def test_rows_left_out_are_kept_with_reason_place_and_content():
