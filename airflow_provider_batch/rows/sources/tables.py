@@ -20,7 +20,8 @@ FRAME_ROWS = 4_096
 class SqlQuery:
     """Rows of a query, for the ``requests`` of an operator.
 
-    The query is streamed: by a server-side cursor on PostgreSQL, by what the driver offers elsewhere. Give it an
+    The query is streamed: by a server-side cursor on PostgreSQL, by what the driver offers elsewhere (those of
+    MySQL bring the whole result to the worker unless the connection asks for another cursor). Give it an
     ``ORDER BY`` and a fixed window (``WHERE day = '{{ ds }}'``), so that each try of a task reads the same rows.
 
     :param sql: One SELECT. Templated.
