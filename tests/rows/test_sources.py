@@ -9,10 +9,12 @@ import os
 import sqlite3
 from contextlib import closing
 
+import fsspec
 import pandas
 import polars
 import pyarrow
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from pyarrow import parquet
 from upath import UPath
 
@@ -133,6 +135,27 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.jsonl")
     with pytest.raises(InputError, match=r"AGB-I23 .* is not a regular file"):
         rows(UPath(tmp_path / "pipe.jsonl"))
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null"])
+def test_a_device_is_refused_instead_of_read(path):
+    with pytest.raises(InputError, match=rf"AGB-I23 {path} is not a regular file"):
+        rows(UPath(path))
+
+
+class Locked(MemoryFileSystem):
+    """A store that lets nobody read."""
+
+    protocol = "locked"
+
+    def _open(self, path, *args, **kwargs):
+        raise PermissionError(path)
+
+
+def test_a_file_that_may_not_be_read_is_named():
+    fsspec.register_implementation("locked", Locked, clobber=True)
+    with pytest.raises(InputError, match=r"AGB-I24 locked://bucket/rows\.jsonl may not be read by this task"):
+        rows(UPath("locked://bucket/rows.jsonl"))
 
 
 def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tracemalloc
 from datetime import date, datetime, timezone
 from decimal import Decimal
 
@@ -54,6 +55,8 @@ CASES = [
     ("blank line", f"{row('a')}\n\n{row('b')}\n", 2, "AGB-I02", "line 2: blank"),
     ("byte-order mark", b"\xef\xbb\xbf" + row("a").encode(), None, "AGB-I03", "byte-order mark"),
     ("UTF-16", row("a").encode("utf-16"), None, "AGB-I03", "UTF-16"),
+    ("UTF-16 without a mark", row("a").encode("utf-16-le"), None, "AGB-I03", "UTF-16"),
+    ("UTF-16 of the other kind", row("a").encode("utf-16-be"), None, "AGB-I03", "UTF-16"),
     ("gzip", b"\x1f\x8b\x08\x00", None, "AGB-I04", "gzip"),
     ("JSON array", f"[{row('a')}]", None, "AGB-I05", "JSON array"),
     ("only blank lines", "\n\n\n", 1, "AGB-I02", "3 bad rows"),
@@ -150,7 +153,8 @@ def test_a_missing_file_and_a_directory_and_a_raw_template_are_told_apart(tmp_pa
 
 def test_good_rows_are_copied_byte_for_byte_counted_and_hashed(tmp_path):
     path = tmp_path / "requests.jsonl"
-    text = (row("a") + "\r\n" + row("ü\u2028b")).encode()
+    torn = json.dumps({"key": "ü\u2028b\u0085", "request": ask("\u2029 \x7f")}, ensure_ascii=False)
+    text = f"{row('a')}\r\n{torn}".encode()
     path.write_bytes(text)
     result, sent = staged(UPath(path))
     assert sent == text.replace(b"\r\n", b"\n") + b"\n"
@@ -178,6 +182,32 @@ def test_keys_that_look_dangerous_are_data_like_any_other():
     names = ["../../etc/passwd", "=cmd()", "<script>", "{{ conn.x.password }}", "a b"]
     result, _ = staged([{"key": name, "request": ASK} for name in names])
     assert result.requests == len(names)
+
+
+def test_a_line_over_the_limit_is_passed_over_without_being_held(tmp_path):
+    path = tmp_path / "requests.jsonl"
+    path.write_text(row("a") + "\n")
+    with path.open("r+b") as file:
+        file.truncate(400 * 2**20)
+        file.seek(0, 2)
+        file.write(f"\n{row('a')}\n".encode())
+    tracemalloc.start()
+    with pytest.raises(
+        InputError, match="has 2 bad rows: AGB-I19 line 2: longer than the limit of 64 MiB"
+    ) as caught:
+        staged(UPath(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * 2**20
+    assert "AGB-I14 line 3 (key 'a'): the same key as on line 1" in str(caught.value)
+
+
+def test_keys_that_look_alike_are_a_caution_and_no_error():
+    names = ["\u00e9", "e\u0301", "a", "a ", "A"]
+    result, _ = staged([{"key": name, "request": ASK} for name in names])
+    ((caution, seen),) = result.content.cautions.items()
+    assert (result.requests, seen) == (5, (2, "row 2"))
+    assert "keys are compared as they are" in caution
 
 
 def table(rows, **settings):
