@@ -192,6 +192,23 @@ def test_a_data_frame_gives_plain_values(frame):
     assert rows(frame) == [{"id": 1, "text": "a"}, {"id": 2, "text": None}]
 
 
+def two_columns(tmp_path, kind):
+    """Two columns of one name, as a join gives them."""
+    table = pyarrow.table([pyarrow.array([1]), pyarrow.array([2])], names=["id", "id"])
+    if kind == "query":
+        return QueryRows(lambda: sqlite3.connect(tmp_path / "db"), "SELECT 1 AS id, 2 AS id")
+    if kind == "Parquet":
+        parquet.write_table(table, tmp_path / "rows.parquet")
+        return source_of(UPath(tmp_path / "rows.parquet"))
+    return source_of(table if kind == "Arrow" else pandas.DataFrame([[1, 2]], columns=["id", "id"]))
+
+
+@pytest.mark.parametrize("kind", ["query", "Parquet", "Arrow", "pandas"])
+def test_two_columns_of_one_name_are_refused_and_none_is_dropped(tmp_path, kind):
+    with pytest.raises(InputError, match=r"AGB-I26 .* has two columns of the same name, 'id'"):
+        list(two_columns(tmp_path, kind))
+
+
 def test_a_generator_is_read_row_by_row():
     taken = []
 

@@ -20,7 +20,7 @@ from upath import UPath
 
 from airflow_provider_batch.errors import InputError
 from airflow_provider_batch.rows.framing import MAX_LINE_BYTES, read_lines
-from airflow_provider_batch.rows.sources import Record
+from airflow_provider_batch.rows.sources import Record, same_names
 from airflow_provider_batch.rows.storage import READ_BYTES, local_path, opened
 
 PACKED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
@@ -107,8 +107,7 @@ def _csv(delimiter: str) -> Callable[[BinaryIO], Iterator[Record]]:
         header = next(table, None)
         if header is None:
             return
-        if len(set(header)) != len(header):
-            raise _DamageError("AGB-I26", "has two columns of the same name")
+        _ensure_distinct(header)
         for values in table:
             if not values:
                 continue
@@ -125,7 +124,9 @@ def _parquet(file: BinaryIO) -> Iterator[Record]:
     except ImportError:
         raise _DamageError("AGB-C11", 'needs pyarrow: install "airflow-provider-batch[parquet]"') from None
     number = 0
-    for batch in parquet.ParquetFile(file).iter_batches(batch_size=PARQUET_ROWS):
+    table = parquet.ParquetFile(file)
+    _ensure_distinct(table.schema_arrow.names)
+    for batch in table.iter_batches(batch_size=PARQUET_ROWS):
         for row in batch.to_pylist():
             number += 1
             yield Record(number, cast(Mapping[str, Any], row))
@@ -143,6 +144,11 @@ class _DamageError(Exception):
         self.code = code
         self.what = what
         super().__init__(what)
+
+
+def _ensure_distinct(columns: list[str]) -> None:
+    if (what := same_names(columns)) is not None:
+        raise _DamageError("AGB-I26", what)
 
 
 @contextmanager
