@@ -611,8 +611,8 @@ def _receipt(manifest: Manifest) -> str:
         return f"The cost is unknown: {f'{bare}, or {why}' if bare else why}."
     rest = f" {bare}, which is not in it." if bare else ""
     return (
-        f"Cost by the price list: {manifest.cost_usd:.4f} USD; single calls would have cost "
-        f"{manifest.standard_usd:.4f} USD, {manifest.standard_usd - manifest.cost_usd:.4f} USD more.{rest}"
+        f"Cost by the price list: {manifest.cost_usd:.6f} USD; single calls would have cost "
+        f"{manifest.standard_usd:.6f} USD, {manifest.standard_usd - manifest.cost_usd:.6f} USD more.{rest}"
     )
 
 
