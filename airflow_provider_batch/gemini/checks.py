@@ -245,6 +245,10 @@ class RequestCheck:
             raise BadRowError(
                 "AGB-I15", f'"{shown}" {where} is OpenAI\'s batch format; set input_format="openai" to convert it'
             )
+        if name == "skipped" and not siblings:
+            raise BadRowError(
+                "AGB-I15", 'the row was left out of an earlier batch, "skipped" says why; correct it at its source'
+            )
         home = self._home(name, siblings)
         if home is None:
             if self._allow_unknown:

@@ -74,11 +74,10 @@ def said_of(prompt: Prompt, row: Mapping[str, Any], key: str) -> Any:
 
     :raises BadRowError: As :func:`render`, or the function failed.
     """
-    if isinstance(prompt, str):
-        return render(prompt, row)
     try:
-        return prompt(row)
-    except BadRowError:
+        return render(prompt, row) if isinstance(prompt, str) else prompt(row)
+    except BadRowError as bad:
+        bad.key = bad.key or key
         raise
     except Exception as error:
         # The user's own code. The text may hold the row, so the exception's type and place are all that is said.

@@ -256,11 +256,24 @@ def test_rows_left_out_are_kept_with_reason_place_and_content():
     rows = [{"id": "a", "text": "x"}, {"id": "a", "text": "again"}, {"id": "b", "text": None}]
     result, sent, _, skipped = table(rows, on_bad_row="skip")
     assert (result.requests, result.skipped, len(sent)) == (1, 2, 1)
-    assert skipped[0] == {
-        "key": "a",
-        "skipped": {"code": "AGB-I14", "message": "the same key as on row 1", "place": "row 2"},
-        "row": {"id": "a", "text": "again"},
-    }
+    assert skipped == [
+        {
+            "key": "a",
+            "skipped": {"code": "AGB-I14", "message": "the same key as on row 1", "place": "row 2"},
+            "row": {"id": "a", "text": "again"},
+        },
+        {
+            "key": "b",
+            "skipped": {"code": "AGB-I25", "message": "column 'text' has no value (NULL)", "place": "row 3"},
+            "row": {"id": "b", "text": None},
+        },
+    ]
+
+
+def test_rows_that_were_left_out_are_told_from_requests_when_they_are_fed_back():
+    _, _, _, skipped = table([{"id": "a", "text": "x"}, {"id": "b", "text": None}], on_bad_row="skip")
+    with pytest.raises(InputError, match=r"row 1 \(key 'b'\): the row was left out of an earlier batch"):
+        staged(skipped)
 
 
 def test_an_input_of_bad_rows_only_fails_even_if_they_may_be_left_out():
