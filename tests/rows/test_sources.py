@@ -113,7 +113,9 @@ def test_a_file_on_any_fsspec_store_is_read(tmp_path):
     [
         ("rows.csv", b"id,id\n1,2\n", "AGB-I26", "two columns of the same name"),
         ("rows.csv", b'id\n"open\n', "AGB-I26", "cannot be read"),
-        ("rows.csv", b"id\n\xff\n", "AGB-I26", "invalid start byte"),
+        ("rows.csv", "id\nü\n".encode("latin-1"), "AGB-I08", "is not UTF-8 .*; save it as UTF-8"),
+        ("rows.csv", "id\nü\n".encode("utf-16"), "AGB-I08", "is not UTF-8 .*; save it as UTF-8"),
+        ("rows.csv", gzip.compress(b"id\n1\n"), "AGB-I08", "is not UTF-8 .*; save it as UTF-8"),
         ("rows.parquet", b"PAR1 not really", "AGB-I26", "cannot be read"),
         ("rows.jsonl.gz", b"not gzip\n", "AGB-I26", "cannot be read"),
         ("rows.jsonl.gz", gzip.compress(b"{}\n" * 1000)[:-20], "AGB-I26", "cannot be read"),

@@ -169,8 +169,11 @@ def _opened(path: UPath, packing: str | None) -> Iterator[BinaryIO]:
         raise _unusable(name, "AGB-I24", "may not be read by this task") from None
     except _DamageError as damage:
         raise _unusable(name, damage.code, damage.what) from None
+    except UnicodeDecodeError as error:
+        # Its text holds what could not be decoded.
+        raise _unusable(name, "AGB-I08", f"is not UTF-8 ({error.reason}); save it as UTF-8") from None
     except (OSError, EOFError, csv.Error, ValueError) as error:
-        raise _unusable(name, "AGB-I26", f"cannot be read ({type(error).__name__}: {_reason(error)})") from None
+        raise _unusable(name, "AGB-I26", f"cannot be read ({type(error).__name__}: {str(error)[:200]})") from None
     if before and after and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise _unusable(
             name,
@@ -188,11 +191,6 @@ def _unpacked(file: BinaryIO, packing: str | None) -> BinaryIO:
     if packing not in compr:
         raise _DamageError("AGB-I04", f"is packed with {packing}, for which no library is installed")
     return cast(BinaryIO, io.BufferedReader(compr[packing](file, mode="rb"), READ_BYTES))
-
-
-def _reason(error: Exception) -> str:
-    """Why, without any of the content, which the text of a decoding error holds."""
-    return error.reason if isinstance(error, UnicodeDecodeError) else str(error)[:200]
 
 
 def _unusable(name: str, code: str, what: str) -> InputError:
