@@ -301,7 +301,7 @@ def ensure_free(order: Order) -> None:
             continue
         raise ConfigError(
             f"{order.folder} {'holds' if is_landed else 'awaits'} the results of another task instance, {owner}.",
-            code="AGB-C09",
+            code="AGB-C15",
             remedy="Nothing was uploaded. Give each task instance a result_path of its own, with {{ run_id }} "
             "and, in mapped tasks, {{ ti.map_index }} in it; or, if nobody wants those results, delete "
             f"{known[-1].folder.parent}.",
