@@ -605,12 +605,14 @@ def _summary(manifest: Manifest) -> str:
 
 
 def _receipt(manifest: Manifest) -> str:
+    bare = f"{manifest.unmetered} answers have no token count" if manifest.unmetered else ""
     if manifest.cost_usd is None or manifest.standard_usd is None:
-        return f"The cost is unknown: no price for {manifest.model}, or not for all of its tokens."
-    rest = f" {manifest.unmetered} answers without a token count are not in it." if manifest.unmetered else ""
+        why = f"no price for {manifest.model}, or not for all of its tokens"
+        return f"The cost is unknown: {f'{bare}, or {why}' if bare else why}."
+    rest = f" {bare}, which is not in it." if bare else ""
     return (
-        f"Cost by the price list: {manifest.cost_usd:.4f} USD; single calls would have cost "
-        f"{manifest.standard_usd:.4f} USD, {manifest.standard_usd - manifest.cost_usd:.4f} USD more.{rest}"
+        f"Cost by the price list: {manifest.cost_usd:.6f} USD; single calls would have cost "
+        f"{manifest.standard_usd:.6f} USD, {manifest.standard_usd - manifest.cost_usd:.6f} USD more.{rest}"
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini.embeddings import EmbeddingRows, EmbeddingTemplate
 from airflow_provider_batch.operators.embeddings import GeminiEmbeddingsBatchOperator
-from airflow_provider_batch.rows.dialect import NULL, RowStatus
+from airflow_provider_batch.rows.dialect import NULL, BadRowError, RowStatus
 
 
 def line(**request):
@@ -24,6 +24,20 @@ def test_columns_become_a_content_with_the_options():
             "outputDimensionality": 64,
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        (lambda row: row["secret text"], "the prompt function raised KeyError at line"),
+        (lambda row: ["x"], "the prompt function gave list, not text"),
+    ],
+)
+def test_a_prompt_function_that_gives_no_text_makes_a_bad_row(prompt, words):
+    with pytest.raises(BadRowError, match=words) as caught:
+        EmbeddingTemplate(prompt, "id").line({"id": 1})
+    assert (caught.value.code, caught.value.key) == ("AGB-I25", "1")
+    assert "secret" not in str(caught.value)
 
 
 def test_options_are_laid_under_rows_that_are_requests():
