@@ -7,7 +7,7 @@ import pytest
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini.embeddings import EmbeddingRows, EmbeddingTemplate
 from airflow_provider_batch.operators.embeddings import GeminiEmbeddingsBatchOperator
-from airflow_provider_batch.rows.dialect import NULL, BadRowError, RowStatus
+from airflow_provider_batch.rows.dialect import NULL, BadRowError, RowStatus, Usage
 
 
 def line(**request):
@@ -50,6 +50,19 @@ def test_options_are_laid_under_rows_that_are_requests():
 def test_a_vector_is_read_exactly_and_stands_for_the_response():
     row = EmbeddingRows().read_result(b'{"key":"a","response":{"embedding":{"values":[0.1,-2e-8,3]}}}')
     assert (row.status, row.vector, row.response) == (RowStatus.SUCCESS, [0.1, -2e-8, 3.0], NULL)
+
+
+def test_the_tokens_beside_a_vector_are_its_usage():
+    row = EmbeddingRows().read_result(b'{"key":"a","response":{"embedding":{"values":[1]},"tokenCount":7}}')
+    assert row.usage == Usage(7)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_vector_with_what_is_no_number_is_an_error(number):
+    row = EmbeddingRows().read_result(
+        b'{"key":"a","response":{"embedding":{"values":[1,"%b"]}}}' % number.encode()
+    )
+    assert (row.status, row.vector) == (RowStatus.ERROR, None)
 
 
 def test_an_embedding_without_numbers_is_an_error_and_not_an_empty_vector():
