@@ -67,14 +67,17 @@ MAX_SAME_FILES = 9
 def snapshot(batch: Batch) -> JobSnapshot:
     """A wire batch as the engine sees it."""
     stats, metadata = batch.metadata.batch_stats, batch.metadata
+    state = _STATES.get(batch.state, JobState.UNKNOWN)
+    # The published document does not promise an end time for jobs that were cancelled or ran out of time.
+    changed_last = metadata.update_time if state.is_terminal else None
     return JobSnapshot(
         name=batch.name,
-        state=_STATES.get(batch.state, JobState.UNKNOWN),
+        state=state,
         raw_state=metadata.state or "none",
         done=batch.done,
         display_name=metadata.display_name,
         created_at=metadata.create_time,
-        ended_at=metadata.end_time,
+        ended_at=metadata.end_time or changed_last,
         requests=stats.request_count,
         succeeded=stats.successful_request_count,
         failed=stats.failed_request_count,
