@@ -39,16 +39,20 @@ lint: $(STAMP)  ## ruff, format, types, layering
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(STAMP) .venv-peers/.installed  ## memory, speed beside others, a million rows, the emulator under load (about 10 minutes)
+PEERS := .venv-peers/.installed .venv-peers-google/.installed
+
+bench: $(STAMP)-postgres $(PEERS)  ## memory, speed and waits beside others, a million rows, the emulator under load (45 minutes)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.landing .venv-peers/bin/python
+	$(BIN)/python -m benchmarks.waits .venv-peers/bin/python .venv-peers-google/bin/python
+	$(BIN)/python -m benchmarks.triggerer
 	$(BIN)/python -m benchmarks.million
 	$(BIN)/python -m benchmarks.emulator
 
-.venv-peers/.installed: benchmarks/peers.txt
-	@$(PYTHON) -m venv .venv-peers
-	@echo "Installing what is measured beside us into .venv-peers (about a minute)..."
-	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+.venv-%/.installed: benchmarks/%.txt
+	@$(PYTHON) -m venv .venv-$*
+	@echo "Installing what is measured beside us into .venv-$* (about two minutes)..."
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 wheel: $(STAMP)  ## build the wheel and import it from a clean environment
