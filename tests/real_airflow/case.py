@@ -15,7 +15,8 @@ import httpx
 
 from airflow_provider_batch.emulator import Emulator
 from airflow_provider_batch.rows.results import read_results
-from tests.real_airflow.stack import Airflow, Process, Worker, until
+from tests.real_airflow.processes import Process, until
+from tests.real_airflow.stack import Airflow, Worker
 
 TASK = "batch"
 ROWS = 40
@@ -180,7 +181,7 @@ class Case:
             {"requests": _written(folder / f"{n}.jsonl", batch), "result_path": str(folder / f"results-{n}")}
             for n, batch in enumerate(keys)
         ]
-        body = {"dag_run_id": run_id, "logical_date": None, "conf": {"inputs": inputs}}
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": {"inputs": inputs, "folder": str(folder)}}
         self.airflow.call("POST", f"/dags/{dag_id}/dagRuns", json=body)
         self.runs.append(Run(self.airflow, dag_id, run_id, keys))
         return self.runs[-1]
@@ -220,8 +221,8 @@ class Case:
 
     def await_calm(self) -> None:
         """Wait until each triggerer has gone round often enough to do what it would still do."""
-        for component in self.airflow.components.values():
-            if component.name.startswith("triggerer") and component.is_running:
+        for component in self.airflow.triggerers:
+            if component.is_running:
                 self.airflow.await_heartbeats(component)
 
     def succeeds(self) -> Figures:
