@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -63,10 +63,14 @@ def table(figures: Iterable[Figures]) -> str:
     titles: dict[str, list[Figures]] = {}
     for each in figures:
         titles.setdefault(each.title, []).append(each)
-    lines = [HEADS, *(_merged(tries).cells() for tries in titles.values())]
+    return aligned([HEADS, *(_merged(tries).cells() for tries in titles.values())])
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of cells in columns: the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    aligned = ([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines)
-    return "\n".join("  ".join(cells) for cells in aligned)
+    padded = ([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines)
+    return "\n".join("  ".join(cells) for cells in padded)
 
 
 def _merged(tries: list[Figures]) -> Figures:
