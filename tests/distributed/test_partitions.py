@@ -67,6 +67,7 @@ def test_fifty_partitions_outlast_a_killed_worker_and_a_killed_triggerer(case, a
     run.until("deferred")
     case.finish_jobs()
     succeeds(case)
+    assert sum(instance["try_number"] for instance in run.instances()) > PARTITIONS
 
 
 def test_a_queue_waits_for_its_own_triggerer(case, airflow):
@@ -82,8 +83,7 @@ def test_a_queue_waits_for_its_own_triggerer(case, airflow):
     south.until("success")
     assert {instance["state"] for instance in north.instances()} == {"deferred"}
     airflow.components["triggerer-1"].start()
-    until("a worker lands", lambda: running(north))
-    busiest(airflow, running(north)).kill()
+    busiest(airflow, until("a worker lands", lambda: running(north))).kill()
     case.cleared()
     airflow.ensure_running()
     succeeds(case)
