@@ -4,6 +4,7 @@
 
 - ``DISTRIBUTED``: set = collect these tests.
 - ``DISTRIBUTED_PARTITIONS``: how many partitions the large tests have (50).
+- ``DISTRIBUTED_SETTINGS``: settings of Airflow to try out, ``AIRFLOW__SECTION__KEY=value``, with blanks between.
 
 Everything that Airflow wrote stays in ``.distributed`` until the next time.
 """

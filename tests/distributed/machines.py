@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -30,6 +31,9 @@ SETTINGS = {
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",
 }
 
+MORE_SETTINGS = dict(pair.split("=", 1) for pair in os.environ.get("DISTRIBUTED_SETTINGS", "").split())
+"""What is to be tried out."""
+
 
 def airflow_on_machines(
     folder: Path, database: Postgres, broker: Redis, connections: dict[str, dict[str, str]]
@@ -42,7 +46,7 @@ def airflow_on_machines(
         connections,
         Path(__file__).parent / "dags",
         commands=_commands(folder),
-        settings={**SETTINGS, "AIRFLOW__CELERY__BROKER_URL": broker.url},
+        settings={**SETTINGS, **MORE_SETTINGS, "AIRFLOW__CELERY__BROKER_URL": broker.url},
         probes={name: _answers(name, broker.url) for name in WORKERS},
     )
 
