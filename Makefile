@@ -21,7 +21,7 @@ test: $(STAMP)  ## the whole test suite
 test-airflow: $(STAMP)-postgres  ## kill, stall and restart a real Airflow on PostgreSQL; prints what that cost (6 minutes)
 	REAL_AIRFLOW=1 $(BIN)/python -m pytest tests/real_airflow
 
-test-distributed: .venv-distributed/.installed-$(VERSION)  ## 50 partitions on Celery workers and two triggerers, undisturbed and killed (10 minutes)
+test-distributed: .venv-distributed/.installed-$(VERSION)  ## 50 partitions on Celery workers and two triggerers, undisturbed and killed (7 minutes)
 	DISTRIBUTED=1 .venv-distributed/bin/python -m pytest tests/distributed
 
 faults: $(STAMP)  ## kill and confuse the engine some thousand times; judged by the emulator's journal (40 minutes)
