@@ -4,7 +4,7 @@ BIN := .venv/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 STAMP := .venv/.installed-$(VERSION)
 
-.PHONY: help demo airflow test test-airflow test-stores faults test-matrix test-matrix-short lint bench wheel clean
+.PHONY: help demo airflow test test-airflow test-distributed test-stores faults test-matrix test-matrix-short lint bench wheel clean
 
 help:  ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -20,6 +20,9 @@ test: $(STAMP)  ## the whole test suite
 
 test-airflow: $(STAMP)-postgres  ## kill, stall and restart a real Airflow on PostgreSQL; prints what that cost (6 minutes)
 	REAL_AIRFLOW=1 $(BIN)/python -m pytest tests/real_airflow
+
+test-distributed: .venv-distributed/.installed-$(VERSION)  ## 50 partitions on Celery workers and two triggerers, undisturbed and killed (7 minutes)
+	DISTRIBUTED=1 .venv-distributed/bin/python -m pytest tests/distributed
 
 faults: $(STAMP)  ## kill and confuse the engine some thousand times; judged by the emulator's journal (40 minutes)
 	$(BIN)/python -m faults
@@ -39,23 +42,27 @@ lint: $(STAMP)  ## ruff, format, types, layering
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(STAMP) .venv-peers/.installed  ## memory, speed beside others, a million rows, the emulator under load (about 10 minutes)
+PEERS := .venv-peers/.installed .venv-peers-google/.installed
+
+bench: $(STAMP)-postgres $(PEERS)  ## memory, speed and waits beside others, a million rows, the emulator under load (45 minutes)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.landing .venv-peers/bin/python
+	$(BIN)/python -m benchmarks.waits .venv-peers/bin/python .venv-peers-google/bin/python
+	$(BIN)/python -m benchmarks.triggerer
 	$(BIN)/python -m benchmarks.million
 	$(BIN)/python -m benchmarks.emulator
 
-.venv-peers/.installed: benchmarks/peers.txt
-	@$(PYTHON) -m venv .venv-peers
-	@echo "Installing what is measured beside us into .venv-peers (about a minute)..."
-	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+.venv-%/.installed: benchmarks/%.txt
+	@$(PYTHON) -m venv .venv-$*
+	@echo "Installing what is measured beside us into .venv-$* (about two minutes)..."
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 wheel: $(STAMP)  ## build the wheel and import it from a clean environment
 	scripts/check-wheel $(PYTHON)
 
 clean:  ## remove what the tasks made
-	rm -rf .venv .venv-* .demo .real-airflow dist
+	rm -rf .venv .venv-* .demo .real-airflow .distributed dist
 
 $(STAMP): pyproject.toml constraints/py$(VERSION).txt
 	@test -d .venv || $(PYTHON) -m venv .venv
@@ -65,6 +72,12 @@ $(STAMP): pyproject.toml constraints/py$(VERSION).txt
 
 $(STAMP)-postgres: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/py$(VERSION).txt -e '.[dev,airflow-tests]'
+	@touch $@
+
+.venv-distributed/.installed-$(VERSION): pyproject.toml constraints/py$(VERSION).txt
+	@test -d .venv-distributed || $(PYTHON) -m venv .venv-distributed
+	@echo "Installing Airflow with Celery into .venv-distributed (about a minute)..."
+	@.venv-distributed/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/py$(VERSION).txt -e '.[distributed-tests]'
 	@touch $@
 
 constraints/py$(VERSION).txt:

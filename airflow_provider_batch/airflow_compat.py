@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from airflow_provider_batch.errors import BatchError, ConfigError, SupersededError
@@ -188,6 +188,15 @@ async def aput_variable(key: str, value: str, description: str) -> None:
     from airflow.sdk.execution_time import comms, task_runner
 
     await task_runner.SUPERVISOR_COMMS.asend(comms.PutVariable(key=key, value=value, description=description))
+
+
+def tell_outlets(context: Mapping[str, Any], outlets: Iterable[Any], extra: dict[str, Any]) -> None:
+    """Put the same extra into the events of all assets that a task is said to update."""
+    from airflow.sdk import Asset
+
+    for outlet in outlets:
+        if isinstance(outlet, Asset):
+            context["outlet_events"][outlet].extra = extra
 
 
 class Fence:

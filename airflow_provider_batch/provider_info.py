@@ -35,7 +35,13 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": integration, "python-modules": ["airflow_provider_batch.sensors.gemini"]}
         ],
         "triggers": [
-            {"integration-name": integration, "python-modules": ["airflow_provider_batch.triggers.gemini"]}
+            {
+                "integration-name": integration,
+                "python-modules": [
+                    "airflow_provider_batch.triggers.gemini",
+                    "airflow_provider_batch.triggers.events",
+                ],
+            }
         ],
         "task-decorators": [
             {"name": "gemini_batch", "class-name": "airflow_provider_batch.decorators.gemini.gemini_batch_task"}

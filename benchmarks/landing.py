@@ -97,13 +97,13 @@ def _peer(python: str, *arguments: str) -> dict:
 
 def _run(python: str, *arguments: str) -> str:
     command = [python, str(Path(__file__).with_name("peers.py")), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_clean())
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean_environment())
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     return done.stdout.splitlines()[-1]
 
 
-def _clean() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Nothing of this environment: the peers' Python must not find this package."""
     return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
 
@@ -111,7 +111,7 @@ def _clean() -> dict[str, str]:
 @contextmanager
 def _openai_server(python: str, path: Path) -> Iterator[str]:
     command = [python, str(Path(__file__).with_name("peers.py")), "serve", str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_clean()) as server:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=clean_environment()) as server:
         try:
             yield server.stdout.readline().strip()
         finally:

@@ -116,7 +116,7 @@ def estimated(service: BatchService, order: Order, intake: Intake, dialect: RowD
     with spools() as files, KeyTable() as keys:
         staged = stage(intake, dialect, files, keys, order.limits)
         _tell(staged)
-        said = estimate(service, order.model, files.rows, staged, order.budget)
+        said = estimate(service, order.model, files.rows, staged, order.budget, order.limits.tokens)
         _ensure_acceptable(service, order, StagedRows(files, staged, intake.source.name), said)
         return said
 
@@ -225,7 +225,7 @@ def _begin(
 ) -> bool:
     ensure_free(order)
     strangers = _remote_jobs(service, order, known)
-    said = estimate(service, order.model, rows.files.rows, rows.staged, order.budget)
+    said = estimate(service, order.model, rows.files.rows, rows.staged, order.budget, order.limits.tokens)
     if not strangers:
         _ensure_acceptable(service, order, rows, said)
     check_store(order.folder)
@@ -301,7 +301,7 @@ def ensure_free(order: Order) -> None:
             continue
         raise ConfigError(
             f"{order.folder} {'holds' if is_landed else 'awaits'} the results of another task instance, {owner}.",
-            code="AGB-C09",
+            code="AGB-C15",
             remedy="Nothing was uploaded. Give each task instance a result_path of its own, with {{ run_id }} "
             "and, in mapped tasks, {{ ti.map_index }} in it; or, if nobody wants those results, delete "
             f"{known[-1].folder.parent}.",

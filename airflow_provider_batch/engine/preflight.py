@@ -62,9 +62,17 @@ class Budget:
         return False
 
 
-def estimate(service: BatchService, model: str, rows: BinaryIO, staged: Staged, budget: Budget) -> Estimate:
+def estimate(
+    service: BatchService,
+    model: str,
+    rows: BinaryIO,
+    staged: Staged,
+    budget: Budget,
+    max_enqueued_tokens: int | None = None,
+) -> Estimate:
     """What the rows, in their spool, will cost. Asks the API for the model's limits and for a sample's tokens.
 
+    :param max_enqueued_tokens: What one task may have enqueued, None = not limited here.
     :raises ConfigError: The API does not know the model.
     """
     facts = service.check_model(model)
@@ -90,6 +98,8 @@ def estimate(service: BatchService, model: str, rows: BinaryIO, staged: Staged, 
         output_basis=output_basis,
         batch_usd=cost[0] if cost else None,
         standard_usd=cost[1] if cost else None,
+        largest_job_tokens=max(cut.tokens for cut in staged.cuts),
+        max_enqueued_tokens=max_enqueued_tokens,
     )
 
 
@@ -111,14 +121,21 @@ def ensure_acceptable(
 def report(said: Estimate, model: str, max_usd: Decimal | None) -> str:
     """The estimate for the task log, a line for each thing."""
     price = "no price is known for this model" if said.batch_usd is None else _dollars(said.batch_usd)
+    jobs = "job" if said.jobs == 1 else "jobs"
+    limit = (
+        "the project's own limit decides, and a full queue is waited out"
+        if said.max_enqueued_tokens is None
+        else f"max_enqueued_tokens is {said.max_enqueued_tokens:,}"
+    )
     single = "" if said.standard_usd is None else f"; in single calls {_dollars(said.standard_usd)}"
     return "\n".join(
         (
-            f"Preflight: {said.rows:,} rows, {said.size_bytes:,} bytes, {said.jobs} jobs with {model}",
+            f"Preflight: {said.rows:,} rows, {said.size_bytes:,} bytes, {said.jobs} {jobs} with {model}",
             f"  input tokens:  {said.input_tokens} ({said.input_basis})",
             f"  output tokens: {said.output_tokens} ({said.output_basis})",
             f"  cost:          {price}{single}",
             f"  max_cost_usd:  {'not set' if max_usd is None else max_usd}",
+            f"  queue:         about {said.largest_job_tokens:,} input tokens in the largest job; {limit}",
         )
     )
 

@@ -19,7 +19,7 @@ import msgspec
 from upath import UPath
 
 from airflow_provider_batch.contract import BatchService
-from airflow_provider_batch.engine.costs import Prices, cost_of, no_prices
+from airflow_provider_batch.engine.costs import Prices, cost_of, no_prices, receipt
 from airflow_provider_batch.engine.documents import Attached, Published, Retired
 from airflow_provider_batch.engine.land import quarantine_name, requests_of
 from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, generations
@@ -30,7 +30,7 @@ from airflow_provider_batch.rows.dialect import LandedRow, RowDialect, RowStatus
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.manifest import FILE_NAME, Manifest, TokenTotals
 from airflow_provider_batch.rows.sinks.parquet import write_parquet
-from airflow_provider_batch.rows.storage import keep, listed, opened, spool
+from airflow_provider_batch.rows.storage import keep, listed, opened, published, spool
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,9 @@ RESULTS_FILES = {"jsonl": "results.jsonl", "parquet": "results.parquet"}
 
 FAILED_FILE = "failed.jsonl"
 QUARANTINE_FILE = "quarantine.jsonl"
+
+JOBS_FILE = "jobs.jsonl"
+"""What each remote job came to."""
 
 
 @dataclass
@@ -50,7 +53,7 @@ class _Tally:
 def publish(
     ledger: Ledger, batch: Batch, folder: UPath, dialect: RowDialect, prices: Prices = no_prices
 ) -> Manifest:
-    """Write the results, ``failed.jsonl`` and ``quarantine.jsonl``, then ``manifest.json``.
+    """Write the results, ``failed.jsonl``, ``quarantine.jsonl`` and ``jobs.jsonl``, then ``manifest.json``.
 
     Publishing again gives the same files.
 
@@ -75,6 +78,7 @@ def publish(
             _keep(results, target, wanted=True)
         _keep(failed, folder / FAILED_FILE, wanted=tally.failed > 0)
     quarantined = _quarantine(ledger, batch, folder)
+    _receipts(batch, folder, prices)
     manifest = _manifest(ledger, batch, folder, tally, quarantined)
     cost = cost_of(batch.landed, batch.plan.model, prices)
     manifest = manifest.model_copy(update={"cost_usd": cost.batch_usd, "standard_usd": cost.standard_usd})
@@ -223,6 +227,14 @@ def _quarantine(ledger: Ledger, batch: Batch, folder: UPath) -> int:
                 shutil.copyfileobj(part, lines, 1024 * 1024)
         _keep(lines, folder / QUARANTINE_FILE, wanted=bool(shards))
     return sum(shard.landed.quarantined for shard in shards if shard.landed)
+
+
+def _receipts(batch: Batch, folder: UPath, prices: Prices) -> None:
+    encode = msgspec.json.Encoder().encode
+    with published(folder / JOBS_FILE) as lines:
+        for landed in batch.landed:
+            if landed.job:
+                lines.write(encode(receipt(landed, batch.plan.model, prices)) + b"\n")
 
 
 def _keep(part: BinaryIO, target: UPath, *, wanted: bool) -> None:

@@ -62,6 +62,8 @@ _GENERATION_CONFIG = {
     "translationConfig": "any",
 }
 
+_SCHEMAS = ("responseSchema", "responseJsonSchema", "_responseJsonSchema")
+
 _EMBED = {
     "model": "string",
     "content": "any",
@@ -243,6 +245,10 @@ class RequestCheck:
             raise BadRowError(
                 "AGB-I15", f'"{shown}" {where} is OpenAI\'s batch format; set input_format="openai" to convert it'
             )
+        if name == "skipped" and not siblings:
+            raise BadRowError(
+                "AGB-I15", 'the row was left out of an earlier batch, "skipped" says why; correct it at its source'
+            )
         home = self._home(name, siblings)
         if home is None:
             if self._allow_unknown:
@@ -291,8 +297,9 @@ class RequestCheck:
                 f"maxOutputTokens is below {LITTLE_FOR_THINKING} and the model thinks by itself: thinking counts "
                 "towards it, so answers may be cut off or empty. Raise it, or set thinkingConfig"
             )
-        schema = fields.get("responseSchema") or fields.get("responseJsonSchema")
-        return Facts(_size(schema) if schema else 0, max_output=cap, caution=caution)
+        schemas = [schema for name in _SCHEMAS if (schema := fields.get(name)) is not None]
+        _check_schemas(schemas, fields.get("responseMimeType"))
+        return Facts(_size(schemas), max_output=cap, caution=caution)
 
     def _system(self, system: Any) -> Facts:
         place = "request.systemInstruction"
@@ -442,6 +449,19 @@ def _number(value: Any) -> int | float | None:
         return value if isinstance(value, int | float) else float(value)
     except ValueError:
         return None
+
+
+def _check_schemas(schemas: list[Any], mime_type: str | None) -> None:
+    """By what the published document says of these fields."""
+    if len(schemas) > 1:
+        raise BadRowError(
+            "AGB-I15", f"{_CONFIG_PLACE} has responseSchema and responseJsonSchema, which exclude each other"
+        )
+    if schemas and mime_type in (None, "", "text/plain"):
+        raise BadRowError(
+            "AGB-I15",
+            f'{_CONFIG_PLACE} has a response schema, which needs "responseMimeType": "application/json" beside it',
+        )
 
 
 def _check_range(value: Any, lowest: float, highest: float | None, place: str) -> None:

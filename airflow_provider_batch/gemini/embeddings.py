@@ -13,7 +13,7 @@ from typing import Any
 from airflow_provider_batch.gemini.checks import EmbeddingCheck
 from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.prompts import Prompt, check_template, columns_of, key_of, render
+from airflow_provider_batch.rows.prompts import Prompt, check_prompt, columns_of, key_of, said_of
 from airflow_provider_batch.rows.staging import encode_row
 
 TASK_TYPES = (
@@ -51,8 +51,7 @@ class EmbeddingTemplate:
     dimensions: int | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.prompt, str):
-            check_template(self.prompt)
+        check_prompt(self.prompt)
 
     def line(self, data: bytes | Mapping[str, Any]) -> bytes:
         """The request line of a record.
@@ -67,7 +66,7 @@ class EmbeddingTemplate:
             given = {**self._options(), **request} if isinstance(request, Mapping) else request
             return encode_row({**row, "request": given})
         key = key_of(row, self.key)
-        text = self.prompt(row) if callable(self.prompt) else render(self.prompt, row)
+        text = said_of(self.prompt, row, key)
         if not isinstance(text, str):
             raise BadRowError("AGB-I25", f"the prompt function gave {type(text).__name__}, not text", key)
         return encode_row({"key": key, "request": {"content": {"parts": [{"text": text}]}, **self._options()}})

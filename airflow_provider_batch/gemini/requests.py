@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +11,11 @@ import msgspec
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini.openai_rows import converted
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.prompts import Prompt, check_template, columns_of, key_of, render
+from airflow_provider_batch.rows.prompts import Prompt, check_prompt, columns_of, key_of, said_of
+from airflow_provider_batch.rows.staging import encode_row
 from airflow_provider_batch.rows.strict_json import json_type
 
 INPUT_FORMATS = ("gemini", "openai")
-
-_encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,7 @@ class RequestTemplate:
     file_columns: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.prompt, str):
-            check_template(self.prompt)
+        check_prompt(self.prompt)
         if self.prompt is not None and self.input_format != "gemini":
             raise ConfigError(
                 "prompt and input_format exclude each other: rows with a prompt are columns.",
@@ -65,7 +63,7 @@ class RequestTemplate:
             return self._given(data)
         row = columns_of(data)
         key = key_of(row, self.key)
-        return _as_line(key, self._request(row, key), key)
+        return encode_row({"key": key, "request": self._request(self.prompt, row, key)}, key)
 
     def _given(self, data: bytes | Mapping[str, Any]) -> bytes:
         """A row that is a request already: as it stands if nothing is to be added."""
@@ -81,10 +79,10 @@ class RequestTemplate:
         key = row.get("key")
         if not is_plain and isinstance(row.get("request"), dict):
             row["request"] = _laid_over(self._for_all(), row["request"])
-        return _as_line(key if isinstance(key, str) else None, None, row)
+        return encode_row(row, key if isinstance(key, str) else None)
 
-    def _request(self, row: Mapping[str, Any], key: str) -> dict[str, Any]:
-        said = _called(self.prompt, row, key) if callable(self.prompt) else render(str(self.prompt), row)
+    def _request(self, prompt: Prompt, row: Mapping[str, Any], key: str) -> dict[str, Any]:
+        said = said_of(prompt, row, key)
         if isinstance(said, str):
             said = {"contents": [{"role": "user", "parts": [*self._files(row, key), {"text": said}]}]}
         elif self.file_columns:
@@ -118,20 +116,6 @@ class RequestTemplate:
         return {**system, **self.params}
 
 
-def _called(prompt: Callable[[Mapping[str, Any]], Any], row: Mapping[str, Any], key: str) -> Any:
-    try:
-        return prompt(row)
-    except BadRowError:
-        raise
-    except Exception as error:
-        # The user's own code. The text may hold the row, so the exception's type and place are all that is said.
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        where = f" at line {trace.tb_lineno} of {trace.tb_frame.f_code.co_name}" if trace else ""
-        raise BadRowError("AGB-I25", f"the prompt function raised {type(error).__name__}{where}", key) from error
-
-
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of ``above`` win; objects are merged, lists replaced."""
     merged = dict(below)
@@ -148,12 +132,3 @@ def _parsed(text: str | bytes) -> Any:
         return msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadRowError("AGB-I06", f'the column "request" is not JSON ({error})') from None
-
-
-def _as_line(key: str | None, request: Mapping[str, Any] | None, row: Any) -> bytes:
-    try:
-        return _encode({"key": key, "request": request} if request is not None else row)
-    except (TypeError, UnicodeEncodeError, msgspec.MsgspecError, RecursionError) as error:
-        raise BadRowError(
-            "AGB-I12", f"holds something that JSON cannot express ({type(error).__name__})", key
-        ) from None

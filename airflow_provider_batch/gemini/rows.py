@@ -6,6 +6,7 @@ Request: ``{"key": "r1", "request": {GenerateContentRequest}}``. Response: the s
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import msgspec
@@ -69,7 +70,10 @@ class _Embedding(msgspec.Struct):
 
 
 class _Response(msgspec.Struct, rename="camel"):
+    """An answer. ``tokenCount``, beside an embedding, is read by the official SDK and in no published document."""
+
     embedding: _Embedding | None = None
+    token_count: int = 0
     candidates: list[_Candidate] = []
     prompt_feedback: _PromptFeedback | None = None
     usage_metadata: _UsageMetadata | None = None
@@ -217,8 +221,10 @@ def _answered(key: str, raw: msgspec.Raw) -> LandedRow:
 
 def _embedded(key: str, response: _Response, vector: list[float], raw: msgspec.Raw) -> LandedRow:
     usage = _usage(response.usage_metadata)
-    if not vector:
-        error = RowError(message="an embedding without a number")
+    if usage is None and response.token_count > 0:
+        usage = Usage(response.token_count)
+    if not vector or not math.isfinite(sum(vector)):
+        error = RowError(message="an embedding without a number, or with one that is none")
         return LandedRow(key, RowStatus.ERROR, usage=usage, error=error, response=raw)
     # The vector is the whole answer; keeping the response as well would say everything twice.
     return LandedRow(key, RowStatus.SUCCESS, usage=usage, vector=vector)

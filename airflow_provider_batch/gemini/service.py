@@ -67,14 +67,17 @@ MAX_SAME_FILES = 9
 def snapshot(batch: Batch) -> JobSnapshot:
     """A wire batch as the engine sees it."""
     stats, metadata = batch.metadata.batch_stats, batch.metadata
+    state = _STATES.get(batch.state, JobState.UNKNOWN)
+    # The published document does not promise an end time for jobs that were cancelled or ran out of time.
+    changed_last = metadata.update_time if state.is_terminal else None
     return JobSnapshot(
         name=batch.name,
-        state=_STATES.get(batch.state, JobState.UNKNOWN),
+        state=state,
         raw_state=metadata.state or "none",
         done=batch.done,
         display_name=metadata.display_name,
         created_at=metadata.create_time,
-        ended_at=metadata.end_time,
+        ended_at=metadata.end_time or changed_last,
         requests=stats.request_count,
         succeeded=stats.successful_request_count,
         failed=stats.failed_request_count,
@@ -105,7 +108,22 @@ class GeminiBatchService:
                 code="AGB-C05",
                 remedy="Nothing was uploaded. GeminiBatchHook().get_conn().list_models() gives the names.",
             ) from None
+        self._ensure_kind(model, said.supported_generation_methods)
         return ModelFacts(said.output_token_limit, self._embeddings)
+
+    def _ensure_kind(self, model: str, methods: tuple[str, ...]) -> None:
+        """A job of the wrong kind is refused by the API after the upload, with a 404 that speaks of the model."""
+        wanted, operator = (
+            ("embedContent", "GeminiBatchOperator")
+            if self._embeddings
+            else ("generateContent", "GeminiEmbeddingsBatchOperator")
+        )
+        if methods and not any(wanted.lower() in method.lower() for method in methods):
+            raise ConfigError(
+                f"The model {model!r} does not support {wanted}; it supports {', '.join(methods)}.",
+                code="AGB-C05",
+                remedy=f"Nothing was uploaded. Use {operator}, or a model of the other kind.",
+            )
 
     def count_tokens(self, model: str, line: bytes) -> int:
         """Input tokens of a checked row. The text of a request for a vector is counted as a content."""

@@ -18,6 +18,7 @@ from airflow_provider_batch.airflow_compat import (
     skip,
     sql_hook,
     task_state,
+    tell_outlets,
 )
 from airflow_provider_batch.errors import ConfigError, EmptyInputError, JobCancelledError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
@@ -90,6 +91,8 @@ class GeminiBatchOperator(BaseOperator):
       they are asked to end and what finished is landed first.
     - *Cancelled by somebody else*: what finished is landed and the task fails without a retry.
     - *Rows or model changed between tries*: see ``on_content_change``.
+
+    The events of outlet assets have the manifest as their ``extra``.
 
     :param model: Model name such as ``gemini-2.5-flash``. Templated.
     :param requests: Where the rows are. An absolute path or a URI (templated) of a JSON Lines, CSV or
@@ -448,7 +451,7 @@ class GeminiBatchOperator(BaseOperator):
         while True:
             result: Result = Run(work).go()
             if isinstance(result, Landed):
-                return self._ended(result)
+                return self._ended(context, result)
             if isinstance(result, Sent):
                 return self._submission(result, ledger)
             if self.deferrable:
@@ -497,7 +500,7 @@ class GeminiBatchOperator(BaseOperator):
             method_name="execute_complete",
         )
 
-    def _ended(self, landed: Landed) -> dict[str, Any]:
+    def _ended(self, context: Context, landed: Landed) -> dict[str, Any]:
         from airflow_provider_batch.engine.outcome import ensure_complete, ensure_done
 
         self.log.info("Landed %s: %s", landed.manifest.result_uri, _summary(landed.manifest))
@@ -507,6 +510,7 @@ class GeminiBatchOperator(BaseOperator):
             raise fail_without_retry(error) from error
         if self.fail_on_partial_error:
             ensure_complete(landed.manifest)
+        tell_outlets(context, self.outlets, landed.manifest.to_xcom())
         return landed.manifest.to_xcom()
 
     def _submission(self, sent: Sent, ledger: Ledger) -> dict[str, Any]:
@@ -591,6 +595,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
             )
         self.log.info("Landed %s: %s", result.manifest.result_uri, _summary(result.manifest))
         ensure_done(result.batch, result.manifest)
+        tell_outlets(context, self.outlets, result.manifest.to_xcom())
         return result.manifest.to_xcom()
 
 
@@ -605,12 +610,14 @@ def _summary(manifest: Manifest) -> str:
 
 
 def _receipt(manifest: Manifest) -> str:
+    bare = f"{manifest.unmetered} answers have no token count" if manifest.unmetered else ""
     if manifest.cost_usd is None or manifest.standard_usd is None:
-        return f"The cost is unknown: no price for {manifest.model}, or not for all of its tokens."
-    rest = f" {manifest.unmetered} answers without a token count are not in it." if manifest.unmetered else ""
+        why = f"no price for {manifest.model}, or not for all of its tokens"
+        return f"The cost is unknown: {f'{bare}, or {why}' if bare else why}."
+    rest = f" {bare}, which is not in it." if bare else ""
     return (
-        f"Cost by the price list: {manifest.cost_usd:.4f} USD; single calls would have cost "
-        f"{manifest.standard_usd:.4f} USD, {manifest.standard_usd - manifest.cost_usd:.4f} USD more.{rest}"
+        f"Cost by the price list: {manifest.cost_usd:.6f} USD; single calls would have cost "
+        f"{manifest.standard_usd:.6f} USD, {manifest.standard_usd - manifest.cost_usd:.6f} USD more.{rest}"
     )
 
 

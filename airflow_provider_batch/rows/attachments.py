@@ -17,7 +17,7 @@ from upath import UPath
 
 from airflow_provider_batch.errors import InputError
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.storage import READ_BYTES, opened
+from airflow_provider_batch.rows.storage import READ_BYTES, local_path, opened
 
 MAX_FILE_BYTES = 2 * 1024**3
 """2 GB a file (the API's documentation of files)."""
@@ -104,6 +104,7 @@ class FileFolder:
 
     def _read(self, path: str) -> str | None:
         """Digest of the file, None if it is small: then its content is wanted, and not to be remembered."""
+        self._ensure_plain(path)
         try:
             with opened(self._folder / path) as file:
                 size, sha256 = digest_of(file)
@@ -116,6 +117,17 @@ class FileFolder:
         if size > MAX_FILE_BYTES:
             raise BadRowError(CODE, f"the file {_shown(path)} has {size} bytes; the API takes 2 GiB")
         return None if size <= self._inline_up_to else sha256
+
+    def _ensure_plain(self, path: str) -> None:
+        """Links may lead anywhere on this machine, and a pipe would be waited for."""
+        folder = local_path(self._folder)
+        if folder is None:
+            return
+        file = (folder / path).resolve()
+        if not file.is_relative_to(folder.resolve()):
+            raise BadRowError(CODE, f"the file {_shown(path)} is a link that leads out of files_path")
+        if file.exists() and not file.is_file():
+            raise BadRowError(CODE, f"{_shown(path)} is not a regular file")
 
 
 def digest_of(file: BinaryIO, to: BinaryIO | None = None) -> tuple[int, str]:

@@ -49,6 +49,8 @@ class Estimate:
     :param output_basis: Where that comes from, in words.
     :param batch_usd: By the price list, the dearest price of the next 48 h; None if the model has none.
     :param standard_usd: The same in single calls.
+    :param largest_job_tokens: Rough number of input tokens, as they count in the queue.
+    :param max_enqueued_tokens: What the connection lets one task have enqueued, None = not limited by it.
     """
 
     rows: int
@@ -60,6 +62,8 @@ class Estimate:
     output_basis: str
     batch_usd: Span | None = None
     standard_usd: Span | None = None
+    largest_job_tokens: int = 0
+    max_enqueued_tokens: int | None = None
 
 
 @dataclass(frozen=True)

@@ -19,18 +19,22 @@ Prompt = str | Callable[[Mapping[str, Any]], Any]
 """A template such as ``"Summarise: {text}"``, or a function of the row."""
 
 
-def check_template(template: str) -> None:
-    """Make sure that a template is one.
+def check_prompt(prompt: Prompt | None) -> None:
+    """Make sure that a prompt is a function or a template.
 
     :raises ConfigError: It has a field without a name, an attribute, an index, or a brace that stands alone.
     """
+    if prompt is None or callable(prompt):
+        return
+    if not isinstance(prompt, str):
+        raise _bad_prompt(f"it is of type {type(prompt).__name__}")
     try:
-        fields = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+        fields = [name for _, name, _, _ in string.Formatter().parse(prompt) if name is not None]
         bad = next((name for name in fields if not name or set(".[") & set(name) or name.isdigit()), None)
     except ValueError as error:
-        raise _bad_template(str(error)) from None
+        raise _bad_prompt(str(error)) from None
     if bad is not None:
-        raise _bad_template(f"the field {{{bad}}} is not the name of a column")
+        raise _bad_prompt(f"the field {{{bad}}} is not the name of a column")
 
 
 def columns_of(data: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
@@ -65,6 +69,25 @@ def key_of(row: Mapping[str, Any], column: str) -> str:
     return str(value)
 
 
+def said_of(prompt: Prompt, row: Mapping[str, Any], key: str) -> Any:
+    """What the prompt makes of a row: a text, or whatever the function gives.
+
+    :raises BadRowError: As :func:`render`, or the function failed.
+    """
+    try:
+        return render(prompt, row) if isinstance(prompt, str) else prompt(row)
+    except BadRowError as bad:
+        bad.key = bad.key or key
+        raise
+    except Exception as error:
+        # The user's own code. The text may hold the row, so the exception's type and place are all that is said.
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = f" at line {trace.tb_lineno} of {trace.tb_frame.f_code.co_name}" if trace else ""
+        raise BadRowError("AGB-I25", f"the prompt function raised {type(error).__name__}{where}", key) from error
+
+
 def render(template: str, row: Mapping[str, Any]) -> str:
     """Put the row's columns into the template.
 
@@ -97,7 +120,7 @@ class _Columns(string.Formatter):
 _FORMATTER = _Columns()
 
 
-def _bad_template(why: str) -> ConfigError:
+def _bad_prompt(why: str) -> ConfigError:
     return ConfigError(
         f"The prompt cannot be used: {why}.",
         code="AGB-C13",

@@ -51,17 +51,30 @@ def _as_it_is(data: bytes | Mapping[str, Any]) -> bytes:
     return data if isinstance(data, bytes) else encode_row(data)
 
 
-def encode_row(row: object) -> bytes:
+def encode_row(row: object, key: str | None = None) -> bytes:
     """A row as one line of JSON.
 
+    :param key: For the error.
     :raises BadRowError: It holds something that JSON cannot express.
     """
     try:
-        return msgspec.json.encode(row)
+        return _encode(row)
     except (TypeError, UnicodeEncodeError, RecursionError, msgspec.MsgspecError) as error:
-        raise BadRowError(
-            "AGB-I12", f"holds something that JSON cannot express ({type(error).__name__})"
-        ) from None
+        # Only the texts of type errors are free of content.
+        why = str(error) if isinstance(error, TypeError) else type(error).__name__
+        raise BadRowError("AGB-I12", f"holds something that JSON cannot express ({why})", key) from None
+
+
+def _as_json(value: Any) -> Any:
+    """What data frames and Airflow's macros have in place of Python's own dates and numbers."""
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if type(value).__module__ == "numpy":
+        return value.tolist()
+    raise TypeError(f"a value of type {type(value).__name__}")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_as_json).encode
 
 
 @dataclass(frozen=True)

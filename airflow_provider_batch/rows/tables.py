@@ -21,6 +21,12 @@ BLOCK_ROWS = 500
 """Rows of one DELETE. SQLite takes at least 999 values in a statement, others more."""
 
 _NAME = re.compile(r"[A-Za-z_]\w{0,127}(\.[A-Za-z_]\w{0,127}){0,2}", re.ASCII)
+_NUL_IN_JSON = re.compile(r"(\\\\)|\\u0000")
+"""An escaped backslash, which may stand before a plain ``u0000``, or an escaped NUL."""
+
+_INSTEAD = "\ufffd"
+"""Unicode's sign for what cannot be shown."""
+
 _PATHS = frozenset(
     {"key", "parsed", "status", "text", "finish_reason", "vector", "source", "response", "error", "usage"}
 )
@@ -56,6 +62,8 @@ class Target:
 
 def load_rows(connection: Any, target: Target, rows: Iterable[ResultRow]) -> int:
     """Put rows into a table in one transaction; rows of the same keys are replaced. Streams.
+
+    NUL in an answer becomes U+FFFD.
 
     :param connection: DB-API connection, not in autocommit mode. Not closed.
     :return: How many rows were loaded.
@@ -114,12 +122,15 @@ def _at(row: ResultRow, path: list[str], answer: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A value that every driver takes; what has an inside becomes JSON text."""
+    """A value that every driver takes; what has an inside becomes JSON text.
+
+    Models write a NUL now and then, and PostgreSQL holds none: one answer would keep all others out of the table.
+    """
     if hasattr(value, "value"):
         return value.value
     if isinstance(value, Mapping | list | Usage | msgspec.Struct):
-        return msgspec.json.encode(value).decode()
-    return value
+        return _NUL_IN_JSON.sub(lambda found: found[1] or _INSTEAD, msgspec.json.encode(value).decode())
+    return value.replace("\0", _INSTEAD) if isinstance(value, str) else value
 
 
 def _wrong(what: str) -> ConfigError:

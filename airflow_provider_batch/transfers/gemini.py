@@ -19,6 +19,7 @@ class GeminiResultsToSqlOperator(BaseOperator):
 
     One transaction; rows whose keys are in the table already are replaced. So a retry, a clear or a second landing
     of the same batch leaves the table as it was. The table must exist; an index on the key column makes it quick.
+    NUL in an answer, which PostgreSQL cannot hold, becomes U+FFFD.
 
     :param manifest: What :class:`GeminiBatchOperator` returned. Templated.
     :param conn_id: Airflow connection of the database. Templated.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,25 @@ def test_a_webhook_ends_a_wait_that_would_have_looked_much_later(airflow, emulat
     print(f"The webhook had the job looked at after {took_s:.1f} s.")
     assert took_s < 20
     assert until(airflow, "case_seldom", run, "read", "success", "upstream_failed")["state"] == "success"
+
+
+def test_dags_start_when_a_batch_has_ended_and_when_its_results_have_landed(airflow, emulator, tmp_path):
+    run = start(airflow, "case_outlet", tmp_path)
+    assert until(airflow, "case_outlet", run, "batch", "success", "failed")["state"] == "success"
+    assert results_of(airflow, "on_landed", "read_landed") == [{"a": "success", "b": "success", "c": "success"}]
+    assert creates(emulator)[-1] in chain(*results_of(airflow, "on_ended", "note_ended"))
+
+
+def results_of(airflow, dag_id, task_id):
+    """What the task returned in each run of the DAG, as soon as there is one and all are over."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        runs = airflow.get(f"/dags/{dag_id}/dagRuns")["dag_runs"]
+        if runs and all(run["state"] == "success" for run in runs):
+            place = "/dags/{}/dagRuns/{}/taskInstances/{}/xcomEntries/return_value"
+            return [airflow.get(place.format(dag_id, run["dag_run_id"], task_id))["value"] for run in runs]
+        time.sleep(0.5)
+    raise AssertionError(f"no run of {dag_id} has succeeded after {PATIENCE_S} s: {runs}")
 
 
 def test_the_key_is_in_no_log_and_no_database(airflow, emulator):

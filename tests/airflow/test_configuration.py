@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_batch import gemini
 from airflow_provider_batch.errors import BudgetError, ConfigError
+from airflow_provider_batch.operators.embeddings import GeminiEmbeddingsBatchOperator
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
 from airflow_provider_batch.rows.sources.tables import SqlQuery
 
@@ -18,11 +19,11 @@ ROW = {"key": "a", "request": {"contents": [{"parts": [{"text": "hi"}]}]}}
 GOOD = {"model": "gemini-2.5-flash", "requests": [ROW], "deferrable": False, "poll_interval": 1}
 
 
-def run(folder, **arguments):
+def run(folder, operator=GeminiBatchOperator, **arguments):
     """Make the operator and run it as a task would."""
-    operator = GeminiBatchOperator(task_id="label", **{**GOOD, "result_path": str(folder / "out"), **arguments})
+    task = operator(task_id="label", **{**GOOD, "result_path": str(folder / "out"), **arguments})
     ti = SimpleNamespace(dag_id="dag", task_id="label", run_id="run", map_index=-1, xcom_push=lambda **_: None)
-    return operator.execute({"ti": ti})
+    return task.execute({"ti": ti})
 
 
 def refused(emulator, folder, error=ConfigError, **arguments):
@@ -131,6 +132,25 @@ def test_a_model_without_a_price_is_refused_if_the_cost_is_limited(connection, g
     error = refused(gemini_emulator, tmp_path, BudgetError, max_cost_usd=1)
     assert error.code == "AGB-C09"
     assert "max_cost_usd is 1, and no price is known for gemini-2.5-flash" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("operator", "model", "what", "remedy"),
+    [
+        (GeminiBatchOperator, "gemini-embedding-001", "generateContent", "GeminiEmbeddingsBatchOperator"),
+        (GeminiEmbeddingsBatchOperator, "gemini-2.5-flash", "embedContent", "GeminiBatchOperator"),
+    ],
+)
+def test_a_model_of_the_other_kind_is_refused(
+    connection, gemini_emulator, tmp_path, operator, model, what, remedy
+):
+    rows = [{"id": 1, "text": "hi"}]
+    error = refused(
+        gemini_emulator, tmp_path, operator=operator, model=model, requests=rows, key="id", prompt="{text}"
+    )
+    assert error.code == "AGB-C05"
+    assert f"The model '{model}' does not support {what}; it supports" in str(error)
+    assert f"Use {remedy}" in error.remedy
 
 
 def test_the_arguments_that_the_cases_change_are_good_otherwise(connection, tmp_path):

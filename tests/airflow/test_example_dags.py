@@ -26,6 +26,7 @@ def test_every_example_has_a_test_here():
         "gemini_batch_embeddings",
         "gemini_batch_etl",
         "gemini_batch_evaluation",
+        "gemini_batch_event_driven",
         "gemini_batch_fan_out",
         "gemini_batch_images",
         "gemini_batch_in_pieces",
@@ -89,6 +90,12 @@ def test_the_next_night_labels_only_what_is_new_or_nothing(run_example, warehous
     assert warehouse("SELECT count(*) FROM labels") == [(100,)]
     created = [entry for entry in gemini_emulator.journal() if entry["call"] == "batches.create"]
     assert len(created) == 2
+
+
+def test_the_event_driven_dag_takes_what_has_started_it(run_example):
+    """That a batch starts it is shown with a real triggerer, in test_components."""
+    run = run_example("gemini_batch_event_driven")
+    assert (run.state, run.xcom["note_it"]) == ("success", []), run.log
 
 
 def test_the_nightly_batch_counts_a_hundred_answers(run_example):

@@ -247,7 +247,7 @@ def test_mapped_rows_of_an_upstream_task_become_a_job_each(case, gemini_emulator
 
 def test_mapped_tasks_that_share_a_folder_do_not_replace_each_other(case, gemini_emulator):
     run = case("mapped_together")
-    assert "AGB-C09" in run.log
+    assert "AGB-C15" in run.log
     assert re.search(r"case_mapped_together.batch\[\d\] of run", run.log)
     assert len(calls(gemini_emulator, "batches.create")) == 1
     assert len(landed(case.folder)) == 1

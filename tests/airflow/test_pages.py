@@ -65,13 +65,20 @@ def test_the_tasks_that_the_readme_shows_can_be_put_into_a_dag(airflow_db):
     assert shown["label"].prompt.format(text="x") == "What does the customer feel? x"
 
 
-@pytest.mark.parametrize(("page", "number"), [("README.md", 3), ("docs/emulator.md", 1)])
+@pytest.mark.parametrize(("page", "number"), [("README.md", 4), ("docs/emulator.md", 1)])
 def test_the_test_that_a_page_shows_passes_with_the_shipped_fixture(tmp_path, page, number):
     shown = tmp_path / "test_shown.py"
     shown.write_text(blocks(page, "python")[number])
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(shown)]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "1 passed" in ended.stdout, ended.stdout
+
+
+def test_the_asset_of_the_readme_is_watched():
+    shown: dict = {}
+    exec(blocks("README.md", "python")[3], shown)
+    (watcher,) = shown["research"].watchers
+    assert watcher.trigger.serialize()[1]["display_name_prefix"] == "research."
 
 
 def test_the_fault_test_for_a_dag_of_ones_own_passes(airflow_db, gemini_emulator, monkeypatch, tmp_path):

@@ -114,3 +114,4 @@ def test_texts_become_one_vector_each_of_the_wanted_length(case, reviews, gemini
     assert run.xcom["read"]["1"] != run.xcom["read"]["2"]
     (created,) = calls(gemini_emulator, "batches.create")
     assert created["model"].endswith("gemini-embedding-001")
+    assert "The cost is unknown: 2 answers have no token count" in run.log

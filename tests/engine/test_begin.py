@@ -31,7 +31,7 @@ def test_the_plan_says_to_a_person_whose_it_is_and_what_was_sent(task):
 @pytest.mark.parametrize("other", [*OTHERS, Identity("dag", "label", "tuesday")])
 def test_nobody_else_may_have_a_folder_that_awaits_results(task, created, other):
     task.attempt()
-    with pytest.raises(ConfigError, match=r"AGB-C09 .* awaits the results of .*dag.label of run run"):
+    with pytest.raises(ConfigError, match=r"AGB-C15 .* awaits the results of .*dag.label of run run"):
         task.but(identity=other).attempt()
     assert len(created()) == 1
     assert task.finish().counts == {"success": 3}
@@ -40,7 +40,7 @@ def test_nobody_else_may_have_a_folder_that_awaits_results(task, created, other)
 @pytest.mark.parametrize("other", OTHERS)
 def test_another_task_may_not_replace_results_that_have_landed(task, other):
     task.finish()
-    with pytest.raises(ConfigError, match=r"AGB-C09 .* holds the results"):
+    with pytest.raises(ConfigError, match=r"AGB-C15 .* holds the results"):
         task.but(identity=other).attempt()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -9,6 +10,7 @@ import pytest
 
 from airflow_provider_batch.rows.manifest import Manifest
 from airflow_provider_batch.rows.money import Price, Rates
+from airflow_provider_batch.rows.shards import ShardLimits
 
 RATES = Rates(Decimal(1), Decimal(0), Decimal(10))
 TWICE = Rates(Decimal(2), Decimal(0), Decimal(20))
@@ -43,6 +45,28 @@ def test_what_the_results_do_not_hold_is_billed_and_not_in_the_receipt(task, gem
 def test_landing_again_costs_the_same(task):
     task = task.but(prices=prices)
     assert task.finish().cost_usd == task.finish().cost_usd
+
+
+def receipts(task):
+    return [json.loads(line) for line in (task.folder / "jobs.jsonl").read_text().splitlines()]
+
+
+def test_each_job_of_each_round_has_its_receipt_and_they_add_up(task, gemini_emulator, created):
+    gemini_emulator.add_fault(action="rows", mutation="drop", keys=["b"])
+    task = task.but(prices=prices, limits=ShardLimits(rows=2))
+    manifest = task.finish()
+    said = receipts(task)
+    assert [line["job"] for line in said] == created()
+    assert [line["counts"] for line in said] == [{"success": 1, "missing": 1}, {"success": 1}, {"success": 1}]
+    assert sum(line["cost_usd"] for line in said) == pytest.approx(manifest.cost_usd, abs=1e-5)
+    assert sum(line["standard_usd"] for line in said) == pytest.approx(manifest.standard_usd, abs=1e-5)
+    assert sum(line["tokens"]["output"] for line in said) == manifest.tokens.output
+
+
+def test_a_receipt_without_a_price_says_no_sum(task):
+    task.finish()
+    (said,) = receipts(task)
+    assert (said["tokens"]["input"] > 0, "cost_usd" in said, "standard_usd" in said) == (True, False, False)
 
 
 def test_a_cost_without_a_price_is_unknown_and_not_nothing(task):

@@ -108,7 +108,12 @@ def test_no_parameter_of_a_row_is_dropped_on_the_way(task):
     """firming 0.4.0."""
     schema = {"type": "OBJECT", "properties": {"x": {"type": "STRING"}}}
     request = ask("a")["request"] | {
-        "generationConfig": {"responseSchema": schema, "seed": 7, "temperature": 0.5},
+        "generationConfig": {
+            "responseMimeType": "application/json",
+            "responseSchema": schema,
+            "seed": 7,
+            "temperature": 0.5,
+        },
         "systemInstruction": {"parts": [{"text": "be brief"}]},
     }
     wide = task.but(rows=[{"key": "a", "request": request}])

@@ -146,7 +146,7 @@ def test_failed_rows_can_be_fed_back_as_they_are(task, gemini_emulator):
 def test_a_complete_batch_without_failures_has_no_failed_file(task):
     manifest = task.finish()
     assert manifest.failed_uri is None
-    assert set(files(task.folder)) == {"manifest.json", "results.jsonl"}
+    assert set(files(task.folder)) == {"jobs.jsonl", "manifest.json", "results.jsonl"}
 
 
 def test_copies_of_the_rows_are_gone_when_the_batch_is_complete(task):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from io import BytesIO
 
 import pytest
 
 from airflow_provider_batch.engine.preflight import Budget
 from airflow_provider_batch.engine.state import read_batch
 from airflow_provider_batch.errors import BudgetError, InputError
+from airflow_provider_batch.gemini.auth import ApiKey
+from airflow_provider_batch.gemini.client import GeminiClient
+from airflow_provider_batch.gemini.transport import Endpoint
 from airflow_provider_batch.rows.estimate import Span
 from airflow_provider_batch.rows.money import Price, Rates
+from airflow_provider_batch.rows.shards import ShardLimits
 from faults.task import ask
 
 PRICE = Price(Rates(Decimal(1), Decimal(0), Decimal(10)), Rates(Decimal(2), Decimal(0), Decimal(20)))
@@ -116,6 +121,22 @@ def test_a_dry_run_says_it_all_and_leaves_nothing_behind(thousand, gemini_emulat
     assert gemini_emulator.journal() == []
 
 
+@pytest.mark.parametrize(
+    ("limit", "jobs", "words"),
+    [
+        (None, 1, "about 40 input tokens in the largest job; the project's own limit decides"),
+        (25, 2, "about 24 input tokens in the largest job; max_enqueued_tokens is 25"),
+    ],
+)
+def test_the_report_says_how_the_rows_fit_into_the_queue(thousand, caplog, limit, jobs, words):
+    caplog.set_level("INFO")
+    rows = [capped(f"k{n}", text="x" * 32) for n in range(5)]
+    said = thousand.but(rows=rows, limits=ShardLimits(tokens=limit)).estimated()
+    assert (said.jobs, said.max_enqueued_tokens) == (jobs, limit)
+    assert f"{jobs} job{'s' if jobs > 1 else ''} with" in caplog.text
+    assert words in caplog.text
+
+
 def test_a_dry_run_checks_the_budget_too(thousand):
     with pytest.raises(BudgetError):
         within(thousand, "0.9").estimated()
@@ -142,11 +163,33 @@ def test_rows_are_sent_again_within_the_budget(thousand, gemini_emulator):
     assert (task.finish().rounds, task.finish().counts) == (2, {"success": 20})
 
 
-def test_a_file_that_is_gone_before_the_batch_can_end_is_named(thousand, gemini_emulator):
-    uri = "https://generativelanguage.googleapis.com/v1beta/files/gone-1"
+def using(file):
     row = capped("a")
+    uri = f"https://generativelanguage.googleapis.com/v1beta/{file}"
     row["request"]["contents"][0]["parts"].append({"fileData": {"fileUri": uri}})
+    return row
+
+
+def test_a_file_that_is_not_there_is_named(thousand, gemini_emulator):
     with pytest.raises(InputError, match="row 1: files/gone-1 does not exist") as caught:
-        thousand.but(rows=[row]).finish()
+        thousand.but(rows=[using("files/gone-1")]).finish()
     assert caught.value.code == "AGB-I18"
+    assert "Nothing was uploaded" in caught.value.remedy
     assert not calls(gemini_emulator, "files.create")
+
+
+@pytest.mark.parametrize(("hours", "lives"), [(23, True), (25, False)])
+def test_a_file_that_is_deleted_before_the_batch_can_end_is_named(thousand, gemini_emulator, hours, lives):
+    with GeminiClient(Endpoint(ApiKey("any"), base_url=gemini_emulator.base_url)) as client:
+        file = client.upload_file(BytesIO(b"png"), 3, "a picture", "image/png").name
+    gemini_emulator.advance_clock(hours * 3600)
+    task = thousand.but(rows=[using(file)])
+    if lives:
+        assert task.finish().counts == {"success": 1}
+        return
+    with pytest.raises(
+        InputError, match=f"row 1: {file} is deleted by the API at .* UTC, and the batch"
+    ) as caught:
+        task.finish()
+    assert caught.value.code == "AGB-I18"
+    assert not calls(gemini_emulator, "batches.create")

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 
 import pytest
 from upath import UPath
@@ -111,6 +112,43 @@ def test_a_file_that_cannot_be_used_makes_a_bad_row(folder, uri, what):
     with pytest.raises(BadRowError) as bad:
         found(folder, naming(uri))
     assert (bad.value.code, bad.value.key) == ("AGB-I18", "a")
+    assert what in bad.value.what
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder on a disk, reached by a link itself, with links and a pipe in it."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "cat.png").write_bytes(CAT)
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    (tmp_path / "real" / "inside.png").symlink_to("cat.png")
+    (tmp_path / "real" / "outside.png").symlink_to(tmp_path / "secret.png")
+    (tmp_path / "real" / "up").symlink_to(tmp_path)
+    (tmp_path / "real" / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "real" / "pipe.png")
+    (tmp_path / "pictures").symlink_to("real")
+    return UPath(tmp_path / "pictures")
+
+
+def test_a_link_within_the_folder_is_followed(pictures):
+    said = found(pictures, naming("inside.png"), inline_up_to=100)
+    assert base64.b64decode(said["inlineData"]["data"]) == CAT
+
+
+@pytest.mark.parametrize("inline_up_to", [0, 100], ids=["uploaded", "in the row"])
+@pytest.mark.parametrize(
+    ("uri", "what"),
+    [
+        ("outside.png", "'outside.png' is a link that leads out of files_path"),
+        ("up/secret.png", "'up/secret.png' is a link that leads out of files_path"),
+        ("pipe.png", "'pipe.png' is not a regular file"),
+        ("folder.png", "'folder.png' is not a regular file"),
+    ],
+)
+def test_a_link_out_of_the_folder_and_a_pipe_are_never_read(pictures, uri, what, inline_up_to):
+    with pytest.raises(BadRowError) as bad:
+        found(pictures, naming(uri), inline_up_to)
+    assert bad.value.code == "AGB-I18"
     assert what in bad.value.what
 
 

@@ -11,6 +11,7 @@ from airflow_provider_batch.rows.dialect import BadRowError
 
 TEXT = {"parts": [{"text": "hi"}]}
 MODEL = "gemini-2.5-flash"
+JSON = "application/json"
 
 
 def check(row, **settings):
@@ -142,6 +143,24 @@ WRONG = [
     ("a text as list", config(stopSequences="x"), "AGB-I15", "stopSequences must be a list, got string"),
     ("a config as list", row(generationConfig=[]), "AGB-I15", "generationConfig must be an object, got array"),
     ("two spellings", config(topK=1, top_k=2), "AGB-I10", "topK is given in two spellings"),
+    (
+        "a schema for plain text",
+        config(responseSchema={"type": "OBJECT"}),
+        "AGB-I15",
+        'needs "responseMimeType": "application/json"',
+    ),
+    (
+        "a JSON schema for plain text",
+        config(response_json_schema={"type": "object"}, response_mime_type="text/plain"),
+        "AGB-I15",
+        'needs "responseMimeType": "application/json"',
+    ),
+    (
+        "two schemas",
+        config(responseSchema={}, responseJsonSchema={}, responseMimeType=JSON),
+        "AGB-I15",
+        "exclude each other",
+    ),
     # python-genai issue 811: thinking eats maxOutputTokens.
     (
         "a cap below the thinking",
@@ -175,6 +194,8 @@ GOOD = [
     config(temperature=0, topP=0.95, thinkingConfig={"thinkingBudget": 0}, maxOutputTokens=16),
     config(thinkingConfig={"thinkingBudget": -1, "includeThoughts": True}, maxOutputTokens=4096),
     config(responseMimeType="application/json", responseSchema={"type": "OBJECT", "anything": {"goes": 1}}),
+    config(responseMimeType="text/x.enum", responseSchema={"type": "STRING", "enum": ["a", "b"]}),
+    config(response_mime_type=JSON, response_json_schema={"type": "object"}),
     config(responseModalities=["TEXT", "IMAGE"], imageConfig={"aspectRatio": "1:1"}, speechConfig={}),
     row(contents=[TEXT | {"role": "user"}, TEXT | {"role": "model"}, TEXT | {"role": "user"}]),
     row(tools=[{"googleSearch": {}}, {"functionDeclarations": [{"name": "f"}]}], toolConfig={"x": 1}),
@@ -210,7 +231,7 @@ def test_what_matters_for_the_cost_is_counted():
         contents=[{"parts": [{"text": "größer"}, {"inlineData": {"mimeType": "image/png", "data": "A" * 999}}]}],
         systemInstruction={"parts": [{"text": "1234"}]},
         tools=[{"functionDeclarations": [{"name": "f"}]}],
-        generationConfig={"maxOutputTokens": 2000, "responseSchema": {"type": "STRING"}},
+        generationConfig={"maxOutputTokens": 2000, "responseMimeType": JSON, "responseSchema": {"type": "STRING"}},
     )
     found = check(asked)
     assert found.text_bytes == 8 + 4 + len("functionDeclarationsnamef") + len("typeSTRING")

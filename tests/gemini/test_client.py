@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import json
 import logging
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
 from threading import Thread
@@ -315,6 +316,43 @@ def test_an_upload_session_on_another_host_is_refused_unvisited(connect, two_hos
     with pytest.raises(ProtocolError, match="another host"):
         uploaded(connect(first))
     assert second.reached == 0
+
+
+class _Odd(BaseHTTPRequestHandler):
+    """Lists batches in a circle, models without an end, and packs what it says of a file."""
+
+    def do_GET(self):
+        self.send_response(200)
+        if "files" in self.path:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        if "batches" in self.path:
+            self.wfile.write(b'{"operations": [], "nextPageToken": "once more"}')
+        elif "files" in self.path:
+            self.wfile.write(gzip.compress(bytes(200 * 2**20), 1))
+        else:
+            with suppress(ConnectionError):
+                while True:
+                    self.wfile.write(b" " * 2**20)
+
+    def log_message(self, *args):
+        return
+
+
+@pytest.mark.parametrize(
+    ("ask", "code", "words"),
+    [
+        (lambda client: list(client.list_batches()), "AGB-A07", "came back to a page"),
+        (lambda client: list(client.list_models()), "AGB-A09", "larger than 16 MiB"),
+        (lambda client: client.get_file("files/abc"), "AGB-A01", "Expected the API's JSON"),
+    ],
+    ids=["a circle of pages", "no end", "200 MiB packed into a few"],
+)
+def test_an_answer_that_has_no_end_is_given_up(connect, ask, code, words):
+    with serving(_Odd) as host, pytest.raises(ProtocolError, match=words) as caught:
+        ask(connect(host))
+    assert caught.value.code == code
+    assert caught.value.remedy
 
 
 def test_no_key_and_no_upload_session_reaches_a_debug_log(client, caplog):

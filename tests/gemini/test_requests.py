@@ -107,7 +107,7 @@ def test_a_row_that_cannot_be_asked_says_why_without_its_content(prompt, row, co
     assert "Good" not in str(caught.value)
 
 
-@pytest.mark.parametrize("prompt", ["{", "{}", "{0}", "{a.b}", "{a[0]}", "}"])
+@pytest.mark.parametrize("prompt", ["{", "{}", "{0}", "{a.b}", "{a[0]}", "}", 7, ["{text}"]])
 def test_a_template_that_is_more_than_names_is_refused(prompt):
     with pytest.raises(ConfigError, match="AGB-C13"):
         RequestTemplate(prompt)

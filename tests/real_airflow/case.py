@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,7 +15,8 @@ import httpx
 
 from airflow_provider_batch.emulator import Emulator
 from airflow_provider_batch.rows.results import read_results
-from tests.real_airflow.stack import Airflow, Process, Worker, until
+from tests.real_airflow.processes import Process, until
+from tests.real_airflow.stack import Airflow, Worker
 
 TASK = "batch"
 ROWS = 40
@@ -62,10 +63,14 @@ def table(figures: Iterable[Figures]) -> str:
     titles: dict[str, list[Figures]] = {}
     for each in figures:
         titles.setdefault(each.title, []).append(each)
-    lines = [HEADS, *(_merged(tries).cells() for tries in titles.values())]
+    return aligned([HEADS, *(_merged(tries).cells() for tries in titles.values())])
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of cells in columns: the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    aligned = ([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines)
-    return "\n".join("  ".join(cells) for cells in aligned)
+    padded = ([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines)
+    return "\n".join("  ".join(cells) for cells in padded)
 
 
 def _merged(tries: list[Figures]) -> Figures:
@@ -180,7 +185,7 @@ class Case:
             {"requests": _written(folder / f"{n}.jsonl", batch), "result_path": str(folder / f"results-{n}")}
             for n, batch in enumerate(keys)
         ]
-        body = {"dag_run_id": run_id, "logical_date": None, "conf": {"inputs": inputs}}
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": {"inputs": inputs, "folder": str(folder)}}
         self.airflow.call("POST", f"/dags/{dag_id}/dagRuns", json=body)
         self.runs.append(Run(self.airflow, dag_id, run_id, keys))
         return self.runs[-1]
@@ -220,8 +225,8 @@ class Case:
 
     def await_calm(self) -> None:
         """Wait until each triggerer has gone round often enough to do what it would still do."""
-        for component in self.airflow.components.values():
-            if component.name.startswith("triggerer") and component.is_running:
+        for component in self.airflow.triggerers:
+            if component.is_running:
                 self.airflow.await_heartbeats(component)
 
     def succeeds(self) -> Figures:

@@ -21,7 +21,8 @@ import pytest
 
 from airflow_provider_batch.emulator import Emulator, running_emulator
 from tests.real_airflow.case import Case, Figures, table
-from tests.real_airflow.stack import ROOT, Airflow, Postgres
+from tests.real_airflow.servers import Postgres
+from tests.real_airflow.stack import ROOT, Airflow
 
 collect_ignore_glob = [] if os.environ.get("REAL_AIRFLOW") else ["test_*.py"]
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.real_airflow.stack import until
+from tests.real_airflow.processes import until
 
 STALL_S = float(os.environ.get("REAL_AIRFLOW_STALL_S", "45"))
 PARALLEL = 20

@@ -2,13 +2,15 @@
 
 import json
 
+import msgspec
 import pytest
 from upath import UPath
 
 from airflow_provider_batch.errors import BatchError
+from airflow_provider_batch.rows.dialect import ResultRow, RowStatus, Usage
 from airflow_provider_batch.rows.frames import to_arrow_batches, to_pandas
 from airflow_provider_batch.rows.manifest import Manifest
-from airflow_provider_batch.rows.sinks.parquet import write_parquet
+from airflow_provider_batch.rows.sinks.parquet import read_parquet, write_parquet
 
 
 @pytest.fixture
@@ -28,6 +30,17 @@ def manifest(tmp_path):
     )
     manifest.write(UPath(tmp_path))
     return manifest
+
+
+@pytest.mark.parametrize(
+    "usage", [Usage(input=9, cached=1, output=2, thinking=3, audio=4), Usage(), None], ids=repr
+)
+def test_a_parquet_file_gives_back_tokens_of_every_kind_or_none(tmp_path, usage):
+    with (tmp_path / "rows.jsonl").open("w+b") as lines, (tmp_path / "rows.parquet").open("w+b") as table:
+        lines.write(msgspec.json.encode(ResultRow("a", RowStatus.SUCCESS, usage=usage)) + b"\n")
+        write_parquet(lines, table, None)
+        table.seek(0)
+        assert [row.usage for row in read_parquet(table)] == [usage]
 
 
 def test_batches_hold_so_many_rows_and_share_one_schema(manifest):

@@ -9,10 +9,12 @@ import os
 import sqlite3
 from contextlib import closing
 
+import fsspec
 import pandas
 import polars
 import pyarrow
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from pyarrow import parquet
 from upath import UPath
 
@@ -111,10 +113,12 @@ def test_a_file_on_any_fsspec_store_is_read(tmp_path):
     [
         ("rows.csv", b"id,id\n1,2\n", "AGB-I26", "two columns of the same name"),
         ("rows.csv", b'id\n"open\n', "AGB-I26", "cannot be read"),
-        ("rows.csv", b"id\n\xff\n", "AGB-I26", "invalid start byte"),
+        ("rows.csv", "id\nü\n".encode("latin-1"), "AGB-I08", "is not UTF-8 .*; save it as UTF-8"),
+        ("rows.csv", "id\nü\n".encode("utf-16"), "AGB-I08", "is not UTF-8 .*; save it as UTF-8"),
+        ("rows.csv", gzip.compress(b"id\n1\n", mtime=0), "AGB-I08", "is not UTF-8 .*; save it as UTF-8"),
         ("rows.parquet", b"PAR1 not really", "AGB-I26", "cannot be read"),
         ("rows.jsonl.gz", b"not gzip\n", "AGB-I26", "cannot be read"),
-        ("rows.jsonl.gz", gzip.compress(b"{}\n" * 1000)[:-20], "AGB-I26", "cannot be read"),
+        ("rows.jsonl.gz", gzip.compress(b"{}\n" * 1000, mtime=0)[:-20], "AGB-I26", "cannot be read"),
     ],
 )
 def test_a_damaged_file_is_named_with_what_is_wrong(tmp_path, name, content, code, words):
@@ -133,6 +137,27 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.jsonl")
     with pytest.raises(InputError, match=r"AGB-I23 .* is not a regular file"):
         rows(UPath(tmp_path / "pipe.jsonl"))
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null"])
+def test_a_device_is_refused_instead_of_read(path):
+    with pytest.raises(InputError, match=rf"AGB-I23 {path} is not a regular file"):
+        rows(UPath(path))
+
+
+class Locked(MemoryFileSystem):
+    """A store that lets nobody read."""
+
+    protocol = "locked"
+
+    def _open(self, path, *args, **kwargs):
+        raise PermissionError(path)
+
+
+def test_a_file_that_may_not_be_read_is_named():
+    fsspec.register_implementation("locked", Locked, clobber=True)
+    with pytest.raises(InputError, match=r"AGB-I24 locked://bucket/rows\.jsonl may not be read by this task"):
+        rows(UPath("locked://bucket/rows.jsonl"))
 
 
 def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path):
@@ -167,6 +192,23 @@ def test_a_query_gives_its_columns_by_name(tmp_path):
 )
 def test_a_data_frame_gives_plain_values(frame):
     assert rows(frame) == [{"id": 1, "text": "a"}, {"id": 2, "text": None}]
+
+
+def two_columns(tmp_path, kind):
+    """Two columns of one name, as a join gives them."""
+    table = pyarrow.table([pyarrow.array([1]), pyarrow.array([2])], names=["id", "id"])
+    if kind == "query":
+        return QueryRows(lambda: sqlite3.connect(tmp_path / "db"), "SELECT 1 AS id, 2 AS id")
+    if kind == "Parquet":
+        parquet.write_table(table, tmp_path / "rows.parquet")
+        return source_of(UPath(tmp_path / "rows.parquet"))
+    return source_of(table if kind == "Arrow" else pandas.DataFrame([[1, 2]], columns=["id", "id"]))
+
+
+@pytest.mark.parametrize("kind", ["query", "Parquet", "Arrow", "pandas"])
+def test_two_columns_of_one_name_are_refused_and_none_is_dropped(tmp_path, kind):
+    with pytest.raises(InputError, match=r"AGB-I26 .* has two columns of the same name, 'id'"):
+        list(two_columns(tmp_path, kind))
 
 
 def test_a_generator_is_read_row_by_row():

@@ -2,9 +2,14 @@
 
 import hashlib
 import json
-from datetime import date
+import tracemalloc
+from datetime import date, datetime, timezone
 from decimal import Decimal
 
+import numpy
+import pandas
+import pendulum
+import pyarrow
 import pytest
 from upath import UPath
 
@@ -50,6 +55,8 @@ CASES = [
     ("blank line", f"{row('a')}\n\n{row('b')}\n", 2, "AGB-I02", "line 2: blank"),
     ("byte-order mark", b"\xef\xbb\xbf" + row("a").encode(), None, "AGB-I03", "byte-order mark"),
     ("UTF-16", row("a").encode("utf-16"), None, "AGB-I03", "UTF-16"),
+    ("UTF-16 without a mark", row("a").encode("utf-16-le"), None, "AGB-I03", "UTF-16"),
+    ("UTF-16 of the other kind", row("a").encode("utf-16-be"), None, "AGB-I03", "UTF-16"),
     ("gzip", b"\x1f\x8b\x08\x00", None, "AGB-I04", "gzip"),
     ("JSON array", f"[{row('a')}]", None, "AGB-I05", "JSON array"),
     ("only blank lines", "\n\n\n", 1, "AGB-I02", "3 bad rows"),
@@ -146,7 +153,8 @@ def test_a_missing_file_and_a_directory_and_a_raw_template_are_told_apart(tmp_pa
 
 def test_good_rows_are_copied_byte_for_byte_counted_and_hashed(tmp_path):
     path = tmp_path / "requests.jsonl"
-    text = (row("a") + "\r\n" + row("ü\u2028b")).encode()
+    torn = json.dumps({"key": "ü\u2028b\u0085", "request": ask("\u2029 \x7f")}, ensure_ascii=False)
+    text = f"{row('a')}\r\n{torn}".encode()
     path.write_bytes(text)
     result, sent = staged(UPath(path))
     assert sent == text.replace(b"\r\n", b"\n") + b"\n"
@@ -176,6 +184,32 @@ def test_keys_that_look_dangerous_are_data_like_any_other():
     assert result.requests == len(names)
 
 
+def test_a_line_over_the_limit_is_passed_over_without_being_held(tmp_path):
+    path = tmp_path / "requests.jsonl"
+    path.write_text(row("a") + "\n")
+    with path.open("r+b") as file:
+        file.truncate(400 * 2**20)
+        file.seek(0, 2)
+        file.write(f"\n{row('a')}\n".encode())
+    tracemalloc.start()
+    with pytest.raises(
+        InputError, match="has 2 bad rows: AGB-I19 line 2: longer than the limit of 64 MiB"
+    ) as caught:
+        staged(UPath(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * 2**20
+    assert "AGB-I14 line 3 (key 'a'): the same key as on line 1" in str(caught.value)
+
+
+def test_keys_that_look_alike_are_a_caution_and_no_error():
+    names = ["\u00e9", "e\u0301", "a", "a ", "A"]
+    result, _ = staged([{"key": name, "request": ASK} for name in names])
+    ((caution, seen),) = result.content.cautions.items()
+    assert (result.requests, seen) == (5, (2, "row 2"))
+    assert "keys are compared as they are" in caution
+
+
 def table(rows, **settings):
     """Stage columns with a prompt; give what was found, the rows, the kept columns and the rows left out."""
     template = RequestTemplate("{text}", "id")
@@ -193,15 +227,53 @@ def test_kept_columns_stand_in_the_order_of_the_rows():
     assert columns == [{"day": f"2026-01-0{n}", "price": "1.10", "absent": None} for n in (1, 2)]
 
 
+WHEN = datetime(2026, 1, 1, 10, 30, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"id": 1, "text": "x", "at": pendulum.instance(WHEN), "score": numpy.float32(0.5), "tags": {"a"}}],
+        pandas.DataFrame({"id": [1], "text": ["x"], "at": [WHEN], "score": [0.5], "tags": [numpy.array(["a"])]}),
+        pyarrow.table({"id": [1], "text": ["x"], "at": pyarrow.array([WHEN], pyarrow.timestamp("ns", "UTC"))})
+        .append_column("score", pyarrow.array([0.5]))
+        .append_column("tags", pyarrow.array([["a"]])),
+    ],
+    ids=["Airflow's dates", "pandas", "Arrow with nanoseconds"],
+)
+def test_dates_and_numbers_of_other_libraries_are_kept_as_pythons_own(rows):
+    _, _, (columns,), _ = table(rows, keep_columns=("at", "score", "tags"))
+    assert datetime.fromisoformat(columns["at"]) == WHEN
+    assert (columns["score"], columns["tags"]) == (0.5, ["a"])
+
+
+def test_a_kept_value_that_json_cannot_express_is_named_by_its_type():
+    with pytest.raises(InputError, match=r"AGB-I12 row 1: .*JSON cannot express \(a value of type object\)"):
+        table([{"id": 1, "text": "x", "place": object()}], keep_columns=("place",))
+
+
 def test_rows_left_out_are_kept_with_reason_place_and_content():
     rows = [{"id": "a", "text": "x"}, {"id": "a", "text": "again"}, {"id": "b", "text": None}]
     result, sent, _, skipped = table(rows, on_bad_row="skip")
     assert (result.requests, result.skipped, len(sent)) == (1, 2, 1)
-    assert skipped[0] == {
-        "key": "a",
-        "skipped": {"code": "AGB-I14", "message": "the same key as on row 1", "place": "row 2"},
-        "row": {"id": "a", "text": "again"},
-    }
+    assert skipped == [
+        {
+            "key": "a",
+            "skipped": {"code": "AGB-I14", "message": "the same key as on row 1", "place": "row 2"},
+            "row": {"id": "a", "text": "again"},
+        },
+        {
+            "key": "b",
+            "skipped": {"code": "AGB-I25", "message": "column 'text' has no value (NULL)", "place": "row 3"},
+            "row": {"id": "b", "text": None},
+        },
+    ]
+
+
+def test_rows_that_were_left_out_are_told_from_requests_when_they_are_fed_back():
+    _, _, _, skipped = table([{"id": "a", "text": "x"}, {"id": "b", "text": None}], on_bad_row="skip")
+    with pytest.raises(InputError, match=r"row 1 \(key 'b'\): the row was left out of an earlier batch"):
+        staged(skipped)
 
 
 def test_an_input_of_bad_rows_only_fails_even_if_they_may_be_left_out():

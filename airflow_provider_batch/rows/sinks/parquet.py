@@ -38,6 +38,7 @@ _FIXED = {
     "cached_tokens": "int64",
     "output_tokens": "int64",
     "thinking_tokens": "int64",
+    "audio_tokens": "int64",
     "error_code": "int64",
     "error_message": "string",
 }
@@ -194,6 +195,7 @@ def _columns(rows: list[ResultRow], survey: Survey) -> dict[str, list[Any]]:
         "cached_tokens": [usage and usage.cached for usage in usages],
         "output_tokens": [usage and usage.output for usage in usages],
         "thinking_tokens": [usage and usage.thinking for usage in usages],
+        "audio_tokens": [usage and usage.audio for usage in usages],
         "error_code": [error and error.code for error in errors],
         "error_message": [error and error.message for error in errors],
         "response": [None if (said := bytes(row.response)) == b"null" else said for row in rows],
@@ -212,7 +214,7 @@ def _as_text(value: Any) -> str | None:
 
 def _row(columns: dict[str, Any], parsed: ParsedReader) -> ResultRow:
     status = RowStatus(columns["status"])
-    counts = [columns[f"{name}_tokens"] for name in ("input", "cached", "output", "thinking")]
+    counts = [columns[f"{name}_tokens"] for name in Usage.__struct_fields__]
     kept = {n.removeprefix(SOURCE_PREFIX): v for n, v in columns.items() if n.startswith(SOURCE_PREFIX)}
     response = columns["response"]
     return ResultRow(

@@ -6,7 +6,8 @@ becomes of it is decided by :mod:`~airflow_provider_batch.rows.staging`; no sour
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -24,6 +25,12 @@ class Record(NamedTuple):
     data: bytes | Mapping[str, Any] | None
     unit: str = "row"
     file: str = ""
+
+
+def same_names(columns: Sequence[str]) -> str | None:
+    """What is wrong with the names of columns: of two with one name, a mapping would drop the first in silence."""
+    twice = next((name for name, count in Counter(columns).items() if count > 1), None)
+    return None if twice is None else f"has two columns of the same name, {ascii(twice)[:80]}"
 
 
 class Source(Protocol):

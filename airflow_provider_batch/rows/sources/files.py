@@ -20,7 +20,7 @@ from upath import UPath
 
 from airflow_provider_batch.errors import InputError
 from airflow_provider_batch.rows.framing import MAX_LINE_BYTES, read_lines
-from airflow_provider_batch.rows.sources import Record
+from airflow_provider_batch.rows.sources import Record, same_names
 from airflow_provider_batch.rows.storage import READ_BYTES, local_path, opened
 
 PACKED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
@@ -107,8 +107,7 @@ def _csv(delimiter: str) -> Callable[[BinaryIO], Iterator[Record]]:
         header = next(table, None)
         if header is None:
             return
-        if len(set(header)) != len(header):
-            raise _DamageError("AGB-I26", "has two columns of the same name")
+        _ensure_distinct(header)
         for values in table:
             if not values:
                 continue
@@ -125,7 +124,9 @@ def _parquet(file: BinaryIO) -> Iterator[Record]:
     except ImportError:
         raise _DamageError("AGB-C11", 'needs pyarrow: install "airflow-provider-batch[parquet]"') from None
     number = 0
-    for batch in parquet.ParquetFile(file).iter_batches(batch_size=PARQUET_ROWS):
+    table = parquet.ParquetFile(file)
+    _ensure_distinct(table.schema_arrow.names)
+    for batch in table.iter_batches(batch_size=PARQUET_ROWS):
         for row in batch.to_pylist():
             number += 1
             yield Record(number, cast(Mapping[str, Any], row))
@@ -143,6 +144,11 @@ class _DamageError(Exception):
         self.code = code
         self.what = what
         super().__init__(what)
+
+
+def _ensure_distinct(columns: list[str]) -> None:
+    if (what := same_names(columns)) is not None:
+        raise _DamageError("AGB-I26", what)
 
 
 @contextmanager
@@ -163,8 +169,11 @@ def _opened(path: UPath, packing: str | None) -> Iterator[BinaryIO]:
         raise _unusable(name, "AGB-I24", "may not be read by this task") from None
     except _DamageError as damage:
         raise _unusable(name, damage.code, damage.what) from None
+    except UnicodeDecodeError as error:
+        # Its text holds what could not be decoded.
+        raise _unusable(name, "AGB-I08", f"is not UTF-8 ({error.reason}); save it as UTF-8") from None
     except (OSError, EOFError, csv.Error, ValueError) as error:
-        raise _unusable(name, "AGB-I26", f"cannot be read ({type(error).__name__}: {_reason(error)})") from None
+        raise _unusable(name, "AGB-I26", f"cannot be read ({type(error).__name__}: {str(error)[:200]})") from None
     if before and after and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise _unusable(
             name,
@@ -182,11 +191,6 @@ def _unpacked(file: BinaryIO, packing: str | None) -> BinaryIO:
     if packing not in compr:
         raise _DamageError("AGB-I04", f"is packed with {packing}, for which no library is installed")
     return cast(BinaryIO, io.BufferedReader(compr[packing](file, mode="rb"), READ_BYTES))
-
-
-def _reason(error: Exception) -> str:
-    """Why, without any of the content, which the text of a decoding error holds."""
-    return error.reason if isinstance(error, UnicodeDecodeError) else str(error)[:200]
 
 
 def _unusable(name: str, code: str, what: str) -> InputError:

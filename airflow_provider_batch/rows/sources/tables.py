@@ -8,7 +8,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_batch.rows.sources import Record
+from airflow_provider_batch.errors import InputError
+from airflow_provider_batch.rows.sources import Record, same_names
 
 FETCH_ROWS = 1_000
 """Rows that a query gives at a time."""
@@ -20,7 +21,8 @@ FRAME_ROWS = 4_096
 class SqlQuery:
     """Rows of a query, for the ``requests`` of an operator.
 
-    The query is streamed: by a server-side cursor on PostgreSQL, by what the driver offers elsewhere. Give it an
+    The query is streamed: by a server-side cursor on PostgreSQL, by what the driver offers elsewhere (those of
+    MySQL bring the whole result to the worker unless the connection asks for another cursor). Give it an
     ``ORDER BY`` and a fixed window (``WHERE day = '{{ ds }}'``), so that each try of a task reads the same rows.
 
     :param sql: One SELECT. Templated.
@@ -55,12 +57,15 @@ class QueryRows:
     name: str = "the query"
 
     def __iter__(self) -> Iterator[Record]:
-        """Run the query and fetch its rows block by block."""
+        """Run the query and fetch its rows block by block.
+
+        :raises InputError: Two of its columns have one name.
+        """
         with closing(self.connect()) as connection, closing(_cursor(connection)) as cursor:
             cursor.execute(self.sql, *([] if self.parameters is None else [self.parameters]))
             number = 0
             while block := cursor.fetchmany(FETCH_ROWS):
-                columns = [column[0] for column in cursor.description]
+                columns = _distinct(self.name, [column[0] for column in cursor.description])
                 for values in block:
                     number += 1
                     yield Record(number, dict(zip(columns, values, strict=True)))
@@ -84,12 +89,16 @@ class Frame:
     name: str = "the data frame"
 
     def __iter__(self) -> Iterator[Record]:
-        """Number the rows from 1. Missing values are None."""
+        """Number the rows from 1. Missing values are None.
+
+        :raises InputError: Two columns have one name.
+        """
         for number, row in enumerate(self._rows(), 1):
             yield Record(number, row)
 
     def _rows(self) -> Iterator[Mapping[str, Any]]:
         kind = type(self.frame).__module__.split(".")[0]
+        _distinct(self.name, list(self.frame.column_names if kind == "pyarrow" else self.frame.columns))
         if kind == "polars":
             yield from self.frame.iter_rows(named=True, buffer_size=FRAME_ROWS)
         elif kind == "pyarrow":
@@ -99,6 +108,17 @@ class Frame:
             for start in range(0, len(self.frame), FRAME_ROWS):
                 block = self.frame.iloc[start : start + FRAME_ROWS]
                 yield from block.astype(object).where(block.notna(), None).to_dict(orient="records")
+
+
+def _distinct(name: str, columns: list[str]) -> list[str]:
+    if (what := same_names(columns)) is not None:
+        raise InputError(
+            f"{name} {what}.",
+            source=name,
+            code="AGB-I26",
+            remedy="Nothing was uploaded or spent. Give each column a name of its own.",
+        )
+    return columns
 
 
 def is_frame(value: object) -> bool:
