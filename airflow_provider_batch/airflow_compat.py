@@ -158,6 +158,16 @@ def webhook_secret(conn_id: str) -> str:
     return str(extra.get("webhook_secret") or "") if isinstance(extra, dict) else ""
 
 
+def is_ours(conn_id: str) -> bool:
+    """A connection exists and is of our type: credentials of another one must not go to its host. Blocks."""
+    from airflow.sdk import BaseHook
+
+    try:
+        return bool(BaseHook.get_connection(conn_id).conn_type == CONN_TYPE)
+    except not_found_error():
+        return False
+
+
 def change_variable(key: str, change: Callable[[str | None], str], description: str) -> None:
     """Set an Airflow Variable by what it was. For the API server; blocks."""
     from airflow.models.variable import Variable
@@ -245,6 +255,9 @@ class Fence:
 
 
 CONN_TYPE = "gemini"
+
+PAGE_ROUTE = "gemini-batches"
+"""Of the page in Airflow's navigation, and of what serves it."""
 
 POINTER = "gemini_batch_ledger"
 """Key in the task state store."""

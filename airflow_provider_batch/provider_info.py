@@ -46,6 +46,10 @@ def get_provider_info() -> dict[str, Any]:
         "task-decorators": [
             {"name": "gemini_batch", "class-name": "airflow_provider_batch.decorators.gemini.gemini_batch_task"}
         ],
+        "extra-links": [
+            "airflow_provider_batch.links.gemini.GeminiBatchLink",
+            "airflow_provider_batch.links.gemini.GeminiResultsLink",
+        ],
         "connection-types": [_connection_type()],
     }
 

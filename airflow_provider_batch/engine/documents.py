@@ -233,10 +233,14 @@ class Landed(Document):
 
 
 class Cancel(Document):
-    """``r<round>.cancel.json``: nothing more is sent in this round and its jobs are asked to end."""
+    """``r<round>.cancel.json``: nothing more is sent in this round and its jobs are asked to end.
+
+    :param by: The person who wished it: then no try goes on by itself.
+    """
 
     at: datetime
     why: str
+    by: str = ""
 
 
 class Published(Document):

@@ -49,6 +49,13 @@ def ensure_done(batch: Batch, manifest: Manifest) -> None:
     if not bad:
         return
     where = f"What finished is landed ({counts_in_words(manifest.counts)}); the rest is in {manifest.failed_uri}."
+    if batch.round.cancel is not None and batch.round.cancel.by:
+        raise JobCancelledError(
+            f"The jobs were {batch.round.cancel.why}. {where}",
+            job_name=manifest.job_name,
+            code="AGB-J03",
+            remedy="Clear the task to send the rows that are left over; they are billed then.",
+        )
     if batch.round.cancel is not None:
         raise JobTimeoutError(
             f"The jobs were cancelled: {batch.round.cancel.why}. {where}",

@@ -22,6 +22,7 @@ from airflow_provider_batch.airflow_compat import (
 )
 from airflow_provider_batch.errors import ConfigError, EmptyInputError, JobCancelledError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
+from airflow_provider_batch.links.gemini import LINKS, show
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from airflow_provider_batch.engine.begin import OnContentChange, Order
+    from airflow_provider_batch.engine.glance import Glance
     from airflow_provider_batch.engine.identity import Identity
     from airflow_provider_batch.engine.ledger import Ledger
     from airflow_provider_batch.engine.run import Landed, Result, Sent, Work
@@ -160,6 +162,7 @@ class GeminiBatchOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("model", "requests", "result_path", "conn_id", "estimate_from", "files_path")
     ui_color = "#e8f0fe"
+    operator_extra_links = LINKS
     _embeds = False
 
     def __init__(
@@ -444,14 +447,17 @@ class GeminiBatchOperator(BaseOperator):
     ) -> dict[str, Any]:
         from dataclasses import replace
 
+        from airflow_provider_batch.engine.glance import KEY
         from airflow_provider_batch.engine.run import Landed, Run, Sent
 
         self._live = order.identity, ledger
         work = self._work(context, service, order, ledger, policy)
+        glance = self._glance(ledger, policy)
+        show(context["ti"], KEY, glance)
         while True:
             result: Result = Run(work).go()
             if isinstance(result, Landed):
-                return self._ended(context, result)
+                return self._ended(context, result, glance)
             if isinstance(result, Sent):
                 return self._submission(result, ledger)
             if self.deferrable:
@@ -500,10 +506,20 @@ class GeminiBatchOperator(BaseOperator):
             method_name="execute_complete",
         )
 
-    def _ended(self, context: Context, landed: Landed) -> dict[str, Any]:
+    def _glance(self, ledger: Ledger, policy: Policy) -> Glance:
+        from airflow_provider_batch.engine.glance import of_plan
+        from airflow_provider_batch.engine.state import read_batch
+        from airflow_provider_batch.engine.step import deadline
+
+        batch = read_batch(ledger)
+        return of_plan(batch.plan, str(ledger.folder), self.conn_id, deadline(batch.round, policy))
+
+    def _ended(self, context: Context, landed: Landed, glance: Glance) -> dict[str, Any]:
+        from airflow_provider_batch.engine import glance as glances
         from airflow_provider_batch.engine.outcome import ensure_complete, ensure_done
 
         self.log.info("Landed %s: %s", landed.manifest.result_uri, _summary(landed.manifest))
+        show(context["ti"], glances.KEY, glances.landed(glance, landed.manifest))
         try:
             ensure_done(landed.batch, landed.manifest)
         except JobCancelledError as error:
@@ -543,6 +559,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
     template_fields: Sequence[str] = ("submission", "conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"submission": "json"}
     ui_color = "#e8f0fe"
+    operator_extra_links = LINKS
 
     def __init__(
         self,
@@ -594,9 +611,17 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
                 remedy="Put a GeminiBatchSensor before this task.",
             )
         self.log.info("Landed %s: %s", result.manifest.result_uri, _summary(result.manifest))
+        self._show(context, result, submission.ledger)
         ensure_done(result.batch, result.manifest)
         tell_outlets(context, self.outlets, result.manifest.to_xcom())
         return result.manifest.to_xcom()
+
+    def _show(self, context: Context, result: Landed, ledger: str) -> None:
+        from airflow_provider_batch.engine.glance import LANDED_KEY, landed, of_plan
+
+        plan = result.batch.plan
+        before = of_plan(plan, ledger, self.conn_id, plan.first.clock_from.timestamp() + DEFAULT_TIMEOUT_S)
+        show(context["ti"], LANDED_KEY, landed(before, result.manifest))
 
 
 def _summary(manifest: Manifest) -> str:

@@ -1,0 +1,1 @@
+"""What a task shows of its batch in Airflow's UI."""

@@ -1,0 +1,147 @@
+"""The routes: a page, its files, and JSON for it. Every route with data asks Airflow who is there."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from airflow.models.log import Log
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+
+from airflow_provider_batch.errors import BatchError
+from airflow_provider_batch.ui import index
+from airflow_provider_batch.ui.access import (
+    GetUserDep,
+    SessionDep,
+    may_cancel,
+    may_cancel_here,
+    may_look,
+    may_look_here,
+    of_this_page,
+)
+from airflow_provider_batch.ui.cancelling import cancel
+from airflow_provider_batch.ui.detail import detail
+from airflow_provider_batch.ui.live import live
+from airflow_provider_batch.ui.totals import totals
+from airflow_provider_batch.ui.views import Detail, LivePage, Page, Row, Task, Totals
+
+log = logging.getLogger(__name__)
+
+STATIC = Path(__file__).parent / "static"
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+
+Named = Annotated[Task, Query()]
+
+
+def create_app() -> FastAPI:
+    """What the API server mounts."""
+    app = FastAPI(title="Gemini batches", docs_url=None, redoc_url=None, openapi_url=None)
+    app.middleware("http")(_with_headers)
+    app.mount("/static", StaticFiles(directory=STATIC), "static")
+    app.add_api_route("/", _page)
+    app.add_api_route("/api/batches", _batches, dependencies=[may_look])
+    app.add_api_route("/api/totals", _totals, dependencies=[may_look])
+    app.add_api_route("/api/live", _live, dependencies=[may_look])
+    app.add_api_route("/api/batch", _batch, dependencies=[may_look])
+    app.add_api_route(
+        "/api/batch/cancel", _cancel, methods=["POST"], dependencies=[Depends(of_this_page), may_cancel]
+    )
+    return app
+
+
+async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
+    response.headers.update(HEADERS)
+    # Files are asked for again each time and answered with "not modified"; data are kept nowhere.
+    response.headers["Cache-Control"] = "no-store" if "/api/" in request.url.path else "no-cache"
+    return response
+
+
+def _page() -> FileResponse:
+    return FileResponse(STATIC / "index.html")
+
+
+def _batches(
+    user: GetUserDep,
+    session: SessionDep,
+    dag: str = "",
+    state: str = "",
+    model: str = "",
+    connection: str = "",
+    text: Annotated[str, Query(max_length=200)] = "",
+    since: int | None = None,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=index.MOST_ROWS)] = 50,
+) -> Page:
+    wanted = index.Filter(dag, state, model, connection, text.strip(), since)
+    return index.page(session, may_look_here(user), wanted, offset, limit)
+
+
+def _totals(user: GetUserDep, session: SessionDep, days: Annotated[int, Query(ge=1, le=366)] = 30) -> Totals:
+    return totals(session, may_look_here(user), days)
+
+
+def _live(user: GetUserDep, session: SessionDep) -> LivePage:
+    rows = index.unlanded(session, may_look_here(user))
+    # The API is asked without holding a connection to the database.
+    session.close()
+    return live(rows)
+
+
+def _batch(user: GetUserDep, session: SessionDep, task: Named) -> Detail:
+    row = _known(session, task)
+    session.close()
+    return Detail(
+        row=row,
+        now=int(time.time()),
+        may_cancel=_is_cancellable(row) and may_cancel_here(user, row.dag_id),
+        **(detail(row) if row.ledger else {"trouble": "What the task noted is kept by an XCom backend."}),
+    )
+
+
+def _cancel(user: GetUserDep, session: SessionDep, task: Named) -> dict[str, Any]:
+    row = _known(session, task)
+    if not _is_cancellable(row):
+        raise HTTPException(409, "There is nothing left to cancel: the batch has landed.")
+    who = str(user.get_name())
+    try:
+        jobs = cancel(row, who)
+    except BatchError as error:
+        raise HTTPException(502, str(error)) from None
+    except Exception as error:
+        # Stores and secrets backends raise anything; the text of it could hold a credential.
+        log.exception("A batch could not be cancelled.")
+        raise HTTPException(502, f"It could not be cancelled ({type(error).__name__}).") from None
+    session.add(
+        Log(
+            "gemini_batch_cancel",
+            owner=who,
+            owner_display_name=who,
+            extra=json.dumps({"jobs": jobs[:20]}),
+            **task.model_dump(),
+        )
+    )
+    return {"jobs": jobs}
+
+
+def _known(session: Any, task: Task) -> Row:
+    row = index.one(session, task)
+    if row is None:
+        raise HTTPException(404, "There is no batch of this task instance.")
+    return row
+
+
+def _is_cancellable(row: Row) -> bool:
+    return bool(row.ledger) and row.landed_at is None and row.state != "skipped"

@@ -1,0 +1,168 @@
+"""Everything about one batch: its ledger, its receipts, and why rows have no answer."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from airflow_provider_batch.airflow_compat import object_path
+from airflow_provider_batch.engine.costs import JobReceipt
+from airflow_provider_batch.engine.history import history
+from airflow_provider_batch.engine.ledger import Ledger
+from airflow_provider_batch.engine.publish import JOBS_FILE
+from airflow_provider_batch.engine.state import Batch, Shard, read_batch
+from airflow_provider_batch.errors import BatchError, LedgerError
+from airflow_provider_batch.rows.causes import read_causes
+from airflow_provider_batch.rows.framing import read_lines
+from airflow_provider_batch.rows.manifest import Manifest
+from airflow_provider_batch.rows.storage import opened
+from airflow_provider_batch.ui.bounded import Bounded, TookTooLongError
+from airflow_provider_batch.ui.views import Row
+
+MOST_SHARDS = 500
+MOST_RECEIPTS = 2000
+
+_details = Bounded(threads=4, keep_s=5.0, patience_s=10.0)
+
+
+def detail(row: Row) -> dict[str, Any]:
+    """What files say about a batch: fields of :class:`~airflow_provider_batch.ui.views.Detail`."""
+    try:
+        return _details.get(_key(row), lambda: _read(row))
+    except TookTooLongError:
+        return {"trouble": "The ledger could not be read in time; reload to try again."}
+    except BatchError as error:
+        return {"trouble": error.message}
+    except Exception as error:  # noqa: BLE001
+        # Stores raise anything; the text of it could hold a credential.
+        return {"trouble": f"The ledger cannot be read from the API server ({type(error).__name__})."}
+
+
+def forget(row: Row) -> None:
+    """Read it anew the next time."""
+    _details.forget(_key(row))
+
+
+def ledger_of(row: Row) -> tuple[Ledger, Batch]:
+    """The ledger of a batch.
+
+    :raises BatchError: It is not reachable from here, or is not of the DAG run that names it: an XCom is
+        easily written, and this server may reach more than its writer.
+    """
+    ledger = Ledger(object_path(row.ledger, "the ledger"))
+    try:
+        batch = read_batch(ledger)
+    except LedgerError as error:
+        raise LedgerError(
+            f"{error.message} The API server must reach the result path to show more.", code=error.code
+        ) from None
+    whose = batch.plan.identity
+    if (whose.dag_id, whose.run_id) != (row.dag_id, row.run_id) or whose.mark != row.mark:
+        raise LedgerError("The ledger is not of this DAG run.", code="AGB-L02")
+    return ledger, batch
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return row.ledger, row.dag_id, row.run_id
+
+
+def _read(row: Row) -> dict[str, Any]:
+    ledger, batch = ledger_of(row)
+    folder = ledger.folder.parent.parent.parent
+    events, left_out = history(ledger)
+    receipts = _receipts(folder)
+    found: dict[str, Any] = {
+        "history": [asdict(event) | {"at": event.at.timestamp()} for event in events],
+        "left_out": left_out,
+        "rounds": _rounds(batch, receipts),
+        "estimate": _estimate(batch),
+        "places": {"Folder": row.folder, "Ledger": row.ledger},
+    }
+    manifest = Manifest.read(folder)
+    if manifest is None or manifest.ledger_uri != str(ledger.folder):
+        return found
+    places = {"Results": manifest.result_uri, "Failed rows": manifest.failed_uri}
+    places["Quarantine"] = manifest.quarantine_uri
+    found["places"] |= {name: uri for name, uri in places.items() if uri}
+    return found | _causes(folder, manifest)
+
+
+def _causes(folder: Any, manifest: Manifest) -> dict[str, Any]:
+    if not manifest.failed_uri:
+        return {}
+    try:
+        # Where the manifest is, whatever it says: it is a file that anybody may have written.
+        causes = read_causes(folder / manifest.result_uri.rpartition("/")[2])
+    except (OSError, ValueError, ImportError, BatchError) as error:
+        return {"cause_trouble": f"The results cannot be read from the API server ({type(error).__name__})."}
+    return {
+        "causes": [asdict(cause) for cause in causes.causes],
+        "causes_of": causes.looked_at,
+        "causes_are_all": causes.is_all,
+    }
+
+
+def _estimate(batch: Batch) -> dict[str, Any] | None:
+    return None if batch.plan.estimate is None else asdict(batch.plan.estimate)
+
+
+def _rounds(batch: Batch, receipts: dict[str, JobReceipt]) -> list[dict[str, Any]]:
+    room = MOST_SHARDS
+    rounds = []
+    for round_ in batch.rounds:
+        shards = [_shard(shard, receipts) for shard in islice(round_.shards, room)]
+        room -= len(shards)
+        rounds.append(
+            {
+                "number": round_.number,
+                "rows": sum(shard.plan.rows for shard in round_.shards),
+                "cancelled": round_.cancel is not None,
+                "shards": shards,
+                "left_out": len(round_.shards) - len(shards),
+            }
+        )
+    return rounds
+
+
+def _shard(shard: Shard, receipts: dict[str, JobReceipt]) -> dict[str, Any]:
+    landed = shard.landed
+    job = landed.job if landed else shard.job
+    said: dict[str, Any] = {
+        "number": shard.number,
+        "rows": shard.plan.rows,
+        "size_bytes": shard.plan.size_bytes,
+        "job": job,
+        "state": landed.state.value if landed else _state(shard),
+    }
+    if landed:
+        said |= {
+            "counts": {status.value: count for status, count in landed.counts.items()},
+            "tokens": landed.tokens.model_dump(),
+            "error": landed.error[:1000],
+        }
+    receipt = receipts.get(job or "")
+    if receipt is not None:
+        said |= {"cost_usd": receipt.cost_usd, "standard_usd": receipt.standard_usd}
+    return said
+
+
+def _state(shard: Shard) -> str:
+    if shard.job:
+        return "submitted"
+    if shard.is_unresolved:
+        return "unclear"
+    return "refused" if shard.outcome else "not sent"
+
+
+def _receipts(folder: Any) -> dict[str, JobReceipt]:
+    """What each job cost, once the results are published."""
+    decode = msgspec.json.Decoder(JobReceipt).decode
+    try:
+        with opened(folder / JOBS_FILE) as file:
+            receipts = [decode(data or b"") for _, data in islice(read_lines(file), MOST_RECEIPTS)]
+    except (OSError, msgspec.MsgspecError):
+        return {}
+    return {receipt.job: receipt for receipt in receipts}

@@ -1,0 +1,101 @@
+"""What the API says about jobs that run: one listing for each connection, however many look at the page."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import islice
+
+from airflow_provider_batch.airflow_compat import is_ours
+from airflow_provider_batch.contract import JobSnapshot, JobState
+from airflow_provider_batch.engine.identity import JobTag, place_mark
+from airflow_provider_batch.errors import BatchError
+from airflow_provider_batch.ui.bounded import Bounded, TookTooLongError
+from airflow_provider_batch.ui.views import STORED_S, Live, LivePage, Row, Task
+
+MOST_JOBS = 2000
+"""Newest jobs of a connection that are looked through."""
+
+READING_S = 8.0
+
+Jobs = dict[tuple[str, str], list[JobSnapshot]]
+"""By the mark of a task instance and of a result folder."""
+
+_listings = Bounded(threads=4, keep_s=15.0, patience_s=10.0)
+
+_ORDER = (
+    JobState.RUNNING,
+    JobState.PENDING,
+    JobState.UNKNOWN,
+    JobState.FAILED,
+    JobState.EXPIRED,
+    JobState.CANCELLED,
+    JobState.SUCCEEDED,
+)
+"""The state of several jobs is the first of these that one of them has."""
+
+
+def live(rows: Iterable[Row]) -> LivePage:
+    """What the API says about these batches; connections that cannot be asked are named."""
+    by_connection: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_connection[row.conn_id].append(row)
+    found: list[Live] = []
+    troubles: dict[str, str] = {}
+    for conn_id, batches in by_connection.items():
+        try:
+            jobs = _listings.get(conn_id, lambda conn_id=conn_id: _listing(conn_id))  # type: ignore[misc]
+        except TookTooLongError:
+            troubles[conn_id] = "the API has not answered in time"
+        except BatchError as error:
+            troubles[conn_id] = error.message
+        except Exception as error:  # noqa: BLE001
+            # Secrets backends raise anything; the text of it could hold a credential.
+            troubles[conn_id] = f"it cannot be asked ({type(error).__name__})"
+        else:
+            found += [seen for row in batches if (seen := seen_as(row, jobs))]
+    return LivePage(batches=found, troubles=troubles)
+
+
+def seen_as(row: Row, jobs: Jobs) -> Live | None:
+    """A batch by its jobs, None if the listing has none of them. Of each shard the newest job counts."""
+    mine: dict[tuple[int, int], tuple[int, JobSnapshot]] = {}
+    generation = int(row.ledger.rpartition("/")[2])
+    for job in jobs.get((row.mark, place_mark(row.folder)), ()):
+        tag = JobTag.read(job.display_name)
+        if tag is not None and tag.generation == generation:
+            place = tag.round, tag.shard
+            mine[place] = max(mine.get(place, (0, job)), (tag.epoch, job), key=lambda pair: pair[0])
+    newest = max((round_ for round_, _ in mine), default=0)
+    last = [job for (round_, _), (_, job) in mine.items() if round_ == newest]
+    if not last:
+        return None
+    ended = [job.ended_at.timestamp() for job in last if job.ended_at and job.state is JobState.SUCCEEDED]
+    return Live(
+        **row.model_dump(include=set(Task.model_fields)),
+        state=min((job.state for job in last), key=_ORDER.index).value,
+        jobs=len(last),
+        requests=sum(job.requests for job in last),
+        succeeded=sum(job.succeeded for job in last),
+        failed=sum(job.failed for job in last),
+        lost_at=int(min(ended)) + STORED_S if ended else None,
+    )
+
+
+def _listing(conn_id: str) -> Jobs:
+    from airflow_provider_batch.gemini.service import snapshot
+    from airflow_provider_batch.hooks.gemini import GeminiBatchHook
+
+    if not is_ours(conn_id):
+        raise BatchError(f"There is no connection {conn_id!r} of type gemini")
+    jobs: Jobs = defaultdict(list)
+    until = time.monotonic() + READING_S
+    with GeminiBatchHook(conn_id).get_conn() as client:
+        for batch in islice(client.list_batches(), MOST_JOBS):
+            job = snapshot(batch)
+            if tag := JobTag.read(job.display_name):
+                jobs[tag.mark, tag.place].append(job)
+            if time.monotonic() > until:
+                break
+    return dict(jobs)

@@ -1,0 +1,154 @@
+"""What the page is told, as JSON. Times are Unix seconds; None is what nobody knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from airflow_provider_batch.rows.dialect import RowStatus
+
+STORED_S = 48 * 3600
+"""For how long the API keeps the results of a job, seconds (ai.google.dev/gemini-api/docs/files)."""
+
+OVER = frozenset({"success", "failed", "upstream_failed", "skipped", "removed"})
+"""States of a task instance that will not change by themselves."""
+
+
+class Task(BaseModel):
+    """Which task instance is meant."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+
+
+class Row(Task):
+    """A batch in the table.
+
+    :param state: ``waiting``, ``working``, ``retrying``, ``submitted``, ``landed``, ``partial``, ``failed``,
+        ``skipped``.
+    :param landed_by: The task that landed it, where that is another one.
+    """
+
+    state: str
+    task_state: str | None
+    try_number: int
+    changed_at: int
+    conn_id: str = ""
+    model: str = ""
+    ledger: str = ""
+    folder: str = ""
+    mark: str = ""
+    rows: int | None = None
+    skipped: int = 0
+    submitted_at: int | None = None
+    deadline: int | None = None
+    least_usd: float | None = None
+    most_usd: float | None = None
+    counts: dict[str, int] | None = None
+    tokens: dict[str, int] | None = None
+    cost_usd: float | None = None
+    standard_usd: float | None = None
+    unmetered: int = 0
+    jobs: int | None = None
+    rounds: int | None = None
+    landed_at: int | None = None
+    landed_by: str | None = None
+
+
+class Page(BaseModel):
+    """Some of the batches that a user may see.
+
+    :param total: How many there are.
+    :param now: The server's clock.
+    """
+
+    rows: list[Row]
+    total: int
+    now: int
+
+
+class Live(Task):
+    """What the API says about the jobs of a batch that has not landed.
+
+    :param state: Of the jobs together, in the words of :class:`~airflow_provider_batch.contract.JobState`.
+    :param lost_at: When the API deletes the results, of the first job that ended.
+    """
+
+    state: str
+    jobs: int
+    requests: int
+    succeeded: int
+    failed: int
+    lost_at: int | None = None
+
+
+class LivePage(BaseModel):
+    """What the API says now.
+
+    :param troubles: Connections that could not be asked, and why.
+    """
+
+    batches: list[Live]
+    troubles: dict[str, str]
+
+
+class Totals(BaseModel):
+    """For the filters, the figures on top and the charts.
+
+    :param per_day: ``[day, model, batches, cost_usd, saved_usd, batches without a known cost]``.
+    :param turnaround: By model, how many batches took up to each of ``bounds_s``, and longer.
+    """
+
+    models: list[str]
+    connections: list[str]
+    active: int
+    landed: int
+    failed: int
+    rows: int
+    cost_usd: float
+    saved_usd: float
+    unknown_costs: int
+    days: int
+    per_day: list[tuple[str, str, int, float, float, int]]
+    bounds_s: list[int]
+    turnaround: dict[str, list[int]]
+
+
+class Detail(BaseModel):
+    """Everything about a batch.
+
+    :param trouble: Why the ledger could not be read, empty if it was.
+    :param cause_trouble: The same of the results.
+    """
+
+    row: Row
+    now: int
+    may_cancel: bool
+    trouble: str = ""
+    history: list[dict[str, Any]] = []
+    left_out: int = 0
+    rounds: list[dict[str, Any]] = []
+    estimate: dict[str, Any] | None = None
+    places: dict[str, str] = {}
+    causes: list[dict[str, Any]] = []
+    causes_of: int = 0
+    causes_are_all: bool = True
+    cause_trouble: str = ""
+
+
+def state_of(task_state: str | None, counts: dict[str, int] | None) -> str:
+    """How a batch stands, by its task and by how its rows ended."""
+    if task_state == "success":
+        if counts is None:
+            return "submitted"
+        return "landed" if set(counts) <= {RowStatus.SUCCESS.value} else "partial"
+    if task_state in ("failed", "upstream_failed"):
+        return "failed"
+    if task_state in ("skipped", "removed"):
+        return "skipped"
+    if task_state in ("up_for_retry", "up_for_reschedule"):
+        return "retrying"
+    return "waiting" if task_state == "deferred" else "working"
