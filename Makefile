@@ -4,7 +4,7 @@ BIN := .venv/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 STAMP := .venv/.installed-$(VERSION)
 
-.PHONY: help demo airflow test test-airflow test-distributed test-stores faults test-matrix test-matrix-short lint bench wheel clean
+.PHONY: help demo airflow test test-airflow test-browser test-distributed test-stores faults test-matrix test-matrix-short lint bench wheel clean
 
 help:  ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -20,6 +20,10 @@ test: $(STAMP)  ## the whole test suite
 
 test-airflow: $(STAMP)-postgres  ## kill, stall and restart a real Airflow on PostgreSQL; prints what that cost (6 minutes)
 	REAL_AIRFLOW=1 $(BIN)/python -m pytest tests/real_airflow
+
+test-browser: $(STAMP)  ## look at the page "Gemini batches" of a whole Airflow with headless Chromium; keeps screenshots (2 minutes)
+	@command -v chromium chromium-browser google-chrome >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+	BROWSER=1 $(BIN)/python -m pytest tests/browser
 
 test-distributed: .venv-distributed/.installed-$(VERSION)  ## 50 partitions on Celery workers and two triggerers, undisturbed and killed (7 minutes)
 	DISTRIBUTED=1 .venv-distributed/bin/python -m pytest tests/distributed
@@ -62,7 +66,7 @@ wheel: $(STAMP)  ## build the wheel and import it from a clean environment
 	scripts/check-wheel $(PYTHON)
 
 clean:  ## remove what the tasks made
-	rm -rf .venv .venv-* .demo .real-airflow .distributed dist
+	rm -rf .venv .venv-* .demo .real-airflow .distributed .browser dist
 
 $(STAMP): pyproject.toml constraints/py$(VERSION).txt
 	@test -d .venv || $(PYTHON) -m venv .venv

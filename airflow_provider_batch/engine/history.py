@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from airflow_provider_batch.contract import JobState
 from airflow_provider_batch.engine.documents import (
     Cancel,
     Document,
@@ -37,10 +38,12 @@ SHOWN_KINDS = (
     "accepted",
     "refused",
     "landed",
+    "ended",
     "trouble",
     "cancel",
     "published",
 )
+"""In the order of events at the same moment."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,8 @@ def _landed(said: Landed) -> Saying:
     words = [counts_in_words(said.counts)]
     if said.error:
         words.append(said.error)
-    return said.at, "landed", f"Landed, {said.state.value}", "; ".join(words)
+    kind = "landed" if said.state is JobState.SUCCEEDED else "ended"
+    return said.at, kind, f"Landed, {said.state.value}", "; ".join(words)
 
 
 def _cancel(said: Cancel) -> Saying:

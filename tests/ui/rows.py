@@ -122,7 +122,8 @@ def _run(number: int, batch: Written) -> dict[str, Any]:
         "run_id": batch.run_id,
         "run_type": "manual",
         "run_after": batch.at,
-        "state": "success",
+        # The attribute, not the column: else the scheduler would find a run to begin.
+        "_state": "success",
         "logical_date": None,
         "queued_at": batch.at,
         "start_date": batch.at,

@@ -3,7 +3,7 @@
 import { el, lasting, number, sum, svg, usd } from "./dom.js";
 
 const SERIES = 5;
-const HEIGHT = 190;
+const HEIGHT = 172;
 const EDGE = { left: 46, right: 8, top: 10, bottom: 24 };
 
 /** Bars that know their width: redrawn whenever the room changes. */
@@ -36,7 +36,7 @@ function legend(names) {
 /** The dearest models have a colour of their own, the others share one. */
 function series(totals) {
   const cost = new Map();
-  for (const [, model, , dollars] of totals.per_day) cost.set(model, (cost.get(model) ?? 0) + dollars);
+  for (const [, model, , paid] of totals.per_day) cost.set(model, (cost.get(model) ?? 0) + paid);
   const names = [...cost.keys()].sort((a, b) => cost.get(b) - cost.get(a));
   if (names.length <= SERIES) return { names, of: (model) => names.indexOf(model) };
   const shown = names.slice(0, SERIES - 1);
@@ -54,16 +54,20 @@ function daysUntilToday(count) {
 function ceiling(value) {
   if (!value) return 1;
   const unit = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 4, 5, 10].map((factor) => factor * unit).find((top) => top >= value * 0.999);
+  return [1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10].map((factor) => factor * unit).find((top) => top >= value * 0.999);
 }
+
+const dollars = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD", notation: "compact", maximumSignificantDigits: 2 });
+
+const axisUsd = (value) => (value && value < 0.01 ? usd(value) : dollars.format(value));
 
 export function costPerDay(totals) {
   const days = daysUntilToday(totals.days);
   const { names, of } = series(totals);
   const byDay = new Map(days.map((day) => [day, names.map(() => 0)]));
-  for (const [day, model, , dollars] of totals.per_day) {
+  for (const [day, model, , paid] of totals.per_day) {
     const sums = byDay.get(day);
-    if (sums) sums[of(model)] += dollars;
+    if (sums) sums[of(model)] += paid;
   }
   const top = ceiling(Math.max(...[...byDay.values()].map(sum)));
   const draw = (width) => {
@@ -72,16 +76,16 @@ export function costPerDay(totals) {
     const y = (value) => EDGE.top + room.height * (1 - value / top);
     const shapes = [0, 0.5, 1].flatMap((part) => [
       svg("line", { class: "grid", x1: EDGE.left, x2: width - EDGE.right, y1: y(top * part), y2: y(top * part) }),
-      svg("text", { class: "axis", x: EDGE.left - 6, y: y(top * part) + 4, "text-anchor": "end" }, usd(top * part)),
+      svg("text", { class: "axis", x: EDGE.left - 6, y: y(top * part) + 4, "text-anchor": "end" }, axisUsd(top * part)),
     ]);
     const every = Math.ceil(days.length / Math.max(2, Math.floor(room.width / 70)));
     days.forEach((day, at) => {
       let below = 0;
       const left = EDGE.left + at * step;
-      const bars = byDay.get(day).map((dollars, which) => {
-        if (!dollars) return null;
-        below += dollars;
-        const height = Math.max(1, (dollars / top) * room.height);
+      const bars = byDay.get(day).map((paid, which) => {
+        if (!paid) return null;
+        below += paid;
+        const height = Math.max(1, (paid / top) * room.height);
         return svg("rect", { class: `s${which}`, x: left + step * 0.14, y: y(below), width: step * 0.72, height, rx: 1.5 });
       });
       const parts = names.map((name, which) => `${name}: ${usd(byDay.get(day)[which])}`).join("\n");
@@ -98,8 +102,8 @@ export function costPerDay(totals) {
   const label = `Cost per day, ${usd(totals.cost_usd)} in ${totals.days} days`;
   return el("section", { class: "chart" }, el("h2", {}, "Cost per day"), drawing(label, draw), legend(names),
     figures(["Day", "Model", "Batches", "Cost", "Saved", "Unknown"],
-      [...totals.per_day].reverse().map(([day, model, batches, dollars, saved, unknown]) =>
-        [day, model, number(batches), usd(dollars), usd(saved), number(unknown)])));
+      [...totals.per_day].reverse().map(([day, model, batches, paid, saved, unknown]) =>
+        [day, model, number(batches), usd(paid), usd(saved), number(unknown)])));
 }
 
 export function turnaround(totals) {

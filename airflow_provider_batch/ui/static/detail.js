@@ -42,7 +42,7 @@ function facts(row, seen, now) {
       row.tokens ? `${short(row.tokens.input)} in, ${short(row.tokens.output)} out, ${short(row.tokens.thinking)} thinking` : null),
     tile("Cost", row.landed_at === null ? "–" : usd(row.cost_usd),
       row.unmetered ? `${number(row.unmetered)} answers without a token count are not in it` : null),
-    tile("Saved", saved === null ? "–" : usd(saved), "against single calls", saved ? "good" : ""));
+    tile("Saved", saved === null ? "–" : usd(saved), saved === null ? null : "against single calls", saved ? "good" : ""));
 }
 
 /** Two steps: what cannot be undone is asked for twice. */
@@ -70,6 +70,14 @@ function cancelling(row, reload) {
   return box;
 }
 
+const counted = (count, what) => `${number(count)} ${what}${count === 1 ? "" : "s"}`;
+
+/** The head of a table; names of columns of figures begin with a plus. */
+function head(...names) {
+  return el("thead", {}, el("tr", {}, names.map((name) => (name.startsWith("+")
+    ? el("th", { scope: "col", class: "figure" }, name.slice(1)) : el("th", { scope: "col" }, name)))));
+}
+
 function card(title, ...children) {
   return el("section", { class: "card" }, el("h2", {}, title), children);
 }
@@ -81,22 +89,32 @@ function estimate(said) {
   if (!said.estimate) return null;
   if (!range) return card("Estimate and bill", el("p", { class: "quiet" }, "No price is known for this model."));
   const most = range.most ?? Math.max(range.least, actual ?? 0) * 1.5;
-  const top = Math.max(most, actual ?? 0, 1e-9) * 1.08;
-  const x = (value) => `${(value / top) * 100}%`;
+  const x = scale(range.least, most, actual);
   const shapes = [
     svg("rect", { class: "track", x: 0, y: 14, width: "100%", height: 8, rx: 4 }),
-    svg("rect", { class: "band", x: x(range.least), y: 14, width: `${Math.max(0.5, ((most - range.least) / top) * 100)}%`, height: 8, rx: 4 }),
+    svg("rect", { class: "band", x: `${x(range.least)}%`, y: 14, width: `${Math.max(0.5, x(most) - x(range.least))}%`, height: 8, rx: 4 }),
   ];
-  if (actual !== null) shapes.push(svg("rect", { class: "mark", x: x(actual), y: 8, width: 3, height: 20, rx: 1.5 }));
+  if (actual !== null) shapes.push(svg("rect", { class: "mark", x: `${x(actual)}%`, y: 8, width: 3, height: 20, rx: 1.5 }));
   const estimated = range.most === null ? `at least ${usd(range.least)}` : `${usd(range.least)} to ${usd(range.most)}`;
   const billed = actual === null ? "not known yet" : usd(actual);
   return card("Estimate and bill",
     svg("svg", { class: "line-chart", role: "img", width: "100%", height: 34, "aria-label": `Estimated ${estimated}, actual ${billed}` }, shapes),
     el("dl", { class: "pairs" },
-      pair("Estimated", estimated, "swatch band"),
+      pair("Estimated", estimated, "swatch band", range.most / range.least > 30 ? "the line is in powers of ten" : null),
       pair("By the price list", billed, "swatch mark"),
       pair("Input tokens", spanOf(said.estimate.input_tokens, said.row.tokens?.input), null, said.estimate.input_basis),
       pair("Output tokens", spanOf(said.estimate.output_tokens, said.row.tokens && said.row.tokens.output + said.row.tokens.thinking), null, said.estimate.output_basis)));
+}
+
+/** Places on the line, in percent; by powers of ten where the estimate is very wide. */
+function scale(least, most, actual) {
+  const values = [least, most, actual].filter((value) => value > 0);
+  const low = Math.min(...values);
+  const high = Math.max(...values);
+  if (!values.length) return () => 0;
+  if (high / low < 30) return (value) => (value / (high * 1.08)) * 100;
+  const room = Math.log(high / low);
+  return (value) => (value > 0 ? 4 + (Math.log(value / low) / room) * 90 : 0);
 }
 
 function spanOf(span, actual) {
@@ -116,7 +134,7 @@ function causes(said) {
     : el("p", { class: "quiet" }, `Of the first ${number(said.causes_of)} rows.`);
   return card("Rows without an answer", note,
     el("div", { class: "scroll" }, el("table", { class: "plain causes" },
-      el("thead", {}, el("tr", {}, ["Rows", "Status", "Cause", "For instance"].map((name) => el("th", { scope: "col" }, name)))),
+      head("+Rows", "Status", "Cause", "For instance"),
       el("tbody", {}, said.causes.map((cause) => el("tr", {},
         el("td", { class: "figure" }, number(cause.rows)),
         el("td", {}, el("i", { class: `dot ${cause.status}`, "aria-hidden": "true" }), cause.status.replace("_", " ")),
@@ -126,12 +144,11 @@ function causes(said) {
 
 function rounds(said) {
   if (!said.rounds.length) return null;
-  const head = ["Shard", "Rows", "Size", "State", "Result", "Cost", "Job"];
   return card("Rounds and shards", said.rounds.map((round) => [
     el("h3", {}, `Round ${round.number}`, el("small", {},
-      ` ${number(round.rows)} rows in ${round.shards.length + round.left_out} jobs${round.cancelled ? ", asked to end" : ""}`)),
+      ` ${counted(round.rows, "row")} in ${counted(round.shards.length + round.left_out, "job")}${round.cancelled ? ", asked to end" : ""}`)),
     el("div", { class: "scroll" }, el("table", { class: "plain" },
-      el("thead", {}, el("tr", {}, head.map((name) => el("th", { scope: "col" }, name)))),
+      head("+Shard", "+Rows", "+Size", "State", "Result", "+Cost", "Job"),
       el("tbody", {}, round.shards.map((shard) => el("tr", {},
         el("td", { class: "figure" }, shard.number),
         el("td", { class: "figure" }, number(shard.rows)),

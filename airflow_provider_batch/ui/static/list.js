@@ -43,7 +43,7 @@ function line(row, seen, now, open) {
     cell("Rows", "figure", row.counts && row.state === "partial" ? statuses(row.counts) : number(row.rows),
       row.skipped ? el("small", {}, `${number(row.skipped)} left out`) : null),
     cell("Submitted", "", took(row, now)),
-    cell("Time left", "", timeLeft(row, seen, now)),
+    cell("Time left", "left", timeLeft(row, seen, now)),
     cell("Tokens", "figure", tokens(row)),
     cell("Cost", "figure", cost(row)),
     cell("", "open", el("button", { type: "button", onclick: show, "aria-label": `Details of ${row.dag_id} / ${row.task_id}${mapped}, ${row.run_id}` }, "Details")));

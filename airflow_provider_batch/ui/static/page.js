@@ -120,8 +120,8 @@ async function drawList(isCurrent, quietly) {
   if (!isCurrent()) return;
   const put = () => {
     list.table.replaceChildren(table(page, live, open));
-    list.notice.replaceChildren(...Object.entries(troubles).map(([name, why]) =>
-      el("p", { class: "notice" }, `The progress of running jobs of the connection ${name} is not known: ${why}`)));
+    const why = Object.entries(troubles).map(([name, said]) => `${name}: ${said}`).join("; ");
+    list.notice.replaceChildren(...(why ? [el("p", { class: "notice" }, `How far running jobs are is not known. ${why}.`)] : []));
   };
   put();
   list.pages.replaceChildren(...pages(page));
