@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from airflow.models.log import Log
-from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.ui import index
 from airflow_provider_batch.ui.access import (
+    EDITOR,
+    FROM_PAGE,
+    VIEWER,
+    VIEWER_OF_DAG,
     GetUserDep,
+    Named,
     SessionDep,
-    may_cancel,
-    may_cancel_here,
-    may_look,
-    may_look_here,
-    of_this_page,
+    dags_of,
+    may_edit,
 )
 from airflow_provider_batch.ui.cancelling import cancel
 from airflow_provider_batch.ui.detail import detail
@@ -42,8 +44,6 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
 }
 
-Named = Annotated[Task, Query()]
-
 
 def create_app() -> FastAPI:
     """What the API server mounts."""
@@ -51,13 +51,12 @@ def create_app() -> FastAPI:
     app.middleware("http")(_with_headers)
     app.mount("/static", StaticFiles(directory=STATIC), "static")
     app.add_api_route("/", _page)
-    app.add_api_route("/api/batches", _batches, dependencies=[may_look])
-    app.add_api_route("/api/totals", _totals, dependencies=[may_look])
-    app.add_api_route("/api/live", _live, dependencies=[may_look])
-    app.add_api_route("/api/batch", _batch, dependencies=[may_look])
-    app.add_api_route(
-        "/api/batch/cancel", _cancel, methods=["POST"], dependencies=[Depends(of_this_page), may_cancel]
-    )
+    app.add_api_route("/api/batches", _batches, dependencies=[VIEWER])
+    app.add_api_route("/api/totals", _totals, dependencies=[VIEWER])
+    app.add_api_route("/api/live", _live, dependencies=[VIEWER])
+    app.add_api_route("/api/batch", _batch, dependencies=[VIEWER_OF_DAG])
+    cancelling = [FROM_PAGE, VIEWER_OF_DAG, EDITOR]
+    app.add_api_route("/api/batch/cancel", _cancel, methods=["POST"], dependencies=cancelling)
     return app
 
 
@@ -86,15 +85,15 @@ def _batches(
     limit: Annotated[int, Query(ge=1, le=index.MOST_ROWS)] = 50,
 ) -> Page:
     wanted = index.Filter(dag, state, model, connection, text.strip(), since)
-    return index.page(session, may_look_here(user), wanted, offset, limit)
+    return index.page(session, dags_of(user), wanted, offset, limit)
 
 
 def _totals(user: GetUserDep, session: SessionDep, days: Annotated[int, Query(ge=1, le=366)] = 30) -> Totals:
-    return totals(session, may_look_here(user), days)
+    return totals(session, dags_of(user), days)
 
 
 def _live(user: GetUserDep, session: SessionDep) -> LivePage:
-    rows = index.unlanded(session, may_look_here(user))
+    rows = index.unlanded(session, dags_of(user))
     # The API is asked without holding a connection to the database.
     session.close()
     return live(rows)
@@ -106,7 +105,7 @@ def _batch(user: GetUserDep, session: SessionDep, task: Named) -> Detail:
     return Detail(
         row=row,
         now=int(time.time()),
-        may_cancel=_is_cancellable(row) and may_cancel_here(user, row.dag_id),
+        may_cancel=_is_cancellable(row) and may_edit(user, row.dag_id),
         **(detail(row) if row.ledger else {"trouble": "What the task noted is kept by an XCom backend."}),
     )
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_batch.airflow_compat import is_ours
 from airflow_provider_batch.engine.ledger import note_cancel
-from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.ui.detail import forget, ledger_of
 from airflow_provider_batch.ui.views import Row
 
@@ -15,14 +13,12 @@ def cancel(row: Row, who: str) -> list[str]:
     :param who: For the note.
     :raises BatchError: The ledger cannot be read or the API refused. Jobs that were asked before that will end.
     """
-    from airflow_provider_batch.hooks.gemini import GeminiBatchHook
+    from airflow_provider_batch.ui.server_hook import ServerHook
 
     ledger, batch = ledger_of(row)
-    if not is_ours(row.conn_id):
-        raise ConfigError(f"There is no connection {row.conn_id!r} of type gemini.", code="AGB-C01")
     jobs = [shard.job for shard in batch.round.shards if shard.job and not shard.landed]
     if batch.round.published is None:
-        with GeminiBatchHook(row.conn_id).service() as service:
+        with ServerHook(row.conn_id).service() as service:
             for job in jobs:
                 service.cancel(job)
         note_cancel(ledger, f"r{batch.round.number}.cancel.json", f"cancelled in Airflow's UI by {who}", by=who)

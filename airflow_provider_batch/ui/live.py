@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from itertools import islice
 
-from airflow_provider_batch.airflow_compat import is_ours
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.engine.identity import JobTag, place_mark
 from airflow_provider_batch.errors import BatchError
@@ -85,13 +84,11 @@ def seen_as(row: Row, jobs: Jobs) -> Live | None:
 
 def _listing(conn_id: str) -> Jobs:
     from airflow_provider_batch.gemini.service import snapshot
-    from airflow_provider_batch.hooks.gemini import GeminiBatchHook
+    from airflow_provider_batch.ui.server_hook import ServerHook
 
-    if not is_ours(conn_id):
-        raise BatchError(f"There is no connection {conn_id!r} of type gemini")
     jobs: Jobs = defaultdict(list)
     until = time.monotonic() + READING_S
-    with GeminiBatchHook(conn_id).get_conn() as client:
+    with ServerHook(conn_id).get_conn() as client:
         for batch in islice(client.list_batches(), MOST_JOBS):
             job = snapshot(batch)
             if tag := JobTag.read(job.display_name):

@@ -1,10 +1,15 @@
 """How the end of a wait reads to the person whose task failed."""
 
+from datetime import datetime, timezone
+
 import pytest
 
 from airflow_provider_batch import errors
 from airflow_provider_batch.contract import JobSnapshot, JobState
-from airflow_provider_batch.engine.outcome import ensure_complete, ensure_succeeded
+from airflow_provider_batch.engine.documents import Cancel, Landed, Plan, RoundPlan, ShardPlan
+from airflow_provider_batch.engine.identity import Identity
+from airflow_provider_batch.engine.outcome import ensure_complete, ensure_done, ensure_succeeded
+from airflow_provider_batch.engine.state import Batch, Round, Shard, Upload
 from airflow_provider_batch.rows.manifest import Manifest
 
 
@@ -53,3 +58,43 @@ def test_rows_without_answers_are_counted_by_status():
 def test_all_rows_answered_raise_nothing():
     manifest = Manifest(job_name="batches/a", model="m", result_uri="/r", request_count=2, counts={"success": 2})
     assert ensure_complete(manifest) is None
+
+
+NOW = datetime(2026, 5, 4, tzinfo=timezone.utc)
+
+
+def cancelled(by):
+    """A batch whose only job was cancelled before its rows had their turn."""
+    shard = ShardPlan(file="r1", rows=2, size_bytes=9, content="c", tokens=4)
+    round_ = RoundPlan(shards=(shard,), created_at=NOW, clock_from=NOW)
+    plan = Plan(
+        ledger_version=1,
+        identity=Identity("d", "t", "r"),
+        account="a",
+        model="m",
+        content="c",
+        place="p",
+        rows=2,
+        size_bytes=9,
+        first=round_,
+    )
+    landed = Landed(at=NOW, job="batches/abc", state=JobState.CANCELLED, counts={"cancelled": 2}, undone=2)
+    cancel = Cancel(at=NOW, why=f"cancelled by {by}" if by else "the deadline passed", by=by)
+    return Batch(plan, 1, (Round(1, round_, (Shard(1, 1, shard, (), Upload(0), landed),), cancel, None),), None)
+
+
+@pytest.mark.parametrize(
+    ("by", "kind", "words"),
+    [
+        ("eva", errors.JobCancelledError, "AGB-J03 The jobs were cancelled by eva."),
+        ("", errors.JobTimeoutError, "AGB-P05 The jobs were cancelled: the deadline passed."),
+    ],
+    ids=["a person", "the deadline"],
+)
+def test_jobs_that_a_person_has_cancelled_are_not_sent_again_by_a_retry(by, kind, words):
+    manifest = Manifest(
+        job_name="batches/abc", model="m", result_uri="/r", request_count=2, counts={"cancelled": 2}
+    )
+    with pytest.raises(kind) as caught:
+        ensure_done(cancelled(by), manifest)
+    assert str(caught.value).startswith(words)

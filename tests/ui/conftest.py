@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from airflow.api_fastapi.core_api.security import get_user
 
 from tests.airflow.conftest import case, run_dag  # noqa: F401
 from tests.ui import rows
@@ -21,6 +23,10 @@ ROOT = Path(__file__).parents[2]
 USERS = ("viewer:viewer", "editor:user", "guest:user")
 PAGE = "/gemini-batches"
 ASKED = {"X-Requested-With": "gemini-batches"}
+
+
+BY_COOKIE = "request" in inspect.signature(get_user).parameters
+"""Before that, Airflow's UI sends what is in the cookie as a header."""
 
 
 @dataclass
@@ -40,9 +46,13 @@ class Server:
         return answer.json()["access_token"]
 
     def client(self, user: str | None = None) -> httpx.Client:
-        """Somebody, by the cookie that Airflow's login sets."""
-        cookies = {"_token": self.token(user)} if user else {}
-        return httpx.Client(base_url=f"{self.url}{PAGE}", cookies=cookies, trust_env=False, timeout=30)
+        """Somebody, by the cookie that Airflow's login sets, where the API goes by it."""
+        token = self.token(user) if user else ""
+        cookies = {"_token": token} if token and BY_COOKIE else {}
+        headers = {"Authorization": f"Bearer {token}"} if token and not BY_COOKIE else {}
+        return httpx.Client(
+            base_url=f"{self.url}{PAGE}", cookies=cookies, headers=headers, trust_env=False, timeout=30
+        )
 
 
 @pytest.fixture(scope="session")

@@ -133,7 +133,8 @@ def _run(number: int, batch: Written) -> dict[str, Any]:
 
 def _task(batch: Written) -> dict[str, Any]:
     return {
-        "id": uuid.uuid4(),
+        # A text before Airflow 3.2.
+        "id": TaskInstance.id.type.python_type(str(uuid.uuid4())),
         "dag_id": batch.dag_id,
         "run_id": batch.run_id,
         "task_id": batch.task_id,

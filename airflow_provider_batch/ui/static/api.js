@@ -16,7 +16,7 @@ async function call(path, wanted, options) {
   }
   let answer;
   try {
-    answer = await fetch(url, { headers: { "X-Requested-With": "gemini-batches" }, ...options });
+    answer = await asked(url, options);
   } catch {
     throw new Refused(0, "Airflow's API server does not answer.");
   }
@@ -24,6 +24,19 @@ async function call(path, wanted, options) {
   if (answer.ok) return said;
   const detail = typeof said.detail === "string" ? said.detail : `The server answered with ${answer.status}.`;
   throw new Refused(answer.status, detail);
+}
+
+let token = null;
+
+/** By the cookie of the login; in the first versions of Airflow 3.1 the token is in the browser's storage instead. */
+async function asked(url, options) {
+  const headers = { "X-Requested-With": "gemini-batches" };
+  const known = token ? { ...headers, Authorization: `Bearer ${token}` } : headers;
+  const answer = await fetch(url, { headers: known, ...options });
+  const stored = localStorage.getItem("token");
+  if (answer.status !== 401 || !stored || stored === token) return answer;
+  token = stored;
+  return fetch(url, { headers: { ...headers, Authorization: `Bearer ${token}` }, ...options });
 }
 
 export const batches = (wanted) => call("batches", wanted);

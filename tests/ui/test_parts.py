@@ -1,0 +1,134 @@
+"""What the page adds up and concludes, with literal values."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import datetime, timezone
+
+import pytest
+
+from airflow_provider_batch.contract import JobSnapshot, JobState
+from airflow_provider_batch.engine.identity import place_mark
+from airflow_provider_batch.ui.bounded import Bounded, TookTooLongError
+from airflow_provider_batch.ui.live import seen_as
+from airflow_provider_batch.ui.totals import BOUNDS_S, Batch, summed
+from airflow_provider_batch.ui.views import STORED_S, Row, state_of
+
+NOON = int(datetime(2026, 5, 4, 12, tzinfo=timezone.utc).timestamp())
+MARK = "a" * 24
+
+
+def batch(ledger, took=60, cost=1.0, standard=2.0, landed_at=NOON):
+    return Batch("d", ledger, "m", "c", 10, landed_at - took if landed_at else NOON, landed_at, cost, standard)
+
+
+def test_a_batch_counts_once_whichever_task_landed_it():
+    said = summed([batch("l1"), batch("l1"), batch("l2", landed_at=None)], 30, {"deferred": 1, "None": 1})
+    assert (said.landed, said.rows, said.cost_usd, said.saved_usd, said.active) == (1, 10, 1.0, 1.0, 2)
+    assert said.per_day == [("2026-05-04", "m", 1, 1.0, 1.0, 0)]
+
+
+def test_an_unknown_cost_is_counted_and_not_taken_for_nothing():
+    said = summed([batch("l1"), batch("l2", cost=None, standard=None)], 30, {})
+    assert (said.cost_usd, said.unknown_costs) == (1.0, 1)
+
+
+@pytest.mark.parametrize(("took", "place"), [(0, 0), (300, 0), (301, 1), (48 * 3600, 9), (48 * 3600 + 1, 10)])
+def test_a_turnaround_falls_below_the_bound_that_it_just_meets(took, place):
+    (counts,) = summed([batch("l1", took)], 30, {}).turnaround.values()
+    assert counts == [int(at == place) for at in range(len(BOUNDS_S) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("task_state", "counts", "state"),
+    [
+        ("success", {"success": 2}, "landed"),
+        ("success", {"success": 1, "error": 1}, "partial"),
+        ("success", None, "submitted"),
+        ("failed", {"success": 2}, "failed"),
+        ("up_for_retry", None, "retrying"),
+        ("deferred", None, "waiting"),
+        (None, None, "working"),
+        ("removed", None, "skipped"),
+    ],
+)
+def test_the_state_of_a_batch_follows_from_its_task_and_rows(task_state, counts, state):
+    assert state_of(task_state, counts) == state
+
+
+def job(state, place="r1s1e1", generation=1, **said):
+    name = f"agb1.{MARK}.{place_mark('/lake')}.{'c' * 16}.g{generation}{place}.{'0' * 8}"
+    return JobSnapshot("batches/x", state, "", display_name=name, **said)
+
+
+def seen(*jobs):
+    row = Row(
+        dag_id="d",
+        run_id="r",
+        task_id="t",
+        state="waiting",
+        task_state="deferred",
+        try_number=1,
+        changed_at=0,
+        ledger=f"/lake/_ledger/{MARK}/1",
+        folder="/lake",
+        mark=MARK,
+    )
+    return seen_as(row, {(MARK, place_mark("/lake")): list(jobs)})
+
+
+def test_of_each_shard_the_newest_create_call_counts():
+    said = seen(
+        job(JobState.FAILED, "r1s1e1", requests=5),
+        job(JobState.RUNNING, "r1s1e2", requests=5, succeeded=2),
+        job(JobState.SUCCEEDED, "r1s2e1", requests=4, succeeded=3, failed=1),
+    )
+    assert (said.state, said.jobs, said.requests, said.succeeded, said.failed) == ("running", 2, 9, 5, 1)
+
+
+def test_rounds_and_generations_before_the_newest_are_passed_over():
+    said = seen(job(JobState.FAILED, generation=2), job(JobState.SUCCEEDED), job(JobState.PENDING, "r2s1e1"))
+    assert (said.state, said.jobs) == ("pending", 1)
+    assert seen(job(JobState.RUNNING, generation=2)) is None
+
+
+def test_results_are_lost_two_days_after_the_first_job_has_ended():
+    ended = datetime(2026, 5, 4, tzinfo=timezone.utc)
+    said = seen(job(JobState.SUCCEEDED, ended_at=ended), job(JobState.RUNNING, "r1s2e1"))
+    assert said.lost_at == int(ended.timestamp()) + STORED_S
+
+
+def test_many_who_ask_at_once_have_it_worked_out_once():
+    asked, go, answers = [], threading.Event(), []
+    bounded = Bounded(threads=4, keep_s=60, patience_s=10)
+
+    def work():
+        asked.append(1)
+        go.wait(10)
+        return 7
+
+    waiting = [threading.Thread(target=lambda: answers.append(bounded.get("k", work))) for _ in range(5)]
+    for thread in waiting:
+        thread.start()
+    time.sleep(0.05)
+    go.set()
+    for thread in waiting:
+        thread.join()
+    assert (answers, asked) == ([7] * 5, [1])
+
+
+def test_nobody_waits_longer_than_the_patience_for_what_is_slow():
+    go = threading.Event()
+    bounded = Bounded(threads=1, keep_s=60, patience_s=0.05)
+    with pytest.raises(TookTooLongError):
+        bounded.get("k", lambda: go.wait(10))
+    go.set()
+    assert Bounded.get(bounded, "k", lambda: None) is True
+
+
+def test_a_failure_is_told_to_all_and_forgotten_with_time():
+    bounded = Bounded(threads=1, keep_s=0, patience_s=5)
+    with pytest.raises(ZeroDivisionError):
+        bounded.get("k", lambda: 1 // 0)
+    assert bounded.get("k", lambda: 3) == 3
