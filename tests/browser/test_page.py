@@ -128,6 +128,7 @@ def test_a_filter_narrows_the_table_and_stays_in_the_address(as_user, runs, tab,
 def test_the_details_show_the_history_and_the_causes(opened, tab, shot):
     opened("support_tickets", "label")
     shot("details", whole=True)
+    shot("details-window")
     timeline = text_of(tab, ".timeline")
     for title in (
         "Planned",
