@@ -96,6 +96,16 @@ def test_after_the_login_the_navigation_leads_to_the_page(stage, runs, tab, shot
     assert errors(tab) == []
 
 
+def test_where_the_login_leaves_a_token_in_storage_that_is_enough(stage, runs, tab):
+    # The first versions of Airflow 3.1 take no cookie.
+    tab.go(f"{stage.url}/gemini-batches/")
+    tab.until("document.body.innerText.includes('You are not logged in any more.')")
+    tab.run(f"localStorage.setItem('token', {json.dumps(stage.token('viewer'))})")
+    tab.call("Page.reload")
+    tab.until("document.querySelectorAll('.batches tbody tr').length == 50")
+    tab.until("document.querySelectorAll('.chart rect').length > 20")
+
+
 def test_the_table_shows_running_and_landed_batches(as_user, runs, tab, shot):
     tab.go(as_user("viewer"))
     tab.until("document.querySelectorAll('.batches tbody tr').length == 50")

@@ -30,13 +30,17 @@ let token = null;
 
 /** By the cookie of the login; in the first versions of Airflow 3.1 the token is in the browser's storage instead. */
 async function asked(url, options) {
-  const headers = { "X-Requested-With": "gemini-batches" };
-  const known = token ? { ...headers, Authorization: `Bearer ${token}` } : headers;
-  const answer = await fetch(url, { headers: known, ...options });
+  const mine = token;
+  const answer = await withToken(url, mine, options);
   const stored = localStorage.getItem("token");
-  if (answer.status !== 401 || !stored || stored === token) return answer;
+  if (answer.status !== 401 || !stored || stored === mine) return answer;
   token = stored;
-  return fetch(url, { headers: { ...headers, Authorization: `Bearer ${token}` }, ...options });
+  return withToken(url, stored, options);
+}
+
+function withToken(url, known, options) {
+  const headers = { "X-Requested-With": "gemini-batches" };
+  return fetch(url, { headers: known ? { ...headers, Authorization: `Bearer ${known}` } : headers, ...options });
 }
 
 export const batches = (wanted) => call("batches", wanted);
