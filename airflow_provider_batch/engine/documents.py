@@ -240,7 +240,7 @@ class Cancel(Document):
 
     at: datetime
     why: str
-    by: str = ""
+    by: str | None = None
 
 
 class Published(Document):

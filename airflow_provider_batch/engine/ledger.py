@@ -122,11 +122,11 @@ def marks(folder: UPath) -> Iterator[str]:
         raise _unreadable(folder / FOLDER, error) from None
 
 
-def note_cancel(ledger: Ledger, name: str, why: str, by: str = "") -> None:
+def note_cancel(ledger: Ledger, name: str, why: str, by: str | None = None) -> None:
     """Write down that the jobs of a round were asked to end.
 
     :param name: ``r<round>.cancel.json``.
-    :param by: Who wished it, empty if it was not a person's wish for these jobs.
+    :param by: Who wished it, None if it was not a person's wish for these jobs.
     """
     ledger.put(name, Cancel(at=datetime.now(timezone.utc), why=why, by=by))
 

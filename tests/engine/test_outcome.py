@@ -87,7 +87,7 @@ def cancelled(by):
     ("by", "kind", "words"),
     [
         ("eva", errors.JobCancelledError, "AGB-J03 The jobs were cancelled by eva."),
-        ("", errors.JobTimeoutError, "AGB-P05 The jobs were cancelled: the deadline passed."),
+        (None, errors.JobTimeoutError, "AGB-P05 The jobs were cancelled: the deadline passed."),
     ],
     ids=["a person", "the deadline"],
 )
