@@ -152,6 +152,53 @@ def tell_outlets(context: Mapping[str, Any], outlets: Iterable[Any], extra: dict
             context["outlet_events"][outlet].extra = extra
 
 
+def webhook_secret(conn_id: str) -> str:
+    """The ``webhook_secret`` of a connection of our type, empty if there is none. For the API server; blocks."""
+    from airflow.models.connection import Connection
+
+    try:
+        connection = Connection.get_connection_from_secrets(conn_id)
+    except not_found_error():
+        return ""
+    if connection.conn_type != CONN_TYPE:
+        return ""
+    # Reading the extra like this also has Airflow hide the secret in logs, for what its name is.
+    extra = connection.extra_dejson
+    return str(extra.get("webhook_secret") or "") if isinstance(extra, dict) else ""
+
+
+def change_variable(key: str, change: Callable[[str | None], str], description: str) -> None:
+    """Set an Airflow Variable by what it was. For the API server; blocks."""
+    from airflow.models.variable import Variable
+
+    Variable.set(key, change(Variable.get(key, default_var=None)), description)
+
+
+async def aget_variable(key: str) -> str | None:
+    """An Airflow Variable as the API server has it, None if there is none. For triggers.
+
+    Straight through the triggerer: ``Variable.get`` would block the event loop, and ask the secrets backends of
+    this process each time. Never cancel this: Airflow 3.1 would take the answer for that to the next question,
+    whoever asks it.
+    """
+    from airflow.sdk.execution_time import comms, task_runner
+
+    answer = await task_runner.SUPERVISOR_COMMS.asend(comms.GetVariable(key=key))
+    if isinstance(answer, comms.VariableResult):
+        return answer.value
+    error = getattr(answer, "error", answer)
+    if getattr(error, "value", error) == "VARIABLE_NOT_FOUND":
+        return None
+    raise OSError(f"the answer is {error}")
+
+
+async def aput_variable(key: str, value: str, description: str) -> None:
+    """Set an Airflow Variable. For triggers; never cancel this either."""
+    from airflow.sdk.execution_time import comms, task_runner
+
+    await task_runner.SUPERVISOR_COMMS.asend(comms.PutVariable(key=key, value=value, description=description))
+
+
 class Fence:
     """Airflow's task state store (3.3) as a pointer to the ledger and a proof that this try is the current one.
 
@@ -196,6 +243,8 @@ class Fence:
                 remedy="Nothing was sent. If no other try runs, run the task again when the API server answers.",
             ) from error
 
+
+CONN_TYPE = "gemini"
 
 POINTER = "gemini_batch_ledger"
 """Key in the task state store."""

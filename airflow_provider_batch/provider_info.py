@@ -88,6 +88,11 @@ def _connection_type() -> dict[str, Any]:
                 "description": "About how many input tokens one task may have enqueued. Empty = no limit.",
                 "schema": {"type": ["integer", "null"], "minimum": 1},
             },
+            "webhook_secret": {
+                "label": "Webhook secret",
+                "description": "What creating a webhook returned. Then its deliveries end waits within seconds.",
+                "schema": {"type": ["string", "null"], "format": "password"},
+            },
             "trust_env": {
                 "label": "Use proxy variables",
                 "description": "Let HTTPS_PROXY and the like steer the connection that carries the key.",

@@ -132,6 +132,10 @@ class Poller:
         self._roster.wake(job_name)
         self._stirred.set()
 
+    def waits_for(self, job_name: str) -> bool:
+        """Somebody waits for this job."""
+        return job_name in self._roster.looks
+
     async def _until(self, due: float, longest_s: float, news: asyncio.Future[News]) -> News:
         # In steps, as the server's clock may turn out to be another than was thought.
         while not news.done() and (left := due - self.now()) > 0:

@@ -61,9 +61,10 @@ class GeminiBatchHook(BaseHook):
     (let proxy variables apply), ``account`` (a name for whose credential it is, in place of a digest of the key:
     the same for an old and a new key of one project), ``deployment`` (tells apart two Airflows that run the same
     DAGs with the same credential), ``max_enqueued_tokens`` (what one task may have enqueued at a time),
-    ``prices`` (path or URI of a price file).
+    ``prices`` (path or URI of a price file), ``webhook_secret`` (what creating a webhook returned).
 
     :param conn_id: Airflow connection id.
+    :ivar has_webhook: The connection has a ``webhook_secret``, as far as it was looked up for a client.
     """
 
     conn_name_attr = "conn_id"
@@ -74,6 +75,7 @@ class GeminiBatchHook(BaseHook):
     def __init__(self, conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.conn_id = conn_id
+        self.has_webhook = False
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -200,6 +202,7 @@ class GeminiBatchHook(BaseHook):
         from airflow_provider_batch.gemini.transport import Endpoint
 
         extra = self._extra(connection)
+        self.has_webhook = bool(extra.get("webhook_secret"))
         return Endpoint(
             self._credential(connection, extra),
             base_url=_base_url(connection),

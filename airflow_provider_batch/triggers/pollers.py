@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from airflow_provider_batch.engine.poller import Poller
+from airflow_provider_batch.triggers.wakeups import Listener
 
 if TYPE_CHECKING:
     from airflow_provider_batch.gemini.service import AsyncGeminiBatchService
@@ -20,8 +21,26 @@ def poller_of(conn_id: str) -> Poller:
     """The poller for a connection in the running event loop. It ends when nobody waits any more."""
     pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
     if conn_id not in pollers:
-        pollers[conn_id] = Poller(lambda: service_of(conn_id), lambda: pollers.pop(conn_id, None))
+        pollers[conn_id] = _poller(conn_id, pollers)
     return pollers[conn_id]
+
+
+def _poller(conn_id: str, pollers: dict[str, Poller]) -> Poller:
+    listener = Listener(conn_id)
+
+    async def connect() -> AsyncGeminiBatchService:
+        hook = await asyncio.to_thread(_hook, conn_id)
+        service = await hook.aservice()
+        if hook.has_webhook:
+            listener.begin(poller)
+        return service
+
+    def ended() -> None:
+        listener.end()
+        pollers.pop(conn_id, None)
+
+    poller = Poller(connect, ended)
+    return poller
 
 
 async def service_of(conn_id: str) -> AsyncGeminiBatchService:

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_batch.emulator.process import running_emulator
+from airflow_provider_batch.gemini.auth import ApiKey
+from airflow_provider_batch.gemini.client import GeminiClient
+from airflow_provider_batch.gemini.transport import Endpoint
 from demo.stack import Airflow
 
 KEY = "canary-7f3a-never-in-a-log"
@@ -30,7 +33,11 @@ def emulator(tmp_path_factory):
 def airflow(emulator, tmp_path_factory):
     home = tmp_path_factory.mktemp("airflow")
     airflow = Airflow(home, emulator.base_url, home / "lake", DAGS)
+    with GeminiClient(Endpoint(ApiKey(KEY), base_url=emulator.base_url)) as client:
+        webhook = client.create_webhook(f"{airflow.url}/gemini-batch/webhooks/gemini_default")
+    airflow.webhook_secret = webhook.new_signing_secret
     fields = {"conn_type": "gemini", "host": emulator.base_url, "password": KEY}
+    fields["extra"] = {"webhook_secret": airflow.webhook_secret}
     airflow.env["AIRFLOW_CONN_GEMINI_DEFAULT"] = json.dumps(fields)
     airflow.env["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
     try:
@@ -100,8 +107,40 @@ def results_of(airflow, dag_id, task_id):
     raise AssertionError(f"no run of {dag_id} has succeeded after {PATIENCE_S} s: {runs}")
 
 
+def looks(emulator, job):
+    return [r for r in emulator.requests() if r["method"] == "GET" and r["path"].endswith(job)]
+
+
+def later(emulator, job, count):
+    """Wait for a look beyond so many; return how long that took."""
+    began = time.monotonic()
+    while len(looks(emulator, job)) <= count:
+        assert time.monotonic() < began + PATIENCE_S
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def test_a_webhook_ends_a_wait_that_would_have_looked_much_later(airflow, emulator, tmp_path):
+    emulator.add_fault(action="job", state="STUCK", times=1)
+    run = start(airflow, "case_seldom", tmp_path)
+    until(airflow, "case_seldom", run, "batch", "deferred")
+    job = creates(emulator)[-1]
+    later(emulator, job, 0)
+    # A job that old is looked at every 600 s; only the look that finds it out comes sooner.
+    emulator.advance_clock(12 * 3600)
+    later(emulator, job, len(looks(emulator, job)))
+    count = len(looks(emulator, job))
+    emulator.force_job(job, state="SUCCEEDED")
+    took_s = later(emulator, job, count)
+    print(f"The webhook had the job looked at after {took_s:.1f} s.")
+    assert took_s < 20
+    assert until(airflow, "case_seldom", run, "read", "success", "upstream_failed")["state"] == "success"
+
+
 def test_the_key_is_in_no_log_and_no_database(airflow, emulator):
     files = [p for folder in (airflow.home, emulator.data_dir) for p in folder.rglob("*") if p.is_file()]
     assert any(p.name == "airflow.db" for p in files)
     assert any(p.suffix == ".log" for p in files)
     assert [p for p in files if KEY.encode() in p.read_bytes()] == []
+    secret, ours = airflow.webhook_secret.encode(), [p for p in files if p.is_relative_to(airflow.home)]
+    assert [p for p in ours if secret in p.read_bytes()] == []

@@ -40,6 +40,7 @@ def case(dag_id: str, retries: int = 0, **arguments):
 
 
 deferred = case("case_deferred", deferrable=True)
+seldom = case("case_seldom", deferrable=True, poll_interval=600)
 deferred_retry = case("case_deferred_retry", deferrable=True, retries=2)
 synchronous = case("case_synchronous", deferrable=False)
 partial = case("case_partial", deferrable=True, fail_on_partial_error=True)
