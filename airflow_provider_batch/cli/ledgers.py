@@ -71,7 +71,10 @@ def state_of(batch: Batch) -> str:
         return "landed, not published"
     if batch.round.cancel:
         return "asked to end"
-    return "submitted" if all(shard.landed or shard.job for shard in shards) else "partly submitted"
+    sent = [shard for shard in shards if shard.landed or shard.job]
+    if not sent:
+        return "not submitted"
+    return "submitted" if len(sent) == len(shards) else "partly submitted"
 
 
 def shard_view(shard: Shard) -> dict[str, Any]:

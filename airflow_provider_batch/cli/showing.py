@@ -54,7 +54,9 @@ def _batch(options: Namespace) -> int:
     _say(view)
     if manifest is not None:
         views.say_results(manifest)
-    elif view["state"] in ("submitted", "partly submitted", "landed, not published"):
+    elif view["state"] in ("refused", "not submitted", "partly submitted"):
+        printing.say("next: the same airflow-batch submit again, which goes on with what exists")
+    elif view["state"] in ("submitted", "asked to end", "landed, not published"):
         printing.say(f"next: {views.command(options, 'wait', options.target)}")
     return WELL
 

@@ -145,14 +145,27 @@ def go_on(work: Work, patience: Patience) -> Landed | Sent:
             if not isinstance(result, Wait):
                 return result
             patience.jobs = set(result.jobs)
-            if not result.jobs and not result.names and result.until is None:
-                raise ConfigError(
-                    f"A part of the batch in {work.folder} was never sent.",
-                    code="AGB-C08",
-                    remedy="Nothing waits for it. Run the submit command again: it goes on with what exists.",
-                )
+            if not work.policy.may_send and not result.jobs and not result.names:
+                _ensure_sent(work)
             pause(work.service, result.jobs, result.until, patience, shown)
             work = replace(work, policy=replace(work.policy, is_new_try=False))
+
+
+def _ensure_sent(work: Work) -> None:
+    """Make sure that there is something to wait for: whoever only waits does not send what is left.
+
+    :raises ConfigError: There is not.
+    """
+    from airflow_provider_batch.engine.state import read_batch
+
+    shards = read_batch(work.ledger).round.shards
+    unsent = sum(not shard.landed and not shard.job for shard in shards)
+    if unsent:
+        raise ConfigError(
+            f"Of the batch in {work.folder}, {unsent} of {len(shards)} jobs are not submitted and none runs.",
+            code="AGB-C08",
+            remedy="Run the submit command again: it goes on with what exists.",
+        )
 
 
 def pause(

@@ -35,8 +35,10 @@ def test_airflow_has_the_group_with_all_commands():
 
 
 @with_hook
-def test_a_command_runs_in_airflow_with_the_default_connection(connection):
+def test_a_command_runs_in_airflow_with_the_default_connection_before_a_variable(connection, monkeypatch):
     connection(password=KEY)
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9")
     ended = airflow("gemini-batch", "list", "--limit", "3")
     assert (ended.returncode, ended.stdout) == (0, "JOB  STATE  ROWS  FAILED  AGE  MODEL  DISPLAY NAME\n")
     assert KEY not in ended.stderr

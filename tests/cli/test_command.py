@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 
 import pytest
 
-from airflow_provider_batch.cli.parsers import COMMANDS
+from airflow_provider_batch.cli.parsers import COMMANDS, Command
 from airflow_provider_batch.cli.printing import printable, table
+from airflow_provider_batch.cli.running import run
 from tests.cli.conftest import KEY, SUBMIT
 
 
@@ -122,6 +124,12 @@ def test_a_wrong_key_is_told_without_the_key(ab):
     ended = ab("list")
     assert ended.status == 3
     assert ended.err.startswith("error: The Gemini API answered list batches with 4")
+
+
+def test_a_crash_is_no_finding_and_shows_nothing_of_what_it_held(capsys):
+    crashing = Command("crash", "", lambda _: None, "json:loads")
+    assert run(crashing, Namespace(debug=False)) == 2
+    assert capsys.readouterr().err.startswith("error: something unexpected went wrong (TypeError). --debug shows")
 
 
 def test_where_an_error_comes_from_is_shown_if_that_is_wanted(ab):

@@ -8,7 +8,7 @@ import pytest
 from upath import UPath
 
 from airflow_provider_batch.cli.ledgers import newest
-from tests.cli.conftest import SUBMIT
+from tests.cli.conftest import KEY, SUBMIT
 
 
 def statuses(folder):
@@ -142,9 +142,24 @@ def test_a_batch_in_the_folder_of_a_task_is_refused(ab, rows, tmp_path, gemini_e
     assert "AGB-C15" in ended.err
 
 
-def test_a_final_no_of_the_api_is_told(ab, rows, gemini_emulator):
+def test_a_final_no_of_the_api_is_told_and_a_wait_does_not_send(ab, rows, calls, gemini_emulator):
     gemini_emulator.add_fault(call="batches.create", action="status", status=400)
     assert ab(*SUBMIT).status == 3
     ended = ab("wait", "out")
-    assert ended.status == 2
-    assert "was never sent" in ended.err
+    assert (ended.status, calls("batches.create")) == (2, [])
+    assert "1 of 1 jobs are not submitted" in ended.err
+    assert ab(*SUBMIT).status == 0
+    assert len(calls("batches.create")) == 1
+
+
+@pytest.mark.parametrize("gemini_emulator", [{"api_keys": [f"{KEY}=ours", "renewed=ours"]}], indirect=True)
+def test_another_key_is_refused_unless_it_is_said_to_be_of_the_same_account(
+    ab, rows, calls, monkeypatch, tmp_path
+):
+    assert ab(*SUBMIT).status == 0
+    _, batch = newest(UPath(tmp_path / "out"))
+    monkeypatch.setenv("GEMINI_API_KEY", "renewed")
+    refused = ab(*SUBMIT)
+    assert (refused.status, "AGB-S06" in refused.err) == (2, True)
+    assert ab(*SUBMIT, "--account", batch.plan.account).status == 0
+    assert len(calls("batches.create")) == 1

@@ -77,8 +77,8 @@ def test_when_the_time_is_over_the_job_is_left_alone(ab, job, calls, gemini_emul
     assert calls("batches.cancel") == []
 
 
-def interrupted(command, env, cwd):
-    """Run a command, press Ctrl-C when it has said something about a job, and return what came of it."""
+def interrupted(command, env, cwd, when="pending, 3 rows"):
+    """Run a command, press Ctrl-C when it has said something, and return what came of it."""
     process = subprocess.Popen(
         [sys.executable, "-m", "airflow_provider_batch.cli", *command],
         stdout=subprocess.PIPE,
@@ -88,7 +88,7 @@ def interrupted(command, env, cwd):
         cwd=cwd,
     )
     seen = ""
-    while "pending, 3 rows" not in seen:
+    while when not in seen:
         line = process.stderr.readline()
         assert line, seen
         seen += line
@@ -107,6 +107,20 @@ def test_ctrl_c_stops_the_waiting_and_cancels_nothing(ab, rows, calls, tmp_path,
     assert f"{job} runs on and is billed. airflow-batch wait out goes on waiting" in err
     assert f"airflow-batch cancel {job} asks to end" in err
     assert (calls("batches.cancel"), "Traceback" in err, KEY in err) == ([], False, False)
+
+
+def test_a_batch_that_waits_for_room_in_the_queue_goes_on_with_the_next_submit(
+    ab, rows, calls, tmp_path, gemini_emulator
+):
+    gemini_emulator.add_fault(call="batches.create", action="status", status=429)
+    status, _, err = interrupted(SUBMIT, dict(os.environ), tmp_path, when="trying again in")
+    assert (status, "Run the same command again" in err) == (130, True)
+    shown = ab("show", "out").out
+    assert shown.startswith(f"{tmp_path}/out: not submitted\n")
+    assert shown.endswith("next: the same airflow-batch submit again, which goes on with what exists\n")
+    ended = ab("wait", "out")
+    assert (ended.status, calls("batches.create")) == (2, [])
+    assert "Run the submit command again" in ended.err
 
 
 def test_on_a_terminal_there_is_a_bar_for_each_job(ab, job, tmp_path):
