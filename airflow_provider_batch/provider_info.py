@@ -47,6 +47,7 @@ def get_provider_info() -> dict[str, Any]:
             {"name": "gemini_batch", "class-name": "airflow_provider_batch.decorators.gemini.gemini_batch_task"}
         ],
         "connection-types": [_connection_type()],
+        "cli": ["airflow_provider_batch.cli.airflow_commands.get_commands"],
     }
 
 
