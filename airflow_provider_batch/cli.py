@@ -24,23 +24,29 @@ WELL, LOOK, CANNOT_TELL = 0, 1, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return the exit status."""
     options = _parser().parse_args(arguments)
-    from airflow_provider_batch.airflow_compat import object_path
+    from airflow_provider_batch.airflow_compat import object_path, start_stats
     from airflow_provider_batch.engine.sweep import reconcile, sweep
     from airflow_provider_batch.errors import BatchError
     from airflow_provider_batch.gemini.rows import GeminiRows
     from airflow_provider_batch.hooks.gemini import GeminiBatchHook
+    from airflow_provider_batch.lineage.metrics import BatchMetrics
 
     # Airflow's own set-up, at its import, would log to where the report goes.
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     try:
         roots = [object_path(folder, "folder") for folder in options.folders]
-        hook = GeminiBatchHook(options.conn_id)
+        start_stats()
+        hook, metrics = GeminiBatchHook(options.conn_id), BatchMetrics()
         with hook.service() as service:
             if options.command == "sweep":
                 abandoned_s = options.older_than_hours * 3600
-                report = sweep(service, roots, GeminiRows(), abandoned_s=abandoned_s, prices=hook.prices().price)
+                prices = hook.prices().price
+                report = sweep(
+                    service, roots, GeminiRows(), abandoned_s=abandoned_s, prices=prices, observer=metrics
+                )
             else:
                 report = reconcile(service, roots)
+        metrics.found(report, options.conn_id)
     except BatchError as error:
         sys.stderr.write(f"{error}\n")
         return CANNOT_TELL
