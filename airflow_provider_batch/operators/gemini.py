@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from airflow_provider_batch.hooks.gemini import Account
     from airflow_provider_batch.lineage.report import TaskReport
     from airflow_provider_batch.rows.dialect import RowDialect
+    from airflow_provider_batch.rows.manifest import Manifest
     from airflow_provider_batch.rows.prompts import Prompt
     from airflow_provider_batch.rows.shards import ShardLimits
     from airflow_provider_batch.rows.sources import Source
@@ -251,6 +252,7 @@ class GeminiBatchOperator(BaseOperator):
         self.shard_rows = None if shard_rows is None else _whole("shard_rows", shard_rows, None)
         self.keep_remote_files = keep_remote_files
         self._live: tuple[Identity, Ledger] | None = None
+        self._manifest: Manifest | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin, or go on with what an earlier try began."""
@@ -326,6 +328,23 @@ class GeminiBatchOperator(BaseOperator):
                 self.log.warning("The task is %s: %s is asked to end.", states[-1], name)
                 service.cancel(name)
         note_cancel(ledger, f"r{batch.round.number}.cancel.json", "the task was stopped")
+
+    def get_openlineage_facets_on_start(self) -> Any:
+        """What the OpenLineage provider asks before the task runs."""
+        from airflow_provider_batch.lineage.gemini import lineage
+
+        return lineage([self.requests, self.files_path])
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """What the OpenLineage provider asks when the task has succeeded."""
+        from airflow_provider_batch.lineage.gemini import lineage
+
+        ledger = self._live[1] if self._live else None
+        return lineage([self.requests, self.files_path], self._manifest, ledger)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
+        """The same when it has failed: what was sent, and what has landed all the same."""
+        return self.get_openlineage_facets_on_complete(task_instance)
 
     def _intake(self) -> Intake:
         """Where the rows come from, and how each becomes a request."""
@@ -513,6 +532,7 @@ class GeminiBatchOperator(BaseOperator):
     def _ended(self, context: Context, landed: Landed) -> dict[str, Any]:
         from airflow_provider_batch.engine.outcome import ensure_complete, ensure_done
 
+        self._manifest = landed.manifest
         try:
             ensure_done(landed.batch, landed.manifest)
         except JobCancelledError as error:
@@ -565,6 +585,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
         self.submission = submission
         self.conn_id = conn_id
         self.keep_remote_files = keep_remote_files
+        self._landed: tuple[Manifest, Ledger] | tuple[()] = ()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch, match, publish; return the manifest."""
@@ -604,9 +625,16 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
                 code="AGB-J04",
                 remedy="Put a GeminiBatchSensor before this task.",
             )
+        self._landed = result.manifest, work.ledger
         ensure_done(result.batch, result.manifest)
         tell_outlets(context, self.outlets, result.manifest.to_xcom())
         return result.manifest.to_xcom()
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """What the OpenLineage provider asks when the task has succeeded, and when it has failed."""
+        from airflow_provider_batch.lineage.gemini import lineage
+
+        return lineage([], *self._landed)
 
 
 def _left(wait: Wait, now: float) -> float:
