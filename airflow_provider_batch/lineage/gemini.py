@@ -122,12 +122,21 @@ def _add_query(told: Any, query: SqlQuery) -> None:
 
 def _of_sql(conn_id: str, sql: str) -> Any:
     """What the OpenLineage provider reads out of a statement, None if it knows nothing of that database."""
-    from airflow.providers.openlineage.sqlparser import get_openlineage_facets_with_sql
+    from airflow.providers.openlineage.sqlparser import SQLParser
 
     # Whatever goes wrong in there, the rest of the lineage is worth having.
     with suppress(Exception):
-        return get_openlineage_facets_with_sql(
-            hook=sql_hook(conn_id), sql=sql, conn_id=conn_id, database=None, use_connection=False
+        hook = sql_hook(conn_id)
+        connection = hook.get_connection(conn_id)
+        parser = SQLParser(
+            dialect=hook.get_openlineage_database_dialect(connection),
+            default_schema=hook.get_openlineage_default_schema(),
+        )
+        return parser.generate_openlineage_metadata_from_sql(
+            sql=sql,
+            hook=hook,
+            database_info=hook.get_openlineage_database_info(connection),
+            use_connection=False,
         )
     return None
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from tests.airflow.conftest import ask
 
@@ -37,6 +42,8 @@ class Statsd:
             "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
             "AIRFLOW__METRICS__STATSD_PORT": str(bound.getsockname()[1]),
             "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
+            # Those of a whole Airflow would overrun the socket.
+            "AIRFLOW__METRICS__METRICS_ALLOW_LIST": "gemini_batch",
         }
 
     def received(self):
@@ -57,3 +64,47 @@ def statsd():
         bound.bind(("127.0.0.1", 0))
         bound.setblocking(False)
         yield Statsd(bound)
+
+
+class Otlp(ThreadingHTTPServer):
+    """A receiver of OpenTelemetry's metrics."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Export)
+        self.requests = []
+        self.settings = {
+            "AIRFLOW__METRICS__OTEL_ON": "True",
+            "AIRFLOW__METRICS__OTEL_HOST": "127.0.0.1",
+            "AIRFLOW__METRICS__OTEL_PORT": str(self.server_port),
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.server_port}",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
+        }
+
+    def received(self):
+        """Ours of the metrics that have come, by their names without Airflow's prefix."""
+        scopes = [scope for one in self.requests for part in one.resource_metrics for scope in part.scope_metrics]
+        named = {metric.name.removeprefix("airflow."): metric for scope in scopes for metric in scope.metrics}
+        return {name: metric for name, metric in named.items() if name.startswith("gemini_batch.")}
+
+
+class _Export(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if self.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        self.server.requests.append(ExportMetricsServiceRequest.FromString(body))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@contextmanager
+def otlp():
+    """Receive on a free port."""
+    with Otlp() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
