@@ -36,6 +36,7 @@ class Access:
 
     :param label: Whose it is, without the credential.
     :param deployment: Tells apart two Airflows with the same DAGs.
+    :param conn_id: The Airflow connection that it is of, None without Airflow.
     """
 
     connect: Callable[[], GeminiClient]
@@ -44,6 +45,7 @@ class Access:
     label: str
     deployment: str = ""
     max_enqueued_tokens: int | None = None
+    conn_id: str | None = None
 
     @contextmanager
     def service(self) -> Iterator[GeminiBatchService]:
@@ -146,6 +148,7 @@ def _of_connection(conn_id: str) -> Access:
         account.label,
         account.deployment,
         account.max_enqueued_tokens,
+        conn_id,
     )
 
 

@@ -114,7 +114,7 @@ def estimate(options: Namespace) -> int:
     if options.json:
         printing.document({"model": order.model, **asdict(said)})
     else:
-        printing.say(report(said, order.model, most))
+        printing.say("\n".join(report(said, order.model, most)))
     return WELL
 
 

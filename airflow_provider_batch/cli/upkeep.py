@@ -21,16 +21,18 @@ from airflow_provider_batch.errors import BatchError
 if TYPE_CHECKING:
     from upath import UPath
 
+    from airflow_provider_batch.engine.observer import Observer
     from airflow_provider_batch.engine.sweep import Report
     from airflow_provider_batch.gemini.service import GeminiBatchService
+    from airflow_provider_batch.lineage.metrics import BatchMetrics
 
-Look = Callable[["GeminiBatchService", "Sequence[UPath]", Access], "Report"]
+Look = Callable[["GeminiBatchService", "Sequence[UPath]", Access, "Observer | None"], "Report"]
 
 
 def reconcile(options: Namespace) -> int:
     """Compare and report."""
 
-    def look(service: GeminiBatchService, roots: Sequence[UPath], _: Access) -> Report:
+    def look(service: GeminiBatchService, roots: Sequence[UPath], _: Access, __: Observer | None) -> Report:
         from airflow_provider_batch.engine.sweep import reconcile
 
         return reconcile(service, roots)
@@ -41,12 +43,15 @@ def reconcile(options: Namespace) -> int:
 def sweep(options: Namespace) -> int:
     """Land what nobody landed, then report."""
 
-    def look(service: GeminiBatchService, roots: Sequence[UPath], given: Access) -> Report:
+    def look(
+        service: GeminiBatchService, roots: Sequence[UPath], given: Access, observer: Observer | None
+    ) -> Report:
         from airflow_provider_batch.engine.sweep import sweep
         from airflow_provider_batch.gemini.rows import GeminiRows
 
         abandoned_s = options.older_than_hours * 3600
-        return sweep(service, roots, GeminiRows(), abandoned_s=abandoned_s, prices=given.read_prices())
+        prices = given.read_prices()
+        return sweep(service, roots, GeminiRows(), abandoned_s=abandoned_s, prices=prices, observer=observer)
 
     return _reported(options, look)
 
@@ -57,8 +62,11 @@ def _reported(options: Namespace, look: Look) -> int:
         given = access(options, connection_first=True)
         log_to_stderr(chatty=True)
         roots = [_root(given, folder) for folder in options.folders]
+        metrics = _metrics(given)
         with given.service() as service:
-            report = look(service, roots, given)
+            report = look(service, roots, given, metrics)
+        if metrics and given.conn_id:
+            metrics.found(report, given.conn_id)
     except BatchError as error:
         failed(error, options)
         return WRONG
@@ -67,6 +75,17 @@ def _reported(options: Namespace, look: Look) -> int:
     else:
         sys.stdout.write(_as_text(report))
     return LOOK if report.findings else WELL
+
+
+def _metrics(given: Access) -> BatchMetrics | None:
+    """Airflow's own; None where the command does without Airflow."""
+    if given.conn_id is None:
+        return None
+    from airflow_provider_batch.airflow_compat import start_stats
+    from airflow_provider_batch.lineage.metrics import BatchMetrics
+
+    start_stats()
+    return BatchMetrics()
 
 
 def _root(given: Access, folder: str) -> UPath:

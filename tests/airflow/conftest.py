@@ -27,14 +27,14 @@ def case(run_dag, tmp_path):
 
     def run(name: str, *keys: str, **conf):
         source = tmp_path / "requests.jsonl"
-        source.write_text("".join(json.dumps({"key": k, "request": _ask(k)}) + "\n" for k in keys or "abc"))
+        source.write_text("".join(json.dumps({"key": k, "request": ask(k)}) + "\n" for k in keys or "abc"))
         return run_dag("dags/cases.py", name, **{"requests": str(source), "result_path": str(run.folder)} | conf)
 
     run.folder = tmp_path / "results"
     return run
 
 
-def _ask(key: str) -> dict[str, object]:
+def ask(key: str) -> dict[str, object]:
     return {"contents": [{"parts": [{"text": f"hello {key}"}]}]}
 
 

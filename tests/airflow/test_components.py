@@ -17,6 +17,7 @@ from airflow_provider_batch.gemini.auth import ApiKey
 from airflow_provider_batch.gemini.client import GeminiClient
 from airflow_provider_batch.gemini.transport import Endpoint
 from demo.stack import Airflow
+from tests.airflow.apart import statsd
 
 KEY = "canary-7f3a-never-in-a-log"
 PATIENCE_S = 90
@@ -30,7 +31,13 @@ def emulator(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def airflow(emulator, tmp_path_factory):
+def metrics():
+    with statsd() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def airflow(emulator, metrics, tmp_path_factory):
     home = tmp_path_factory.mktemp("airflow")
     airflow = Airflow(home, emulator.base_url, home / "lake", DAGS)
     with GeminiClient(Endpoint(ApiKey(KEY), base_url=emulator.base_url)) as client:
@@ -40,6 +47,7 @@ def airflow(emulator, tmp_path_factory):
     fields["extra"] = {"webhook_secret": airflow.webhook_secret}
     airflow.env["AIRFLOW_CONN_GEMINI_DEFAULT"] = json.dumps(fields)
     airflow.env["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
+    airflow.env |= metrics.settings
     try:
         airflow.start()
         yield airflow
@@ -86,6 +94,21 @@ def test_a_retry_after_a_failed_landing_pays_for_no_second_job(airflow, emulator
     batch = until(airflow, "case_deferred_retry", run, "batch", "success", "failed")
     assert (batch["state"], batch["try_number"]) == ("success", 2)
     assert len(creates(emulator)) == before + 1
+
+
+def test_metrics_count_each_job_of_workers_once_and_never_its_retries(airflow, metrics, tmp_path):
+    metrics.received()
+    run = start(airflow, "case_deferred", tmp_path)
+    until(airflow, "case_deferred", run, "batch", "success", "failed")
+    lines = metrics.received()
+    (task,) = (airflow.home / "logs").glob(f"**/run_id={run}/task_id=batch/attempt=1.log")
+    airflow.clear("case_deferred", run, "batch")
+    until(airflow, "case_deferred", run, "read", "success", "failed")
+    tags = "dag_id=case_deferred,task_id=batch,model=gemini-2.5-flash"
+    assert [line for line in lines if "submitted" in line] == [f"gemini_batch.submitted,{tags}:1|c"]
+    assert [line for line in lines if "landed" in line] == [f"gemini_batch.landed,{tags}:1|c"]
+    assert metrics.received() == []
+    assert "::group::Landing" in task.read_text()
 
 
 def test_dags_start_when_a_batch_has_ended_and_when_its_results_have_landed(airflow, emulator, tmp_path):
