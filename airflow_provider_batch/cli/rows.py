@@ -114,7 +114,8 @@ def estimate(options: Namespace) -> int:
     if options.json:
         printing.document({"model": order.model, **asdict(said)})
     else:
-        printing.say("\n".join(report(said, order.model, most)))
+        lines = (f"rows:          {said.rows:,}, {said.size_bytes:,} bytes", *report(said, order.model, most))
+        printing.say("\n".join(lines))
     return WELL
 
 

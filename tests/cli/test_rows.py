@@ -65,7 +65,7 @@ def test_an_estimate_says_what_it_would_cost_and_sends_nothing(ab, rows, gemini_
         "estimate", "rows.jsonl", *MODEL, "--request-params", '{"generationConfig": {"maxOutputTokens": 9}}'
     )
     assert ended.status == 0
-    assert ended.out.startswith("Preflight: 3 rows")
+    assert ended.out.startswith("rows:          3, ")
     assert "output tokens: 0 to 27 " in ended.out
     assert gemini_emulator.journal() == []
 
