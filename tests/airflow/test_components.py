@@ -46,6 +46,8 @@ def airflow(emulator, metrics, tmp_path_factory):
     fields = {"conn_type": "gemini", "host": emulator.base_url, "password": KEY}
     fields["extra"] = {"webhook_secret": airflow.webhook_secret}
     airflow.env["AIRFLOW_CONN_GEMINI_DEFAULT"] = json.dumps(fields)
+    # The watcher reads the listing every second, which would serve whoever waits on the same connection.
+    airflow.env["AIRFLOW_CONN_GEMINI_WATCHED"] = json.dumps(fields | {"extra": {}})
     airflow.env["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
     airflow.env |= metrics.settings
     try:
