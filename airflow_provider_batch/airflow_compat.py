@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from airflow_provider_batch.errors import BatchError, ConfigError, SupersededError
@@ -202,6 +204,21 @@ def tell_outlets(context: Mapping[str, Any], outlets: Iterable[Any], extra: dict
     for outlet in outlets:
         if isinstance(outlet, Asset):
             context["outlet_events"][outlet].extra = extra
+
+
+def stats() -> Any:
+    """Airflow's metrics, as code in tasks sends them. They moved to the SDK after 3.1, and the old place warns."""
+    try:
+        from airflow.sdk.observability.stats import Stats
+    except ImportError:
+        from airflow.stats import Stats
+    return Stats
+
+
+def start_stats() -> None:
+    """Set the metrics up in a process that is no part of Airflow; its own processes have done so."""
+    # It measures its own import, for which it sets them up (3.2, 3.3). In 3.1 they set themselves up.
+    importlib.import_module("airflow.sdk.serde" if find_spec("airflow.sdk.observability") else "airflow.stats")
 
 
 class Fence:

@@ -34,6 +34,8 @@ The facts are attributes as well. No message ever holds a credential or the cont
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 
 class BatchError(Exception):
     """Anything this package raises on purpose.
@@ -62,19 +64,46 @@ class BudgetError(NothingSpentError):
     """A batch that may cost more than it is allowed to, or nobody knows what."""
 
 
+class BadRow(NamedTuple):
+    """A row that cannot be sent.
+
+    :param place: Where it is, such as ``line 3``, with its file if the input is more than one.
+    :param key: Its key as it is shown, empty if there is none that can be read.
+    :param code: As that of an error.
+    :param what: What is wrong with it, and mostly what to do about it.
+    """
+
+    place: str
+    key: str
+    code: str
+    what: str
+
+
 class InputError(NothingSpentError):
     """An input that cannot be sent.
 
     :param message: The finding, or the findings, each with file, line and key.
     :param source: The input's URI or path.
     :param line: 1-based line of the first finding, None if the whole file is meant.
+    :param rows: The first bad rows, none if the whole input is meant.
+    :param bad_rows: How many there are.
     """
 
     def __init__(
-        self, message: str, *, source: str, line: int | None = None, code: str = "", remedy: str = ""
+        self,
+        message: str,
+        *,
+        source: str,
+        line: int | None = None,
+        code: str = "",
+        remedy: str = "",
+        rows: tuple[BadRow, ...] = (),
+        bad_rows: int = 0,
     ) -> None:
         self.source = source
         self.line = line
+        self.rows = rows
+        self.bad_rows = bad_rows
         super().__init__(message, code=code, remedy=remedy)
 
 

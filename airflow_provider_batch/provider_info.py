@@ -51,6 +51,7 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_batch.links.gemini.GeminiResultsLink",
         ],
         "connection-types": [_connection_type()],
+        "cli": ["airflow_provider_batch.cli.airflow_commands.get_commands"],
     }
 
 

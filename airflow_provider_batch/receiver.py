@@ -114,7 +114,7 @@ class _Door:
 async def _body(request: Request) -> bytes:
     """The body, which is given up as soon as it is known to be too large."""
     declared = request.headers.get("content-length", "0")
-    # Longer numbers are none that Python turns into one.
+    # Python refuses to turn very long numbers into one.
     if not declared.isdecimal() or len(declared) > 9 or int(declared) > MAX_BODY_BYTES:
         raise _TooLargeError
     body = bytearray()

@@ -28,7 +28,9 @@ import psycopg2
 
 from benchmarks.deferred import INTERVAL_S
 from benchmarks.waits import waits_server
-from tests.real_airflow.stack import ROOT, Postgres, Process, until
+from tests.real_airflow.processes import Process, until
+from tests.real_airflow.servers import Postgres
+from tests.real_airflow.stack import ROOT
 
 WAITS = 1_000
 LOOK_S = 0.5

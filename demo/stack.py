@@ -119,6 +119,12 @@ class Airflow:
                     raise
                 time.sleep(1)
 
+    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Have a task and those after it run again."""
+        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "include_downstream": True}
+        body |= {"only_failed": False, "reset_dag_runs": True}
+        self._call("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
+
     def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
         response = httpx.request(method, f"{self.url}/api/v2{path}", timeout=30, trust_env=False, **kwargs)
         response.raise_for_status()

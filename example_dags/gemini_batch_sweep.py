@@ -20,9 +20,13 @@ def gemini_batch_sweep():
         from airflow_provider_batch.engine.sweep import sweep
         from airflow_provider_batch.gemini.rows import GeminiRows
         from airflow_provider_batch.hooks.gemini import GeminiBatchHook
+        from airflow_provider_batch.lineage.metrics import BatchMetrics
 
-        with GeminiBatchHook().service() as service:
-            report = sweep(service, [ObjectStoragePath(LAKE)], GeminiRows())
+        hook, metrics = GeminiBatchHook(), BatchMetrics()
+        with hook.service() as service:
+            lake = [ObjectStoragePath(LAKE)]
+            report = sweep(service, lake, GeminiRows(), prices=hook.prices().price, observer=metrics)
+        metrics.found(report, hook.conn_id)
         for finding in report.findings:
             print(finding.kind.value, finding.text, finding.ledger)
         if report.findings:

@@ -154,13 +154,13 @@ def notes_before_it_has_the_rows() -> None:
     """A shard is noted as landed before its rows are there."""
     inner = land.land
 
-    def hasty(service: Any, one: Any, shard: Any, job: Any, dialect: Any) -> Any:
+    def hasty(service: Any, one: Any, shard: Any, job: Any, dialect: Any, *rest: Any) -> Any:
         counts = {"success": shard.plan.rows}
         document = land.Landed(
             at=submit.datetime.now(submit.timezone.utc), job=job.name, state=job.state, counts=counts
         )
         one.put(f"{shard.name}.landed.json", document)
-        return inner(service, one, shard, job, dialect)
+        return inner(service, one, shard, job, dialect, *rest)
 
     engine_run.land = hasty
 
@@ -183,10 +183,10 @@ def publishes_without_the_manifest_last() -> None:
     """The batch is noted as published before its results are."""
     inner = publish.publish
 
-    def early(one: Any, batch: Any, folder: Any, dialect: Any) -> Any:
+    def early(one: Any, batch: Any, folder: Any, dialect: Any, *rest: Any) -> Any:
         now = publish.datetime.now(publish.timezone.utc)
         one.put(f"r{batch.round.number}.published.json", publish.Published(at=now))
-        return inner(one, batch, folder, dialect)
+        return inner(one, batch, folder, dialect, *rest)
 
     engine_run.publish = early
 

@@ -16,6 +16,7 @@ from airflow_provider_batch.engine.costs import Prices, no_prices
 from airflow_provider_batch.engine.documents import Layout
 from airflow_provider_batch.engine.identity import Identity
 from airflow_provider_batch.engine.ledger import Ledger
+from airflow_provider_batch.engine.observer import Observer
 from airflow_provider_batch.engine.outcome import ensure_done
 from airflow_provider_batch.engine.preflight import Budget
 from airflow_provider_batch.engine.run import Landed, Result, Run, Work
@@ -58,6 +59,7 @@ class Task:
     :param folder: For the results.
     :param rows: What it sends.
     :param wrap: Puts something around the service of each visit.
+    :param observer: Told what the visits do.
     """
 
     base_url: str
@@ -81,6 +83,7 @@ class Task:
     fence: Callable[[], None] = lambda: None
     wrap: Callable[[Any], Any] = _same
     jobs: list[str] = field(default_factory=list)
+    observer: Observer = field(default_factory=Observer)
 
     def attempt(self) -> Result:
         """A new try, up to its first wait or its end."""
@@ -172,4 +175,5 @@ class Task:
             fence=self.fence,
             on_job=self.jobs.append,
             files=self.files,
+            observer=self.observer,
         )

@@ -6,12 +6,14 @@ The settings are in the environment before anything imports Airflow, as Airflow 
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,41 @@ def connection(gemini_emulator, monkeypatch):
 
     connect()
     return connect
+
+
+@dataclass
+class Run:
+    """A finished DAG run."""
+
+    state: str
+    tasks: dict[str, str]
+    xcom: dict[str, object]
+    log: str
+
+
+@pytest.fixture
+def run_dag(airflow_db, connection, capfd):
+    """Run a DAG on a real Airflow, in this process, with its trigger in line.
+
+    It is told by its file in the DAGs folder and the name that it has in there.
+    """
+
+    def run(file: str, name: str, **conf) -> Run:
+        path = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]) / file
+        spec = importlib.util.spec_from_file_location(f"dags_{path.stem}", path)
+        module = importlib.util.module_from_spec(spec)
+        # As Airflow does; pydantic looks there for the names in annotations.
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        capfd.readouterr()
+        dag_run = getattr(module, name).test(run_conf=conf)
+        instances = dag_run.get_task_instances()
+        captured = capfd.readouterr()
+        return Run(
+            state=str(dag_run.state),
+            tasks={ti.task_id: str(ti.state) for ti in instances},
+            xcom={ti.task_id: ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index) for ti in instances},
+            log=captured.out + captured.err,
+        )
+
+    return run

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_batch.emulator.limits import Limits
+from airflow_provider_batch.emulator.options import UPSTREAM_KEY, add_options
 
 if TYPE_CHECKING:
     from airflow_provider_batch.emulator.answers import AnswerFunction
@@ -33,8 +34,6 @@ _EXAMPLES = """examples:
     curl http://127.0.0.1:8484/emulator/journal
 """
 
-UPSTREAM_KEY = "EMULATOR_UPSTREAM_KEY"
-
 _PARENT_CHECK_S = 0.2
 
 
@@ -43,23 +42,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :returns: the exit code: 0 after a signal, 2 if it cannot start.
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    return run(_parser().parse_args(arguments))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until a signal.
+
+    :param options: Those of :func:`~airflow_provider_batch.emulator.options.add_options`.
+    :returns: the exit code, as :func:`main`.
+    """
     if not _is_loopback(options.host) and not options.allow_remote:
-        parser.error(
+        return _wrong(
             f"--host {options.host} is not a loopback address: the emulator has no real authentication and no "
             "encryption. --allow-remote listens there all the same"
         )
+    if options.upstream and not options.upstream_model:
+        return _wrong("--upstream needs --upstream-model")
     if options.exit_with_parent:
         threading.Thread(target=_follow_parent, args=[options.exit_with_parent], daemon=True).start()
-    if options.upstream and not options.upstream_model:
-        parser.error("--upstream needs --upstream-model")
     signal.signal(signal.SIGTERM, _leave)
     with contextlib.ExitStack() as stack:
         data_dir = options.data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emulator-")))
         with contextlib.suppress(KeyboardInterrupt):
             _run(options, data_dir)
     return 0
+
+
+def _wrong(what: str) -> int:
+    sys.stderr.write(f"error: {what}.\n")
+    return 2
 
 
 def _run(options: argparse.Namespace, data_dir: Path) -> None:
@@ -114,88 +125,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_server(parser.add_argument_group("server"))
-    _add_jobs(parser.add_argument_group("jobs and answers"))
-    _add_limits(parser.add_argument_group("limits of each project"))
+    add_options(parser)
     return parser
-
-
-def _add_server(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--host", default="127.0.0.1", help="where to listen (default: %(default)s)")
-    group.add_argument("--port", type=int, default=8484, help="0 takes a free one (default: %(default)s)")
-    group.add_argument(
-        "--allow-remote",
-        action="store_true",
-        help="allow a --host that is not loopback: there is no real authentication and no encryption, and whoever "
-        "reaches the port can read all prompts and answers; control calls stay on loopback",
-    )
-    group.add_argument("--data-dir", type=Path, help="where state is kept (default: a temporary directory)")
-    group.add_argument(
-        "--api-key", action="append", default=[], metavar="KEY[=PROJECT]", help="accept only these (repeatable)"
-    )
-    group.add_argument("--exit-with-parent", type=int, metavar="PID", help=argparse.SUPPRESS)
-
-
-def _add_jobs(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--job-seconds",
-        type=float,
-        default=10.0,
-        help="how long a batch takes, on its clock (default: %(default)s)",
-    )
-    group.add_argument(
-        "--clock-speed",
-        type=_positive,
-        default=1.0,
-        metavar="FACTOR",
-        help="seconds of its clock in a real second: 3600 makes a day pass in 24 s (default: %(default)s)",
-    )
-    source = group.add_mutually_exclusive_group()
-    source.add_argument("--answers", metavar="MODULE:FUNCTION", help="your function (request, key) -> answer")
-    source.add_argument(
-        "--upstream",
-        metavar="URL",
-        help="an OpenAI-compatible server that answers the rows, such as http://127.0.0.1:11434/v1; its key, if "
-        f"any, goes into {UPSTREAM_KEY}",
-    )
-    group.add_argument("--upstream-model", metavar="NAME", default="", help="its name for the model")
-    group.add_argument(
-        "--upstream-concurrency", type=int, default=8, help="rows that are asked at a time (default: %(default)s)"
-    )
-
-
-def _add_limits(group: argparse._ArgumentGroup) -> None:
-    limits = Limits()
-    group.add_argument(
-        "--max-jobs", type=int, default=limits.max_jobs, help="batches that have not ended (default: %(default)s)"
-    )
-    group.add_argument(
-        "--max-file-bytes",
-        type=int,
-        default=limits.max_file_bytes,
-        help="of one uploaded file (default: %(default)s)",
-    )
-    group.add_argument(
-        "--max-storage-bytes",
-        type=int,
-        default=limits.max_storage_bytes,
-        help="of all files together (default: %(default)s)",
-    )
-    group.add_argument(
-        "--tier",
-        type=int,
-        choices=range(4),
-        default=limits.tier,
-        help="1 to 3: the documented limits of queued tokens by model (default: 0, none)",
-    )
-    group.add_argument("--max-queued-tokens", type=int, help="instead of a tier: one limit for every model")
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("a number greater than 0 is needed")
-    return value
 
 
 def _is_loopback(host: str) -> bool:

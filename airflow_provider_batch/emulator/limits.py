@@ -8,10 +8,12 @@ many jobs and too many tokens look the same. A refused upload names its quota (a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_batch.emulator.errors import ApiError, invalid
-from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
 
 GIB = 1024**3
 

@@ -122,7 +122,7 @@ def estimated(service: BatchService, order: Order, intake: Intake, dialect: RowD
 
 
 def _tell(staged: Staged) -> None:
-    log.info("Checked %d rows, %d bytes.", staged.requests, staged.size_bytes)
+    log.info("Checked %s rows, %s bytes.", f"{staged.requests:,}", f"{staged.size_bytes:,}")
     if staged.content.attached:
         log.info("Files are named %d times; each is uploaded once.", staged.content.attached)
     for caution, (count, first) in staged.content.cautions.items():

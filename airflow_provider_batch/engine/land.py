@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import BinaryIO, cast
@@ -120,11 +120,17 @@ def is_passing(row: LandedRow, state: JobState) -> bool:
 
 
 def land(
-    service: BatchService, ledger: Ledger, shard: Shard, job: JobSnapshot | None, dialect: RowDialect
+    service: BatchService,
+    ledger: Ledger,
+    shard: Shard,
+    job: JobSnapshot | None,
+    dialect: RowDialect,
+    on_first: Callable[[Landed], object] = lambda _: None,
 ) -> Landed:
     """Fetch what an ended job left, match it to the shard's rows, keep it beside the ledger.
 
     :param job: None if the shard was never sent.
+    :param on_first: Told what landed, unless another visit has landed it already.
     :raises BatchError: The results could not be fetched; nothing is noted and the next try does it again.
     """
     ended = job or _NEVER_SENT
@@ -147,7 +153,8 @@ def land(
             landed.unmetered,
             landed.job,
         )
-    ledger.put(f"{shard.name}.landed.json", landed)
+    if ledger.put(f"{shard.name}.landed.json", landed):
+        on_first(landed)
     log.info(
         "Landed %s (%s): %d bytes of results, %s.",
         job.name if job else shard.name,

@@ -113,30 +113,28 @@ def ensure_acceptable(
     :raises BudgetError: It may cost more than it is allowed to.
     :raises InputError: A file that a row refers to will not be there.
     """
-    log.info("%s", report(said, model, budget.max_usd))
+    for line in report(said, model, budget.max_usd):
+        log.info("%s", line)
     ensure_affordable(said, model, budget.max_usd)
     ensure_files_last(service, staged, source, needed_s)
 
 
-def report(said: Estimate, model: str, max_usd: Decimal | None) -> str:
+def report(said: Estimate, model: str, max_usd: Decimal | None) -> tuple[str, ...]:
     """The estimate for the task log, a line for each thing."""
     price = "no price is known for this model" if said.batch_usd is None else _dollars(said.batch_usd)
-    jobs = "job" if said.jobs == 1 else "jobs"
     limit = (
         "the project's own limit decides, and a full queue is waited out"
         if said.max_enqueued_tokens is None
         else f"max_enqueued_tokens is {said.max_enqueued_tokens:,}"
     )
     single = "" if said.standard_usd is None else f"; in single calls {_dollars(said.standard_usd)}"
-    return "\n".join(
-        (
-            f"Preflight: {said.rows:,} rows, {said.size_bytes:,} bytes, {said.jobs} {jobs} with {model}",
-            f"  input tokens:  {said.input_tokens} ({said.input_basis})",
-            f"  output tokens: {said.output_tokens} ({said.output_basis})",
-            f"  cost:          {price}{single}",
-            f"  max_cost_usd:  {'not set' if max_usd is None else max_usd}",
-            f"  queue:         about {said.largest_job_tokens:,} input tokens in the largest job; {limit}",
-        )
+    return (
+        f"jobs:          {said.jobs}, with {model}",
+        f"input tokens:  {said.input_tokens} ({said.input_basis})",
+        f"output tokens: {said.output_tokens} ({said.output_basis})",
+        f"cost:          {price}{single}",
+        f"max_cost_usd:  {'not set' if max_usd is None else max_usd}",
+        f"queue:         about {said.largest_job_tokens:,} input tokens in the largest job; {limit}",
     )
 
 

@@ -155,6 +155,8 @@ class Roster:
         self._read_at = -NEVER
         self._reading_took_s = 0.0
         self._is_woken = False
+        # Jobs that somebody was woken for since they were asked for last.
+        self._woken: set[str] = set()
         # The same for everybody: those who are looked up together stay together.
         self._hurry = _hurry()
 
@@ -175,6 +177,7 @@ class Roster:
             if not self.looks[name]:
                 del self.looks[name]
                 self.unlisted.discard(name)
+                self._woken.discard(name)
         for scan in scans:
             self.scans.remove(scan)
 
@@ -193,6 +196,7 @@ class Roster:
             self._believed_until = at + BELIEVE_S
         due = [look for looks in self.looks.values() for look in looks if look.due <= at]
         asked = {look.watch.job_name for look in due}
+        self._woken -= asked
         listed = asked - self.unlisted
         is_scanned = any(scan.due <= at for scan in self.scans)
         # The listing may be long because of others: to read it is worth while if it serves more than it costs.
@@ -219,19 +223,25 @@ class Roster:
     def saw(self, job: JobSnapshot, at: float, now: float) -> None:
         """A look that worked."""
         for look in self._of(job.name):
-            look.follow(look.watch.saw(job, now), at, self._hurry)
+            self._follow(look, look.watch.saw(job, now), at)
 
     def failed(self, name: str, error: BatchError, at: float, now: float) -> None:
         """A look that did not work."""
         for look in self._of(name):
-            look.follow(look.watch.failed(error, now), at, self._hurry)
+            self._follow(look, look.watch.failed(error, now), at)
+
+    def _follow(self, look: Look, verdict: Verdict, at: float) -> None:
+        # Whoever is woken while the answer is on its way may have learned of something that is not in it.
+        look.follow(verdict, at, 0.0 if look.watch.job_name in self._woken else self._hurry)
 
     def _of(self, name: str) -> list[Look]:
         return [look for look in self.looks.get(name, ()) if not look.waiter.news.done()]
 
     def wake(self, job_name: str) -> None:
         """Something may have happened to this job; or to any, if nobody waits for one of that name."""
-        for name in [job_name] if job_name in self.looks else self.looks:
+        names = [job_name] if job_name in self.looks else list(self.looks)
+        self._woken.update(names)
+        for name in names:
             for look in self._of(name):
                 look.due = -NEVER
         for scan in self.scans:

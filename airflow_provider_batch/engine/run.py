@@ -13,10 +13,12 @@ from upath import UPath
 
 from airflow_provider_batch.contract import BatchService, JobSnapshot
 from airflow_provider_batch.engine import step, submit
-from airflow_provider_batch.engine.costs import Prices, no_prices
-from airflow_provider_batch.engine.documents import Cancel
+from airflow_provider_batch.engine.costs import Prices, no_prices, receipt
+from airflow_provider_batch.engine.documents import Cancel, Plan
+from airflow_provider_batch.engine.documents import Landed as LandedJob
 from airflow_provider_batch.engine.land import land
 from airflow_provider_batch.engine.ledger import Ledger
+from airflow_provider_batch.engine.observer import LANDING, SUBMISSION, Observer, tell, turnaround
 from airflow_provider_batch.engine.publish import publish, tidy
 from airflow_provider_batch.engine.rounds import begin_round
 from airflow_provider_batch.engine.state import Batch, Shard, read_batch
@@ -76,6 +78,7 @@ class Work:
     :param fence: Raises :class:`SupersededError` if another try of the task has taken over.
     :param on_job: Told the name of each job as soon as it exists.
     :param files: Folder of the files that rows name.
+    :param observer: Told what the visit does.
     """
 
     service: BatchService
@@ -90,6 +93,21 @@ class Work:
     fence: Callable[[], None] = lambda: None
     on_job: Callable[[str], object] = lambda _: None
     files: UPath | None = None
+    observer: Observer = field(default_factory=Observer)
+
+
+_CHAPTERS = {
+    step.Send: SUBMISSION,
+    step.Adopt: SUBMISSION,
+    step.Revoke: SUBMISSION,
+    step.Presume: SUBMISSION,
+    step.CancelRound: SUBMISSION,
+    step.BeginRound: SUBMISSION,
+    step.Land: LANDING,
+    step.Publish: LANDING,
+    step.Done: LANDING,
+}
+"""Where in the log an action belongs; the others say nothing there."""
 
 
 class Run:
@@ -99,7 +117,9 @@ class Run:
         self._work = work
         self._policy = work.policy
         self._visit = Visit()
-        self._desk = submit.Desk(work.service, work.ledger, work.fence, work.dialect, work.files)
+        self._desk = submit.Desk(
+            work.service, work.ledger, work.fence, work.dialect, work.files, lambda _: self._tell_submitted()
+        )
 
     def go(self) -> Result:
         """Do all that can be done now.
@@ -113,8 +133,13 @@ class Run:
             batch = read_batch(self._work.ledger)
             action = next_action(batch, self._visit, self._policy, self._work.service.now())
             if isinstance(action, Wait):
+                self._work.observer.chapter(None)
                 return action
+            if title := _CHAPTERS.get(type(action)):
+                self._work.observer.chapter(title)
             result = self._finish(batch, action)
+            if isinstance(result, Landed):
+                tell(self._work.observer.finished, batch.plan, result.manifest)
             if result is not None:
                 return result
             self._act(batch, action)
@@ -179,13 +204,30 @@ class Run:
 
     def _land(self, batch: Batch, shard: Shard, job: JobSnapshot | None) -> None:
         try:
-            land(self._work.service, self._work.ledger, shard, job, _reader(self._work, batch))
+            land(
+                self._work.service,
+                self._work.ledger,
+                shard,
+                job,
+                _reader(self._work, batch),
+                lambda landed: self._tell_landed(batch, landed, job),
+            )
         except ResultsNotReadyError as error:
             ended = job and (job.ended_at or job.created_at)
             if not job or not ended or self._work.service.now() > ended.timestamp() + RESULTS_PATIENCE_S:
                 raise
             log.info("Waiting a little: %s", error.message)
             self._visit.not_ready.add(job.name)
+
+    def _tell_submitted(self) -> None:
+        plan = self._work.ledger.read("plan.json", Plan)
+        if plan is not None:
+            tell(self._work.observer.submitted, plan)
+
+    def _tell_landed(self, batch: Batch, landed: LandedJob, job: JobSnapshot | None) -> None:
+        if job is not None:
+            bill = receipt(landed, batch.plan.model, self._work.prices)
+            tell(self._work.observer.landed, batch.plan, bill, turnaround(job))
 
     def _send(self, batch: Batch, shard: Shard) -> None:
         job = submit.send(self._desk, batch, shard)
@@ -229,6 +271,7 @@ class Run:
     def _publish(self, batch: Batch) -> Landed:
         work = self._work
         manifest = publish(work.ledger, batch, work.folder, work.dialect, work.prices)
+        log.info("The results are in %s.", manifest.result_uri)
         tidy(work.service, work.ledger, batch, keep_remote_files=work.keep_remote_files)
         return Landed(manifest, batch)
 

@@ -67,6 +67,7 @@ class Desk:
 
     :param fence: Raises :class:`SupersededError` if another try of the task has taken over.
     :param files: Folder of the files that rows name.
+    :param on_first: Told each job that no visit has noted before.
     """
 
     service: BatchService
@@ -74,6 +75,7 @@ class Desk:
     fence: Callable[[], None]
     dialect: RowDialect
     files: UPath | None = None
+    on_first: Callable[[JobSnapshot], object] = lambda _: None
 
     def now(self) -> datetime:
         """By the server's clock."""
@@ -119,7 +121,9 @@ def record_job(desk: Desk, stem: str, job: JobSnapshot) -> None:
     outcome = Outcome(at=desk.now(), job=job.name, job_created_at=job.created_at)
     for wait_s in (*RECORD_WAITS_S, None):
         try:
-            if not desk.ledger.put(f"{stem}.outcome.json", outcome):
+            if desk.ledger.put(f"{stem}.outcome.json", outcome):
+                desk.on_first(job)
+            else:
                 _compare(desk.ledger, stem, job)
         except LedgerError as error:
             # One line to search for, should the ledger be lost for good.

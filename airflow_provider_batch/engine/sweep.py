@@ -20,6 +20,7 @@ from airflow_provider_batch.engine.costs import Prices, no_prices
 from airflow_provider_batch.engine.documents import Retired
 from airflow_provider_batch.engine.identity import PREFIX, JobTag
 from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger
+from airflow_provider_batch.engine.observer import Observer
 from airflow_provider_batch.engine.run import Landed, Run, Work
 from airflow_provider_batch.engine.state import Batch, Shard, read_batch
 from airflow_provider_batch.engine.step import Policy
@@ -115,10 +116,12 @@ def sweep(
     *,
     abandoned_s: float = ABANDONED_S,
     prices: Prices = no_prices,
+    observer: Observer | None = None,
 ) -> Report:
     """Take what can be taken for nothing, then report what is left.
 
     :param prices: What models cost, for the manifests.
+    :param observer: Told what is landed.
     :param abandoned_s: Batches are left to their tasks until their last job ended so many seconds ago.
     """
     known, _ = _read([ledger for root in roots for ledger in find_ledgers(root)])
@@ -126,16 +129,18 @@ def sweep(
     landed: list[str] = []
     for one in known:
         if _is_abandoned(one.batch, jobs, service.now() - abandoned_s):
-            landed += _take(service, one, dialect, prices)
+            landed += _take(service, one, dialect, prices, observer or Observer())
     after = reconcile(service, roots)
     return Report(after.ledgers, after.jobs, after.findings, tuple(landed))
 
 
-def _take(service: BatchService, known: Known, dialect: RowDialect, prices: Prices) -> Iterator[str]:
+def _take(
+    service: BatchService, known: Known, dialect: RowDialect, prices: Prices, observer: Observer
+) -> Iterator[str]:
     folder = known.ledger.folder.parent.parent.parent
     policy = Policy(timeout_s=0.0, max_row_attempts=1, is_new_try=False, may_send=False)
     try:
-        result = Run(Work(service, known.ledger, folder, dialect, policy, prices=prices)).go()
+        result = Run(Work(service, known.ledger, folder, dialect, policy, prices=prices, observer=observer)).go()
     except BatchError as error:
         log.warning("%s cannot be landed: %s", known.ledger.folder, error)
         return

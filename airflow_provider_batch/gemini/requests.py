@@ -78,7 +78,7 @@ class RequestTemplate:
             row["request"] = _parsed(row["request"])
         key = row.get("key")
         if not is_plain and isinstance(row.get("request"), dict):
-            row["request"] = _laid_over(self._for_all(), row["request"])
+            row["request"] = laid_over(self._for_all(), row["request"])
         return encode_row(row, key if isinstance(key, str) else None)
 
     def _request(self, prompt: Prompt, row: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class RequestTemplate:
             raise BadRowError(
                 "AGB-I25", f"the prompt function gave {type(said).__name__}, not text, a list or a dict", key
             )
-        return _laid_over(self._for_all(), said)
+        return laid_over(self._for_all(), said)
 
     def _files(self, row: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:
         for column in self.file_columns:
@@ -116,14 +116,14 @@ class RequestTemplate:
         return {**system, **self.params}
 
 
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of ``above`` win; objects are merged, lists replaced."""
     merged = dict(below)
     for name, value in above.items():
         under = merged.get(name)
         both = isinstance(under, Mapping) and isinstance(value, Mapping)
         # Contents of a message are one thing, however they are spelled.
-        merged[name] = _laid_over(under, value) if both and name != "systemInstruction" else value  # type: ignore[arg-type]
+        merged[name] = laid_over(under, value) if both and name != "systemInstruction" else value  # type: ignore[arg-type]
     return merged
 
 

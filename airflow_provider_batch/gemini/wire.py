@@ -52,6 +52,7 @@ class File(WireModel):
     size_bytes: int = 0
     state: str = ""
     uri: str = ""
+    update_time: datetime | None = None
     expiration_time: datetime | None = None
     error: RpcStatus | None = None
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from airflow_provider_batch.engine.step import Policy, Wait
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.hooks.gemini import Account
+    from airflow_provider_batch.lineage.report import TaskReport
     from airflow_provider_batch.rows.dialect import RowDialect
     from airflow_provider_batch.rows.manifest import Manifest
     from airflow_provider_batch.rows.prompts import Prompt
@@ -254,12 +255,15 @@ class GeminiBatchOperator(BaseOperator):
         self.shard_rows = None if shard_rows is None else _whole("shard_rows", shard_rows, None)
         self.keep_remote_files = keep_remote_files
         self._live: tuple[Identity, Ledger] | None = None
+        self._manifest: Manifest | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin, or go on with what an earlier try began."""
         from dataclasses import asdict
 
         from airflow_provider_batch.engine.begin import estimated, ledger_for
+        from airflow_provider_batch.engine.observer import PREFLIGHT
+        from airflow_provider_batch.lineage.report import TaskReport
         from airflow_provider_batch.rows.sinks.parquet import require_pyarrow
 
         if self.output_format == "parquet":
@@ -267,8 +271,9 @@ class GeminiBatchOperator(BaseOperator):
         intake = self._intake()
         hook = GeminiBatchHook(self.conn_id)
         account = hook.account()
-        with hook.service(embeddings=self._embeds) as service:
+        with hook.service(embeddings=self._embeds) as service, TaskReport(self.log) as report:
             order = self._order(context, account, hook)
+            report.chapter(PREFLIGHT)
             try:
                 if self.is_dry_run:
                     return asdict(estimated(service, order, intake, self._dialect()))
@@ -277,12 +282,14 @@ class GeminiBatchOperator(BaseOperator):
                 if self.on_empty == "skip":
                     raise skip(error) from None
                 raise
-            return self._go_on(context, service, order, ledger, self._policy(order, account, is_new_try=True))
+            policy = self._policy(order, account, is_new_try=True)
+            return self._go_on(context, order, self._work(context, service, order, ledger, policy, report))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Resume after the trigger: the ledger and the API say what is next, whatever the event says."""
         from airflow_provider_batch.engine.begin import current
         from airflow_provider_batch.engine.ledger import generations
+        from airflow_provider_batch.lineage.report import TaskReport
 
         hook = GeminiBatchHook(self.conn_id)
         account = hook.account()
@@ -297,8 +304,9 @@ class GeminiBatchOperator(BaseOperator):
             )
         current(order, known)
         self.log.info("Resumed: %s", event.get("message") or event.get("outcome"))
-        with hook.service(embeddings=self._embeds) as service:
-            return self._go_on(context, service, order, known[-1], self._policy(order, account, is_new_try=False))
+        with hook.service(embeddings=self._embeds) as service, TaskReport(self.log) as report:
+            policy = self._policy(order, account, is_new_try=False)
+            return self._go_on(context, order, self._work(context, service, order, known[-1], policy, report))
 
     def on_kill(self) -> None:
         """Ask the jobs to end if the task was marked failed; leave them alone in every other case."""
@@ -323,6 +331,23 @@ class GeminiBatchOperator(BaseOperator):
                 self.log.warning("The task is %s: %s is asked to end.", states[-1], name)
                 service.cancel(name)
         note_cancel(ledger, f"r{batch.round.number}.cancel.json", "the task was stopped")
+
+    def get_openlineage_facets_on_start(self) -> Any:
+        """What the OpenLineage provider asks before the task runs."""
+        from airflow_provider_batch.lineage.gemini import lineage
+
+        return lineage([self.requests, self.files_path])
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """What the OpenLineage provider asks when the task has succeeded."""
+        from airflow_provider_batch.lineage.gemini import lineage
+
+        ledger = self._live[1] if self._live else None
+        return lineage([self.requests, self.files_path], self._manifest, ledger)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
+        """The same when it has failed: what was sent, and what has landed all the same."""
+        return self.get_openlineage_facets_on_complete(task_instance)
 
     def _intake(self) -> Intake:
         """Where the rows come from, and how each becomes a request."""
@@ -442,31 +467,34 @@ class GeminiBatchOperator(BaseOperator):
             submit_only=not self.wait_for_completion,
         )
 
-    def _go_on(
-        self, context: Context, service: GeminiBatchService, order: Order, ledger: Ledger, policy: Policy
-    ) -> dict[str, Any]:
+    def _go_on(self, context: Context, order: Order, work: Work) -> dict[str, Any]:
         from dataclasses import replace
 
         from airflow_provider_batch.engine.glance import KEY
         from airflow_provider_batch.engine.run import Landed, Run, Sent
 
-        self._live = order.identity, ledger
-        work = self._work(context, service, order, ledger, policy)
-        glance = self._glance(ledger, policy)
+        self._live = order.identity, work.ledger
+        glance = self._glance(work.ledger, work.policy)
         show(context["ti"], KEY, glance)
         while True:
             result: Result = Run(work).go()
             if isinstance(result, Landed):
                 return self._ended(context, result, glance)
             if isinstance(result, Sent):
-                return self._submission(result, ledger)
+                return self._submission(result, work.ledger)
             if self.deferrable:
                 self._defer(result, order.identity, work)
-            time.sleep(max(0.1, min(self.poll_interval, _left(result, service.now()))))
-            work = replace(work, policy=replace(policy, is_new_try=False))
+            time.sleep(max(0.1, min(self.poll_interval, _left(result, work.service.now()))))
+            work = replace(work, policy=replace(work.policy, is_new_try=False))
 
     def _work(
-        self, context: Context, service: GeminiBatchService, order: Order, ledger: Ledger, policy: Policy
+        self,
+        context: Context,
+        service: GeminiBatchService,
+        order: Order,
+        ledger: Ledger,
+        policy: Policy,
+        report: TaskReport,
     ) -> Work:
         from airflow_provider_batch.engine.run import Work
 
@@ -486,6 +514,7 @@ class GeminiBatchOperator(BaseOperator):
             fence=fence,
             files=self._files(),
             on_job=lambda name: ti.xcom_push(key=JOB_NAME_KEY, value=name),
+            observer=report,
         )
 
     def _defer(self, wait: Wait, identity: Identity, work: Work) -> None:
@@ -518,7 +547,7 @@ class GeminiBatchOperator(BaseOperator):
         from airflow_provider_batch.engine import glance as glances
         from airflow_provider_batch.engine.outcome import ensure_complete, ensure_done
 
-        self.log.info("Landed %s: %s", landed.manifest.result_uri, _summary(landed.manifest))
+        self._manifest = landed.manifest
         show(context["ti"], glances.KEY, glances.landed(glance, landed.manifest))
         try:
             ensure_done(landed.batch, landed.manifest)
@@ -573,6 +602,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
         self.submission = submission
         self.conn_id = conn_id
         self.keep_remote_files = keep_remote_files
+        self._landed: tuple[Manifest, Ledger] | tuple[()] = ()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch, match, publish; return the manifest."""
@@ -583,10 +613,11 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
         from airflow_provider_batch.engine.submission import Submission
         from airflow_provider_batch.errors import JobError
         from airflow_provider_batch.gemini.rows import GeminiRows
+        from airflow_provider_batch.lineage.report import TaskReport
 
         submission = Submission.load(self.submission)
         hook = GeminiBatchHook(self.conn_id)
-        with hook.service() as service:
+        with hook.service() as service, TaskReport(self.log) as report:
             work = Work(
                 service=service,
                 ledger=Ledger(object_path(submission.ledger, "submission.ledger")),
@@ -595,6 +626,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
                 policy=Policy(timeout_s=MAX_TIMEOUT_S, max_row_attempts=1, is_new_try=False, may_send=False),
                 keep_remote_files=self.keep_remote_files,
                 prices=hook.prices().price,
+                observer=report,
             )
             result = Run(work).go()
             for _ in range(MAX_RESULT_LOOKS):
@@ -610,7 +642,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
                 code="AGB-J04",
                 remedy="Put a GeminiBatchSensor before this task.",
             )
-        self.log.info("Landed %s: %s", result.manifest.result_uri, _summary(result.manifest))
+        self._landed = result.manifest, work.ledger
         self._show(context, result, submission.ledger)
         ensure_done(result.batch, result.manifest)
         tell_outlets(context, self.outlets, result.manifest.to_xcom())
@@ -623,27 +655,11 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
         before = of_plan(plan, ledger, self.conn_id, plan.first.clock_from.timestamp() + DEFAULT_TIMEOUT_S)
         show(context["ti"], LANDED_KEY, landed(before, result.manifest))
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """What the OpenLineage provider asks when the task has succeeded, and when it has failed."""
+        from airflow_provider_batch.lineage.gemini import lineage
 
-def _summary(manifest: Manifest) -> str:
-    from airflow_provider_batch.engine.land import counts_in_words
-
-    tokens = manifest.tokens
-    return (
-        f"{manifest.request_count} rows ({counts_in_words(manifest.counts)}), tokens: {tokens.input} in, "
-        f"{tokens.output} out, {tokens.thinking} thinking. {_receipt(manifest)}"
-    )
-
-
-def _receipt(manifest: Manifest) -> str:
-    bare = f"{manifest.unmetered} answers have no token count" if manifest.unmetered else ""
-    if manifest.cost_usd is None or manifest.standard_usd is None:
-        why = f"no price for {manifest.model}, or not for all of its tokens"
-        return f"The cost is unknown: {f'{bare}, or {why}' if bare else why}."
-    rest = f" {bare}, which is not in it." if bare else ""
-    return (
-        f"Cost by the price list: {manifest.cost_usd:.6f} USD; single calls would have cost "
-        f"{manifest.standard_usd:.6f} USD, {manifest.standard_usd - manifest.cost_usd:.6f} USD more.{rest}"
-    )
+        return lineage([], *self._landed)
 
 
 def _left(wait: Wait, now: float) -> float:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal
 import msgspec
 from upath import UPath
 
-from airflow_provider_batch.errors import EmptyInputError, InputError
+from airflow_provider_batch.errors import BadRow, EmptyInputError, InputError
 from airflow_provider_batch.rows.dialect import BadRowError, CheckedRow, RowDialect
 from airflow_provider_batch.rows.framing import MAX_LINE_BYTES
 from airflow_provider_batch.rows.keys import KeyTable
@@ -217,23 +217,34 @@ class _Findings:
     """Bad rows: the first few in words, and how many there are."""
 
     source: str
-    texts: list[str] = field(default_factory=list)
+    rows: list[BadRow] = field(default_factory=list)
     total: int = 0
     first: tuple[int, str] | None = None
 
     def add(self, record: Record, code: str, what: str, key: str | None) -> None:
         self.total += 1
         self.first = self.first or (record.number, code)
-        if len(self.texts) < MAX_FINDINGS:
-            shown = f" (key {_shown(key)})" if key is not None else ""
-            self.texts.append(f"{code} {_place(record)}{shown}: {what}")
+        if len(self.rows) < MAX_FINDINGS:
+            self.rows.append(BadRow(_place(record), "" if key is None else _shown(key), code, what))
 
     def error(self) -> InputError:
-        more = f"; and {self.total - len(self.texts)} more" if self.total > len(self.texts) else ""
+        more = f"; and {self.total - len(self.rows)} more" if self.total > len(self.rows) else ""
         count = "1 bad row" if self.total == 1 else f"{self.total} bad rows"
-        message = f"{self.source} has {count}: {'; '.join(self.texts)}{more}."
+        message = f"{self.source} has {count}: {'; '.join(map(_in_words, self.rows))}{more}."
         line, code = self.first or (None, "")
-        return InputError(message, source=self.source, line=line, code=code, remedy=_REMEDY)
+        return InputError(
+            message,
+            source=self.source,
+            line=line,
+            code=code,
+            remedy=_REMEDY,
+            rows=tuple(self.rows),
+            bad_rows=self.total,
+        )
+
+
+def _in_words(bad: BadRow) -> str:
+    return f"{bad.code} {bad.place}{f' (key {bad.key})' if bad.key else ''}: {bad.what}"
 
 
 def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limits: ShardLimits) -> Staged:

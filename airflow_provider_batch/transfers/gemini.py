@@ -67,3 +67,9 @@ class GeminiResultsToSqlOperator(BaseOperator):
             loaded = load_rows(connection, target, wanted)
         self.log.info("Loaded %d rows into %s.", loaded, self.table)
         return loaded
+
+    def get_openlineage_facets_on_start(self) -> Any:
+        """What the OpenLineage provider asks: the results in, the table out."""
+        from airflow_provider_batch.lineage.gemini import loading_lineage
+
+        return loading_lineage(self.manifest, self.conn_id, self.table)

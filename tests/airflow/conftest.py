@@ -1,16 +1,11 @@
-"""Running a DAG on a real Airflow, in this process, with its trigger in line."""
+"""What the tests of the Airflow surface share."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import sys
 import tempfile
 import warnings
-from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -26,55 +21,20 @@ def in_triggerer(monkeypatch):
         monkeypatch.setattr("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", None, raising=False)
 
 
-@dataclass
-class Run:
-    """A finished DAG run."""
-
-    state: str
-    tasks: dict[str, str]
-    xcom: dict[str, object]
-    log: str
-
-
-@pytest.fixture
-def run_dag(airflow_db, connection, capfd):
-    """Run a DAG of the DAGs folder: the file and the name that it has in there."""
-
-    def run(file: str, name: str, **conf) -> Run:
-        path = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]) / file
-        spec = importlib.util.spec_from_file_location(f"dags_{path.stem}", path)
-        module = importlib.util.module_from_spec(spec)
-        # As Airflow does; pydantic looks there for the names in annotations.
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        capfd.readouterr()
-        dag_run = getattr(module, name).test(run_conf=conf)
-        instances = dag_run.get_task_instances()
-        captured = capfd.readouterr()
-        return Run(
-            state=str(dag_run.state),
-            tasks={ti.task_id: str(ti.state) for ti in instances},
-            xcom={ti.task_id: ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index) for ti in instances},
-            log=captured.out + captured.err,
-        )
-
-    return run
-
-
 @pytest.fixture
 def case(run_dag, tmp_path):
     """Run one of the cases over rows that the test names; the results go to ``case.folder``."""
 
-    def run(name: str, *keys: str, **conf) -> Run:
+    def run(name: str, *keys: str, **conf):
         source = tmp_path / "requests.jsonl"
-        source.write_text("".join(json.dumps({"key": k, "request": _ask(k)}) + "\n" for k in keys or "abc"))
+        source.write_text("".join(json.dumps({"key": k, "request": ask(k)}) + "\n" for k in keys or "abc"))
         return run_dag("dags/cases.py", name, **{"requests": str(source), "result_path": str(run.folder)} | conf)
 
     run.folder = tmp_path / "results"
     return run
 
 
-def _ask(key: str) -> dict[str, object]:
+def ask(key: str) -> dict[str, object]:
     return {"contents": [{"parts": [{"text": f"hello {key}"}]}]}
 
 

@@ -17,6 +17,7 @@ from airflow_provider_batch.gemini.auth import ApiKey
 from airflow_provider_batch.gemini.client import GeminiClient
 from airflow_provider_batch.gemini.transport import Endpoint
 from demo.stack import Airflow
+from tests.airflow.apart import statsd
 
 KEY = "canary-7f3a-never-in-a-log"
 PATIENCE_S = 90
@@ -30,7 +31,13 @@ def emulator(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def airflow(emulator, tmp_path_factory):
+def metrics():
+    with statsd() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def airflow(emulator, metrics, tmp_path_factory):
     home = tmp_path_factory.mktemp("airflow")
     airflow = Airflow(home, emulator.base_url, home / "lake", DAGS)
     with GeminiClient(Endpoint(ApiKey(KEY), base_url=emulator.base_url)) as client:
@@ -39,7 +46,10 @@ def airflow(emulator, tmp_path_factory):
     fields = {"conn_type": "gemini", "host": emulator.base_url, "password": KEY}
     fields["extra"] = {"webhook_secret": airflow.webhook_secret}
     airflow.env["AIRFLOW_CONN_GEMINI_DEFAULT"] = json.dumps(fields)
+    # The watcher reads the listing every second, which would serve whoever waits on the same connection.
+    airflow.env["AIRFLOW_CONN_GEMINI_WATCHED"] = json.dumps(fields | {"extra": {}})
     airflow.env["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
+    airflow.env |= metrics.settings
     try:
         airflow.start()
         yield airflow
@@ -88,6 +98,40 @@ def test_a_retry_after_a_failed_landing_pays_for_no_second_job(airflow, emulator
     assert len(creates(emulator)) == before + 1
 
 
+def test_metrics_count_each_job_of_workers_once_and_never_its_retries(airflow, metrics, tmp_path):
+    metrics.received()
+    run = start(airflow, "case_deferred", tmp_path)
+    until(airflow, "case_deferred", run, "batch", "success", "failed")
+    lines = metrics.received()
+    (task,) = (airflow.home / "logs").glob(f"**/run_id={run}/task_id=batch/attempt=1.log")
+    airflow.clear("case_deferred", run, "batch")
+    until(airflow, "case_deferred", run, "read", "success", "failed")
+    tags = "dag_id=case_deferred,task_id=batch,model=gemini-2.5-flash"
+    assert [line for line in lines if "submitted" in line] == [f"gemini_batch.submitted,{tags}:1|c"]
+    assert [line for line in lines if "landed" in line] == [f"gemini_batch.landed,{tags}:1|c"]
+    assert metrics.received() == []
+    assert "::group::Landing" in task.read_text()
+
+
+def test_dags_start_when_a_batch_has_ended_and_when_its_results_have_landed(airflow, emulator, tmp_path):
+    run = start(airflow, "case_outlet", tmp_path)
+    assert until(airflow, "case_outlet", run, "batch", "success", "failed")["state"] == "success"
+    assert results_of(airflow, "on_landed", "read_landed") == [{"a": "success", "b": "success", "c": "success"}]
+    assert creates(emulator)[-1] in chain(*results_of(airflow, "on_ended", "note_ended"))
+
+
+def results_of(airflow, dag_id, task_id):
+    """What the task returned in each run of the DAG, as soon as there is one and all are over."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        runs = airflow.get(f"/dags/{dag_id}/dagRuns")["dag_runs"]
+        if runs and all(run["state"] == "success" for run in runs):
+            place = "/dags/{}/dagRuns/{}/taskInstances/{}/xcomEntries/return_value"
+            return [airflow.get(place.format(dag_id, run["dag_run_id"], task_id))["value"] for run in runs]
+        time.sleep(0.5)
+    raise AssertionError(f"no run of {dag_id} has succeeded after {PATIENCE_S} s: {runs}")
+
+
 def looks(emulator, job):
     return [r for r in emulator.requests() if r["method"] == "GET" and r["path"].endswith(job)]
 
@@ -116,25 +160,6 @@ def test_a_webhook_ends_a_wait_that_would_have_looked_much_later(airflow, emulat
     print(f"The webhook had the job looked at after {took_s:.1f} s.")
     assert took_s < 20
     assert until(airflow, "case_seldom", run, "read", "success", "upstream_failed")["state"] == "success"
-
-
-def test_dags_start_when_a_batch_has_ended_and_when_its_results_have_landed(airflow, emulator, tmp_path):
-    run = start(airflow, "case_outlet", tmp_path)
-    assert until(airflow, "case_outlet", run, "batch", "success", "failed")["state"] == "success"
-    assert results_of(airflow, "on_landed", "read_landed") == [{"a": "success", "b": "success", "c": "success"}]
-    assert creates(emulator)[-1] in chain(*results_of(airflow, "on_ended", "note_ended"))
-
-
-def results_of(airflow, dag_id, task_id):
-    """What the task returned in each run of the DAG, as soon as there is one and all are over."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        runs = airflow.get(f"/dags/{dag_id}/dagRuns")["dag_runs"]
-        if runs and all(run["state"] == "success" for run in runs):
-            place = "/dags/{}/dagRuns/{}/taskInstances/{}/xcomEntries/return_value"
-            return [airflow.get(place.format(dag_id, run["dag_run_id"], task_id))["value"] for run in runs]
-        time.sleep(0.5)
-    raise AssertionError(f"no run of {dag_id} has succeeded after {PATIENCE_S} s: {runs}")
 
 
 def test_the_key_is_in_no_log_and_no_database(airflow, emulator):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
+from airflow_provider_batch.errors import JobError
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
 
 
@@ -20,18 +22,31 @@ class StateStore:
         self._kept[key] = value
 
 
+def batch_of(folder, keys, **arguments):
+    """An operator that waits in its worker, over rows with these keys."""
+    rows = [{"key": key, "request": {"contents": [{"parts": [{"text": key}]}]}} for key in keys]
+    given = {"model": "gemini-2.5-flash", "requests": rows, "deferrable": False, "poll_interval": 1} | arguments
+    return GeminiBatchOperator(task_id="label", result_path=str(folder / "out"), **given)
+
+
+def run_try(operator, store=None, *, until_ready=False):
+    """One try of it; what it returns.
+
+    :param until_ready: Again while the job is not finished, as with a sensor before it.
+    """
+    ti = SimpleNamespace(dag_id="dag", task_id="label", run_id="run", map_index=-1, xcom_push=lambda **_: None)
+    give_up = time.monotonic() + 30
+    while True:
+        try:
+            return operator.execute({"ti": ti, "task_state_store": store, "outlet_events": {}})
+        except JobError as error:
+            if not until_ready or error.code != "AGB-J04" or time.monotonic() > give_up:
+                raise
+            time.sleep(0.2)
+
+
 def tries(folder, rows_of_each, **arguments):
     """The manifests of successive tries."""
     store = StateStore()
     for keys in rows_of_each:
-        operator = GeminiBatchOperator(
-            task_id="label",
-            model="gemini-2.5-flash",
-            requests=[{"key": key, "request": {"contents": [{"parts": [{"text": key}]}]}} for key in keys],
-            result_path=str(folder / "out"),
-            deferrable=False,
-            poll_interval=1,
-            **arguments,
-        )
-        ti = SimpleNamespace(dag_id="dag", task_id="label", run_id="run", map_index=-1, xcom_push=lambda **_: None)
-        yield operator.execute({"ti": ti, "task_state_store": store})
+        yield run_try(batch_of(folder, keys, **arguments), store)

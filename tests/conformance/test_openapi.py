@@ -50,6 +50,7 @@ SPELLED = {
     "generation_config": {
         "max_output_tokens": 50,
         "thinking_config": {"thinking_budget": 8},
+        "response_mime_type": "application/json",
         "response_schema": {"type": "OBJECT", "properties": {"snake_key": {"type": "STRING"}}},
     },
 }

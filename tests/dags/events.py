@@ -12,7 +12,7 @@ from airflow_provider_batch.triggers.events import GeminiBatchEventTrigger
 LANDED = Asset("landed_labels")
 ENDED = Asset(
     "ended_batches",
-    watchers=[AssetWatcher(name="ended", trigger=GeminiBatchEventTrigger("agb1.", poll_interval=1.0))],
+    watchers=[AssetWatcher(name="ended", trigger=GeminiBatchEventTrigger("agb1.", "gemini_watched", 1.0))],
 )
 
 producer = case("case_outlet", deferrable=True, outlets=[LANDED])

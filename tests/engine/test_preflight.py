@@ -115,7 +115,7 @@ def test_a_dry_run_says_it_all_and_leaves_nothing_behind(thousand, gemini_emulat
     said = thousand.estimated()
     assert (said.rows, said.jobs, said.input_tokens.least > 0) == (1000, 1, True)
     assert said.standard_usd.most == pytest.approx(2 * said.batch_usd.most)
-    assert "Preflight: 1,000 rows" in caplog.text
+    assert "Checked 1,000 rows" in caplog.text
     assert "output tokens: 0 to 100,000 (at most the rows' maxOutputTokens)" in caplog.text
     assert not thousand.folder.exists()
     assert gemini_emulator.journal() == []
@@ -133,7 +133,7 @@ def test_the_report_says_how_the_rows_fit_into_the_queue(thousand, caplog, limit
     rows = [capped(f"k{n}", text="x" * 32) for n in range(5)]
     said = thousand.but(rows=rows, limits=ShardLimits(tokens=limit)).estimated()
     assert (said.jobs, said.max_enqueued_tokens) == (jobs, limit)
-    assert f"{jobs} job{'s' if jobs > 1 else ''} with" in caplog.text
+    assert f"jobs:          {jobs}, with" in caplog.text
     assert words in caplog.text
 
 

@@ -143,6 +143,16 @@ def test_whoever_is_woken_is_due_at_once(roster, look):
     assert roster.plan(3.0)[:2] == (("batches/3",), False)
 
 
+def test_whoever_is_woken_while_the_answer_is_on_its_way_is_due_again(roster, look):
+    roster.add([look("batches/a")], [])
+    assert roster.plan(0.0).jobs == ("batches/a",)
+    roster.wake("batches/a")
+    roster.saw(running("batches/a"), 1.0, NOON)
+    assert roster.plan(1.0).jobs == ("batches/a",)
+    roster.saw(running("batches/a"), 2.0, NOON)
+    assert roster.plan(2.0).jobs == ()
+
+
 def test_a_hint_that_names_no_job_of_ours_is_a_reason_to_read_the_listing(roster, look):
     roster.add([look(name) for name in names(MANY)], [])
     read_listing(roster, 0.0, names(MANY))

@@ -141,6 +141,12 @@ def test_the_first_twenty_findings_are_named_and_all_are_counted(tmp_path):
     assert "and 30 more" in str(error)
 
 
+def test_findings_are_values_as_well_as_words(tmp_path):
+    error = refused(tmp_path, f"{row('a')}\n\n{row('a')}\n")
+    assert error.bad_rows == 2
+    assert [bad[:3] for bad in error.rows] == [("line 2", "", "AGB-I02"), ("line 3", "'a'", "AGB-I14")]
+
+
 def test_a_missing_file_and_a_directory_and_a_raw_template_are_told_apart(tmp_path):
     for path, words in [
         (tmp_path / "no.jsonl", "does not exist"),

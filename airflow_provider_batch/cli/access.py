@@ -1,0 +1,167 @@
+"""Where the credential comes from: the environment, without Airflow, or an Airflow connection."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_batch.cli.parsers import DEFAULT_CONN_ID
+from airflow_provider_batch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+    from airflow_provider_batch.engine.costs import Prices
+    from airflow_provider_batch.gemini.client import GeminiClient
+    from airflow_provider_batch.gemini.service import GeminiBatchService
+
+KEY = "GEMINI_API_KEY"
+BASE_URL = "GOOGLE_GEMINI_BASE_URL"
+"""As the official SDK calls it (google-genai, ``_base_url.py``)."""
+
+MISSING = "AGB-C01"
+"""There is no such connection."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """A credential, and what belongs to it.
+
+    :param label: Whose it is, without the credential.
+    :param deployment: Tells apart two Airflows with the same DAGs.
+    :param conn_id: The Airflow connection that it is of, None without Airflow.
+    """
+
+    connect: Callable[[], GeminiClient]
+    open_path: Callable[[str, str], UPath]
+    read_prices: Callable[[], Prices]
+    label: str
+    deployment: str = ""
+    max_enqueued_tokens: int | None = None
+    conn_id: str | None = None
+
+    @contextmanager
+    def service(self) -> Iterator[GeminiBatchService]:
+        """What the engine works with, for the length of a block."""
+        from airflow_provider_batch.gemini.service import GeminiBatchService
+
+        with self.connect() as client:
+            yield GeminiBatchService(client)
+
+
+def access(options: Namespace, *, connection_first: bool = False) -> Access:
+    """The access that the options ask for.
+
+    :param connection_first: The default connection wins over the environment, if there is one.
+    :raises ConfigError: There is none.
+    """
+    if options.conn_id:
+        return _of_connection(options.conn_id)
+    has_key = bool(os.environ.get(KEY))
+    if has_key and not connection_first and not options.in_airflow:
+        return _of_environment()
+    try:
+        return _of_connection(DEFAULT_CONN_ID)
+    except ConfigError as error:
+        # One that is there and cannot be used must not be passed over.
+        if error.code != MISSING:
+            raise
+    if has_key:
+        return _of_environment()
+    raise ConfigError(
+        f"There is no key: {KEY} is not set, and there is no Airflow connection {DEFAULT_CONN_ID!r}.",
+        code=MISSING,
+        remedy=f"export {KEY}=..., or name a connection with --conn-id.",
+    )
+
+
+def open_plain(place: str, what: str) -> UPath:
+    """A path as a shell means it, or a URI. Relative paths begin at the folder that the command is run in.
+
+    :raises ConfigError: It cannot be opened.
+    """
+    from upath import UPath
+
+    if not place:
+        raise _unusable(what, place, "it is empty")
+    if "://" not in place:
+        return UPath(str(Path(place).expanduser().absolute()))
+    try:
+        path = UPath(place)
+        path.fs  # noqa: B018 (looks the scheme up, reads nothing)
+    except (ValueError, ImportError) as error:
+        raise _unusable(what, place, str(error)) from None
+    return path
+
+
+def prices_of(options: Namespace, given: Access) -> Prices:
+    """The price list: the file that the options name, else that of the access."""
+    if not options.prices:
+        return given.read_prices()
+    from airflow_provider_batch.gemini.prices import PriceTable
+
+    return PriceTable.read(given.open_path(options.prices, "--prices").read_text(), options.prices).price
+
+
+def _of_environment() -> Access:
+    from airflow_provider_batch.gemini.auth import DEFAULT_BASE_URL, ApiKey
+    from airflow_provider_batch.gemini.prices import PriceTable
+
+    key = os.environ.get(KEY, "")
+    base_url = os.environ.get(BASE_URL) or DEFAULT_BASE_URL
+    credential = ApiKey(key)
+
+    def connect() -> GeminiClient:
+        from airflow_provider_batch.gemini.client import GeminiClient
+        from airflow_provider_batch.gemini.transport import Endpoint
+
+        return GeminiClient(Endpoint(credential, base_url=base_url))
+
+    return Access(connect, open_plain, lambda: PriceTable.shipped().price, _label(base_url, key))
+
+
+def _label(base_url: str, key: str) -> str:
+    """The same for the same key; a digest of it is of no use to anybody, as keys are long and random."""
+    text = "\0".join((base_url.rstrip("/"), "api_key", key))
+    return hmac.new(b"airflow-provider-batch", text.encode(), hashlib.sha256).hexdigest()[:12]
+
+
+def _of_connection(conn_id: str) -> Access:
+    from airflow_provider_batch.cli.running import log_to_stderr
+    from airflow_provider_batch.hooks.gemini import GeminiBatchHook
+
+    # Airflow's own set-up, at its import, would log to where the data go.
+    log_to_stderr(chatty=False)
+    hook = GeminiBatchHook(conn_id)
+    account = hook.account()
+    return Access(
+        hook.get_conn,
+        _open_with_airflow,
+        lambda: hook.prices().price,
+        account.label,
+        account.deployment,
+        account.max_enqueued_tokens,
+        conn_id,
+    )
+
+
+def _open_with_airflow(place: str, what: str) -> Any:
+    """URIs may name an Airflow connection."""
+    from airflow_provider_batch.airflow_compat import object_path
+
+    return object_path(place, what) if "://" in place else open_plain(place, what)
+
+
+def _unusable(what: str, place: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"{what} {place!r} cannot be opened: {why}.",
+        code="AGB-C08",
+        remedy="Give a path, or a URI whose file system package is installed; --conn-id uses Airflow's.",
+    )

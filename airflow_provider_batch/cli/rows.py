@@ -1,0 +1,251 @@
+"""``validate`` and ``estimate``, and how the options about rows become what the engine takes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_batch.cli import printing
+from airflow_provider_batch.cli.access import access, open_plain, prices_of
+from airflow_provider_batch.cli.running import LOOK, WELL, bad_rows
+from airflow_provider_batch.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+    from airflow_provider_batch.gemini.rows import GeminiRows
+    from airflow_provider_batch.rows.shards import ShardLimits
+    from airflow_provider_batch.rows.staging import Intake, Staged
+    from airflow_provider_batch.rows.structured import OutputType
+
+INLINE_BYTES = 64 * 1024
+"""As the operator: files of so many bytes are put into their row."""
+
+Open = Callable[[str, str], "UPath"]
+
+
+def validate(options: Namespace) -> int:
+    """Check files. Nothing leaves this machine."""
+    found = [_checked(options, file) for file in options.files]
+    if options.json:
+        printing.document(
+            [_refused(file, one) if isinstance(one, InputError) else _accepted(file, one) for file, one in found]
+        )
+    else:
+        for file, one in found:
+            printing.say(_problems(one) if isinstance(one, InputError) else _praise(file, one))
+    return LOOK if any(isinstance(one, InputError) for _, one in found) else WELL
+
+
+def _checked(options: Namespace, file: str) -> tuple[str, Staged | InputError]:
+    from airflow_provider_batch.rows.keys import KeyTable
+    from airflow_provider_batch.rows.shards import ShardLimits
+    from airflow_provider_batch.rows.staging import spools, stage
+
+    rows = intake(options, file, open_plain)
+    with spools() as files, KeyTable() as keys:
+        try:
+            return file, stage(rows, dialect(options), files, keys, ShardLimits())
+        except InputError as error:
+            return file, error
+
+
+def _accepted(file: str, staged: Staged) -> dict[str, Any]:
+    cautions = [{"rows": n, "first": first, "what": what} for what, (n, first) in staged.content.cautions.items()]
+    return {
+        "file": file,
+        "ok": True,
+        "rows": staged.requests,
+        "size_bytes": staged.size_bytes,
+        "cautions": cautions,
+    }
+
+
+def _refused(file: str, error: InputError) -> dict[str, Any]:
+    return {
+        "file": file,
+        "ok": False,
+        "bad_rows": error.bad_rows,
+        "problems": [bad._asdict() for bad in error.rows],
+        "whole_file": None if error.rows else {"code": error.code, "what": error.message},
+    }
+
+
+def _praise(file: str, staged: Staged) -> str:
+    lines = [f"{file}: {staged.requests:,} rows, {staged.size_bytes:,} bytes, all can be sent"]
+    for what, (count, first) in staged.content.cautions.items():
+        lines.append(f"  caution: {count:,} rows, the first at {first}: {what}")
+    return "\n".join(lines)
+
+
+def _problems(error: InputError) -> str:
+    if not error.rows:
+        return f"{error.message} [{error.code}]"
+    return f"{bad_rows(error)}\n  Nothing was sent. Correct them, or submit the rest with --skip-bad-rows."
+
+
+def estimate(options: Namespace) -> int:
+    """Check a file and say what it would cost. Nothing is uploaded."""
+    from upath import UPath
+
+    from airflow_provider_batch.engine.begin import Order, estimated
+    from airflow_provider_batch.engine.identity import Identity
+    from airflow_provider_batch.engine.preflight import Budget, report
+
+    given = access(options)
+    rows = intake(options, options.file, given.open_path, options.count_tokens_rows, skip=options.skip_bad_rows)
+    most = usd(options.max_cost_usd)
+    order = Order(
+        Identity("airflow-batch", "estimate", ""),
+        given.label,
+        model(options),
+        UPath("/"),
+        limits(options, given.max_enqueued_tokens),
+        budget=Budget(most, prices_of(options, given)),
+    )
+    with given.service() as service:
+        said = estimated(service, order, rows, dialect(options))
+    if options.json:
+        printing.document({"model": order.model, **asdict(said)})
+    else:
+        lines = (f"rows:          {said.rows:,}, {said.size_bytes:,} bytes", *report(said, order.model, most))
+        printing.say("\n".join(lines))
+    return WELL
+
+
+def intake(options: Namespace, file: str, open_path: Open, sample_rows: int = 0, *, skip: bool = False) -> Intake:
+    """Where the rows come from, and how each becomes a request.
+
+    :param skip: Leave rows out that cannot be sent.
+    """
+    from airflow_provider_batch.gemini.requests import RequestTemplate
+    from airflow_provider_batch.gemini.schema import asking_for
+    from airflow_provider_batch.rows.sources.choice import source_of
+    from airflow_provider_batch.rows.staging import Intake
+
+    to_line = RequestTemplate(
+        _prompt(options),
+        options.key,
+        options.system_prompt,
+        _params(options.request_params),
+        options.input_format,
+        options.file_column,
+    ).line
+    output = output_type(options)
+    return Intake(
+        source_of(open_path(file, "FILE")),
+        _with_files(to_line, files_folder(options, open_path)),
+        asking_for(output.json_schema) if output else None,
+        on_bad_row="skip" if skip else "fail",
+        sample_rows=sample_rows,
+    )
+
+
+def files_folder(options: Namespace, open_path: Open) -> UPath | None:
+    """The folder of the files that rows name, None if they name none."""
+    if options.file_column and not options.files_path:
+        raise _wrong("--file-column needs --files-path, the folder of the files", "Nothing outside it is read.")
+    return open_path(options.files_path, "--files-path") if options.files_path else None
+
+
+def _with_files(
+    to_line: Callable[[bytes | Mapping[str, Any]], bytes], folder: UPath | None
+) -> Callable[[bytes | Mapping[str, Any]], bytes]:
+    from airflow_provider_batch.gemini.attachments import RowFiles
+    from airflow_provider_batch.rows.attachments import FileFolder
+
+    if folder is None:
+        return to_line
+    files = RowFiles(FileFolder(folder, INLINE_BYTES))
+    return lambda data: files.line(to_line(data))
+
+
+def dialect(options: Namespace) -> GeminiRows:
+    """What checks the rows."""
+    from airflow_provider_batch.gemini.rows import GeminiRows
+
+    return GeminiRows(
+        model(options) if options.model else "",
+        allow_unknown_fields=options.allow_unknown_fields,
+        with_files=bool(options.files_path),
+    )
+
+
+def model(options: Namespace) -> str:
+    """The model's bare name."""
+    from airflow_provider_batch.gemini.calls import model_path
+
+    return model_path(options.model).removeprefix("models/")
+
+
+def limits(options: Namespace, max_enqueued_tokens: int | None) -> ShardLimits:
+    """Of one remote job."""
+    from airflow_provider_batch.rows.shards import MAX_SHARD_BYTES, ShardLimits
+
+    # The API's address of a file may be longer than its name.
+    size = MAX_SHARD_BYTES * 3 // 4 if options.files_path else MAX_SHARD_BYTES
+    return ShardLimits(rows=options.shard_rows or None, size_bytes=size, tokens=max_enqueued_tokens)
+
+
+def output_type(options: Namespace) -> OutputType | None:
+    """What answers must be: a model to import, also from the folder that the command is run in, or a schema."""
+    from airflow_provider_batch.rows.structured import OutputType
+
+    spec = options.output_type
+    if not spec:
+        return None
+    if spec.endswith(".json"):
+        schema = _json(Path(spec).read_text(encoding="utf-8"), f"--output-type {spec}")
+        return OutputType.of(schema)
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    return OutputType.of(spec)
+
+
+def usd(text: str | None) -> Decimal | None:
+    """A sum of money, None if none was given."""
+    if text is None:
+        return None
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal(0)
+    if not value.is_finite() or value <= 0:
+        raise _wrong(f"--max-cost-usd {text!r} is not a sum in USD above 0", "Give a number such as 5 or 0.25.")
+    return value
+
+
+def _prompt(options: Namespace) -> str | None:
+    if options.prompt_file and options.prompt:
+        raise _wrong("--prompt and --prompt-file exclude each other", "Leave one of them out.")
+    if options.prompt_file:
+        return Path(options.prompt_file).read_text(encoding="utf-8")
+    return str(options.prompt) if options.prompt else None
+
+
+def _params(given: str | None) -> dict[str, Any]:
+    if not given:
+        return {}
+    if given.lstrip().startswith("{"):
+        return _json(given, "--request-params")
+    return _json(Path(given).read_text(encoding="utf-8"), f"--request-params {given}")
+
+
+def _json(text: str, what: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise _wrong(f"{what} is not JSON ({error})", "Correct it.") from None
+    if not isinstance(value, dict):
+        raise _wrong(f"{what} is not a JSON object", "Correct it.")
+    return value
+
+
+def _wrong(what: str, remedy: str) -> ConfigError:
+    return ConfigError(f"{what}.", code="AGB-C06", remedy=remedy)

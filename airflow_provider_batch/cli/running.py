@@ -1,0 +1,123 @@
+"""Runs a command: what goes where, and what an error becomes."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from airflow_provider_batch.cli.parsers import Command, build
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.errors import BatchError, InputError
+
+WELL, LOOK, WRONG, NO_ANSWER, UNFINISHED, STOPPED = 0, 1, 2, 3, 4, 130
+
+NOT_FINISHED = "AGB-J04"
+"""The code of errors about a job that goes on."""
+
+Run = Callable[[Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``airflow-batch`` and return the exit status."""
+    options = build("airflow-batch").parse_args(arguments)
+    options.in_airflow = False
+    return run(options.command, options)
+
+
+def run(command: Command, options: Namespace) -> int:
+    """Run a command whose options were read; return the exit status."""
+    from airflow_provider_batch.errors import BatchError
+
+    log_to_stderr(chatty=options.debug)
+    try:
+        return _function(command)(options)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped.\n")
+        return STOPPED
+    except BrokenPipeError:
+        # Whoever read has seen enough (head). Python must not complain about it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return WELL
+    except BatchError as error:
+        return failed(error, options)
+    except OSError as error:
+        _trace(options)
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        sys.stderr.write(f"error: {what}. Correct the path or the rights and run the command again.\n")
+        return WRONG
+    except Exception as error:  # noqa: BLE001
+        # A monitor must not take a crash for a finding. Not its text: nobody knows what it holds.
+        _trace(options)
+        sys.stderr.write(
+            f"error: something unexpected went wrong ({type(error).__name__}). "
+            "--debug shows where; please report it.\n"
+        )
+        return WRONG
+
+
+def failed(error: BatchError, options: Namespace) -> int:
+    """Tell an error of ours; return the exit status for it."""
+    from airflow_provider_batch.cli.printing import tell
+    from airflow_provider_batch.errors import InputError
+
+    _trace(options)
+    if isinstance(error, InputError) and error.rows:
+        tell("\n".join([f"error: {bad_rows(error)}", error.remedy]))
+    else:
+        tell(f"error: {error}")
+    return status_of(error)
+
+
+def bad_rows(error: InputError) -> str:
+    """The rows that cannot be sent, a line for each."""
+    lines = [f"{error.source}: {error.bad_rows:,} bad {'row' if error.bad_rows == 1 else 'rows'}"]
+    for bad in error.rows:
+        lines.append(f"  {bad.place}{f', key {bad.key}' if bad.key else ''}: {bad.what} [{bad.code}]")
+    if error.bad_rows > len(error.rows):
+        lines.append(f"  and {error.bad_rows - len(error.rows):,} more")
+    return "\n".join(lines)
+
+
+def _trace(options: Namespace) -> None:
+    if options.debug:
+        logging.getLogger(__name__).exception("Where it comes from:")
+
+
+def status_of(error: BatchError) -> int:
+    """The exit status for an error of ours."""
+    from airflow_provider_batch import errors
+
+    looks = (errors.InputError, errors.BudgetError)
+    ended = (errors.JobFailedError, errors.JobExpiredError, errors.JobCancelledError, errors.PartialResultsError)
+    no_answer = (
+        errors.ApiError,
+        errors.ApiUnreachableError,
+        errors.ProtocolError,
+        errors.SubmitRefusedError,
+        errors.SubmitUnknownError,
+        errors.JobError,
+        errors.FileNotReadyError,
+    )
+    if isinstance(error, errors.JobTimeoutError) or error.code == NOT_FINISHED:
+        return UNFINISHED
+    if isinstance(error, (*looks, *ended)):
+        return LOOK
+    return NO_ANSWER if isinstance(error, no_answer) else WRONG
+
+
+def log_to_stderr(*, chatty: bool) -> None:
+    """Send the log to stderr, whatever Airflow set up at its import: stdout is for the data."""
+    level = logging.INFO if chatty else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr, force=True)
+
+
+def _function(command: Command) -> Run:
+    module, _, name = command.run.partition(":")
+    function: Run = getattr(importlib.import_module(module), name)
+    return function

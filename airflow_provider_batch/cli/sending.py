@@ -1,0 +1,133 @@
+"""``submit``: a file as a batch, by the engine of the operators.
+
+The result path stands for the task instance: the same command goes on with what it has sent, from wherever it is
+run, and a second batch needs a second result path.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_batch.cli import printing, rows, views, waiting
+from airflow_provider_batch.cli.access import Access, access, prices_of
+from airflow_provider_batch.cli.running import STOPPED, WELL, log_to_stderr
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.engine.begin import Order
+    from airflow_provider_batch.engine.run import Landed, Sent, Work
+    from airflow_provider_batch.gemini.service import GeminiBatchService
+
+
+def submit(options: Namespace) -> int:
+    """Begin, or go on with what an earlier run began."""
+    given = access(options)
+    # What was checked, what it will cost and what exists already is worth reading.
+    log_to_stderr(chatty=True)
+    order = _order(options, given)
+    patience = waiting.Patience.of(options, None)
+    try:
+        result = _sent(options, given, order, patience)
+    except KeyboardInterrupt:
+        _tell_stopped(options, patience)
+        return STOPPED
+    from airflow_provider_batch.engine.run import Sent
+
+    if isinstance(result, Sent):
+        return _submitted(options, order, result, patience.created)
+    return waiting.landed(options, result)
+
+
+def _order(options: Namespace, given: Access) -> Order:
+    from airflow_provider_batch.cli.ledgers import OWNER
+    from airflow_provider_batch.engine.begin import Order
+    from airflow_provider_batch.engine.documents import Layout
+    from airflow_provider_batch.engine.identity import Identity
+    from airflow_provider_batch.engine.preflight import Budget
+    from airflow_provider_batch.rows.sinks.parquet import require_pyarrow
+
+    if options.output_format == "parquet":
+        require_pyarrow()
+    folder = given.open_path(options.result_path, "--result-path")
+    output = rows.output_type(options)
+    return Order(
+        identity=Identity(OWNER, "submit", str(folder), deployment=given.deployment),
+        account=options.account or given.label,
+        model=rows.model(options),
+        folder=folder,
+        limits=rows.limits(options, given.max_enqueued_tokens),
+        on_content_change=options.on_content_change,
+        layout=Layout(format=options.output_format, in_input_order=options.keep_order),
+        budget=Budget(rows.usd(options.max_cost_usd), prices_of(options, given)),
+        output_schema=output.json_schema if output else None,
+    )
+
+
+def _sent(options: Namespace, given: Access, order: Order, patience: waiting.Patience) -> Landed | Sent:
+    from airflow_provider_batch.engine.begin import ledger_for
+
+    intake = rows.intake(
+        options, options.file, given.open_path, options.count_tokens_rows, skip=options.skip_bad_rows
+    )
+    with given.service() as service:
+        ledger = ledger_for(service, order, intake, rows.dialect(options))
+        return waiting.go_on(_work(options, given, order, service, ledger, patience), patience)
+
+
+def _work(
+    options: Namespace,
+    given: Access,
+    order: Order,
+    service: GeminiBatchService,
+    ledger: Any,
+    patience: waiting.Patience,
+) -> Work:
+    from airflow_provider_batch.engine.run import Work
+    from airflow_provider_batch.engine.step import Policy
+
+    return Work(
+        service=service,
+        ledger=ledger,
+        folder=order.folder,
+        dialect=rows.dialect(options),
+        policy=Policy(
+            timeout_s=waiting.LONGEST_S,
+            max_tokens_in_flight=given.max_enqueued_tokens,
+            affords=order.budget.affords,
+            submit_only=not options.wait,
+        ),
+        limits=order.limits,
+        prices=order.budget.prices,
+        output=rows.output_type(options),
+        files=rows.files_folder(options, given.open_path),
+        on_job=patience.created.append,
+    )
+
+
+def _submitted(options: Namespace, order: Order, sent: Sent, created: list[str]) -> int:
+    plan = sent.batch.plan
+    if options.json:
+        printing.document(
+            {
+                "state": "submitted",
+                "job_names": sent.jobs,
+                "created": created,
+                "model": plan.model,
+                "request_count": plan.rows,
+                "result_path": str(order.folder),
+                "submitted_at": plan.first.created_at,
+            }
+        )
+        return WELL
+    how = "submitted" if created else "submitted before, so nothing was sent:"
+    printing.say(f"{how} {plan.rows:,} rows with {plan.model}")
+    for name in sent.jobs:
+        printing.say(f"  {name}")
+    printing.say(f"next: {views.command(options, 'wait', options.result_path)}")
+    return WELL
+
+
+def _tell_stopped(options: Namespace, patience: waiting.Patience) -> None:
+    if jobs := patience.jobs | set(patience.created):
+        waiting.tell_left_alone(options, jobs, "Stopped.", options.result_path)
+    printing.tell("Run the same command again: it goes on with what was sent and pays for nothing twice.")

@@ -1,0 +1,87 @@
+"""``show``: a job, or the history of a batch."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict
+from typing import Any
+
+from airflow_provider_batch.cli import printing, views
+from airflow_provider_batch.cli.access import access, open_plain
+from airflow_provider_batch.cli.running import WELL
+
+
+def show(options: Namespace) -> int:
+    """Tell what is known. Of a batch, its ledger alone is read: no network, no key."""
+    if not views.is_job(options.target):
+        return _batch(options)
+    with access(options).connect() as client:
+        view = views.job_view(client.get_batch(options.target))
+    if options.json:
+        printing.document(view)
+    else:
+        views.say_job(view)
+    return WELL
+
+
+def _batch(options: Namespace) -> int:
+    from airflow_provider_batch.cli.ledgers import history, newest, owner_of, shard_view, state_of
+    from airflow_provider_batch.rows.manifest import Manifest
+
+    open_path = access(options).open_path if options.conn_id else open_plain
+    folder = open_path(options.target, "DIR")
+    ledger, batch = newest(folder)
+    manifest = Manifest.read(folder)
+    if manifest is not None and manifest.ledger_uri != str(ledger.folder):
+        manifest = None
+    plan = batch.plan
+    view: dict[str, Any] = {
+        "result_path": str(folder),
+        "sent_by": owner_of(batch),
+        "state": state_of(batch),
+        "model": plan.model,
+        "rows": plan.rows,
+        "skipped": plan.skipped,
+        "shards": [shard_view(shard) for shard in batch.shards],
+        "estimate": asdict(plan.estimate) if plan.estimate else None,
+        "results": manifest.to_xcom() if manifest else None,
+        "history": [asdict(event) for event in history(ledger)],
+        "ledger": str(ledger.folder),
+    }
+    if options.json:
+        printing.document(view)
+        return WELL
+    _say(view)
+    if manifest is not None:
+        views.say_results(manifest)
+    elif view["state"] in ("refused", "not submitted", "partly submitted"):
+        printing.say("next: the same airflow-batch submit again, which goes on with what exists")
+    elif view["state"] in ("submitted", "asked to end", "landed, not published"):
+        printing.say(f"next: {views.command(options, 'wait', options.target)}")
+    return WELL
+
+
+def _say(view: dict[str, Any]) -> None:
+    skipped = f", {view['skipped']:,} left out" if view["skipped"] else ""
+    printing.say(f"{view['result_path']}: {view['state']}")
+    printing.say(f"  {view['rows']:,} rows{skipped} with {view['model']}, sent by {view['sent_by']}")
+    printing.say(f"  ledger {view['ledger']}\n")
+    printing.table(
+        ("ROUND", "SHARD", "ROWS", "JOB", "STATE", "ANSWERS"),
+        [
+            (
+                shard["round"],
+                shard["shard"],
+                f"{shard['rows']:,}",
+                shard["job"] or "-",
+                shard["state"],
+                ", ".join(f"{n} {status}" for status, n in sorted(shard["counts"].items())),
+            )
+            for shard in view["shards"]
+        ],
+    )
+    printing.say("")
+    for event in view["history"]:
+        part = f"{event['part']}: " if event["part"] else ""
+        printing.say(f"{printing.moment(event['at'])}  {part}{event['what']}")
+    printing.say("")

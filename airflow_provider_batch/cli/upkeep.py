@@ -1,0 +1,111 @@
+"""``reconcile`` and ``sweep``: look after batches from a shell or a monitor.
+
+``reconcile`` compares the ledgers below some folders with what the API lists, and says what does not fit.
+``sweep`` also takes what was paid for and nobody took. Exit status: 0 = all is well, 1 = somebody should look,
+2 = it could not be told.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from airflow_provider_batch.cli import printing
+from airflow_provider_batch.cli.access import Access, access
+from airflow_provider_batch.cli.running import LOOK, WELL, WRONG, failed, log_to_stderr
+from airflow_provider_batch.errors import BatchError
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+    from airflow_provider_batch.engine.observer import Observer
+    from airflow_provider_batch.engine.sweep import Report
+    from airflow_provider_batch.gemini.service import GeminiBatchService
+    from airflow_provider_batch.lineage.metrics import BatchMetrics
+
+Look = Callable[["GeminiBatchService", "Sequence[UPath]", Access, "Observer | None"], "Report"]
+
+
+def reconcile(options: Namespace) -> int:
+    """Compare and report."""
+
+    def look(service: GeminiBatchService, roots: Sequence[UPath], _: Access, __: Observer | None) -> Report:
+        from airflow_provider_batch.engine.sweep import reconcile
+
+        return reconcile(service, roots)
+
+    return _reported(options, look)
+
+
+def sweep(options: Namespace) -> int:
+    """Land what nobody landed, then report."""
+
+    def look(
+        service: GeminiBatchService, roots: Sequence[UPath], given: Access, observer: Observer | None
+    ) -> Report:
+        from airflow_provider_batch.engine.sweep import sweep
+        from airflow_provider_batch.gemini.rows import GeminiRows
+
+        abandoned_s = options.older_than_hours * 3600
+        prices = given.read_prices()
+        return sweep(service, roots, GeminiRows(), abandoned_s=abandoned_s, prices=prices, observer=observer)
+
+    return _reported(options, look)
+
+
+def _reported(options: Namespace, look: Look) -> int:
+    try:
+        # A monitor has one meaning of the default, whoever sets a variable beside it.
+        given = access(options, connection_first=True)
+        log_to_stderr(chatty=True)
+        roots = [_root(given, folder) for folder in options.folders]
+        metrics = _metrics(given)
+        with given.service() as service:
+            report = look(service, roots, given, metrics)
+        if metrics and given.conn_id:
+            metrics.found(report, given.conn_id)
+    except BatchError as error:
+        failed(error, options)
+        return WRONG
+    if options.json:
+        printing.document(dataclasses.asdict(report))
+    else:
+        sys.stdout.write(_as_text(report))
+    return LOOK if report.findings else WELL
+
+
+def _metrics(given: Access) -> BatchMetrics | None:
+    """Airflow's own; None where the command does without Airflow."""
+    if given.conn_id is None:
+        return None
+    from airflow_provider_batch.airflow_compat import start_stats
+    from airflow_provider_batch.lineage.metrics import BatchMetrics
+
+    start_stats()
+    return BatchMetrics()
+
+
+def _root(given: Access, folder: str) -> UPath:
+    """Not relative to wherever a monitor is started."""
+    from airflow_provider_batch.errors import ConfigError
+
+    if "://" not in folder and not folder.startswith("/"):
+        raise ConfigError(
+            f"folder {folder!r} must be an absolute path or a URI such as s3://bucket/folder/.",
+            code="AGB-C08",
+            remedy="A relative path would mean another place on each machine.",
+        )
+    return given.open_path(folder, "folder")
+
+
+def _as_text(report: Report) -> str:
+    lines = [f"landed      {uri}" for uri in report.landed]
+    for finding in report.findings:
+        left = "" if finding.hours_left is None else f" {finding.hours_left:.0f} h until the results are deleted."
+        where = f" Ledger: {finding.ledger}" if finding.ledger else ""
+        lines.append(f"{finding.kind.value:<11} {finding.text}{left}{where}")
+    lines.append(f"{report.ledgers} ledgers, {report.jobs} jobs, {len(report.findings)} findings")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,96 @@
+"""A remote job, a published batch and what to do next, as people and scripts see them."""
+
+from __future__ import annotations
+
+import shlex
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_batch.cli import printing
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.contract import JobSnapshot
+    from airflow_provider_batch.gemini.wire import Batch
+    from airflow_provider_batch.rows.manifest import Manifest
+
+
+def is_job(target: str) -> bool:
+    """A name of a job; everything else is a path."""
+    return target.startswith("batches/")
+
+
+def job_view(batch: Batch) -> dict[str, Any]:
+    """Plain values of a job."""
+    from airflow_provider_batch.gemini.service import snapshot
+
+    job = snapshot(batch)
+    return {
+        "name": job.name,
+        "state": job.state.value,
+        "raw_state": job.raw_state,
+        "model": batch.metadata.model.removeprefix("models/"),
+        "display_name": job.display_name,
+        "created_at": job.created_at,
+        "ended_at": job.ended_at,
+        "rows": job.requests,
+        "succeeded": job.succeeded,
+        "failed": job.failed,
+        "error": job.error,
+        "error_code": job.error_code,
+        "input_file": job.input_file,
+        "output_file": job.output_file,
+    }
+
+
+def say_job(view: Mapping[str, Any]) -> None:
+    """A job for people: a line for each thing that is known."""
+    printing.say(str(view["name"]))
+    for name in ("state", "model", "display_name", "created_at", "ended_at"):
+        value = view[name]
+        shown = printing.moment(value) if name.endswith("_at") else value
+        if shown:
+            printing.say(f"  {name.replace('_', ' '):<13} {shown}")
+    # The API counts rows at the end only, as far as was seen.
+    counted = view["succeeded"] + view["failed"]
+    ended = f", {view['succeeded']:,} succeeded, {view['failed']:,} failed" if counted else ""
+    printing.say(f"  {'rows':<13} {view['rows']:,}{ended}")
+    if view["error"]:
+        printing.say(f"  {'error':<13} {view['error']}")
+
+
+def ended_well(job: JobSnapshot) -> bool:
+    """It succeeded, with every row."""
+    from airflow_provider_batch.contract import JobState
+
+    return job.state is JobState.SUCCEEDED and not job.failed
+
+
+def say_results(manifest: Manifest) -> None:
+    """Results that have landed, for people."""
+    from airflow_provider_batch.engine.land import counts_in_words
+
+    tokens = manifest.tokens
+    printing.say(f"landed   {manifest.result_uri}")
+    printing.say(f"rows     {manifest.request_count:,} ({counts_in_words(manifest.counts)})")
+    if manifest.skipped:
+        printing.say(f"left out {manifest.skipped:,} bad rows")
+    if manifest.failed_uri:
+        printing.say(f"failed   {manifest.failed_uri}")
+    printing.say(f"tokens   {tokens.input:,} in, {tokens.output:,} out, {tokens.thinking:,} thinking")
+    printing.say(f"cost     {cost_in_words(manifest)}")
+
+
+def cost_in_words(manifest: Manifest) -> str:
+    """By the price list, never a bill."""
+    if manifest.cost_usd is None or manifest.standard_usd is None:
+        return f"unknown: no price for {manifest.model}, or not for all of its tokens"
+    rest = f"; {manifest.unmetered} answers without a token count are not in it" if manifest.unmetered else ""
+    return f"USD {manifest.cost_usd:.6f} by the price list; single calls USD {manifest.standard_usd:.6f}{rest}"
+
+
+def command(options: Namespace, *words: str) -> str:
+    """What to type, with the same connection."""
+    start = "airflow gemini-batch" if options.in_airflow else "airflow-batch"
+    conn = ["--conn-id", options.conn_id] if options.conn_id else []
+    return f"{start} {shlex.join([*words, *conn])}"

@@ -1,0 +1,1 @@
+"""What a task tells about itself: the report in its log, metrics, OpenLineage."""

@@ -1,0 +1,176 @@
+"""What OpenLineage is told: where rows come from, where results go, and how a batch ended.
+
+Only the OpenLineage provider calls this, and only here is anything of it imported. Datasets are named by
+OpenLineage's conventions; what has no name of its own (rows that a task made, a data frame) is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow_provider_batch.airflow_compat import sql_hook
+from airflow_provider_batch.rows.sources.tables import SqlQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_batch.engine.ledger import Ledger
+    from airflow_provider_batch.engine.state import Batch
+    from airflow_provider_batch.rows.manifest import Manifest
+
+MAX_JOBS = 100
+"""Names of remote jobs in the facet."""
+
+_PLACEHOLDER = re.compile(r"%s|%\(\w+\)s")
+"""Of drivers; OpenLineage's parser reads SQL only."""
+
+_SAME_STORE = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
+_ACCOUNT_IN_HOST = re.compile(r"[^@]+@[^@]+\.(dfs|blob)\.core\.")
+"""Azure's addresses are ``container@account.host``: what stands before the @ is no user there."""
+
+
+def lineage(inputs: Iterable[object], manifest: Manifest | None = None, ledger: Ledger | None = None) -> Any:
+    """The datasets and the facet of a batch, as an ``OperatorLineage``; None without the OpenLineage provider.
+
+    :param inputs: What the operator was given: paths, URIs, queries; others are passed over.
+    :param manifest: How it ended, None if it has not.
+    :param ledger: What was sent, None if nothing was.
+    """
+    try:
+        from airflow.providers.openlineage.extractors import OperatorLineage
+    except ImportError:
+        return None
+    from airflow_provider_batch.lineage.facet import NAME
+
+    told: Any = OperatorLineage(inputs=[], outputs=[], run_facets={}, job_facets={})
+    for given in inputs:
+        if isinstance(given, SqlQuery):
+            _add_query(told, given)
+        elif isinstance(given, str):
+            told.inputs.append(_dataset(given))
+    if manifest is not None:
+        told.outputs.append(_dataset(manifest.result_uri))
+        if manifest.failed_uri:
+            told.outputs.append(_dataset(manifest.failed_uri))
+    if ledger is not None:
+        told.run_facets[NAME] = _facet(ledger, manifest)
+    return told
+
+
+def loading_lineage(manifest: Mapping[str, Any], conn_id: str, table: str) -> Any:
+    """The datasets of loading results into a table; None without the OpenLineage provider."""
+    from airflow_provider_batch.rows.manifest import Manifest
+
+    told = lineage([Manifest.load(dict(manifest)).result_uri])
+    # Nobody runs this statement, and it is in no facet: OpenLineage's parser finds the table's full name in it.
+    statement = f"INSERT INTO {table} VALUES (1)"  # noqa: S608
+    if told is not None and (loaded := _of_sql(conn_id, statement)):
+        told.outputs.extend(loaded.outputs)
+    return told
+
+
+def dataset_name(uri: str) -> tuple[str, str]:
+    """Namespace and name of a path or URI. A pattern is its folder; credentials and queries are dropped."""
+    whole = _folder_of_pattern(uri)
+    if "://" not in whole:
+        return "file", whole.rstrip("/") or "/"
+    parts = urlsplit(whole)
+    scheme = _SAME_STORE.get(parts.scheme, parts.scheme)
+    if scheme == "file":
+        return "file", parts.path.rstrip("/") or "/"
+    path = parts.path.rstrip("/")
+    # Stores of objects have keys, which begin without a slash; the others have paths.
+    return f"{scheme}://{_host(parts.netloc)}", (path if scheme == "hdfs" else path.lstrip("/")) or "/"
+
+
+def _folder_of_pattern(uri: str) -> str:
+    first = re.search(r"[*?\[#]", uri)
+    if first is None:
+        return uri
+    return uri[: first.start()] if uri[first.start()] == "#" else _parent(uri[: first.start()], uri)
+
+
+def _parent(before: str, uri: str) -> str:
+    # A question mark is a query where addresses have them, and a pattern everywhere else.
+    if uri.startswith(("http://", "https://")) and uri[len(before)] == "?":
+        return before
+    return before.rpartition("/")[0] or "/"
+
+
+def _host(netloc: str) -> str:
+    return netloc if _ACCOUNT_IN_HOST.match(netloc) else netloc.rpartition("@")[2]
+
+
+def _dataset(uri: str) -> Any:
+    from openlineage.client.event_v2 import Dataset
+
+    namespace, name = dataset_name(uri)
+    return Dataset(namespace=namespace, name=name)
+
+
+def _add_query(told: Any, query: SqlQuery) -> None:
+    from openlineage.client.facet_v2 import sql_job
+
+    told.job_facets["sql"] = sql_job.SQLJobFacet(query=query.sql)
+    if found := _of_sql(query.conn_id, _PLACEHOLDER.sub("NULL", query.sql)):
+        told.inputs.extend(found.inputs)
+
+
+def _of_sql(conn_id: str, sql: str) -> Any:
+    """What the OpenLineage provider reads out of a statement, None if it knows nothing of that database."""
+    from airflow.providers.openlineage.sqlparser import SQLParser
+
+    # Whatever goes wrong in there, the rest of the lineage is worth having.
+    with suppress(Exception):
+        hook = sql_hook(conn_id)
+        connection = hook.get_connection(conn_id)
+        parser = SQLParser(
+            dialect=hook.get_openlineage_database_dialect(connection),
+            default_schema=hook.get_openlineage_default_schema(),
+        )
+        return parser.generate_openlineage_metadata_from_sql(
+            sql=sql,
+            hook=hook,
+            database_info=hook.get_openlineage_database_info(connection),
+            use_connection=False,
+        )
+    return None
+
+
+def _facet(ledger: Ledger, manifest: Manifest | None) -> Any:
+    from airflow_provider_batch.engine.state import read_batch
+    from airflow_provider_batch.lineage.facet import GeminiBatchRunFacet
+
+    batch = read_batch(ledger)
+    jobs = _jobs(batch)
+    tokens = manifest.tokens.model_dump() if manifest else None
+    return GeminiBatchRunFacet(
+        model=batch.plan.model,
+        jobs=jobs[:MAX_JOBS],
+        jobCount=len(jobs),
+        rounds=len(batch.rounds),
+        rows=batch.plan.rows,
+        rowsByStatus={status.value: n for status, n in manifest.counts.items()} if manifest else None,
+        tokens=tokens,
+        costUsd=manifest.cost_usd if manifest else None,
+        standardUsd=manifest.standard_usd if manifest else None,
+        unmetered=manifest.unmetered if manifest else None,
+        ledgerUri=_bare(str(ledger.folder)),
+    )
+
+
+def _jobs(batch: Batch) -> list[str]:
+    names = [shard.landed.job if shard.landed else shard.job for shard in batch.shards]
+    return [name for name in names if name]
+
+
+def _bare(uri: str) -> str:
+    """Without what might be a credential."""
+    if "://" not in uri:
+        return uri
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{_host(parts.netloc)}{parts.path}"

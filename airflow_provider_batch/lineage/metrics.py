@@ -1,0 +1,79 @@
+"""Airflow's own metrics of batches: what was submitted, landed and spent (``docs/metrics.md``).
+
+Tags are of the task that submitted the job, whoever lands it. Money is counted in whole millionths of a dollar:
+a counter adds up over tasks and workers, as a gauge would not, and Airflow's counters are integers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_batch.airflow_compat import stats
+from airflow_provider_batch.contract import JobState
+from airflow_provider_batch.engine.observer import Observer
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.engine.costs import JobReceipt
+    from airflow_provider_batch.engine.documents import Plan
+    from airflow_provider_batch.engine.sweep import Report
+
+log = logging.getLogger(__name__)
+
+PREFIX = "gemini_batch"
+
+_BAD_ENDS = (JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
+
+
+class BatchMetrics(Observer):
+    """Sends metrics to wherever Airflow sends its own. Nothing that goes wrong here reaches the task."""
+
+    def submitted(self, plan: Plan) -> None:
+        """One more remote job exists."""
+        self._count("submitted", 1, _tags(plan))
+
+    def landed(self, plan: Plan, receipt: JobReceipt, turnaround: timedelta | None) -> None:
+        """The results of a remote job are here."""
+        tags = _tags(plan)
+        self._count("landed", 1, tags)
+        if receipt.state in _BAD_ENDS:
+            self._count("failed", 1, tags | {"state": receipt.state.value})
+        for status, rows in receipt.counts.items():
+            self._count(f"rows.{status.value}", rows, tags)
+        for kind, tokens in msgspec.structs.asdict(receipt.tokens).items():
+            self._count(f"tokens.{kind}", tokens, tags)
+        if receipt.cost_usd is None or receipt.standard_usd is None:
+            self._count("unpriced", 1, tags)
+        else:
+            self._count("cost_micro_usd", round(receipt.cost_usd * 1e6), tags)
+            self._count("standard_micro_usd", round(receipt.standard_usd * 1e6), tags)
+        if turnaround is not None:
+            self._send(lambda to: to.timing(f"{PREFIX}.turnaround", turnaround, tags=tags))
+
+    def found(self, report: Report, conn_id: str) -> None:
+        """What a sweep or a reconciliation has found: how many there are now."""
+        kinds = [finding.kind.value for finding in report.findings]
+        self._gauge("unlanded", kinds.count("unlanded"), conn_id)
+        self._gauge("duplicates", kinds.count("duplicate"), conn_id)
+
+    def _count(self, name: str, by: int, tags: dict[str, str]) -> None:
+        if by:
+            self._send(lambda to: to.incr(f"{PREFIX}.{name}", by, tags=tags))
+
+    def _gauge(self, name: str, value: int, conn_id: str) -> None:
+        self._send(lambda to: to.gauge(f"{PREFIX}.{name}", value, tags={"conn_id": conn_id}))
+
+    def _send(self, call: Callable[[Any], object]) -> None:
+        try:
+            call(stats())
+        except Exception as error:  # noqa: BLE001
+            # A receiver that is not there, or a client that is not installed, is no reason to lose a batch.
+            log.warning("A metric could not be sent: %s: %s", type(error).__name__, error)
+
+
+def _tags(plan: Plan) -> dict[str, str]:
+    return {"dag_id": plan.identity.dag_id, "task_id": plan.identity.task_id, "model": plan.model}

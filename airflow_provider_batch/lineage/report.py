@@ -1,0 +1,89 @@
+"""The task's log as a report: sections that Airflow folds, and a summary at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_batch.engine.observer import COST
+from airflow_provider_batch.lineage.metrics import BatchMetrics
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.engine.documents import Plan
+    from airflow_provider_batch.rows.estimate import Estimate
+    from airflow_provider_batch.rows.manifest import Manifest, TokenTotals
+
+_ALWAYS_SHOWN = ("input", "output", "thinking")
+
+
+class TaskReport(BatchMetrics):
+    """Puts what a task logs into sections, and sends its metrics.
+
+    As a context manager it ends the open section, so that an error is never folded away in one.
+
+    :param log: The task's.
+    """
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+        self._title: str | None = None
+
+    def __enter__(self) -> TaskReport:
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the open section."""
+        self.chapter(None)
+
+    def chapter(self, title: str | None) -> None:
+        """Begin a section, or only end the open one."""
+        if title == self._title:
+            return
+        if self._title is not None:
+            self._log.info("::endgroup::")
+        if title is not None:
+            self._log.info(f"::group::{title}")
+        self._title = title
+
+    def finished(self, plan: Plan, manifest: Manifest) -> None:
+        """Say what it came to."""
+        self.chapter(COST)
+        for line in summary(manifest, plan.estimate):
+            self._log.info("%s", line)
+        self.chapter(None)
+
+
+def summary(manifest: Manifest, said: Estimate | None) -> list[str]:
+    """Rows, tokens and money of a batch, a line for each.
+
+    :param said: What it was to cost.
+    """
+    from airflow_provider_batch.engine.land import counts_in_words
+
+    left_out = f"; {manifest.skipped:,} were left out before sending" if manifest.skipped else ""
+    lines = [
+        f"rows:         {manifest.request_count:,} ({counts_in_words(manifest.counts)}){left_out}",
+        f"tokens:       {_tokens(manifest.tokens)}",
+        *_money(manifest),
+    ]
+    if said is not None and said.batch_usd is not None:
+        most = "an unknown sum" if said.batch_usd.most is None else f"{said.batch_usd.most:.6f}"
+        lines.append(f"estimated:    USD {said.batch_usd.least:.6f} to {most}, before it was sent")
+    return lines
+
+
+def _tokens(tokens: TokenTotals) -> str:
+    kinds = {kind: count for kind, count in tokens.model_dump().items() if count or kind in _ALWAYS_SHOWN}
+    return ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+
+
+def _money(manifest: Manifest) -> list[str]:
+    bare = f"{manifest.unmetered} answers have no token count" if manifest.unmetered else ""
+    if manifest.cost_usd is None or manifest.standard_usd is None:
+        why = f"no price for {manifest.model}, or not for all of its tokens"
+        return [f"The cost is unknown: {f'{bare}, or {why}' if bare else why}."]
+    rest = f"; {bare}, which is not in it" if bare else ""
+    return [
+        f"cost:         USD {manifest.cost_usd:.6f}, by the price list{rest}",
+        f"single calls: USD {manifest.standard_usd:.6f}, {manifest.standard_usd - manifest.cost_usd:.6f} more",
+    ]
