@@ -4,7 +4,7 @@ BIN := .venv/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 STAMP := .venv/.installed-$(VERSION)
 
-.PHONY: help demo airflow test test-airflow test-browser test-distributed test-stores faults test-matrix test-matrix-short lint bench wheel clean
+.PHONY: help demo airflow test test-airflow test-browser test-distributed test-stores faults test-matrix test-matrix-short lint bench wheel docs clean
 
 help:  ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -65,8 +65,17 @@ bench: $(STAMP)-postgres $(PEERS)  ## memory, speed and waits beside others, a m
 wheel: $(STAMP)  ## build the wheel and import it from a clean environment
 	scripts/check-wheel $(PYTHON)
 
+docs: .venv-docs/.installed  ## build the site of docs/ into .site, strictly and without network
+	scripts/build-docs .venv-docs/bin/python
+
+.venv-docs/.installed: constraints/docs.txt
+	@test -d .venv-docs || $(PYTHON) -m venv .venv-docs
+	@echo "Installing mkdocs into .venv-docs (about ten seconds)..."
+	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 clean:  ## remove what the tasks made
-	rm -rf .venv .venv-* .demo .real-airflow .distributed .browser dist
+	rm -rf .venv .venv-* .demo .real-airflow .distributed .site .browser dist
 
 $(STAMP): pyproject.toml constraints/py$(VERSION).txt
 	@test -d .venv || $(PYTHON) -m venv .venv
