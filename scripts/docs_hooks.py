@@ -15,18 +15,7 @@ FROM_ROOT = {"readme.md": "README.md", "contributing.md": "CONTRIBUTING.md", "ch
 """Pages of the site that are written for the repository."""
 
 EXAMPLES = "example_dags/gemini_batch_"
-LINK = re.compile(r"(?<!!)\[([^\[\]]*(?:\[[^\]]*\][^\[\]]*)*)\]\(([^)\s]+)\)")
-OPTIONAL = "batches-page.md"
-
-
-def on_config(config: Any) -> Any:
-    """Leave out the page that not every version has."""
-    if not (ROOT / "docs" / OPTIONAL).exists():
-        for section in config.nav:
-            for pages in section.values():
-                if OPTIONAL in pages:
-                    pages.remove(OPTIONAL)
-    return config
+LINK = re.compile(r"(!?)\[([^\[\]]*(?:\[[^\]]*\][^\[\]]*)*)\]\(([^)\s]+)\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -44,7 +33,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     source = FROM_ROOT.get(uri, f"docs/{uri}")
 
     def turned(link: re.Match[str]) -> str:
-        text, target = link.groups()
+        sign, text, target = link.groups()
         if re.match(r"[a-z]+:|#", target):
             return link.group()
         path, _, anchor = target.partition("#")
@@ -55,7 +44,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         if place is None or place == uri:
             return text
         relative = posixpath.relpath(place, posixpath.dirname(uri) or ".")
-        return f"[{text}]({relative}{'#' + anchor if anchor else ''})"
+        return f"{sign}[{text}]({relative}{'#' + anchor if anchor else ''})"
 
     parts = re.split(r"(^ *```.*?^ *```$)", markdown, flags=re.DOTALL | re.MULTILINE)
     return "".join(part if n % 2 else LINK.sub(turned, part) for n, part in enumerate(parts))
