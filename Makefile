@@ -15,8 +15,8 @@ demo: $(STAMP)  ## run the ETL example on a real Airflow against the emulator, a
 airflow: $(STAMP)  ## the same with Airflow's UI up, for looking around
 	@$(BIN)/python -m demo --serve
 
-test: $(STAMP)  ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## the whole test suite, in as many processes as there are cores
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-airflow: $(STAMP)-postgres  ## kill, stall and restart a real Airflow on PostgreSQL; prints what that cost (6 minutes)
 	REAL_AIRFLOW=1 $(BIN)/python -m pytest tests/real_airflow
