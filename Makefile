@@ -16,7 +16,7 @@ airflow: $(STAMP)  ## the same with Airflow's UI up, for looking around
 	@$(BIN)/python -m demo --serve
 
 test: $(STAMP)  ## the whole test suite, in as many processes as there are cores
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-airflow: $(STAMP)-postgres  ## kill, stall and restart a real Airflow on PostgreSQL; prints what that cost (6 minutes)
 	REAL_AIRFLOW=1 $(BIN)/python -m pytest tests/real_airflow

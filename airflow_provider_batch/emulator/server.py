@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from email.utils import formatdate
 
@@ -59,8 +60,11 @@ def serve(emulation: Emulation, listener: socket.socket) -> None:
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_SHUTDOWN_S,
     )
-    connections.server = uvicorn.Server(config)
-    connections.server.run(sockets=[listener])
+    server = connections.server = uvicorn.Server(config)
+    # Before uvicorn does so itself: until then an exception of our own handler could get lost in the event loop.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, server.handle_exit)
+    server.run(sockets=[listener])
 
 
 def _dated(app: ASGIApp, emulation: Emulation) -> ASGIApp:

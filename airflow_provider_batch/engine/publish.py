@@ -24,7 +24,7 @@ from airflow_provider_batch.engine.documents import Attached, Published, Retired
 from airflow_provider_batch.engine.land import quarantine_name, requests_of
 from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, generations
 from airflow_provider_batch.engine.order import in_input_order
-from airflow_provider_batch.engine.rounds import copy_results, publish_results, result_rows
+from airflow_provider_batch.engine.rounds import copy_results, result_rows, results_of
 from airflow_provider_batch.engine.state import Batch, Round, Shard, read_batch
 from airflow_provider_batch.rows.dialect import LandedRow, RowDialect, RowStatus
 from airflow_provider_batch.rows.keys import KeyTable
@@ -55,25 +55,31 @@ def publish(
 ) -> Manifest:
     """Write the results, ``failed.jsonl``, ``quarantine.jsonl`` and ``jobs.jsonl``, then ``manifest.json``.
 
-    Publishing again gives the same files.
+    Publishing again gives the same files. If another visit was quicker, its files stay as they are: it may have
+    tidied up what would be needed to make them again.
 
-    :raises LedgerError: A landed part is gone or damaged; nothing is published.
+    :raises LedgerError: A landed part is gone or damaged; nothing is published, and what is there stays.
     """
+    if (already := _published_meanwhile(ledger, batch, folder)) is not None:
+        return already
     with ExitStack() as stack:
         results, failed = stack.enter_context(spool(folder)), stack.enter_context(spool(folder))
         whole = _whole(batch)
+        publish_whole = stack.enter_context(results_of(ledger, whole)) if whole else None
         tally = _assemble(ledger, batch, dialect, None if whole else results, failed)
         if batch.plan.layout.format == "parquet":
             table = stack.enter_context(spool(folder))
             write_parquet(results, table, batch.plan.output_schema)
             results = table
+        if (already := _published_meanwhile(ledger, batch, folder)) is not None:
+            return already
         _retire_previous(folder, batch)
         (folder / FILE_NAME).unlink(missing_ok=True)
         for name in RESULTS_FILES.values():
             (folder / name).unlink(missing_ok=True)
         target = folder / RESULTS_FILES[batch.plan.layout.format]
-        if whole:
-            publish_results(ledger, whole, target)
+        if publish_whole:
+            publish_whole(target)
         else:
             _keep(results, target, wanted=True)
         _keep(failed, folder / FAILED_FILE, wanted=tally.failed > 0)
@@ -84,8 +90,20 @@ def publish(
     manifest = manifest.model_copy(update={"cost_usd": cost.batch_usd, "standard_usd": cost.standard_usd})
     manifest.write(folder)
     now = datetime.now(timezone.utc)
-    ledger.put(f"r{batch.round.number}.published.json", Published(at=now))
+    ledger.put(_published_name(batch), Published(at=now))
     return manifest
+
+
+def _published_name(batch: Batch) -> str:
+    return f"r{batch.round.number}.published.json"
+
+
+def _published_meanwhile(ledger: Ledger, batch: Batch, folder: UPath) -> Manifest | None:
+    """What another visit has published since this one read the ledger."""
+    if batch.round.published or ledger.read(_published_name(batch), Published) is None:
+        return None
+    manifest = Manifest.read(folder)
+    return manifest if manifest is not None and manifest.ledger_uri == str(ledger.folder) else None
 
 
 def tidy(service: BatchService, ledger: Ledger, batch: Batch, *, keep_remote_files: bool) -> None:

@@ -11,6 +11,7 @@ import io
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import BinaryIO
 
@@ -110,8 +111,11 @@ def copy_results(ledger: Ledger, shard: Shard, to: BinaryIO) -> None:
     _ensure_whole(path, shard, to.tell() - start)
 
 
-def publish_results(ledger: Ledger, shard: Shard, target: UPath) -> None:
-    """Publish the landed rows of a shard as they are.
+@contextmanager
+def results_of(ledger: Ledger, shard: Shard) -> Iterator[Callable[[UPath], None]]:
+    """Hold the landed rows of a shard; what is given publishes them as they are, at the place it is called with.
+
+    On a local disk they are safe from here on, even if another visit publishes them too and tidies up.
 
     :raises LedgerError: The file is gone, or not as long as it was.
     """
@@ -119,9 +123,18 @@ def publish_results(ledger: Ledger, shard: Shard, target: UPath) -> None:
     try:
         with opened(path) as file:
             _ensure_whole(path, shard, file.seek(0, io.SEEK_END))
-        copy(path, target)
+            yield lambda target: _publish_held(file, path, target)
     except FileNotFoundError as error:
         raise _unusable(path, shard, type(error).__name__) from None
+
+
+def _publish_held(file: BinaryIO, path: UPath, target: UPath) -> None:
+    try:
+        copy(path, target)
+    except FileNotFoundError:
+        file.seek(0)
+        with published(target) as part:
+            shutil.copyfileobj(file, part, READ_BYTES)
 
 
 def _ensure_whole(path: UPath, shard: Shard, size: int) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from upath import UPath
 
 from airflow_provider_batch.emulator import running_emulator
+from airflow_provider_batch.engine.land import results_name
+from airflow_provider_batch.engine.publish import publish
+from airflow_provider_batch.engine.rounds import results_of
+from airflow_provider_batch.engine.state import read_batch
 from airflow_provider_batch.engine.step import Wait
 from airflow_provider_batch.errors import (
     BatchError,
@@ -18,6 +23,7 @@ from airflow_provider_batch.errors import (
     LedgerError,
     ResultsNotReadyError,
 )
+from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.rows.manifest import Manifest
 from faults.task import Task, ask
 from tests.engine.conftest import failed_keys, read, statuses
@@ -40,6 +46,37 @@ def test_a_finished_task_that_runs_again_gives_the_same_manifest_and_asks_for_no
     calls = len(gemini_emulator.requests())
     assert task.finish() == manifest
     assert len(gemini_emulator.requests()) == calls
+
+
+def test_a_visit_that_publishes_after_another_one_leaves_what_is_there(task):
+    """Two workers of a task: the second has read the ledger before the first published and tidied up."""
+    manifest = task.finish()
+    before = files(task.folder)
+    batch = read_batch(task.ledger)
+    stale = replace(batch, rounds=(*batch.rounds[:-1], replace(batch.round, published=None)))
+    assert publish(task.ledger, stale, task.folder, GeminiRows()) == manifest
+    assert files(task.folder) == before
+
+
+def test_landed_rows_that_are_gone_leave_what_is_published(task):
+    task.finish()
+    before = files(task.folder)
+    batch = read_batch(task.ledger)
+    with pytest.raises(LedgerError, match="AGB-L02 The landed rows"):
+        publish(task.ledger, batch, task.folder, GeminiRows())
+    assert files(task.folder) == before
+
+
+@pytest.mark.parametrize("folder", ["local"], indirect=True)
+def test_landed_rows_that_are_held_can_be_published_when_they_are_tidied_away(task):
+    task.finish()
+    shard = read_batch(task.ledger).round.shards[0]
+    kept = task.ledger.path(results_name(shard))
+    kept.write_bytes((task.folder / "results.jsonl").read_bytes())
+    with results_of(task.ledger, shard) as publish_at:
+        kept.unlink()
+        publish_at(task.folder / "again.jsonl")
+    assert (task.folder / "again.jsonl").read_bytes() == (task.folder / "results.jsonl").read_bytes()
 
 
 def test_a_download_that_breaks_off_publishes_nothing_and_the_next_try_lands_all(task, gemini_emulator, created):

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from airflow.api_fastapi.core_api.security import get_user
 
-from tests.airflow.conftest import case, run_dag  # noqa: F401
+from tests.airflow.conftest import case  # noqa: F401
 from tests.ui import rows
 
 ROOT = Path(__file__).parents[2]
