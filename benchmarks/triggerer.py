@@ -3,7 +3,8 @@
 PostgreSQL, ``airflow triggerer`` with its default settings (at most 1,000 triggers a process), and
 the server of :mod:`benchmarks.waits`. There is no scheduler and no worker: the task instances are put into the
 state that deferring gives them, and a resumed one stays ``scheduled`` with the event in its ``next_kwargs``,
-which is all that a triggerer does. Jobs end at random times within one interval.
+which is all that a triggerer does. Jobs end at random times within one interval. Another triggerer gets as many
+triggers of Airflow's own before, to tell whose the stalls of the loop at the start are.
 """
 
 from __future__ import annotations
@@ -44,12 +45,13 @@ PATIENCE_INTERVALS = 2
 def main() -> None:
     """Measure and print."""
     waits = int(sys.argv[1]) if len(sys.argv) > 1 else WAITS
-    with (
-        tempfile.TemporaryDirectory(prefix="benchmarks-") as name,
-        waits_server() as url,
-        _airflow(Path(name), url, waits) as airflow,
-    ):
-        _measure(airflow, url, waits)
+    with waits_server() as url:
+        with _airflow(url, waits) as airflow:
+            _start(airflow, "airflow", waits)
+            theirs = airflow.blocked()
+        with _airflow(url, waits) as airflow:
+            _measure(airflow, url, waits)
+    _blocked("the same while DateTimeTriggers start", theirs)
 
 
 @dataclass
@@ -95,12 +97,7 @@ class Airflow:
 def _measure(airflow: Airflow, url: str, waits: int) -> None:
     _call(url, "/control/jobs", {"count": waits})
     idle = airflow.cpu_and_memory()
-    began = time.monotonic()
-    _run([sys.executable, "-m", "benchmarks.deferred"])
-    taken = "SELECT count(*) FROM trigger WHERE triggerer_id IS NOT NULL"
-    until("all triggers are taken up", lambda: airflow.count(taken) == waits, every_s=LOOK_S)
-    took_s = time.monotonic() - began
-    time.sleep(SETTLE_S)
+    took_s = _start(airflow, "ours", waits)
     starting = airflow.blocked()
 
     before, since = airflow.cpu_and_memory(), time.time()
@@ -118,9 +115,23 @@ def _measure(airflow: Airflow, url: str, waits: int) -> None:
         percent = (cpu - before[pid][1]) / (till - since) * 100
         _row(f"{kind} while all wait", f"{percent:.1f} % of a core, {memory:.0f} MiB", _growth(idle, pid, memory))
     _row("requests in that interval", ", ".join(f"{count} {kind}" for kind, count in asked["kinds"].items()))
-    blocked = airflow.blocked()
-    longest = f", longest {max(blocked):.2f} s" if blocked else ""
-    _row("loop blocked, says Airflow", f"{len(blocked)} times{longest}", f"{len(starting)} of them while starting")
+    _blocked("loop blocked afterwards, says Airflow", airflow.blocked()[len(starting) :])
+    _blocked("loop blocked while starting", starting)
+
+
+def _start(airflow: Airflow, kind: str, waits: int) -> float:
+    """Defer, until all have been taken up and have looked for the first time; seconds until they were taken up."""
+    began = time.monotonic()
+    _run([sys.executable, "-m", "benchmarks.deferred", kind])
+    taken = "SELECT count(*) FROM trigger WHERE triggerer_id IS NOT NULL"
+    until("all triggers are taken up", lambda: airflow.count(taken) == waits, every_s=LOOK_S)
+    took_s = time.monotonic() - began
+    time.sleep(SETTLE_S)
+    return took_s
+
+
+def _blocked(when: str, seconds: list[float]) -> None:
+    _row(when, f"{len(seconds)} times" + (f", longest {max(seconds):.2f} s" if seconds else ""))
 
 
 def _growth(idle: dict[int, tuple[str, float, float]], pid: int, memory: float) -> str:
@@ -148,7 +159,12 @@ def _row(name: str, figure: str, note: str = "") -> None:
 
 
 @contextmanager
-def _airflow(folder: Path, url: str, waits: int) -> Iterator[Airflow]:
+def _airflow(url: str, waits: int) -> Iterator[Airflow]:
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as name:
+        yield from _triggerer(Path(name), url, waits)
+
+
+def _triggerer(folder: Path, url: str, waits: int) -> Iterator[Airflow]:
     database = Postgres(folder / "postgres.log")
     database.start()
     log = folder / "triggerer.log"
