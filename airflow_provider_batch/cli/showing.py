@@ -25,7 +25,8 @@ def show(options: Namespace) -> int:
 
 
 def _batch(options: Namespace) -> int:
-    from airflow_provider_batch.cli.ledgers import history, newest, owner_of, shard_view, state_of
+    from airflow_provider_batch.cli.ledgers import newest, owner_of, shard_view, state_of
+    from airflow_provider_batch.engine.history import history
     from airflow_provider_batch.rows.manifest import Manifest
 
     open_path = access(options).open_path if options.conn_id else open_plain
@@ -35,6 +36,7 @@ def _batch(options: Namespace) -> int:
     if manifest is not None and manifest.ledger_uri != str(ledger.folder):
         manifest = None
     plan = batch.plan
+    events, left_out = history(ledger)
     view: dict[str, Any] = {
         "result_path": str(folder),
         "sent_by": owner_of(batch),
@@ -45,7 +47,8 @@ def _batch(options: Namespace) -> int:
         "shards": [shard_view(shard) for shard in batch.shards],
         "estimate": asdict(plan.estimate) if plan.estimate else None,
         "results": manifest.to_xcom() if manifest else None,
-        "history": [asdict(event) for event in history(ledger)],
+        "history": [asdict(event) for event in events],
+        "history_left_out": left_out,
         "ledger": str(ledger.folder),
     }
     if options.json:
@@ -65,6 +68,9 @@ def _say(view: dict[str, Any]) -> None:
     skipped = f", {view['skipped']:,} left out" if view["skipped"] else ""
     printing.say(f"{view['result_path']}: {view['state']}")
     printing.say(f"  {view['rows']:,} rows{skipped} with {view['model']}, sent by {view['sent_by']}")
+    usd = (view["estimate"] or {}).get("batch_usd")
+    if usd and usd["most"] is not None:
+        printing.say(f"  estimated USD {usd['least']:,.4f} to {usd['most']:,.4f}")
     printing.say(f"  ledger {view['ledger']}\n")
     printing.table(
         ("ROUND", "SHARD", "ROWS", "JOB", "STATE", "ANSWERS"),
@@ -82,6 +88,15 @@ def _say(view: dict[str, Any]) -> None:
     )
     printing.say("")
     for event in view["history"]:
-        part = f"{event['part']}: " if event["part"] else ""
-        printing.say(f"{printing.moment(event['at'])}  {part}{event['what']}")
+        text = f": {event['text']}" if event["text"] else ""
+        printing.say(f"{printing.moment(event['at'])}  {_part(event)}{event['title']}{text}")
+    if view["history_left_out"]:
+        printing.say(f"and {view['history_left_out']:,} documents more, in the ledger")
     printing.say("")
+
+
+def _part(event: dict[str, Any]) -> str:
+    if not event["round"]:
+        return ""
+    shard = f" shard {event['shard']}" if event["shard"] else ""
+    return f"round {event['round']}{shard}: "

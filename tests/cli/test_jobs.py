@@ -95,11 +95,12 @@ def test_a_batch_is_shown_as_a_history_without_a_key(ab, rows, calls, tmp_path, 
     shown = ab("show", "out").out
     first, second = calls("batches.create")
     told = [line[21:] for line in shown.splitlines() if line.startswith("20")]
-    assert told[0].startswith("planned: 3 rows, 1 job with gemini-2.5-flash, estimated USD ")
-    assert f"round 1 shard 1: created {first}" in told
-    assert f"round 1 shard 1: landed {first}, succeeded: 1 error, 2 success" in told
-    assert "round 2: planned again: 1 rows that had no usable answer" in told
-    assert told[-1] == "round 2: published the results"
+    assert told[0] == "Planned: 3 rows, 1 job"
+    assert f"round 1 shard 1: Accepted: {first}" in told
+    assert "round 1 shard 1: Landed, succeeded: 1 error, 2 success" in told
+    assert "round 2: Sent again: 1 row, 1 job" in told
+    assert told[-1] == "round 2: Published: the results are in the result folder"
+    assert "  estimated USD 0.0000 to " in shown
     assert f"    2      1     1  {second}  succeeded  1 success" in shown.splitlines()
     assert "rows     3 (3 success)" in shown
     assert len(gemini_emulator.requests()) == asked
