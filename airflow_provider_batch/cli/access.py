@@ -48,12 +48,15 @@ class Access:
     conn_id: str | None = None
 
     @contextmanager
-    def service(self) -> Iterator[GeminiBatchService]:
-        """What the engine works with, for the length of a block."""
+    def service(self, *, embeddings: bool = False) -> Iterator[GeminiBatchService]:
+        """What the engine works with, for the length of a block.
+
+        :param embeddings: Jobs that are submitted are embeddings jobs.
+        """
         from airflow_provider_batch.gemini.service import GeminiBatchService
 
         with self.connect() as client:
-            yield GeminiBatchService(client)
+            yield GeminiBatchService(client, embeddings=embeddings)
 
 
 def access(options: Namespace, *, connection_first: bool = False) -> Access:

@@ -113,6 +113,11 @@ def _rows(parser: Parser) -> None:
         metavar="COLUMN",
         help="column with the name of a file (repeatable)",
     )
+    parser.add_argument("--embeddings", action="store_true", help="vectors for texts, by an embedding model")
+    parser.add_argument("--task-type", metavar="TYPE", help="what vectors are for, such as RETRIEVAL_DOCUMENT")
+    parser.add_argument(
+        "--output-dimensionality", type=whole, metavar="N", help="numbers in each vector (default: the model's)"
+    )
     parser.add_argument(
         "--allow-unknown-fields", action="store_true", help="send request fields that are not known here"
     )

@@ -27,6 +27,16 @@ if TYPE_CHECKING:
 INLINE_BYTES = 64 * 1024
 """As the operator: files of so many bytes are put into their row."""
 
+_ONLY_FOR_ANSWERS = (
+    "system_prompt",
+    "request_params",
+    "input_format",
+    "output_type",
+    "files_path",
+    "file_column",
+)
+_ONLY_FOR_VECTORS = ("task_type", "output_dimensionality")
+
 Open = Callable[[str, str], "UPath"]
 
 
@@ -109,7 +119,7 @@ def estimate(options: Namespace) -> int:
         limits(options, given.max_enqueued_tokens),
         budget=Budget(most, prices_of(options, given)),
     )
-    with given.service() as service:
+    with given.service(embeddings=options.embeddings) as service:
         said = estimated(service, order, rows, dialect(options))
     if options.json:
         printing.document({"model": order.model, **asdict(said)})
@@ -124,27 +134,46 @@ def intake(options: Namespace, file: str, open_path: Open, sample_rows: int = 0,
 
     :param skip: Leave rows out that cannot be sent.
     """
-    from airflow_provider_batch.gemini.requests import RequestTemplate
     from airflow_provider_batch.gemini.schema import asking_for
     from airflow_provider_batch.rows.sources.choice import source_of
     from airflow_provider_batch.rows.staging import Intake
 
-    to_line = RequestTemplate(
-        _prompt(options),
-        options.key,
-        options.system_prompt,
-        _params(options.request_params),
-        options.input_format,
-        options.file_column,
-    ).line
+    _ensure_of_one_kind(options)
     output = output_type(options)
     return Intake(
         source_of(open_path(file, "FILE")),
-        _with_files(to_line, files_folder(options, open_path)),
+        _with_files(_to_line(options), files_folder(options, open_path)),
         asking_for(output.json_schema) if output else None,
         on_bad_row="skip" if skip else "fail",
         sample_rows=sample_rows,
     )
+
+
+def _ensure_of_one_kind(options: Namespace) -> None:
+    names = _ONLY_FOR_ANSWERS if options.embeddings else _ONLY_FOR_VECTORS
+    given = [name for name in names if getattr(options, name) not in (None, [], "", "gemini")]
+    if given:
+        flag = f"--{given[0].replace('_', '-')}"
+        what, remedy = (
+            ("means nothing to an embedding model", "Leave it out.")
+            if options.embeddings
+            else ("is for vectors", "Leave it out, or add --embeddings.")
+        )
+        raise _wrong(f"{flag} {what}", remedy)
+
+
+def _to_line(options: Namespace) -> Callable[[bytes | Mapping[str, Any]], bytes]:
+    from airflow_provider_batch.gemini.embeddings import EmbeddingTemplate, check_options
+    from airflow_provider_batch.gemini.requests import RequestTemplate
+
+    prompt, key = _prompt(options), options.key
+    if options.embeddings:
+        check_options(options.task_type, options.output_dimensionality)
+        return EmbeddingTemplate(prompt, key, options.task_type, options.output_dimensionality).line
+    params = _params(options.request_params)
+    return RequestTemplate(
+        prompt, key, options.system_prompt, params, options.input_format, options.file_column
+    ).line
 
 
 def files_folder(options: Namespace, open_path: Open) -> UPath | None:
@@ -168,9 +197,11 @@ def _with_files(
 
 def dialect(options: Namespace) -> GeminiRows:
     """What checks the rows."""
+    from airflow_provider_batch.gemini.embeddings import EmbeddingRows
     from airflow_provider_batch.gemini.rows import GeminiRows
 
-    return GeminiRows(
+    kind = EmbeddingRows if options.embeddings else GeminiRows
+    return kind(
         model(options) if options.model else "",
         allow_unknown_fields=options.allow_unknown_fields,
         with_files=bool(options.files_path),

@@ -69,7 +69,7 @@ def _sent(options: Namespace, given: Access, order: Order, patience: waiting.Pat
     intake = rows.intake(
         options, options.file, given.open_path, options.count_tokens_rows, skip=options.skip_bad_rows
     )
-    with given.service() as service:
+    with given.service(embeddings=options.embeddings) as service:
         ledger = ledger_for(service, order, intake, rows.dialect(options))
         return waiting.go_on(_work(options, given, order, service, ledger, patience), patience)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini.checks import EmbeddingCheck
 from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.rows.dialect import BadRowError
@@ -27,6 +28,21 @@ TASK_TYPES = (
     "CODE_RETRIEVAL_QUERY",
 )
 """``TaskType`` of the API's published document, revision 20251218."""
+
+
+def check_options(task_type: str | None, dimensions: int | None) -> None:
+    """Whether a template can be made of these.
+
+    :raises ConfigError: The API knows no such task type, or a vector cannot have so many numbers.
+    """
+    if task_type is not None and task_type not in TASK_TYPES:
+        raise _wrong(f"task_type must be one of {', '.join(TASK_TYPES)}, got {task_type!r}")
+    if dimensions is not None and (not isinstance(dimensions, int) or dimensions < 1):
+        raise _wrong(f"output_dimensionality must be a whole number from 1, got {dimensions!r}")
+
+
+def _wrong(what: str) -> ConfigError:
+    return ConfigError(f"{what}.", code="AGB-C06", remedy="Correct it.")
 
 
 class EmbeddingRows(GeminiRows):

@@ -113,16 +113,16 @@ class GeminiBatchService:
 
     def _ensure_kind(self, model: str, methods: tuple[str, ...]) -> None:
         """A job of the wrong kind is refused by the API after the upload, with a 404 that speaks of the model."""
-        wanted, operator = (
-            ("embedContent", "GeminiBatchOperator")
+        wanted, other = (
+            ("embedContent", "GeminiBatchOperator, or submit without --embeddings")
             if self._embeddings
-            else ("generateContent", "GeminiEmbeddingsBatchOperator")
+            else ("generateContent", "GeminiEmbeddingsBatchOperator, or submit with --embeddings")
         )
         if methods and not any(wanted.lower() in method.lower() for method in methods):
             raise ConfigError(
                 f"The model {model!r} does not support {wanted}; it supports {', '.join(methods)}.",
                 code="AGB-C05",
-                remedy=f"Nothing was uploaded. Use {operator}, or a model of the other kind.",
+                remedy=f"Nothing was uploaded. Use {other}, or take a model of the other kind.",
             )
 
     def count_tokens(self, model: str, line: bytes) -> int:

@@ -50,7 +50,7 @@ class GeminiEmbeddingsBatchOperator(GeminiBatchOperator):
         output_dimensionality: int | None = None,
         **kwargs: Any,
     ) -> None:
-        from airflow_provider_batch.gemini.embeddings import TASK_TYPES
+        from airflow_provider_batch.gemini.embeddings import check_options
 
         if stray := [name for name in _NOT_FOR_VECTORS if name in kwargs]:
             raise ConfigError(
@@ -58,20 +58,7 @@ class GeminiEmbeddingsBatchOperator(GeminiBatchOperator):
                 code="AGB-C06",
                 remedy="Leave it out, or use GeminiBatchOperator.",
             )
-        if task_type is not None and task_type not in TASK_TYPES:
-            raise ConfigError(
-                f"task_type must be one of {', '.join(TASK_TYPES)}, got {task_type!r}.",
-                code="AGB-C06",
-                remedy="Correct the operator's argument.",
-            )
-        if output_dimensionality is not None and (
-            not isinstance(output_dimensionality, int) or output_dimensionality < 1
-        ):
-            raise ConfigError(
-                f"output_dimensionality must be a whole number from 1, got {output_dimensionality!r}.",
-                code="AGB-C06",
-                remedy="Correct the operator's argument.",
-            )
+        check_options(task_type, output_dimensionality)
         super().__init__(model=model, requests=requests, prompt=prompt, **kwargs)
         # Not task_type: that is Airflow's name for the class of a task.
         self.embedding_task_type = task_type

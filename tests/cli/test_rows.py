@@ -111,3 +111,20 @@ def test_an_option_that_cannot_work_is_refused_before_anything_is_sent(ab, rows,
     assert (ended.status, ended.out) == (2, "")
     assert ended.err.startswith("error: ")
     assert gemini_emulator.journal() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--embeddings", "--system-prompt", "x"), "--system-prompt means nothing to an embedding model"),
+        (("--embeddings", "--file-column", "x"), "--file-column means nothing to an embedding model"),
+        (("--embeddings", "--input-format", "openai"), "--input-format means nothing to an embedding model"),
+        (("--embeddings", "--task-type", "SEARCH"), "task_type must be one of RETRIEVAL_QUERY, "),
+        (("--embeddings", "--output-dimensionality", "0"), "output_dimensionality must be a whole number from 1"),
+        (("--task-type", "CLUSTERING"), "--task-type is for vectors"),
+    ],
+)
+def test_options_of_answers_and_of_vectors_are_kept_apart(ab, rows, given, said):
+    ended = ab("estimate", "rows.jsonl", *MODEL, *given)
+    assert ended.status == 2
+    assert said in ended.err

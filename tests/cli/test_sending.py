@@ -163,3 +163,26 @@ def test_another_key_is_refused_unless_it_is_said_to_be_of_the_same_account(
     assert (refused.status, "AGB-S06" in refused.err) == (2, True)
     assert ab(*SUBMIT, "--account", batch.plan.account).status == 0
     assert len(calls("batches.create")) == 1
+
+
+EMBED = (
+    *("submit", "texts.jsonl", "--embeddings", "--model", "gemini-embedding-001", "--prompt", "{text}"),
+    *("--task-type", "CLUSTERING", "--output-dimensionality", "8", "--result-path", "vectors"),
+)
+
+
+def test_texts_become_vectors(ab, calls, tmp_path):
+    (tmp_path / "texts.jsonl").write_text('{"key": "a", "text": "x"}\n{"key": "b", "text": "y"}\n')
+    ended = ab(*EMBED, "--wait", "--poll-interval", "1")
+    assert ended.status == 0, ended.err
+    landed = [json.loads(line) for line in (tmp_path / "vectors/results.jsonl").open()]
+    assert {row["key"]: len(row["vector"]) for row in landed} == {"a": 8, "b": 8}
+    assert ab(*EMBED).status == 0
+    assert len(calls("batches.create")) == 1
+
+
+def test_the_wrong_kind_of_model_is_refused_before_anything_is_uploaded(ab, rows, gemini_emulator):
+    ended = ab("submit", "rows.jsonl", "--model", "gemini-embedding-001", "--result-path", "out")
+    assert ended.status == 2
+    assert "submit with --embeddings" in ended.err
+    assert gemini_emulator.journal() == []
