@@ -1,8 +1,7 @@
 """From checked rows to a ledger: go on with the one that exists, or begin one.
 
-A result folder belongs to one task instance at a time: two with one folder would replace each other's paid
-results. The plan is the claim. Each writes its plan first and looks for others afterwards, so of two at the
-same moment at most one goes on.
+Each writes its plan first and looks for others in the folder afterwards, so of two at the same moment at most one
+goes on (:mod:`claim`).
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO, Literal
 from upath import UPath
 
 from airflow_provider_batch.contract import BatchService, CannotTell, JobSnapshot, JobState
+from airflow_provider_batch.engine.claim import ensure_free
 from airflow_provider_batch.engine.documents import (
     LEDGER_VERSION,
     Layout,
@@ -27,7 +27,7 @@ from airflow_provider_batch.engine.documents import (
     Superseded,
 )
 from airflow_provider_batch.engine.identity import Identity, JobTag, content_mark, place_mark
-from airflow_provider_batch.engine.ledger import Ledger, check_store, generation, generations, marks
+from airflow_provider_batch.engine.ledger import Ledger, check_store, generation, generations
 from airflow_provider_batch.engine.preflight import (
     Budget,
     ensure_acceptable,
@@ -36,11 +36,10 @@ from airflow_provider_batch.engine.preflight import (
 from airflow_provider_batch.engine.rounds import keep_shards
 from airflow_provider_batch.engine.state import Batch, read_batch, shard_name
 from airflow_provider_batch.engine.step import matching
-from airflow_provider_batch.errors import AuthError, BatchError, ConfigError, InputError
+from airflow_provider_batch.errors import AuthError, BatchError, ConfigError, InputError, NotFoundError
 from airflow_provider_batch.rows.dialect import RowDialect
 from airflow_provider_batch.rows.estimate import Estimate
 from airflow_provider_batch.rows.keys import KeyTable
-from airflow_provider_batch.rows.manifest import Manifest
 from airflow_provider_batch.rows.shards import ShardLimits
 from airflow_provider_batch.rows.staging import Intake, Spools, Staged, spools, stage
 from airflow_provider_batch.rows.storage import keep
@@ -156,7 +155,19 @@ def open_ledger(service: BatchService, order: Order, rows: StagedRows) -> Ledger
     known = generations(order.folder, order.identity.mark)
     batch = current(order, known)
     if batch is not None and _goes_on(service, order, known[-1], batch, content):
+        if batch.plan.layout != order.layout or (batch.plan.columns_file is None) != (
+            not rows.files.columns.tell()
+        ):
+            log.warning(
+                "output_format, keep_order, keep_columns and keep_remote_files stay as they were when this batch "
+                "was submitted; a new DAG run takes the new ones."
+            )
+        if not batch.has_spent:
+            ensure_free(order.folder, order.identity)
+            _ensure_acceptable(service, order, rows, _estimate(service, order, rows))
         return known[-1]
+    for superseded in known:
+        _end(service, read_batch(superseded))
     ledger = generation(order.folder, order.identity.mark, len(known) + 1)
     if _begin(service, order, rows, content, ledger, known):
         return ledger
@@ -188,6 +199,7 @@ def _goes_on(service: BatchService, order: Order, ledger: Ledger, batch: Batch, 
     if batch.superseded or batch.plan.content == content:
         return batch.superseded is None
     if not batch.has_spent:
+        _abandon(service, ledger, content)
         return False
     jobs = [shard.job or (shard.landed.job if shard.landed else None) for shard in batch.shards]
     named = _named([job for job in jobs if job]) or "a job whose create call is not answered yet"
@@ -197,7 +209,7 @@ def _goes_on(service: BatchService, order: Order, ledger: Ledger, batch: Batch, 
         )
         return True
     if order.on_content_change == "resubmit":
-        _supersede(service, ledger, batch, content)
+        ledger.put("superseded.json", Superseded(at=_time(service), by_content=content))
         return False
     raise ConfigError(
         f"{named} was submitted for this task with other rows or another model (content {batch.plan.content}, "
@@ -212,21 +224,51 @@ def _named(jobs: list[str]) -> str:
     return ", ".join(jobs[:MAX_NAMED]) + (f" and {len(jobs) - MAX_NAMED} more" if len(jobs) > MAX_NAMED else "")
 
 
-def _supersede(service: BatchService, ledger: Ledger, batch: Batch, content: str) -> None:
+def _abandon(service: BatchService, ledger: Ledger, content: str) -> None:
+    """Give up a plan of which nothing was sent.
+
+    Whoever sends writes so first and looks for this document then; whoever gives up does it the other way round.
+    So of two at the same moment at least one notices.
+
+    :raises BatchError: Another try was sending at this moment.
+    """
     ledger.put("superseded.json", Superseded(at=_time(service), by_content=content))
+    if read_batch(ledger).has_spent:
+        raise BatchError(
+            "Another try of this task has just sent other rows.",
+            code="AGB-S05",
+            remedy="Nothing was sent by this one. Its next try asks the jobs of the other rows to end and begins.",
+        )
+
+
+def _end(service: BatchService, batch: Batch) -> None:
+    """Ask the jobs of a superseded batch to end, and take away the input of those that may still begin.
+
+    Before each new batch, until nothing is left to be asked: a call that failed is made up for.
+    """
     for shard in batch.shards:
-        if shard.job and not shard.landed:
+        if shard.landed or not batch.superseded:
+            continue
+        if shard.is_unresolved and shard.last:
+            service.unstage(shard.last.sending.input_file)
+        if not shard.job:
+            continue
+        try:
             service.cancel(shard.job)
-            log.warning("Cancelled %s: other rows take its place. What it finished is billed.", shard.job)
+        except NotFoundError:
+            continue
+        log.warning("Cancelled %s: other rows take its place. What it finished is billed.", shard.job)
 
 
 def _begin(
     service: BatchService, order: Order, rows: StagedRows, content: str, ledger: Ledger, known: list[Ledger]
 ) -> bool:
-    ensure_free(order)
+    ensure_free(order.folder, order.identity)
     strangers = _remote_jobs(service, order, known)
-    said = estimate(service, order.model, rows.files.rows, rows.staged, order.budget, order.limits.tokens)
-    if not strangers:
+    said = _estimate(service, order, rows)
+    wanted = {content_mark(cut.sha256, order.model) for cut in rows.staged.cuts}
+    if not wanted <= {tag.content for tag, _ in strangers}:
+        # Something is sent; what exists already is paid for, whatever the limit says.
         _ensure_acceptable(service, order, rows, said)
     check_store(order.folder)
     shards = keep_shards(ledger, 1, rows.files.rows, rows.staged.cuts, order.model)
@@ -254,11 +296,15 @@ def _begin(
     if not ledger.put("plan.json", plan):
         return False
     try:
-        ensure_free(order)
+        ensure_free(order.folder, order.identity)
     except BatchError:
         withdraw(ledger)
         raise
     return True
+
+
+def _estimate(service: BatchService, order: Order, rows: StagedRows) -> Estimate:
+    return estimate(service, order.model, rows.files.rows, rows.staged, order.budget, order.limits.tokens)
 
 
 def _ensure_acceptable(service: BatchService, order: Order, rows: StagedRows, said: Estimate) -> None:
@@ -279,33 +325,6 @@ def withdraw(ledger: Ledger) -> None:
     ledger.path("plan.json").unlink(missing_ok=True)
     for name in ledger.names():
         ledger.path(name).unlink(missing_ok=True)
-
-
-def ensure_free(order: Order) -> None:
-    """Make sure that no other task instance owns the folder.
-
-    :raises ConfigError: One does.
-    """
-    landed = Manifest.read(order.folder)
-    for mark in marks(order.folder):
-        if mark == order.identity.mark or not (known := generations(order.folder, mark)):
-            continue
-        batch = read_batch(known[-1])
-        if batch.is_refused or batch.superseded:
-            continue
-        is_landed = batch.round.published is not None
-        if is_landed and (landed is None or landed.task_mark != mark):
-            continue
-        owner = batch.plan.identity
-        if is_landed and owner.is_other_run_of(order.identity):
-            continue
-        raise ConfigError(
-            f"{order.folder} {'holds' if is_landed else 'awaits'} the results of another task instance, {owner}.",
-            code="AGB-C15",
-            remedy="Nothing was uploaded. Give each task instance a result_path of its own, with {{ run_id }} "
-            "and, in mapped tasks, {{ ti.map_index }} in it; or, if nobody wants those results, delete "
-            f"{known[-1].folder.parent}.",
-        )
 
 
 def _remote_jobs(service: BatchService, order: Order, known: list[Ledger]) -> list[tuple[JobTag, JobSnapshot]]:

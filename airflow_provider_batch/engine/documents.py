@@ -56,14 +56,16 @@ class RoundPlan(Document):
 
 
 class Layout(Document):
-    """How the results are written, whoever lands them.
+    """How the results are landed, whoever does it.
 
     :param format: ``jsonl`` or ``parquet``.
     :param in_input_order: Rows as in the input; else as they came. Kept columns want the order, too.
+    :param keeps_remote_files: Uploads and results stay on the server until they expire.
     """
 
     format: Literal["jsonl", "parquet"] = "jsonl"
     in_input_order: bool = False
+    keeps_remote_files: bool = False
 
 
 class Plan(Document):

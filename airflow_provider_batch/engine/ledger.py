@@ -26,7 +26,8 @@ FOLDER = "_ledger"
 RETIRED = "retired"
 """Folder beside the ledgers that remembers those that are gone."""
 
-MAX_DOCUMENT_BYTES = 1024 * 1024
+MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
+"""Nothing larger is written, or taken for a document. A shard that names 200,000 files comes near."""
 
 _MARK = re.compile(r"[0-9a-f]{24}")
 
@@ -79,12 +80,18 @@ class Ledger:
     def put(self, name: str, document: Document) -> bool:
         """Write a document; False if there is one of that name, which then holds.
 
-        :raises LedgerError: The store did not take it.
+        :raises LedgerError: The store did not take it, or it is too large to be read again.
         """
-        try:
-            return created(
-                self.folder / name, document.model_dump_json(exclude_none=True, indent=1).encode() + b"\n"
+        text = document.model_dump_json(exclude_none=True, indent=1).encode() + b"\n"
+        if len(text) > MAX_DOCUMENT_BYTES:
+            raise LedgerError(
+                f"{name} of the ledger at {self.folder} would have {len(text):,} bytes.",
+                code="AGB-L04",
+                remedy="Nothing was sent. Set shard_rows, so that a job has fewer rows and files, or divide "
+                "the input.",
             )
+        try:
+            return created(self.folder / name, text)
         except OSError as error:
             raise LedgerError(
                 f"The ledger at {self.folder} could not be written: {type(error).__name__}: {error}",

@@ -19,13 +19,16 @@ import msgspec
 from upath import UPath
 
 from airflow_provider_batch.contract import BatchService
+from airflow_provider_batch.engine.claim import ensure_replaceable
 from airflow_provider_batch.engine.costs import Prices, cost_of, no_prices, receipt
 from airflow_provider_batch.engine.documents import Attached, Published, Retired
+from airflow_provider_batch.engine.identity import Identity
 from airflow_provider_batch.engine.land import quarantine_name, requests_of
 from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, generations
 from airflow_provider_batch.engine.order import in_input_order
 from airflow_provider_batch.engine.rounds import copy_results, result_rows, results_of
 from airflow_provider_batch.engine.state import Batch, Round, Shard, read_batch
+from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.rows.dialect import LandedRow, RowDialect, RowStatus
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.manifest import FILE_NAME, Manifest, TokenTotals
@@ -58,40 +61,63 @@ def publish(
     Publishing again gives the same files. If another visit was quicker, its files stay as they are: it may have
     tidied up what would be needed to make them again.
 
-    :raises LedgerError: A landed part is gone or damaged; nothing is published, and what is there stays.
+    :raises LedgerError: A landed part is gone or damaged, or does not hold each row once; nothing is published,
+        and what is there stays.
+    :raises ConfigError: The folder holds what another task instance still needs.
     """
     if (already := _published_meanwhile(ledger, batch, folder)) is not None:
         return already
+    try:
+        return _publish(ledger, batch, folder, dialect, prices)
+    except (LedgerError, FileNotFoundError):
+        # What another visit has published it may have tidied up while this one was reading.
+        if (already := _published_meanwhile(ledger, batch, folder)) is not None:
+            return already
+        raise
+
+
+def _publish(ledger: Ledger, batch: Batch, folder: UPath, dialect: RowDialect, prices: Prices) -> Manifest:
+    """Everything is put together first; then each file takes the place of the one before in one step."""
     with ExitStack() as stack:
-        results, failed = stack.enter_context(spool(folder)), stack.enter_context(spool(folder))
+        results, failed, quarantine = (stack.enter_context(spool(folder)) for _ in range(3))
         whole = _whole(batch)
         publish_whole = stack.enter_context(results_of(ledger, whole)) if whole else None
         tally = _assemble(ledger, batch, dialect, None if whole else results, failed)
+        _ensure_each_row_once(ledger, batch, tally)
+        quarantined = _copy_quarantine(ledger, batch, quarantine)
         if batch.plan.layout.format == "parquet":
             table = stack.enter_context(spool(folder))
             write_parquet(results, table, batch.plan.output_schema)
             results = table
         if (already := _published_meanwhile(ledger, batch, folder)) is not None:
             return already
-        _retire_previous(folder, batch)
-        (folder / FILE_NAME).unlink(missing_ok=True)
-        for name in RESULTS_FILES.values():
-            (folder / name).unlink(missing_ok=True)
+        _retire_previous(ledger, batch, folder)
         target = folder / RESULTS_FILES[batch.plan.layout.format]
         if publish_whole:
             publish_whole(target)
         else:
-            _keep(results, target, wanted=True)
+            keep(results, target)
         _keep(failed, folder / FAILED_FILE, wanted=tally.failed > 0)
-    quarantined = _quarantine(ledger, batch, folder)
+        _keep(quarantine, folder / QUARANTINE_FILE, wanted=quarantined > 0)
     _receipts(batch, folder, prices)
     manifest = _manifest(ledger, batch, folder, tally, quarantined)
     cost = cost_of(batch.landed, batch.plan.model, prices)
     manifest = manifest.model_copy(update={"cost_usd": cost.batch_usd, "standard_usd": cost.standard_usd})
     manifest.write(folder)
+    for name in set(RESULTS_FILES.values()) - {target.name}:
+        (folder / name).unlink(missing_ok=True)
     now = datetime.now(timezone.utc)
     ledger.put(_published_name(batch), Published(at=now))
     return manifest
+
+
+def _ensure_each_row_once(ledger: Ledger, batch: Batch, tally: _Tally) -> None:
+    if tally.counts.total() != batch.plan.rows:
+        raise LedgerError(
+            f"The landed rows in {ledger.folder} are {tally.counts.total()} of {batch.plan.rows}.",
+            code="AGB-L02",
+            remedy="Nothing was published, and nothing is lost: the landed rows are there. Please report this.",
+        )
 
 
 def _published_name(batch: Batch) -> str:
@@ -226,7 +252,7 @@ def _note_answered(ledger: Ledger, batch: Batch, answered: KeyTable) -> None:
     for shard in batch.shards:
         if shard.landed and shard.landed.counts.get(RowStatus.INVALID_OUTPUT):
             for row in result_rows(ledger, shard):
-                if row.status is RowStatus.INVALID_OUTPUT:
+                if row.status is RowStatus.INVALID_OUTPUT and row.has_text:
                     answered.add(row.key, 0)
 
 
@@ -237,14 +263,15 @@ def _add_skipped(ledger: Ledger, batch: Batch, failed: BinaryIO) -> None:
             shutil.copyfileobj(skipped, failed, 1024 * 1024)
 
 
-def _quarantine(ledger: Ledger, batch: Batch, folder: UPath) -> int:
-    shards = [shard for shard in batch.shards if shard.landed and shard.landed.quarantined]
-    with spool() as lines:
-        for shard in shards:
+def _copy_quarantine(ledger: Ledger, batch: Batch, lines: BinaryIO) -> int:
+    """Put the lines that belong to no row together; how many there are."""
+    count = 0
+    for shard in batch.shards:
+        if shard.landed and shard.landed.quarantined:
+            count += shard.landed.quarantined
             with opened(ledger.path(quarantine_name(shard))) as part:
                 shutil.copyfileobj(part, lines, 1024 * 1024)
-        _keep(lines, folder / QUARANTINE_FILE, wanted=bool(shards))
-    return sum(shard.landed.quarantined for shard in shards if shard.landed)
+    return count
 
 
 def _receipts(batch: Batch, folder: UPath, prices: Prices) -> None:
@@ -296,18 +323,30 @@ def _sum(tokens: list[TokenTotals]) -> TokenTotals:
     )
 
 
-def _retire_previous(folder: UPath, batch: Batch) -> None:
-    """Drop the ledger whose landed results are about to be replaced: it would speak of what is gone."""
+def _retire_previous(ledger: Ledger, batch: Batch, folder: UPath) -> None:
+    """Take back the manifest of other results, which are about to be replaced, and the ledger that speaks of them.
+
+    :raises ConfigError: That ledger is of a task instance that is not done with the folder.
+    """
     landed = Manifest.read(folder)
-    if landed is None or landed.task_mark in ("", batch.plan.identity.mark):
+    if landed is None or landed.ledger_uri == str(ledger.folder):
         return
-    previous = folder / FOLDER / landed.task_mark
-    known = generations(folder, landed.task_mark)
+    if landed.task_mark not in ("", batch.plan.identity.mark):
+        _retire(folder, landed.task_mark, batch.plan.identity)
+    (folder / FILE_NAME).unlink(missing_ok=True)
+
+
+def _retire(folder: UPath, mark: str, successor: Identity) -> None:
+    previous = folder / FOLDER / mark
+    ensure_replaceable(folder, mark, successor)
     jobs = [
-        shard.landed.job for one in known for shard in read_batch(one).shards if shard.landed and shard.landed.job
+        shard.landed.job
+        for one in generations(folder, mark)
+        for shard in read_batch(one).shards
+        if shard.landed and shard.landed.job
     ]
     gone = Retired(at=datetime.now(timezone.utc), jobs=tuple(jobs))
-    Ledger(folder / FOLDER / RETIRED).put(f"{landed.task_mark}.json", gone)
+    Ledger(folder / FOLDER / RETIRED).put(f"{mark}.json", gone)
     for generation in sorted(listed(previous)):
         for name in listed(previous / generation):
             (previous / generation / name).unlink(missing_ok=True)

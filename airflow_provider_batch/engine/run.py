@@ -13,6 +13,7 @@ from upath import UPath
 
 from airflow_provider_batch.contract import BatchService, JobSnapshot
 from airflow_provider_batch.engine import step, submit
+from airflow_provider_batch.engine.claim import ensure_free
 from airflow_provider_batch.engine.costs import Prices, no_prices, receipt
 from airflow_provider_batch.engine.documents import Cancel, Plan
 from airflow_provider_batch.engine.documents import Landed as LandedJob
@@ -76,6 +77,7 @@ class Work:
     :param output: The type of the answers; None = what the ledger says.
     :param prices: What the model costs, for the receipt.
     :param fence: Raises :class:`SupersededError` if another try of the task has taken over.
+    :param keep_remote_files: Whatever the ledger says.
     :param on_job: Told the name of each job as soon as it exists.
     :param files: Folder of the files that rows name.
     :param observer: Told what the visit does.
@@ -131,6 +133,8 @@ class Run:
         """
         while True:
             batch = read_batch(self._work.ledger)
+            if batch.superseded:
+                raise submit.superseded(str(self._work.ledger.folder))
             action = next_action(batch, self._visit, self._policy, self._work.service.now())
             if isinstance(action, Wait):
                 self._work.observer.chapter(None)
@@ -239,18 +243,22 @@ class Run:
             self._work.on_job(job.name)
 
     def _cancel(self, batch: Batch, jobs: tuple[str, ...]) -> None:
-        cancel = Cancel(at=self._desk.now(), why="the deadline passed")
+        cancel = batch.round.cancel or Cancel(at=self._desk.now(), why="the deadline passed")
         self._work.ledger.put(f"r{batch.round.number}.cancel.json", cancel)
         for name in jobs:
             self._work.service.cancel(name)
+            self._visit.asked.add(name)
             self._visit.jobs.pop(name, None)
-            log.warning("The deadline passed: %s is asked to end. What finished is landed.", name)
+            again = " again" if batch.round.cancel else ""
+            log.warning("%s is asked to end%s: %s. What finished is landed.", name, again, cancel.why)
         # What this try has ended it does not begin again.
         self._policy = replace(self._policy, is_new_try=False)
 
     def _begin_round(self, batch: Batch, *, is_new_start: bool) -> None:
         policy = self._policy
         if is_new_start:
+            # What has landed no longer keeps others out of the folder.
+            ensure_free(self._work.folder, batch.plan.identity)
             # Days may have passed: is the model still there, and what time is it by the server's clock?
             self._work.service.check_model(batch.plan.model)
         begin_round(
@@ -272,7 +280,8 @@ class Run:
         work = self._work
         manifest = publish(work.ledger, batch, work.folder, work.dialect, work.prices)
         log.info("The results are in %s.", manifest.result_uri)
-        tidy(work.service, work.ledger, batch, keep_remote_files=work.keep_remote_files)
+        keep = work.keep_remote_files or batch.plan.layout.keeps_remote_files
+        tidy(work.service, work.ledger, batch, keep_remote_files=keep)
         return Landed(manifest, batch)
 
 
@@ -288,7 +297,8 @@ def _reader(work: Work, batch: Batch) -> RowDialect:
 
 def _published(work: Work) -> Manifest:
     manifest = Manifest.read(work.folder)
-    if manifest is None or manifest.ledger_uri != str(work.ledger.folder):
+    is_ours = manifest is not None and manifest.ledger_uri == str(work.ledger.folder)
+    if manifest is None or not is_ours or not (work.folder / UPath(manifest.result_uri).name).exists():
         raise BatchError(
             f"The ledger at {work.ledger.folder} says that the results are in {work.folder}, and they are not.",
             code="AGB-R11",

@@ -213,12 +213,20 @@ def _shard(ledger: Ledger, names: set[str], round_number: int, number: int, plan
         return Shard(round_number, number, plan, (), Upload(0), landed)
     epochs: list[Epoch] = []
     while f"{name}.e{len(epochs) + 1}.sending.json" in names:
-        epochs.append(_epoch(ledger, names, f"{name}.e{len(epochs) + 1}", len(epochs) + 1))
+        epochs.append(_epoch(ledger, names, f"{name}.e{len(epochs) + 1}", len(epochs) + 1, plan.content))
     return Shard(round_number, number, plan, tuple(epochs), _upload(ledger, names, name), None)
 
 
-def _epoch(ledger: Ledger, names: set[str], name: str, number: int) -> Epoch:
+def _epoch(ledger: Ledger, names: set[str], name: str, number: int, content: str) -> Epoch:
     sending = _there(ledger, f"{name}.sending.json", Sending)
+    tag = JobTag.read(sending.display_name)
+    if tag is None or tag.content != content:
+        raise LedgerError(
+            f"{name}.sending.json in {ledger.folder} is of other rows than the plan.",
+            code="AGB-L02",
+            remedy="Nothing was sent or cancelled. A try was interrupted while it took over jobs that a lost "
+            "ledger had known. Restore the input of then; or delete the folder to begin anew.",
+        )
     outcome = ledger.read(f"{name}.outcome.json", Outcome) if f"{name}.outcome.json" in names else None
     revoked = ledger.read(f"{name}.revoked.json", Revoked) if f"{name}.revoked.json" in names else None
     scans = 0

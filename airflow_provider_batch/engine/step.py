@@ -72,12 +72,14 @@ class Visit:
     :param found: The jobs of the task instance, None if nobody has listed them yet.
     :param not_ready: Jobs that succeeded and whose results are not there yet.
     :param not_revoked: Shards whose input could not be deleted now.
+    :param asked: Jobs that were asked to end.
     """
 
     jobs: dict[str, JobSnapshot | None] = field(default_factory=dict)
     found: FindOutcome | None = None
     not_ready: set[str] = field(default_factory=set)
     not_revoked: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class Land:
 
 @dataclass(frozen=True)
 class CancelRound:
-    """The deadline: ask the jobs to end, send nothing more."""
+    """The deadline: ask the jobs to end, send nothing more. Asked again at each visit, as a call can get lost."""
 
     jobs: tuple[str, ...]
 
@@ -259,6 +261,7 @@ def next_action(batch: Batch, visit: Visit, policy: Policy, now: float) -> Actio
         or _resolve(batch, open_shards, visit, policy, now)
         or _send(last, open_shards, policy, now)
         or _submitted(last, policy)
+        or _ask_again(last, open_shards, visit, policy)
         or _give_up(last, open_shards, visit, policy, now)
         or _wait(last, open_shards, visit, policy, now)
     )
@@ -295,7 +298,9 @@ def _after_publication(batch: Batch, policy: Policy) -> Action:
 
 def _after_landing(batch: Batch, policy: Policy, now: float) -> Action:
     last = batch.round
-    if last.cancel and policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
+    # What a person has ended goes on when a person clears the task, and not by a retry.
+    ended_by_person = last.cancel is not None and last.cancel.by is not None
+    if last.cancel and not ended_by_person and policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
         return BeginRound(is_new_start=True)
     in_time = last.cancel is None and now < deadline(last, policy)
     if in_time and not policy.submit_only and _goes_again(batch, policy, is_new_try=False):
@@ -350,7 +355,12 @@ def of_epoch(found: FindOutcome, batch: Batch, shard: Shard, epoch: int) -> JobS
 
 
 def _presume(batch: Batch, shard: Shard, epoch: Epoch, visit: Visit, policy: Policy, now: float) -> Action | None:
-    """What evidence is due, or whether there is enough of it."""
+    """What evidence is due, or whether there is enough of it.
+
+    Only who may send collects it: the credential of others may not show the job or its file.
+    """
+    if not policy.may_send:
+        return None
     due = due_at(epoch, policy.patience, is_strong=shows_known_job(batch, visit))
     if now < due:
         return None
@@ -358,8 +368,6 @@ def _presume(batch: Batch, shard: Shard, epoch: Epoch, visit: Visit, policy: Pol
         return None if shard.name in visit.not_revoked else Revoke(shard)
     if epoch.scans < policy.patience.scans:
         return NoteScan(shard, epoch.scans + 1)
-    if not policy.may_send:
-        return None
     return Presume(shard) if policy.resubmit_ambiguous else Ambiguous(shard)
 
 
@@ -419,6 +427,11 @@ def _refused_for_quota(last: Round, now: float) -> list[int]:
 def _submitted(last: Round, policy: Policy) -> Action | None:
     sent = all(shard.job or shard.landed for shard in last.shards)
     return Submitted() if policy.submit_only and sent else None
+
+
+def _ask_again(last: Round, shards: list[Shard], visit: Visit, policy: Policy) -> Action | None:
+    running = tuple(s.job for s in shards if s.job and visit.jobs.get(s.job) and s.job not in visit.asked)
+    return CancelRound(running) if last.cancel and policy.may_send and running else None
 
 
 def _give_up(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Action | None:

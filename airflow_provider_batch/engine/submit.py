@@ -231,11 +231,13 @@ def _prove_ownership(desk: Desk, stem: str, began: float) -> None:
     """Make sure that this is still the try that may send; let go of the right if it is not."""
     try:
         desk.fence()
+        if "superseded.json" in desk.ledger.names():
+            raise superseded(stem)
         if _boot_time() - began > FRESH_S:
             log.info("This worker stood still for %.0f s; asking again whose turn it is.", _boot_time() - began)
             desk.fence()
             if f"{stem}.revoked.json" in desk.ledger.names():
-                raise _superseded(stem)
+                raise superseded(stem)
     except BatchError as error:
         unsent = Outcome(at=desk.now(), refusal=Refusal.NOT_SENT, reason=error.message)
         desk.ledger.put(f"{stem}.outcome.json", unsent)
@@ -278,7 +280,11 @@ def _wait_s(error: BatchError, shard: Shard) -> float:
     return max(1.0, min(most, hint if hint is not None else least * 2 ** min(before, 10)))
 
 
-def _superseded(what: str) -> SupersededError:
+def superseded(what: str) -> SupersededError:
+    """Somebody else goes on, with these rows or with others.
+
+    :param what: That is no longer this try's.
+    """
     return SupersededError(
         f"Another try of this task has taken over ({what} is its).",
         code="AGB-S07",

@@ -69,10 +69,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Known:
-    """A ledger and what it says."""
+    """A ledger and what it says.
+
+    :param earlier: Jobs of the generations before it, which other rows have superseded.
+    """
 
     ledger: Ledger
     batch: Batch
+    earlier: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -160,10 +164,16 @@ def _read(ledgers: Iterable[Ledger]) -> tuple[list[Known], list[Finding]]:
     known, findings = [], []
     for ledger in ledgers:
         try:
-            known.append(Known(ledger, read_batch(ledger)))
+            known.append(Known(ledger, read_batch(ledger), tuple(_earlier(ledger))))
         except BatchError as error:
             findings.append(Finding(Kind.DAMAGED, str(error), ledger=str(ledger.folder)))
     return known, findings
+
+
+def _earlier(ledger: Ledger) -> Iterator[str]:
+    for number in range(1, ledger.generation):
+        before = Ledger(ledger.folder.parent / str(number))
+        yield from (job for shard in read_batch(before).shards if (job := _job_of(shard)))
 
 
 def _listed(service: BatchService) -> dict[str, JobSnapshot]:
@@ -182,6 +192,7 @@ def _compare(known: list[Known], jobs: dict[str, JobSnapshot], service: BatchSer
             if name:
                 noted[name] = str(one.ledger.folder)
             findings += _open_shard(one, shard, jobs, service.now())
+        noted |= dict.fromkeys(one.earlier, str(one.ledger.folder))
     findings += _duplicates(jobs)
     findings += [
         Finding(

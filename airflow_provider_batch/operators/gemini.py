@@ -424,7 +424,11 @@ class GeminiBatchOperator(BaseOperator):
             budget=Budget(self.max_cost_usd, hook.prices().price, self._earlier),
             files_needed_s=min(self.timeout, DEFAULT_TIMEOUT_S),
             output_schema=output.json_schema if output else None,
-            layout=Layout(format=self.output_format, in_input_order=self.keep_order),  # type: ignore[arg-type]
+            layout=Layout(
+                format=self.output_format,  # type: ignore[arg-type]
+                in_input_order=self.keep_order,
+                keeps_remote_files=self.keep_remote_files,
+            ),
         )
 
     def _earlier(self) -> list[int]:
@@ -508,7 +512,6 @@ class GeminiBatchOperator(BaseOperator):
             dialect=self._dialect(),
             policy=policy,
             limits=order.limits,
-            keep_remote_files=self.keep_remote_files,
             prices=order.budget.prices,
             output=self._output(),
             fence=fence,

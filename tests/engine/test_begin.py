@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from airflow_provider_batch.engine.documents import Layout
 from airflow_provider_batch.engine.identity import Identity
+from airflow_provider_batch.engine.run import Run, Work
 from airflow_provider_batch.engine.step import Wait
-from airflow_provider_batch.errors import BatchError, ConfigError, InputError, LedgerError
+from airflow_provider_batch.errors import BatchError, ConfigError, InputError, LedgerError, SupersededError
+from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.rows.manifest import Manifest
 from faults.task import ask
 from tests.engine.conftest import documents, statuses
 
@@ -183,3 +188,101 @@ def test_a_self_test_that_was_killed_leaves_nothing_that_is_taken_for_a_ledger(t
     (task.folder / "_ledger").mkdir(parents=True, exist_ok=True)
     (task.folder / "_ledger" / "selftest-0123456789abcdef").write_text("first")
     assert task.finish().counts == {"success": 3}
+
+
+def test_a_refused_batch_looks_again_whose_the_folder_is_before_it_sends(task, gemini_emulator, created):
+    gemini_emulator.add_fault(call="batches.create", action="status", status=403)
+    with pytest.raises(BatchError, match="AGB-S02"):
+        task.attempt()
+    manifest = task.but(identity=OTHERS[0]).finish()
+    with pytest.raises(ConfigError, match=r"AGB-C15 .* holds the results of another task instance"):
+        task.attempt()
+    assert len(created()) == 1
+    assert Manifest.read(task.folder) == manifest
+
+
+def test_a_run_that_is_cleared_sends_nothing_into_the_folder_that_a_later_run_awaits(
+    task, gemini_emulator, created
+):
+    gemini_emulator.add_fault(action="rows", mutation="error", keys=["b"])
+    monday = task.but(max_row_attempts=1)
+    monday.finish()
+    gemini_emulator.add_fault(action="job", state="STUCK")
+    task.but(identity=Identity("dag", "label", "tuesday"), rows=[ask("d")]).attempt()
+    with pytest.raises(ConfigError, match=r"AGB-C15 .* awaits the results of .* of run tuesday"):
+        monday.but(max_row_attempts=3).attempt()
+    assert len(created()) == 2
+
+
+def test_a_worker_whose_rows_were_superseded_neither_sends_nor_publishes(task, created, gemini_emulator):
+    gemini_emulator.add_fault(action="job", state="STUCK")
+    task.attempt()
+    old = task.ledger
+    new = task.but(rows=[ask("z")], on_content_change="resubmit")
+    new.finish()
+    with task.service() as service, pytest.raises(SupersededError, match="AGB-S07"):
+        Run(Work(service, old, task.folder, GeminiRows(), replace(task.policy, is_new_try=False))).go()
+    assert statuses(new) == {"z": "success"}
+
+
+def test_of_two_tries_with_different_rows_at_the_same_moment_one_sends(task, created, gemini_emulator):
+    """The first is uploading while the second finds a plan of which nothing was sent."""
+    other = task.but(rows=[ask("z")])
+
+    class Slow:
+        def __init__(self, service):
+            self.service = service
+
+        def __getattr__(self, name):
+            return getattr(self.service, name)
+
+        def stage(self, *arguments):
+            other.attempt()
+            return self.service.stage(*arguments)
+
+    with pytest.raises(SupersededError, match="AGB-S07"):
+        task.but(wrap=Slow).attempt()
+    assert len(created()) == 1
+    assert other.finish().counts == {"success": 1}
+
+
+def test_an_old_job_whose_cancellation_failed_is_asked_to_end_before_the_new_rows_are_sent(
+    task, created, cancelled, gemini_emulator
+):
+    gemini_emulator.add_fault(action="job", state="STUCK")
+    task.attempt()
+    gemini_emulator.add_fault(call="batches.cancel", action="status", status=500, times=4)
+    changed = task.but(rows=[ask("z")], on_content_change="resubmit")
+    with pytest.raises(BatchError, match="500"):
+        changed.attempt()
+    assert len(created()) == 1
+    changed.finish()
+    assert (len(created()), cancelled()) == (2, [task.jobs[0]])
+
+
+def test_the_input_of_a_create_call_that_may_still_arrive_is_taken_away(task, gemini_emulator):
+    gemini_emulator.add_fault(call="batches.create", action="drop")
+    task.attempt()
+    task.but(rows=[ask("z")], on_content_change="resubmit").attempt()
+    assert [call["call"] for call in gemini_emulator.journal() if "delete" in call["call"]] == ["files.delete"]
+
+
+def test_jobs_that_were_taken_over_are_not_the_jobs_of_other_rows(task, created):
+    """A try took over the job of a lost ledger and was gone before it had a plan."""
+    task.finish()
+    plan, kept = task.ledger.folder / "plan.json", task.ledger.folder
+    for path in (
+        plan,
+        task.folder / "manifest.json",
+        *(kept / name for name in task.ledger.names() if "landed" in name or "published" in name),
+    ):
+        path.unlink(missing_ok=True)
+    with pytest.raises(LedgerError, match=r"AGB-L02 r1.s1.e1.sending.json .* is of other rows than the plan"):
+        task.but(rows=[ask(key) for key in "cba"]).finish()
+    assert len(created()) == 1
+
+
+def test_a_layout_that_changed_is_said_to_wait_for_the_next_run(task, caplog):
+    task.finish()
+    task.but(layout=Layout(in_input_order=True)).finish()
+    assert "stay as they were when this batch was submitted" in caplog.text

@@ -13,6 +13,7 @@ from airflow_provider_batch.emulator import running_emulator
 from airflow_provider_batch.engine.land import results_name
 from airflow_provider_batch.engine.publish import publish
 from airflow_provider_batch.engine.rounds import results_of
+from airflow_provider_batch.engine.run import Run, Work
 from airflow_provider_batch.engine.state import read_batch
 from airflow_provider_batch.engine.step import Wait
 from airflow_provider_batch.errors import (
@@ -255,3 +256,53 @@ def test_results_whose_transfer_breaks_off_again_and_again_are_landed_once(gemin
     manifest = task.finish()
     assert (manifest.counts, manifest.quarantined, manifest.rounds) == ({"success": 2000}, 0, 1)
     assert len(statuses(task)) == 2000
+
+
+class Interrupted(GeminiRows):
+    """Something else happens while the rows of a batch, which have landed, are put together."""
+
+    def __init__(self, act, rows=3):
+        super().__init__()
+        self.act = act
+        self.until = rows + 1
+
+    def read_key(self, line):
+        self.until -= 1
+        if self.until == 0:
+            self.act()
+        return super().read_key(line)
+
+
+def test_of_two_visits_that_publish_at_once_the_slower_one_leaves_what_is_there(task, gemini_emulator):
+    """The other one has tidied up before this one has read everything."""
+    gemini_emulator.add_fault(action="rows", mutation="error", keys=["b"], error={"code": 3, "message": "bad"})
+    gemini_emulator.add_fault(action="rows", mutation="duplicate", keys=["a"])
+    task.attempt()
+    until_succeeded(task)
+    slow, land_only = Interrupted(task.resume), replace(task.policy, is_new_try=False)
+    with task.service() as service:
+        manifest = Run(Work(service, task.ledger, task.folder, slow, land_only)).go().manifest
+    assert manifest == Manifest.read(task.folder)
+    assert [name for name in task.ledger.names() if name.endswith(".jsonl")] == []
+    assert (manifest.counts, manifest.quarantined) == ({"success": 2, "error": 1}, 1)
+    assert (task.folder / "quarantine.jsonl").exists()
+    assert task.finish() == manifest
+
+
+def test_a_batch_whose_landed_rows_are_not_all_its_rows_leaves_what_is_published(task, gemini_emulator):
+    gemini_emulator.add_fault(action="rows", mutation="error", keys=["b"])
+    before = task.but(max_row_attempts=1).finish()
+    batch = read_batch(task.ledger)
+    more = replace(batch, plan=batch.plan.model_copy(update={"rows": 4}))
+    with pytest.raises(LedgerError, match=r"AGB-L02 The landed rows in .* are 3 of 4"):
+        publish(task.ledger, more, task.folder, GeminiRows())
+    assert Manifest.read(task.folder) == before
+    assert statuses(task)["b"] == "error"
+
+
+def test_results_whose_file_is_gone_are_said_to_be_gone(task, created):
+    task.finish()
+    (task.folder / "results.jsonl").unlink()
+    with pytest.raises(BatchError, match="AGB-R11"):
+        task.finish()
+    assert len(created()) == 1

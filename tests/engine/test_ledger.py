@@ -12,7 +12,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from upath import UPath
 
 from airflow_provider_batch.engine.documents import Cancel, Plan
-from airflow_provider_batch.engine.ledger import Ledger, check_store, generation
+from airflow_provider_batch.engine.ledger import MAX_DOCUMENT_BYTES, Ledger, check_store, generation
 from airflow_provider_batch.errors import ConfigError, LedgerError
 from airflow_provider_batch.rows.storage import created
 
@@ -120,3 +120,10 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "out").write_text("a file where the folder should be")
     with pytest.raises(ConfigError, match="AGB-L01 A file could not be written below"):
         check_store(UPath(tmp_path / "out"))
+
+
+def test_what_would_be_too_large_to_read_is_not_written(tmp_path):
+    ledger = Ledger(UPath(tmp_path / "1"))
+    with pytest.raises(LedgerError, match=r"AGB-L04 r1.cancel.json .* would have .* Set shard_rows"):
+        ledger.put("r1.cancel.json", Cancel(at=NOON, why="x" * MAX_DOCUMENT_BYTES))
+    assert not (tmp_path / "1").exists()

@@ -69,3 +69,15 @@ def test_a_downstream_task_gets_instances(typed):
     manifest = typed.finish()
     rows = read_results(manifest, Label, path_type=lambda uri: typed.folder / "results.jsonl")
     assert all(isinstance(row.parsed, Label) for row in rows)
+
+
+def test_an_answer_without_any_text_is_a_row_too(typed, gemini_emulator):
+    """Thinking models answer like this when their thoughts have used up the tokens."""
+    thoughts = {
+        "candidates": [{"content": {"parts": [{"text": "hm", "thought": True}]}, "finishReason": "STOP"}],
+        "usageMetadata": {"promptTokenCount": 5, "thoughtsTokenCount": 7},
+    }
+    gemini_emulator.add_fault(action="rows", mutation="replace", keys=["b"], response=thoughts, times=None)
+    manifest = typed.finish()
+    assert (manifest.counts, manifest.rounds) == ({"success": 2, "invalid_output": 1}, 3)
+    assert failed_keys(typed) == ["b"]

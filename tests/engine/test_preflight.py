@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_batch.engine.preflight import Budget
 from airflow_provider_batch.engine.state import read_batch
-from airflow_provider_batch.errors import BudgetError, InputError
+from airflow_provider_batch.errors import BatchError, BudgetError, InputError
 from airflow_provider_batch.gemini.auth import ApiKey
 from airflow_provider_batch.gemini.client import GeminiClient
 from airflow_provider_batch.gemini.transport import Endpoint
@@ -193,3 +193,24 @@ def test_a_file_that_is_deleted_before_the_batch_can_end_is_named(thousand, gemi
         task.finish()
     assert caught.value.code == "AGB-I18"
     assert not calls(gemini_emulator, "batches.create")
+
+
+def test_an_old_job_of_other_rows_does_not_lift_the_limit(thousand, created):
+    thousand.but(rows=[ask("old")]).finish()
+    delete(thousand.folder)
+    with pytest.raises(BudgetError):
+        within(thousand, "0.99").attempt()
+    assert len(created()) == 1
+
+
+def test_a_limit_that_came_after_a_refusal_is_held_before_it_is_sent_again(thousand, created, gemini_emulator):
+    gemini_emulator.add_fault(call="batches.create", action="status", status=403)
+    with pytest.raises(BatchError, match="AGB-S02"):
+        thousand.attempt()
+    with pytest.raises(BudgetError):
+        within(thousand, "0.99").attempt()
+    assert created() == []
+
+
+def delete(folder):
+    folder.fs.rm(folder.path, recursive=True)

@@ -285,8 +285,24 @@ def test_cancelled_jobs_are_waited_for_and_nothing_more_is_sent():
     unsent = shard(number=2)
     one = batch(shard(accepted()), unsent, cancel=cancel)
     assert decide(one, seen(job(JobState.RUNNING)), now=NOW + 86_401) == step.Land(unsent, None)
-    wait = decide(batch(shard(accepted()), cancel=cancel), seen(job(JobState.RUNNING)), now=NOW + 86_401)
+    visit = seen(job(JobState.RUNNING))
+    visit.asked.add("batches/a")
+    wait = decide(batch(shard(accepted()), cancel=cancel), visit, now=NOW + 86_401)
     assert wait.deadline == NOW + 86_400 + 3_600
+
+
+def test_a_job_that_runs_on_is_asked_again_to_end_at_each_visit_of_its_task():
+    one = batch(shard(accepted()), cancel=Cancel(at=NOON, why="the deadline passed"))
+    assert decide(one, seen(job(JobState.RUNNING))) == step.CancelRound(("batches/a",))
+    assert isinstance(decide(one, seen(job(JobState.RUNNING)), may_send=False), step.Wait)
+
+
+def test_what_a_person_has_ended_is_not_begun_again_by_a_retry_before_it_was_published():
+    cancel = Cancel(at=NOON, why="asked to end", by="ann")
+    assert (
+        decide(batch(shard(done=landed(JobState.CANCELLED, undone=3)), cancel=cancel), is_new_try=True)
+        == step.Publish()
+    )
 
 
 def test_rows_of_a_task_that_was_stopped_are_sent_again_by_its_next_try_only():

@@ -10,6 +10,7 @@ import sys
 import pytest
 from upath import UPath
 
+from airflow_provider_batch.engine.documents import Layout
 from airflow_provider_batch.engine.identity import Identity, JobTag
 from airflow_provider_batch.engine.step import Wait
 from airflow_provider_batch.engine.sweep import Kind, reconcile, sweep
@@ -205,3 +206,31 @@ def test_the_command_tells_a_monitor_by_its_exit_status(nightly, lake, connectio
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["landed"] == [str(lake / "monday" / "results.jsonl")]
     assert command("reconcile", str(lake), "--conn-id", "nowhere").returncode == 2
+
+
+def test_a_sweep_leaves_remote_files_where_the_task_wants_them_kept(nightly, lake, gemini_emulator):
+    task = nightly("monday").but(layout=Layout(keeps_remote_files=True))
+    task.attempt()
+    until_done(task, task.jobs[0])
+    assert len(swept(task, lake).landed) == 1
+    assert [call for call in gemini_emulator.journal() if call["call"] == "files.delete"] == []
+
+
+def test_a_sweep_collects_no_evidence_against_a_job_that_its_credential_may_not_see(
+    nightly, lake, gemini_emulator
+):
+    gemini_emulator.add_fault(call="batches.create", action="accept_then_drop")
+    gemini_emulator.add_fault(action="hide", seconds=60)
+    task = nightly("monday")
+    task.attempt()
+    gemini_emulator.advance_clock(30)
+    before = task.ledger.names()
+    swept(task, lake)
+    assert task.ledger.names() == before
+
+
+def test_jobs_that_other_rows_have_superseded_are_known(nightly, lake, gemini_emulator):
+    task = nightly("monday")
+    task.finish()
+    task.but(rows=[ask("z")], on_content_change="resubmit").finish()
+    assert found(task, lake) == ()

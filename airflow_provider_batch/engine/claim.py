@@ -1,0 +1,58 @@
+"""Whose a result folder is: one task instance's at a time, as two would replace each other's paid results.
+
+A plan in the folder is the claim. Its results, once landed, may be replaced by another run of the same task.
+"""
+
+from __future__ import annotations
+
+from upath import UPath
+
+from airflow_provider_batch.engine.identity import Identity
+from airflow_provider_batch.engine.ledger import FOLDER, generations, marks
+from airflow_provider_batch.engine.state import Batch, read_batch
+from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.rows.manifest import Manifest
+
+
+def ensure_free(folder: UPath, identity: Identity) -> None:
+    """Make sure that no other task instance owns the folder.
+
+    :raises ConfigError: One does.
+    """
+    landed = Manifest.read(folder)
+    for mark in marks(folder):
+        if mark == identity.mark or not (known := generations(folder, mark)):
+            continue
+        batch = read_batch(known[-1])
+        if batch.is_refused or batch.superseded:
+            continue
+        is_landed = batch.round.published is not None
+        if is_landed and (landed is None or landed.task_mark != mark):
+            continue
+        if not (is_landed and batch.plan.identity.is_other_run_of(identity)):
+            raise taken(folder, batch)
+
+
+def ensure_replaceable(folder: UPath, mark: str, successor: Identity) -> None:
+    """Make sure that whoever has published in the folder is done with it, and may be replaced.
+
+    :param mark: Of the task instance whose results are there.
+    :raises ConfigError: It is not, or may not.
+    """
+    known = generations(folder, mark)
+    batch = read_batch(known[-1]) if known else None
+    if batch and not (batch.round.published and batch.plan.identity.is_other_run_of(successor)):
+        raise taken(folder, batch)
+
+
+def taken(folder: UPath, batch: Batch) -> ConfigError:
+    """The error that names the owner."""
+    identity = batch.plan.identity
+    return ConfigError(
+        f"{folder} {'holds' if batch.round.published else 'awaits'} the results of another task instance, "
+        f"{identity}.",
+        code="AGB-C15",
+        remedy="Nothing was uploaded. Give each task instance a result_path of its own, with {{ run_id }} "
+        "and, in mapped tasks, {{ ti.map_index }} in it; or, if nobody wants those results, delete "
+        f"{folder / FOLDER / identity.mark}.",
+    )
