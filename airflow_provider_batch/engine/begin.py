@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal
 from upath import UPath
 
 from airflow_provider_batch.contract import BatchService, CannotTell, JobSnapshot, JobState
-from airflow_provider_batch.engine.claim import ensure_free
+from airflow_provider_batch.engine.claim import ensure_free, ensure_not_replaced
 from airflow_provider_batch.engine.documents import (
     LEDGER_VERSION,
     Layout,
@@ -264,6 +264,8 @@ def _begin(
     service: BatchService, order: Order, rows: StagedRows, content: str, ledger: Ledger, known: list[Ledger]
 ) -> bool:
     ensure_free(order.folder, order.identity)
+    if order.on_content_change != "resubmit":
+        ensure_not_replaced(order.folder, order.identity)
     strangers = _remote_jobs(service, order, known)
     said = _estimate(service, order, rows)
     wanted = {content_mark(cut.sha256, order.model) for cut in rows.staged.cuts}

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from upath import UPath
 
+from airflow_provider_batch.engine.documents import Retired
 from airflow_provider_batch.engine.identity import Identity
-from airflow_provider_batch.engine.ledger import FOLDER, generations, marks
+from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, generations, marks
 from airflow_provider_batch.engine.state import Batch, read_batch
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.manifest import Manifest
@@ -31,6 +32,21 @@ def ensure_free(folder: UPath, identity: Identity) -> None:
             continue
         if not (is_landed and batch.plan.identity.is_other_run_of(identity)):
             raise taken(folder, batch)
+
+
+def ensure_not_replaced(folder: UPath, identity: Identity) -> None:
+    """Make sure that the task instance has not had results here that a later run has replaced.
+
+    :raises ConfigError: It has, and beginning again would pay for all of its rows again.
+    """
+    if Ledger(folder / FOLDER / RETIRED).read(f"{identity.mark}.json", Retired) is not None:
+        raise ConfigError(
+            f"The rows of {identity} were paid for, and a later run has replaced the results in {folder}.",
+            code="AGB-S09",
+            remedy="Nothing was sent. To pay for them again, and replace what is there now, set "
+            'on_content_change="resubmit". With {{ run_id }} or {{ ds }} in result_path each run keeps its own '
+            "results.",
+        )
 
 
 def ensure_replaceable(folder: UPath, mark: str, successor: Identity) -> None:

@@ -216,7 +216,7 @@ class Landed(Document):
     """
 
     at: datetime
-    job: str | None
+    job: str | None = None
     state: JobState
     raw_state: str = ""
     error: str = ""

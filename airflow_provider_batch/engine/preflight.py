@@ -85,7 +85,7 @@ def estimate(
     if facts.embeds:
         tokens_out, output_basis = Span(0, 0), "vectors are not billed by tokens"
     else:
-        caps = Caps(content.output_caps, staged.requests - content.capped, facts.output_tokens)
+        caps = Caps(content.output_caps, content.answers - content.capped, facts.output_tokens)
         tokens_out, output_basis = output_span(staged.requests, caps, budget.earlier())
     cost = cost_span(_prices(budget.prices, model, service.now()), text, tokens_in, tokens_out)
     return Estimate(

@@ -104,7 +104,8 @@ def send(desk: Desk, batch: Batch, shard: Shard) -> JobSnapshot | None:
     if not desk.ledger.put(f"{stem}.sending.json", sending):
         log.info("Another try sends %s; looking for its job.", stem)
         return None
-    _prove_ownership(desk, stem, began)
+    if not _may_still_send(desk, shard, stem, began):
+        return None
     outcome = desk.service.submit(batch.plan.model, input_file, name)
     if isinstance(outcome, Accepted):
         record_job(desk, stem, outcome.job)
@@ -227,11 +228,15 @@ def _rows_to_send(desk: Desk, shard: Shard, attached: Attached) -> Iterator[tupl
         yield rows, size
 
 
-def _prove_ownership(desk: Desk, stem: str, began: float) -> None:
-    """Make sure that this is still the try that may send; let go of the right if it is not."""
+def _may_still_send(desk: Desk, shard: Shard, stem: str, began: float) -> bool:
+    """False if the round was asked to end while its rows were uploaded. The right to send is let go of then.
+
+    :raises SupersededError: This is not the try that may send any more.
+    """
     try:
         desk.fence()
-        if "superseded.json" in desk.ledger.names():
+        names = desk.ledger.names()
+        if "superseded.json" in names:
             raise superseded(stem)
         if _boot_time() - began > FRESH_S:
             log.info("This worker stood still for %.0f s; asking again whose turn it is.", _boot_time() - began)
@@ -239,9 +244,16 @@ def _prove_ownership(desk: Desk, stem: str, began: float) -> None:
             if f"{stem}.revoked.json" in desk.ledger.names():
                 raise superseded(stem)
     except BatchError as error:
-        unsent = Outcome(at=desk.now(), refusal=Refusal.NOT_SENT, reason=error.message)
-        desk.ledger.put(f"{stem}.outcome.json", unsent)
+        _let_go(desk, stem, error.message)
         raise
+    if f"r{shard.round}.cancel.json" in names:
+        _let_go(desk, stem, "the batch was asked to end")
+        return False
+    return True
+
+
+def _let_go(desk: Desk, stem: str, reason: str) -> None:
+    desk.ledger.put(f"{stem}.outcome.json", Outcome(at=desk.now(), refusal=Refusal.NOT_SENT, reason=reason))
 
 
 def _record_refusal(desk: Desk, shard: Shard, stem: str, refused: Refused, input_file: str) -> None:

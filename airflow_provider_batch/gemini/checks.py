@@ -137,6 +137,8 @@ _FOREIGN_ROLES = {"assistant": "model", "system": "nothing: put the text into re
 _FILE_URI = re.compile(r"https://generativelanguage\.googleapis\.com/(?:\w+/)?(files/[a-z0-9-]{1,40})")
 _VIDEO_URI = re.compile(r"https://(?:www\.)?(?:youtube\.com|youtu\.be)/")
 
+_LOOKING_UP = frozenset({"googleSearch", "googleSearchRetrieval", "googleMaps", "urlContext", "fileSearch"})
+
 _THINKS = re.compile(r"gemini-(?:2\.5-(?:pro|flash(?!-lite|-image))|[3-9])")
 """Models that think unless told otherwise, by the API's documentation of thinking."""
 
@@ -150,6 +152,7 @@ class Facts(NamedTuple):
     max_output: int | None = None
     caution: str | None = None
     attached: int = 0
+    answers: int = 1
 
     def __add__(self, other: Facts) -> Facts:  # type: ignore[override]
         return Facts(
@@ -159,6 +162,7 @@ class Facts(NamedTuple):
             self.max_output or other.max_output,
             self.caution or other.caution,
             self.attached + other.attached,
+            max(self.answers, other.answers),
         )
 
 
@@ -185,7 +189,8 @@ class RequestCheck:
         self._shared: dict[str, Callable[[Any], Facts]] = {
             "generationConfig": self._config,
             "systemInstruction": self._system,
-            "tools": lambda tools: Facts(_size(tools)),
+            "tools": _tools,
+            "cachedContent": lambda _: Facts(0, media=1),
         }
         self._seen: dict[str, tuple[Any, Facts]] = {}
 
@@ -299,7 +304,8 @@ class RequestCheck:
             )
         schemas = [schema for name in _SCHEMAS if (schema := fields.get(name)) is not None]
         _check_schemas(schemas, fields.get("responseMimeType"))
-        return Facts(_size(schemas), max_output=cap, caution=caution)
+        answers = max(1, int(fields.get("candidateCount") or 1))
+        return Facts(_size(schemas), max_output=cap, caution=caution, answers=answers)
 
     def _system(self, system: Any) -> Facts:
         place = "request.systemInstruction"
@@ -473,6 +479,12 @@ def _check_range(value: Any, lowest: float, highest: float | None, place: str) -
 
 def _wrong(place: str, wanted: str, value: Any) -> BadRowError:
     return BadRowError("AGB-I15", f"{place} must be {wanted}, got {json_type(value)}")
+
+
+def _tools(tools: Any) -> Facts:
+    """What they look up is read by the model, too, and its size is not known before."""
+    names = {_camel(name) for tool in tools if isinstance(tool, dict) for name in tool}
+    return Facts(_size(tools), media=len(names & _LOOKING_UP))
 
 
 def _size(value: Any) -> int:

@@ -171,11 +171,13 @@ class CheckedRow(NamedTuple):
 
     :param key: The row's key.
     :param text_bytes: UTF-8 bytes of what the model reads as text, tools and schemas included.
-    :param media: Parts whose tokens cannot be told from their size: images, audio, video, documents.
+    :param media: Parts whose tokens cannot be told from their size: images, audio, video, documents, a cached
+        context, what a tool looks up.
     :param files: Names (``files/...``) of uploaded files that the row refers to.
-    :param max_output: The row's cap on output tokens, None if it has none.
+    :param max_output: The row's cap on the output tokens of an answer, None if it has none.
     :param caution: What is allowed and seldom meant; None if there is nothing to say.
     :param attached: Files that are uploaded before the row is sent.
+    :param answers: How many answers the row asks for.
     """
 
     key: str
@@ -185,6 +187,7 @@ class CheckedRow(NamedTuple):
     max_output: int | None = None
     caution: str | None = None
     attached: int = 0
+    answers: int = 1
 
     @property
     def tokens(self) -> int:

@@ -87,7 +87,7 @@ class Caps:
     """What bounds the output.
 
     :param total: The sum of the rows' own caps, tokens.
-    :param uncapped: Rows without one.
+    :param uncapped: Answers of rows without one.
     :param model_limit: The most that the model says in one answer; 0 = not known.
     """
 
@@ -114,7 +114,9 @@ def input_span(text: Text, counted: Sequence[tuple[int, int]]) -> tuple[Span, st
         return Span(text.rough_tokens * min(ratios), math.ceil(text.rough_tokens * max(ratios))), basis
     least = text.text_bytes / MOST_BYTES_PER_TOKEN
     if text.media:
-        return Span(least, None), f"{text.media} images, recordings or documents are not counted"
+        return Span(
+            least, None
+        ), f"{text.media} images, recordings, documents, cached contexts or looked-up pages are not counted"
     return (
         Span(least, math.ceil(text.text_bytes / FEWEST_BYTES_PER_TOKEN)),
         f"by the size of the text, {MOST_BYTES_PER_TOKEN} to {FEWEST_BYTES_PER_TOKEN} bytes a token, "
@@ -136,9 +138,9 @@ def output_span(rows: int, caps: Caps, sample: Sequence[int]) -> tuple[Span, str
         span = Span(rows * max(mean - error, 0.0), most if bound is None else min(most, bound))
         return span, f"as {len(sample)} earlier answers, mean {mean:,.0f} a row"
     if caps.most is None:
-        return Span(0, None), f"{caps.uncapped} rows have no maxOutputTokens"
+        return Span(0, None), f"{caps.uncapped} answers have no maxOutputTokens"
     if caps.uncapped:
-        return Span(0, caps.most), f"at most {caps.model_limit:,} a row without a cap, the model's limit"
+        return Span(0, caps.most), f"at most {caps.model_limit:,} an answer without a cap, the model's limit"
     return Span(0, caps.most), "at most the rows' maxOutputTokens"
 
 

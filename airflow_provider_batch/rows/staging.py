@@ -129,7 +129,8 @@ class Content:
     :param longest_bytes: Of the row with the most text.
     :param rough_tokens: Input tokens by the rule of thumb.
     :param media: Parts whose tokens cannot be told from their size.
-    :param capped: Rows with a cap on their output.
+    :param answers: How many are asked for, one a row if it says nothing else.
+    :param capped: Answers with a cap on their output.
     :param output_caps: The sum of those caps, tokens.
     :param attached: How often rows name files that are yet to be uploaded.
     :param files: Uploaded files that rows refer to, in the order of their first use.
@@ -140,6 +141,7 @@ class Content:
     longest_bytes: int = 0
     rough_tokens: int = 0
     media: int = 0
+    answers: int = 0
     capped: int = 0
     output_caps: int = 0
     attached: int = 0
@@ -153,9 +155,10 @@ class Content:
         self.rough_tokens += row.tokens
         self.media += row.media
         self.attached += row.attached
+        self.answers += row.answers
         if row.max_output is not None:
-            self.capped += 1
-            self.output_caps += row.max_output
+            self.capped += row.answers
+            self.output_caps += row.max_output * row.answers
         for file in row.files:
             self.files.setdefault(file, _place(record))
         for caution in filter(None, (row.caution, _odd_key(row.key))):

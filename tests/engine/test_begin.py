@@ -286,3 +286,12 @@ def test_a_layout_that_changed_is_said_to_wait_for_the_next_run(task, caplog):
     task.finish()
     task.but(layout=Layout(in_input_order=True)).finish()
     assert "stay as they were when this batch was submitted" in caplog.text
+
+
+def test_a_run_whose_results_a_later_one_has_replaced_is_not_paid_for_again_unasked(task, created):
+    task.finish()
+    task.but(identity=Identity("dag", "label", "tuesday"), rows=[ask("d")]).finish()
+    with pytest.raises(ConfigError, match=r"AGB-S09 .* a later run has replaced the results"):
+        task.attempt()
+    assert len(created()) == 2
+    assert task.but(on_content_change="resubmit").finish().counts == {"success": 3}

@@ -85,7 +85,7 @@ def test_an_estimate_with_open_ends_is_kept_as_well(thousand, budget):
 
 def test_without_a_cap_the_limit_of_the_model_is_the_bound(thousand):
     task = thousand.but(rows=[ask("a"), ask("b")])
-    with pytest.raises(BudgetError, match=r"at most 65,536 a row without a cap"):
+    with pytest.raises(BudgetError, match=r"at most 65,536 an answer without a cap"):
         within(task, "1").finish()
     assert within(task, "1.4").finish().counts == {"success": 2}
 
@@ -99,7 +99,7 @@ def test_pictures_are_not_priced_unless_the_api_has_counted_them(thousand):
     row = capped("a")
     row["request"]["contents"][0]["parts"].append({"inlineData": {"mimeType": "image/png", "data": "AAAA"}})
     task = within(thousand.but(rows=[row]), "1")
-    with pytest.raises(BudgetError, match="1 images, recordings or documents are not counted"):
+    with pytest.raises(BudgetError, match=r"1 images, recordings, documents, .* are not counted"):
         task.finish()
     assert task.but(sample_rows=5).finish().counts == {"success": 1}
 
@@ -214,3 +214,26 @@ def test_a_limit_that_came_after_a_refusal_is_held_before_it_is_sent_again(thous
 
 def delete(folder):
     folder.fs.rm(folder.path, recursive=True)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"cachedContent": "cachedContents/a"},
+        {"tools": [{"googleSearch": {}}]},
+        {"tools": [{"url_context": {}}]},
+    ],
+)
+def test_what_a_row_reads_besides_its_text_leaves_the_cost_open(thousand, more):
+    rows = [row | {"request": row["request"] | more} for row in thousand.rows]
+    assert thousand.but(rows=rows).estimated().batch_usd.most is None
+    with pytest.raises(BudgetError, match="not counted"):
+        within(thousand.but(rows=rows), "1000").attempt()
+
+
+def test_several_answers_a_row_are_several_caps(thousand):
+    rows = [
+        row | {"request": row["request"] | {"generationConfig": {"maxOutputTokens": 100, "candidateCount": 8}}}
+        for row in thousand.rows
+    ]
+    assert thousand.but(rows=rows).estimated().output_tokens.most == 8 * thousand.estimated().output_tokens.most

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from upath import UPath
 
+from airflow_provider_batch.engine.ledger import note_cancel
 from airflow_provider_batch.errors import JobTimeoutError, SubmitUnknownError
 from airflow_provider_batch.rows.shards import ShardLimits
 from faults.task import ask
@@ -177,3 +178,21 @@ def test_an_upload_that_another_worker_began_is_finished_not_repeated(task, gemi
         task.but(wrap=dies_before_the_create).attempt()
     # It held the right to send, so nobody knows whether it did: that is resolved first.
     assert task.finish().counts == {"success": 3}
+
+
+def test_a_batch_that_is_asked_to_end_while_its_rows_are_uploaded_sends_nothing(task, created):
+    """A person presses the button while a worker uploads."""
+
+    class Meanwhile:
+        def __init__(self, service):
+            self.service = service
+
+        def __getattr__(self, name):
+            return getattr(self.service, name)
+
+        def stage(self, *arguments):
+            note_cancel(task.ledger, "r1.cancel.json", "asked to end", by="ann")
+            return self.service.stage(*arguments)
+
+    manifest = task.but(wrap=Meanwhile).attempt().manifest
+    assert (created(), manifest.counts) == ([], {"cancelled": 3})

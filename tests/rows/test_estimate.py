@@ -35,8 +35,8 @@ def test_media_that_nobody_counted_leave_the_upper_end_open():
     ("caps", "sample", "span", "words"),
     [
         (Caps(500, 0, 65_536), [], Span(0, 500), "the rows' maxOutputTokens"),
-        (Caps(500, 2, 100), [], Span(0, 700), "at most 100 a row without a cap"),
-        (Caps(500, 2, 0), [], Span(0, None), "2 rows have no maxOutputTokens"),
+        (Caps(500, 2, 100), [], Span(0, 700), "at most 100 an answer without a cap"),
+        (Caps(500, 2, 0), [], Span(0, None), "2 answers have no maxOutputTokens"),
         (Caps(0, 10, 100), [20, 20, 20], Span(200, 200), "as 3 earlier answers, mean 20"),
         (Caps(150, 0, 100), [20, 20, 20], Span(200, 150), "earlier answers"),
         (Caps(0, 10, 100), [20], Span(0, 1000), "at most 100"),
