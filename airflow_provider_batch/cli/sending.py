@@ -110,7 +110,7 @@ def _submitted(options: Namespace, order: Order, sent: Sent, created: list[str])
         printing.document(
             {
                 "state": "submitted",
-                "job_names": sent.jobs,
+                "job_names": sent.batch.jobs,
                 "created": created,
                 "model": plan.model,
                 "request_count": plan.rows,
@@ -121,7 +121,7 @@ def _submitted(options: Namespace, order: Order, sent: Sent, created: list[str])
         return WELL
     how = "submitted" if created else "submitted before, so nothing was sent:"
     printing.say(f"{how} {plan.rows:,} rows with {plan.model}")
-    for name in sent.jobs:
+    for name in sent.batch.jobs:
         printing.say(f"  {name}")
     printing.say(f"next: {views.command(options, 'wait', options.result_path)}")
     return WELL

@@ -62,7 +62,6 @@ class Landed:
 class Sent:
     """Everything is submitted and somebody else waits."""
 
-    jobs: tuple[str, ...]
     batch: Batch
 
 
@@ -155,7 +154,7 @@ class Run:
         if isinstance(action, step.Publish):
             return self._publish(batch)
         if isinstance(action, step.Submitted):
-            return Sent(tuple(s.job or (s.landed.job if s.landed else "") or "" for s in batch.shards), batch)
+            return Sent(batch)
         if isinstance(action, step.TimedOut):
             raise _timed_out(action)
         if isinstance(action, step.UnknownState):

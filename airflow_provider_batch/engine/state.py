@@ -137,6 +137,12 @@ class Batch:
         return (shard for round_ in self.rounds for shard in round_.shards)
 
     @property
+    def jobs(self) -> tuple[str, ...]:
+        """The remote jobs of all rounds, those included that have landed."""
+        jobs = (shard.landed.job if shard.landed else shard.job for shard in self.shards)
+        return tuple(job for job in jobs if job)
+
+    @property
     def landed(self) -> Iterator[Landed]:
         """The jobs of all rounds whose results are here."""
         return (shard.landed for shard in self.shards if shard.landed)

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from airflow_provider_batch.engine.glance import Glance
     from airflow_provider_batch.engine.identity import Identity
     from airflow_provider_batch.engine.ledger import Ledger
-    from airflow_provider_batch.engine.run import Landed, Result, Sent, Work
+    from airflow_provider_batch.engine.run import Landed, Result, Work
+    from airflow_provider_batch.engine.state import Batch
     from airflow_provider_batch.engine.step import Policy, Wait
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.hooks.gemini import Account
@@ -475,17 +476,18 @@ class GeminiBatchOperator(BaseOperator):
         from dataclasses import replace
 
         from airflow_provider_batch.engine.glance import KEY
-        from airflow_provider_batch.engine.run import Landed, Run, Sent
+        from airflow_provider_batch.engine.run import Landed, Run
+        from airflow_provider_batch.engine.step import Wait
 
         self._live = order.identity, work.ledger
         glance = self._glance(work.ledger, work.policy)
         show(context["ti"], KEY, glance)
         while True:
             result: Result = Run(work).go()
-            if isinstance(result, Landed):
+            if isinstance(result, Landed) and self.wait_for_completion:
                 return self._ended(context, result, glance)
-            if isinstance(result, Sent):
-                return self._submission(result, work.ledger)
+            if not isinstance(result, Wait):
+                return self._submission(result.batch, work.ledger)
             if self.deferrable:
                 self._defer(result, order.identity, work)
             time.sleep(max(0.1, min(self.poll_interval, _left(result, work.service.now()))))
@@ -561,13 +563,13 @@ class GeminiBatchOperator(BaseOperator):
         tell_outlets(context, self.outlets, landed.manifest.to_xcom())
         return landed.manifest.to_xcom()
 
-    def _submission(self, sent: Sent, ledger: Ledger) -> dict[str, Any]:
+    def _submission(self, batch: Batch, ledger: Ledger) -> dict[str, Any]:
         from airflow_provider_batch.engine.submission import Submission
 
-        plan = sent.batch.plan
+        plan, jobs = batch.plan, batch.jobs
         return Submission(
-            job_name=sent.jobs[0],
-            job_names=sent.jobs,
+            job_name=jobs[0] if jobs else "",
+            job_names=jobs,
             model=plan.model,
             result_path=self.result_path,
             ledger=str(ledger.folder),

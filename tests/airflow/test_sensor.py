@@ -5,8 +5,9 @@ import pytest
 from airflow_provider_batch.errors import ConfigError, JobFailedError, NotFoundError
 from airflow_provider_batch.gemini.wire import InlineRequest
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
-from airflow_provider_batch.operators.gemini import GeminiBatchOperator
+from airflow_provider_batch.operators.gemini import GeminiBatchFetchResultsOperator, GeminiBatchOperator
 from airflow_provider_batch.sensors.gemini import GeminiBatchSensor
+from tests.airflow.tries import batch_of, run_try
 
 ASK = {"contents": [{"parts": [{"text": "hi"}]}]}
 
@@ -59,3 +60,13 @@ def test_a_sensor_without_a_job_says_so(submission):
 def test_a_time_that_cannot_work_is_refused_when_the_dag_is_read(argument, value):
     with pytest.raises(ConfigError, match=f"AGB-C06 {argument} must be a number of seconds"):
         GeminiBatchOperator(task_id="t", model="m", requests="/r.jsonl", result_path="/out", **{argument: value})
+
+
+def test_pieces_that_are_cleared_after_they_landed_give_the_same_again(connection, tmp_path, gemini_emulator):
+    manifests = []
+    for _ in range(2):
+        submission = run_try(batch_of(tmp_path, "ab", wait_for_completion=False))
+        fetch = GeminiBatchFetchResultsOperator(task_id="fetch", submission=submission)
+        manifests.append(run_try(fetch, until_ready=True))
+    assert manifests[0] == manifests[1]
+    assert len([call for call in gemini_emulator.journal() if call["call"] == "batches.create"]) == 1
