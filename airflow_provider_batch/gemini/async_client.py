@@ -20,6 +20,7 @@ from airflow_provider_batch.gemini.transport import (
     COPY_BYTES,
     Endpoint,
     Taken,
+    api_date,
     apieces,
     http_options,
     http_request,
@@ -210,7 +211,7 @@ class AsyncGeminiClient:
                 content=apieces(request.content),
             ) as response:
                 taken.begin(response)
-                self.clock.note(response.headers.get("date"))
+                self.clock.note(api_date(response))
                 async for chunk in response.aiter_raw(COPY_BYTES):
                     await asyncio.to_thread(taken.add, chunk) if taken.to_file else taken.add(chunk)
                 return taken.answer()

@@ -18,6 +18,7 @@ from airflow_provider_batch.gemini.server_clock import ServerClock
 from airflow_provider_batch.gemini.transport import (
     Endpoint,
     Taken,
+    api_date,
     http_options,
     http_request,
     parts,
@@ -229,7 +230,7 @@ class GeminiClient:
                 content=pieces(request.content),
             ) as response:
                 taken.begin(response)
-                self.clock.note(response.headers.get("date"))
+                self.clock.note(api_date(response))
                 # In the pieces in which they come: putting them together would copy each byte three times more.
                 for chunk in response.iter_raw():
                     taken.add(chunk)
