@@ -20,7 +20,7 @@ from airflow_provider_batch.airflow_compat import (
     task_state,
     tell_outlets,
 )
-from airflow_provider_batch.errors import ConfigError, EmptyInputError, JobCancelledError
+from airflow_provider_batch.errors import BatchError, ConfigError, EmptyInputError, JobCancelledError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import LINKS, show
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
@@ -326,11 +326,22 @@ class GeminiBatchOperator(BaseOperator):
         if not may_cancel(states) or not jobs:
             self.log.info("The task is %s: its jobs are left alone.", states[-1] or "in an unknown state")
             return
-        with GeminiBatchHook(self.conn_id).service() as service:
-            for name in jobs:
-                self.log.warning("The task is %s: %s is asked to end.", states[-1], name)
-                service.cancel(name)
-        note_cancel(ledger, f"r{batch.round.number}.cancel.json", "the task was stopped")
+        asked, errors = [], []
+        try:
+            with GeminiBatchHook(self.conn_id).service() as service:
+                for name in jobs:
+                    self.log.warning("The task is %s: %s is asked to end.", states[-1], name)
+                    try:
+                        service.cancel(name)
+                        asked.append(name)
+                    except BatchError as error:
+                        self.log.error("%s could not be asked to end and may run on: %s", name, error)
+                        errors.append(error)
+        finally:
+            if asked:
+                note_cancel(ledger, f"r{batch.round.number}.cancel.json", "the task was stopped")
+        if errors:
+            raise errors[0]
 
     def get_openlineage_facets_on_start(self) -> Any:
         """What the OpenLineage provider asks before the task runs."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_batch.airflow_compat import object_path, task_state
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.gemini.service import AsyncGeminiBatchService
 
 VERSION = 2
 
@@ -128,12 +131,31 @@ class GeminiBatchTrigger(BaseTrigger):
             return
         service = await service_of(self.conn_id)
         try:
-            for name in self.job_names:
-                self.log.warning("The task is %s: %s is asked to end.", states[-1], name)
-                await service.cancel(name)
-            await asyncio.to_thread(self._note_cancel)
+            await self._ask_to_end(service, f"The task is {states[-1]}")
         finally:
             await service.aclose()
+
+    async def _ask_to_end(self, service: AsyncGeminiBatchService, why: str) -> None:
+        """All at the same time, as one may take long; one that fails keeps no other from being asked."""
+        asked = []
+
+        async def ask(name: str) -> None:
+            self.log.warning("%s: %s is asked to end.", why, name)
+            try:
+                await service.cancel(name)
+            except Exception as error:
+                self.log.error("%s could not be asked to end and may run on: %s", name, error)
+                raise
+            asked.append(name)
+
+        try:
+            ends = await asyncio.gather(*map(ask, self.job_names), return_exceptions=True)
+        finally:
+            if asked:
+                await asyncio.to_thread(self._note_cancel)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
 
     def _note_cancel(self) -> None:
         from airflow_provider_batch.engine.ledger import Ledger, note_cancel
