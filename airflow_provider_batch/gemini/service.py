@@ -28,7 +28,6 @@ from airflow_provider_batch.contract import (
 from airflow_provider_batch.errors import (
     ApiError,
     ApiUnreachableError,
-    AuthError,
     BatchError,
     ConfigError,
     NotFoundError,
@@ -141,11 +140,8 @@ class GeminiBatchService:
     def _file(self, name: str) -> File | None:
         try:
             return self._client.get_file(name)
-        except NotFoundError:
-            return None
-        except AuthError as error:
-            # The API answers 403 for a file that does not exist, or not for this credential.
-            if error.http_status == 403:
+        except ApiError as error:
+            if _is_gone(error):
                 return None
             raise
 
@@ -205,12 +201,9 @@ class GeminiBatchService:
         """Delete a file. It expires after 48 h anyway, so a failure is no more than a log line."""
         try:
             self._client.delete_file(file)
-        except NotFoundError:
-            return True
-        except AuthError as error:
-            # The API answers 403 for a file that does not exist, or not for this credential.
-            return error.http_status == 403
         except BatchError as error:
+            if isinstance(error, ApiError) and _is_gone(error):
+                return True
             # The API refuses to delete result files, whose names are longer than it allows (python-genai #1759).
             known = isinstance(error, ApiError) and error.http_status == INVALID
             log.log(
@@ -307,6 +300,16 @@ class AsyncGeminiBatchService:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+def _is_gone(error: ApiError) -> bool:
+    """The API says that the file does not exist, or not for this credential.
+
+    For that it answers 403 as well. One with a reason (SERVICE_DISABLED, API_KEY_SERVICE_BLOCKED) is about the
+    credential or the project, and one that is not the API's own error is a proxy's: neither tells of the file.
+    """
+    is_plain_refusal = error.rpc_status == "PERMISSION_DENIED" and not error.reason
+    return error.rpc_status == "NOT_FOUND" or is_plain_refusal
 
 
 def _pass_if_over(job_name: str, error: ApiError) -> None:
