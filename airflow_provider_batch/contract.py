@@ -15,6 +15,9 @@ from typing import BinaryIO, Protocol
 
 from airflow_provider_batch.errors import BatchError
 
+RESULTS_PATIENCE_S = 600.0
+"""How long the results may come after the end of a job, seconds."""
+
 
 class JobState(str, enum.Enum):
     """Where a job stands. ``UNKNOWN`` is a state word that this version does not know; it is not terminal."""
@@ -221,7 +224,11 @@ class BatchService(Protocol):
         ...
 
     def fetch_results(self, job: JobSnapshot, to: BinaryIO) -> int:
-        """Write an ended job's result lines to ``to``; return the number of bytes, 0 if it left none."""
+        """Write an ended job's result lines to ``to``; return the number of bytes, 0 if it left none.
+
+        :raises ResultsNotReadyError: They are to be waited for: the job succeeded; or rows of it are finished, and
+            it has not ended longer than :data:`RESULTS_PATIENCE_S` ago.
+        """
         ...
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from upath import UPath
 
-from airflow_provider_batch.contract import BatchService, JobSnapshot
+from airflow_provider_batch.contract import RESULTS_PATIENCE_S, BatchService, JobSnapshot, JobState
 from airflow_provider_batch.engine import step, submit
 from airflow_provider_batch.engine.costs import Prices, no_prices, receipt
 from airflow_provider_batch.engine.documents import Cancel, Plan
@@ -41,9 +41,6 @@ from airflow_provider_batch.rows.shards import ShardLimits
 from airflow_provider_batch.rows.structured import CheckedAnswers, OutputType
 
 log = logging.getLogger(__name__)
-
-RESULTS_PATIENCE_S = 600.0
-"""How long the results may come after the success, seconds."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +211,9 @@ class Run:
             )
         except ResultsNotReadyError as error:
             ended = job and (job.ended_at or job.created_at)
-            if not job or not ended or self._work.service.now() > ended.timestamp() + RESULTS_PATIENCE_S:
+            is_late = not ended or self._work.service.now() > ended.timestamp() + RESULTS_PATIENCE_S
+            # Of a job that did not succeed the service itself expects nothing any more after that time.
+            if not job or (is_late and job.state is JobState.SUCCEEDED):
                 raise
             log.info("Waiting a little: %s", error.message)
             self._visit.not_ready.add(job.name)

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import msgspec
 
 from airflow_provider_batch.contract import (
+    RESULTS_PATIENCE_S,
     Absent,
     Accepted,
     AttachedFile,
@@ -250,10 +251,12 @@ class GeminiBatchService:
     def fetch_results(self, job: JobSnapshot, to: BinaryIO) -> int:
         """Write the result lines of an ended job; a file's bytes, or inline rows in the file's form.
 
-        :raises ResultsNotReadyError: The job succeeded and names no output (seen by others: ellmer issue 926).
+        :raises ResultsNotReadyError: The job succeeded, or rows of it are finished and it has just ended; and it
+            names no output (seen by others: ellmer issue 926).
         """
-        output = self._client.get_batch(job.name).output
-        if output is None and job.state is JobState.SUCCEEDED:
+        batch = self._client.get_batch(job.name)
+        output = batch.output
+        if output is None and (job.state is JobState.SUCCEEDED or self._may_come(snapshot(batch))):
             raise ResultsNotReadyError(
                 f"{job.name} finished, but the API names no output for it.",
                 job_name=job.name,
@@ -269,6 +272,11 @@ class GeminiBatchService:
             line = {"key": key, **{k: v for k, v in row.items() if k in ("response", "error")}}
             to.write(msgspec.json.encode(line) + b"\n")
         return to.tell()
+
+    def _may_come(self, job: JobSnapshot) -> bool:
+        """Rows were finished and paid for, and not long ago."""
+        is_fresh = job.ended_at is not None and self.now() <= job.ended_at.timestamp() + RESULTS_PATIENCE_S
+        return is_fresh and job.succeeded + job.failed > 0
 
 
 class AsyncGeminiBatchService:
