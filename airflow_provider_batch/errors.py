@@ -5,6 +5,7 @@
     BatchError
     ├── NothingSpentError            found before a paid call; repeating the task costs nothing
     │   ├── ConfigError              connection or task parameters
+    │   │   └── NoConnectionError    no connection of that name
     │   ├── InputError               the input file or a row of it
     │   │   └── EmptyInputError      no row at all
     │   ├── FileNotReadyError        the uploaded file never became usable
@@ -58,6 +59,10 @@ class NothingSpentError(BatchError):
 
 class ConfigError(NothingSpentError):
     """A connection or a task parameter that cannot work."""
+
+
+class NoConnectionError(ConfigError):
+    """There is no Airflow connection of that name."""
 
 
 class BudgetError(NothingSpentError):
