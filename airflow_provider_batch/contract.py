@@ -74,6 +74,17 @@ class JobSnapshot:
 
 
 @dataclass(frozen=True)
+class UnreadableJob:
+    """An entry of a listing that cannot be understood, which may be somebody else's job.
+
+    :param display_name: None if not even that can be read.
+    """
+
+    display_name: str | None
+    error: BatchError
+
+
+@dataclass(frozen=True)
 class Accepted:
     """The job exists."""
 
@@ -212,7 +223,10 @@ class BatchService(Protocol):
         ...
 
     def find(self, display_name_prefix: str) -> FindOutcome:
-        """Look for jobs whose display name starts so, in a listing read to its end."""
+        """Look for jobs whose display name starts so, in a listing read to its end.
+
+        A job that cannot be read is passed over if its display name can be, and starts otherwise.
+        """
         ...
 
     def look(self, job_name: str) -> JobSnapshot:
@@ -243,11 +257,8 @@ class WaitingService(Protocol):
         """Ask for one job."""
         ...
 
-    def pages(self) -> AsyncIterator[Iterable[JobSnapshot]]:
-        """The listing of all jobs, newest first as far as observed, page by page.
-
-        A job that cannot be read raises :class:`BatchError` when it is its turn.
-        """
+    def pages(self) -> AsyncIterator[Iterable[JobSnapshot | UnreadableJob]]:
+        """The listing of all jobs, newest first as far as observed, page by page."""
         ...
 
     async def aclose(self) -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from airflow_provider_batch.contract import JobSnapshot, WaitingService
+from airflow_provider_batch.contract import JobSnapshot, UnreadableJob, WaitingService
 from airflow_provider_batch.engine.roster import Look, News, Roster, Scan, Waiter
-from airflow_provider_batch.engine.waiting import Watch
+from airflow_provider_batch.engine.waiting import TELL_EVERY_S, Watch
 from airflow_provider_batch.errors import ApiError, AuthError, BatchError
 
 AT_A_TIME = 8
@@ -39,6 +40,8 @@ PASSING = (408, 429)
 """HTTP statuses below 500 that may pass by themselves."""
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Poller:
         self._roster = Roster()
         self._stirred = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._tell_unreadable_at = 0.0
 
     def now(self) -> float:
         """Unix time, seconds, by the server's clock as far as it is known."""
@@ -222,6 +226,10 @@ class Poller:
         async for page in service.pages():
             pages += 1
             for job in page:
+                if isinstance(job, UnreadableJob):
+                    # Ours stays wanted, and is asked for by itself.
+                    self._tell_unreadable(job, began)
+                    continue
                 if job.name in self._roster.looks:
                     self._roster.saw(job, began, self.now())
                     self._roster.unlisted.discard(job.name)
@@ -231,6 +239,11 @@ class Poller:
             if not wanted and not scans:
                 break
         return pages
+
+    def _tell_unreadable(self, job: UnreadableJob, at: float) -> None:
+        if at >= self._tell_unreadable_at:
+            self._tell_unreadable_at = at + TELL_EVERY_S
+            log.warning("A job in the listing cannot be read and is passed over: %s", job.error)
 
     async def _ask(self, names: Sequence[str]) -> None:
         """Ask for jobs one by one, some at a time."""

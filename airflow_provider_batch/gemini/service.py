@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import datetime
 from typing import BinaryIO
 
@@ -24,6 +24,7 @@ from airflow_provider_batch.contract import (
     Refused,
     SubmitOutcome,
     Unknown,
+    UnreadableJob,
     UploadSession,
 )
 from airflow_provider_batch.errors import (
@@ -36,6 +37,7 @@ from airflow_provider_batch.errors import (
     ResultsNotReadyError,
     SubmitUnknownError,
 )
+from airflow_provider_batch.gemini.answers import Unreadable
 from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
 from airflow_provider_batch.gemini.client import GeminiClient
 from airflow_provider_batch.gemini.wire import Batch, File
@@ -86,6 +88,17 @@ def snapshot(batch: Batch) -> JobSnapshot:
         output_file=batch.output.responses_file if batch.output else None,
         input_file=metadata.input_config.file_name if metadata.input_config else None,
     )
+
+
+def _entry(listed: Batch | Unreadable) -> JobSnapshot | UnreadableJob:
+    """The same for an entry of the listing. In proto3 JSON what is absent or null is empty."""
+    if isinstance(listed, Batch):
+        return snapshot(listed)
+    metadata = listed.fields.get("metadata", listed.fields if "state" in listed.fields else None)
+    if not isinstance(metadata, dict):
+        return UnreadableJob(None, listed.error)
+    name = metadata.get("displayName", metadata.get("display_name")) or ""
+    return UnreadableJob(name if isinstance(name, str) else None, listed.error)
 
 
 class GeminiBatchService:
@@ -231,11 +244,22 @@ class GeminiBatchService:
     def find(self, display_name_prefix: str) -> FindOutcome:
         """Read the listing to its end; a listing that fails anywhere cannot tell."""
         try:
-            jobs = map(snapshot, self._client.list_batches())
-            matching = tuple(job for job in jobs if job.display_name.startswith(display_name_prefix))
+            matching = tuple(self._matching(display_name_prefix))
         except BatchError as error:
             return CannotTell(error)
         return Found(matching) if matching else Absent()
+
+    def _matching(self, prefix: str) -> Iterator[JobSnapshot]:
+        passed_over: list[BatchError] = []
+        for job in map(_entry, self._client.list_batch_entries()):
+            if isinstance(job, UnreadableJob):
+                if job.display_name is None or job.display_name.startswith(prefix):
+                    raise job.error
+                passed_over.append(job.error)
+            elif job.display_name.startswith(prefix):
+                yield job
+        if passed_over:
+            log.info("%d jobs of others cannot be read and are passed over: %s", len(passed_over), passed_over[0])
 
     def look(self, job_name: str) -> JobSnapshot:
         """The job as it is now."""
@@ -289,10 +313,10 @@ class AsyncGeminiBatchService:
         """The job as it is now."""
         return snapshot(await self._client.get_batch(job_name))
 
-    async def pages(self) -> AsyncIterator[Iterable[JobSnapshot]]:
+    async def pages(self) -> AsyncIterator[Iterable[JobSnapshot | UnreadableJob]]:
         """The listing of all jobs, page by page."""
         async for page in self._client.list_batch_pages():
-            yield map(snapshot, page)
+            yield map(_entry, page)
 
     async def cancel(self, job_name: str) -> None:
         """As :meth:`GeminiBatchService.cancel`."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 
+import httpx
 import pytest
 
 from airflow_provider_batch.engine import poller as polling
@@ -256,6 +257,20 @@ def test_a_listing_that_fails_for_a_while_is_waited_out(waiting, many, gemini_em
     assert {news.outcome for news in waiting.together(*([name] for name in many))} == {"finished"}
     assert sum("looking failed" in line for line in waiting.told) == MANY
     assert not asked()["batches.get"]
+
+
+def test_a_job_in_the_listing_that_cannot_be_read_hides_no_other(waiting, many, asked, gemini_emulator, caplog):
+    for name in many:
+        gemini_emulator.force_job(name, state="SUCCEEDED")
+    listing = httpx.get(f"{gemini_emulator.base_url}/v1beta/batches?pageSize=100&key=k").json()
+    listing["operations"][0]["metadata"]["batchStats"] = None
+    listing["operations"].insert(0, {"name": "batches/with.a.dot"})
+    gemini_emulator.add_fault(call="batches.list", action="status", status=200, body=listing, times=None)
+    before = asked()
+    news = waiting.together(*([name] for name in many))
+    assert {one.outcome for one in news} == {"finished"}
+    assert asked() - before == {"batches.list": 1, "batches.get": 1}
+    assert sum("is passed over" in message for message in caplog.messages) == 1
 
 
 def test_whoever_is_woken_looks_at_once(waiting, jobs, gemini_emulator):
