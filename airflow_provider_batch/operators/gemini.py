@@ -56,6 +56,9 @@ MAX_TIMEOUT_S = 14 * 86_400.0
 MIN_POLL_INTERVAL_S = 1.0
 MAX_POLL_INTERVAL_S = 3_600.0
 
+BLIND_WAIT_S = 300.0
+"""Between looks of workers while the triggerer cannot ask about the jobs, seconds."""
+
 MAX_RESULT_LOOKS = 50
 
 DEFAULT_INLINE_BYTES = 64 * 1024
@@ -306,7 +309,8 @@ class GeminiBatchOperator(BaseOperator):
         self.log.info("Resumed: %s", event.get("message") or event.get("outcome"))
         with hook.service(embeddings=self._embeds) as service, TaskReport(self.log) as report:
             policy = self._policy(order, account, is_new_try=False)
-            return self._go_on(context, order, self._work(context, service, order, known[-1], policy, report))
+            work = self._work(context, service, order, known[-1], policy, report)
+            return self._go_on(context, order, work, event)
 
     def on_kill(self) -> None:
         """Ask the jobs to end if the task was marked failed; leave them alone in every other case."""
@@ -478,7 +482,9 @@ class GeminiBatchOperator(BaseOperator):
             submit_only=not self.wait_for_completion,
         )
 
-    def _go_on(self, context: Context, order: Order, work: Work) -> dict[str, Any]:
+    def _go_on(
+        self, context: Context, order: Order, work: Work, event: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         from dataclasses import replace
 
         from airflow_provider_batch.engine.glance import KEY
@@ -494,7 +500,7 @@ class GeminiBatchOperator(BaseOperator):
             if isinstance(result, Sent):
                 return self._submission(result, work.ledger)
             if self.deferrable:
-                self._defer(result, order.identity, work)
+                self._defer(result, order.identity, work, event or {})
             time.sleep(max(0.1, min(self.poll_interval, _left(result, work.service.now()))))
             work = replace(work, policy=replace(work.policy, is_new_try=False))
 
@@ -528,20 +534,32 @@ class GeminiBatchOperator(BaseOperator):
             observer=report,
         )
 
-    def _defer(self, wait: Wait, identity: Identity, work: Work) -> None:
+    def _defer(self, wait: Wait, identity: Identity, work: Work, event: Mapping[str, Any]) -> None:
         from airflow_provider_batch.engine.state import read_batch
 
+        looks, until = True, wait.until
+        if event.get("outcome") in ("unreadable", "unknown_state"):
+            # This worker has just looked. The triggerer would end the next wait at once, and so on for ever.
+            looks, until = False, min(wait.until or wait.deadline, work.service.now() + BLIND_WAIT_S)
+            self.log.warning(
+                "The triggerer cannot wait for the jobs, and this worker can: %s A worker looks again in %.0f s. "
+                "Make the connection %r, and this package, the same on triggerers and workers.",
+                event.get("message"),
+                BLIND_WAIT_S,
+                self.conn_id,
+            )
         self.defer(
             trigger=GeminiBatchTrigger(
                 conn_id=self.conn_id,
                 deadline=wait.deadline,
                 job_names=wait.jobs,
                 display_names=wait.names,
-                until=wait.until,
+                until=until,
                 poll_interval=self.poll_interval,
                 ledger=str(work.ledger.folder),
                 waiting_task=_task(identity) if self.cancel_on_kill else None,
                 cancel_note=f"r{read_batch(work.ledger).round.number}.cancel.json",
+                looks=looks,
             ),
             method_name="execute_complete",
         )

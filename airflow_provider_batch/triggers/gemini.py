@@ -45,6 +45,7 @@ class GeminiBatchTrigger(BaseTrigger):
     :param waiting_task: dag_id, task_id, run_id and map_index of the task that waits. When it is stopped for
         good, the jobs are asked to end; None = never.
     :param cancel_note: Name of the document that then says so in the ledger.
+    :param looks: False = wait for the time only, as looking from the triggerer has proved of no use.
     :param unknown: Arguments of another version are accepted and ignored, so an upgrade never strands a task.
     """
 
@@ -60,6 +61,7 @@ class GeminiBatchTrigger(BaseTrigger):
         job_name: str | None = None,
         waiting_task: dict[str, Any] | None = None,
         cancel_note: str | None = None,
+        looks: bool = True,
         **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -72,6 +74,7 @@ class GeminiBatchTrigger(BaseTrigger):
         self.ledger = ledger
         self.waiting_task = waiting_task
         self.cancel_note = cancel_note
+        self.looks = looks
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments: names and numbers only."""
@@ -88,6 +91,7 @@ class GeminiBatchTrigger(BaseTrigger):
                 "ledger": self.ledger,
                 "waiting_task": self.waiting_task,
                 "cancel_note": self.cancel_note,
+                "looks": self.looks,
             },
         )
 
@@ -96,9 +100,8 @@ class GeminiBatchTrigger(BaseTrigger):
         from airflow_provider_batch.engine.poller import Vigil
         from airflow_provider_batch.triggers.pollers import poller_of
 
-        vigil = Vigil(
-            tuple(self.job_names), tuple(self.display_names), self.until, self.deadline, self.poll_interval
-        )
+        jobs, names = (self.job_names, self.display_names) if self.looks else ((), ())
+        vigil = Vigil(tuple(jobs), tuple(names), self.until, self.deadline, self.poll_interval)
         # The logger of the class: one for each trigger would take more memory than the wait itself.
         news = await poller_of(self.conn_id).wait(vigil, self.logger().info)
         yield TriggerEvent({**news._asdict(), "ledger": self.ledger})  # type: ignore[no-untyped-call]
