@@ -72,6 +72,14 @@ class JobSnapshot:
     input_file: str | None = None
     output_file: str | None = None
 
+    def may_still_name_results(self, now: float) -> bool:
+        """Rows of it were finished, and so paid for, and it ended not long ago.
+
+        :param now: Unix time by the vendor's clock.
+        """
+        is_fresh = self.ended_at is not None and now <= self.ended_at.timestamp() + RESULTS_PATIENCE_S
+        return is_fresh and self.succeeded + self.failed > 0
+
 
 @dataclass(frozen=True)
 class UnreadableJob:

@@ -10,7 +10,6 @@ from typing import BinaryIO
 import msgspec
 
 from airflow_provider_batch.contract import (
-    RESULTS_PATIENCE_S,
     Absent,
     Accepted,
     AttachedFile,
@@ -280,7 +279,8 @@ class GeminiBatchService:
         """
         batch = self._client.get_batch(job.name)
         output = batch.output
-        if output is None and (job.state is JobState.SUCCEEDED or self._may_come(snapshot(batch))):
+        may_come = job.state is JobState.SUCCEEDED or snapshot(batch).may_still_name_results(self.now())
+        if output is None and may_come:
             raise ResultsNotReadyError(
                 f"{job.name} finished, but the API names no output for it.",
                 job_name=job.name,
@@ -296,11 +296,6 @@ class GeminiBatchService:
             line = {"key": key, **{k: v for k, v in row.items() if k in ("response", "error")}}
             to.write(msgspec.json.encode(line) + b"\n")
         return to.tell()
-
-    def _may_come(self, job: JobSnapshot) -> bool:
-        """Rows were finished and paid for, and not long ago."""
-        is_fresh = job.ended_at is not None and self.now() <= job.ended_at.timestamp() + RESULTS_PATIENCE_S
-        return is_fresh and job.succeeded + job.failed > 0
 
 
 class AsyncGeminiBatchService:
