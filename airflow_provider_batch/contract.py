@@ -15,6 +15,9 @@ from typing import BinaryIO, Protocol
 
 from airflow_provider_batch.errors import BatchError
 
+RESULTS_PATIENCE_S = 600.0
+"""How long the results may come after the end of a job, seconds."""
+
 
 class JobState(str, enum.Enum):
     """Where a job stands. ``UNKNOWN`` is a state word that this version does not know; it is not terminal."""
@@ -68,6 +71,25 @@ class JobSnapshot:
     error_code: int = 0
     input_file: str | None = None
     output_file: str | None = None
+
+    def may_still_name_results(self, now: float) -> bool:
+        """Rows of it were finished, and so paid for, and it ended not long ago.
+
+        :param now: Unix time by the vendor's clock.
+        """
+        is_fresh = self.ended_at is not None and now <= self.ended_at.timestamp() + RESULTS_PATIENCE_S
+        return is_fresh and self.succeeded + self.failed > 0
+
+
+@dataclass(frozen=True)
+class UnreadableJob:
+    """An entry of a listing that cannot be understood, which may be somebody else's job.
+
+    :param display_name: None if not even that can be read.
+    """
+
+    display_name: str | None
+    error: BatchError
 
 
 @dataclass(frozen=True)
@@ -209,7 +231,10 @@ class BatchService(Protocol):
         ...
 
     def find(self, display_name_prefix: str) -> FindOutcome:
-        """Look for jobs whose display name starts so, in a listing read to its end."""
+        """Look for jobs whose display name starts so, in a listing read to its end.
+
+        A job that cannot be read is passed over if its display name can be, and starts otherwise.
+        """
         ...
 
     def look(self, job_name: str) -> JobSnapshot:
@@ -221,7 +246,11 @@ class BatchService(Protocol):
         ...
 
     def fetch_results(self, job: JobSnapshot, to: BinaryIO) -> int:
-        """Write an ended job's result lines to ``to``; return the number of bytes, 0 if it left none."""
+        """Write an ended job's result lines to ``to``; return the number of bytes, 0 if it left none.
+
+        :raises ResultsNotReadyError: They are to be waited for: the job succeeded; or rows of it are finished, and
+            it has not ended longer than :data:`RESULTS_PATIENCE_S` ago.
+        """
         ...
 
 
@@ -236,11 +265,8 @@ class WaitingService(Protocol):
         """Ask for one job."""
         ...
 
-    def pages(self) -> AsyncIterator[Iterable[JobSnapshot]]:
-        """The listing of all jobs, newest first as far as observed, page by page.
-
-        A job that cannot be read raises :class:`BatchError` when it is its turn.
-        """
+    def pages(self) -> AsyncIterator[Iterable[JobSnapshot | UnreadableJob]]:
+        """The listing of all jobs, newest first as far as observed, page by page."""
         ...
 
     async def aclose(self) -> None:

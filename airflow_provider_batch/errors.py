@@ -5,6 +5,7 @@
     BatchError
     ├── NothingSpentError            found before a paid call; repeating the task costs nothing
     │   ├── ConfigError              connection or task parameters
+    │   │   └── NoConnectionError    no connection of that name
     │   ├── InputError               the input file or a row of it
     │   │   └── EmptyInputError      no row at all
     │   ├── FileNotReadyError        the uploaded file never became usable
@@ -24,7 +25,7 @@
         ├── JobCancelledError        somebody cancelled the job
         ├── JobTimeoutError          our own deadline passed; the job still runs
         ├── JobUnreadableError       the job cannot be asked about any more; it may still run
-        ├── ResultsNotReadyError     the job succeeded and its results are not there (yet)
+        ├── ResultsNotReadyError     the job ended and its results are not there (yet)
         └── PartialResultsError      landed, but more rows failed than the task allows
 
 The line that matters runs between :class:`NothingSpentError` and the rest: above it nothing was paid for.
@@ -58,6 +59,10 @@ class NothingSpentError(BatchError):
 
 class ConfigError(NothingSpentError):
     """A connection or a task parameter that cannot work."""
+
+
+class NoConnectionError(ConfigError):
+    """There is no Airflow connection of that name."""
 
 
 class BudgetError(NothingSpentError):
@@ -250,7 +255,7 @@ class JobUnreadableError(JobError):
 
 
 class ResultsNotReadyError(JobError):
-    """The API says that the job succeeded and names no results. They may come a little later."""
+    """The API says that rows of an ended job are finished and names no results. They may come a little later."""
 
 
 class PartialResultsError(JobError):

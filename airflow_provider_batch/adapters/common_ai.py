@@ -50,6 +50,9 @@ UPLOADED_WITHIN_S = 120.0
 CLOCK_SLACK = timedelta(minutes=5)
 """Between the clock of the worker that noted the intent and the API's."""
 
+_LEFT_OVER = ("failed", "expired", "cancelled")
+"""Ends of jobs whose finished rows were billed, and whose results may be named a moment later."""
+
 _STATUSES: dict[JobState, BatchStatus] = {
     JobState.SUCCEEDED: "completed",
     JobState.FAILED: "failed",
@@ -189,6 +192,8 @@ class GeminiBatchAdapter(BatchAdapter):  # type: ignore[misc, unused-ignore]  # 
         if status == "failed" and job.output_file:
             # What finished was billed. Told that it failed, the operator would take nothing and pay for all again.
             status = "completed"
+        elif not job.output_file and status in _LEFT_OVER and job.may_still_name_results(self._service.now()):
+            status = "in_progress"
         counts = {"succeeded": job.succeeded, "errored": job.failed, "expired": 0, "cancelled": 0}
         if status in ("expired", "cancelled"):
             counts[status] = max(0, job.requests - job.succeeded - job.failed)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.cli.parsers import DEFAULT_CONN_ID
-from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.errors import ConfigError, NoConnectionError
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
 KEY = "GEMINI_API_KEY"
 BASE_URL = "GOOGLE_GEMINI_BASE_URL"
 """As the official SDK calls it (google-genai, ``_base_url.py``)."""
-
-MISSING = "AGB-C01"
-"""There is no such connection."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +67,14 @@ def access(options: Namespace, *, connection_first: bool = False) -> Access:
         return _of_environment()
     try:
         return _of_connection(DEFAULT_CONN_ID)
-    except ConfigError as error:
+    except NoConnectionError:
         # One that is there and cannot be used must not be passed over.
-        if error.code != MISSING:
-            raise
+        pass
     if has_key:
         return _of_environment()
     raise ConfigError(
         f"There is no key: {KEY} is not set, and there is no Airflow connection {DEFAULT_CONN_ID!r}.",
-        code=MISSING,
+        code="AGB-C01",
         remedy=f"export {KEY}=..., or name a connection with --conn-id.",
     )
 
@@ -114,7 +108,7 @@ def prices_of(options: Namespace, given: Access) -> Prices:
 
 
 def _of_environment() -> Access:
-    from airflow_provider_batch.gemini.auth import DEFAULT_BASE_URL, ApiKey
+    from airflow_provider_batch.gemini.auth import DEFAULT_BASE_URL, ApiKey, account_label
     from airflow_provider_batch.gemini.prices import PriceTable
 
     key = os.environ.get(KEY, "")
@@ -127,13 +121,7 @@ def _of_environment() -> Access:
 
         return GeminiClient(Endpoint(credential, base_url=base_url))
 
-    return Access(connect, open_plain, lambda: PriceTable.shipped().price, _label(base_url, key))
-
-
-def _label(base_url: str, key: str) -> str:
-    """The same for the same key; a digest of it is of no use to anybody, as keys are long and random."""
-    text = "\0".join((base_url.rstrip("/"), "api_key", key))
-    return hmac.new(b"airflow-provider-batch", text.encode(), hashlib.sha256).hexdigest()[:12]
+    return Access(connect, open_plain, lambda: PriceTable.shipped().price, account_label(base_url, "api_key", key))
 
 
 def _of_connection(conn_id: str) -> Access:

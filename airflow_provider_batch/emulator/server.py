@@ -73,8 +73,11 @@ def _dated(app: ASGIApp, emulation: Emulation) -> ASGIApp:
     async def dated(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_dated(message: Message) -> None:
             if message["type"] == "http.response.start":
-                date = formatdate(emulation.now(), usegmt=True).encode()
-                message = {**message, "headers": [*message.get("headers", ()), (b"date", date)]}
+                headers = list(message.get("headers", ()))
+                # A scripted fault may say another one.
+                if not any(name.lower() == b"date" for name, _ in headers):
+                    headers.append((b"date", formatdate(emulation.now(), usegmt=True).encode()))
+                message = {**message, "headers": headers}
             await send(message)
 
         await app(scope, receive, send_dated)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
 
-from airflow_provider_batch.contract import JobSnapshot, WaitingService
-from airflow_provider_batch.engine.roster import Look, News, Roster, Scan, Waiter
-from airflow_provider_batch.engine.waiting import Watch
+from airflow_provider_batch.contract import JobSnapshot, UnreadableJob, WaitingService
+from airflow_provider_batch.engine.roster import NEVER, Look, News, Roster, Scan, Waiter
+from airflow_provider_batch.engine.waiting import TELL_EVERY_S, Watch
 from airflow_provider_batch.errors import ApiError, AuthError, BatchError
 
 AT_A_TIME = 8
@@ -29,6 +29,10 @@ FIRST_SCAN_S = 5.0
 LONGEST_SCAN_S = 60.0
 """First and longest time between listings while the outcome of a create call is unknown, seconds. It doubles."""
 
+SHORTEST_STEP_S = 1.0
+LONGEST_STEP_S = 60.0
+"""Between looks at the clock, for deadlines that nothing else has noticed, seconds."""
+
 PROBES = 3
 """Jobs that are asked for before a rejected credential is believed for all: one may be somebody else's."""
 
@@ -38,7 +42,7 @@ TURN = 50
 PASSING = (408, 429)
 """HTTP statuses below 500 that may pass by themselves."""
 
-T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,10 @@ class Poller:
         self._roster = Roster()
         self._stirred = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._tell_unreadable_at = 0.0
+        # One timer for everybody: whatever hangs, no wait lasts for ever.
+        self._expires_at = NEVER
+        self._timer: asyncio.TimerHandle | None = None
 
     def now(self) -> float:
         """Unix time, seconds, by the server's clock as far as it is known."""
@@ -145,6 +153,7 @@ class Poller:
     def _enter(self, looks: Sequence[Look], scans: Sequence[Scan]) -> None:
         self._roster.add(looks, scans)
         self._stirred.set()
+        self._expire_at(min((look.watch.overdue_at for look in looks), default=NEVER))
         if self._roster and (self._task is None or self._task.done()):
             # In a context of its own: what it logs must not end up in the log of whoever came first.
             self._task = contextvars.Context().run(asyncio.ensure_future, self._run())
@@ -154,10 +163,35 @@ class Poller:
         if self._roster or self._task is None:
             return
         task, self._task = self._task, None
+        self._stop_timer()
         self._ended()
         task.cancel()
         with suppress(asyncio.CancelledError):
             await asyncio.shield(asyncio.gather(task, return_exceptions=True))
+
+    def _expire_at(self, time_: float) -> None:
+        """Have a look at the deadlines at this time too, Unix time."""
+        if time_ < self._expires_at:
+            self._stop_timer()
+            self._expires_at = time_
+            self._start_timer()
+
+    def _start_timer(self) -> None:
+        # In steps, as the server's clock may turn out to be another than was thought.
+        left = min(max(self._expires_at - self.now(), SHORTEST_STEP_S), LONGEST_STEP_S)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(left, self._expire, context=contextvars.Context())
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._expires_at = None, NEVER
+
+    def _expire(self) -> None:
+        if self.now() >= self._expires_at:
+            self._expires_at = self._roster.expire(self.now())
+        if self._expires_at < NEVER:
+            self._start_timer()
 
     async def _run(self) -> None:
         try:
@@ -222,6 +256,10 @@ class Poller:
         async for page in service.pages():
             pages += 1
             for job in page:
+                if isinstance(job, UnreadableJob):
+                    # Ours stays wanted, and is asked for by itself.
+                    self._tell_unreadable(job, began)
+                    continue
                 if job.name in self._roster.looks:
                     self._roster.saw(job, began, self.now())
                     self._roster.unlisted.discard(job.name)
@@ -231,6 +269,11 @@ class Poller:
             if not wanted and not scans:
                 break
         return pages
+
+    def _tell_unreadable(self, job: UnreadableJob, at: float) -> None:
+        if at >= self._tell_unreadable_at:
+            self._tell_unreadable_at = at + TELL_EVERY_S
+            log.warning("A job in the listing cannot be read and is passed over: %s", job.error)
 
     async def _ask(self, names: Sequence[str]) -> None:
         """Ask for jobs one by one, some at a time."""

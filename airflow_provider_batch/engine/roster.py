@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from airflow_provider_batch.contract import JobSnapshot
-from airflow_provider_batch.engine.waiting import Finished, GoOn, Verdict, Watch
+from airflow_provider_batch.engine.waiting import MAX_ERROR_WAIT_S, Finished, GoOn, Verdict, Watch
 from airflow_provider_batch.errors import BatchError
 
 FEW = 5
@@ -184,6 +184,24 @@ class Roster:
     def waiters(self) -> Iterator[Waiter]:
         """Everybody who waits for a job, once for each job."""
         return (look.waiter for looks in self.looks.values() for look in looks)
+
+    def expire(self, now: float) -> float:
+        """End the waits of which nothing was heard until long after their deadline.
+
+        :return: When the next is to be ended so, Unix time.
+        """
+        following = NEVER
+        for looks in self.looks.values():
+            for look in looks:
+                if look.waiter.news.done():
+                    continue
+                if now >= look.watch.overdue_at:
+                    name = look.watch.job_name
+                    text = f"Nothing was heard of {name} until {MAX_ERROR_WAIT_S:.0f} s after the deadline."
+                    look.waiter.end(News("timeout", name, "", text))
+                else:
+                    following = min(following, look.watch.overdue_at)
+        return following
 
     def plan(self, at: float) -> Plan:
         """What is due.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from upath import UPath
 
-from airflow_provider_batch.contract import BatchService, JobSnapshot
+from airflow_provider_batch.contract import RESULTS_PATIENCE_S, BatchService, JobSnapshot, JobState
 from airflow_provider_batch.engine import step, submit
 from airflow_provider_batch.engine.claim import ensure_free
 from airflow_provider_batch.engine.costs import Prices, no_prices, receipt
@@ -42,9 +42,6 @@ from airflow_provider_batch.rows.shards import ShardLimits
 from airflow_provider_batch.rows.structured import CheckedAnswers, OutputType
 
 log = logging.getLogger(__name__)
-
-RESULTS_PATIENCE_S = 600.0
-"""How long the results may come after the success, seconds."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +214,9 @@ class Run:
             )
         except ResultsNotReadyError as error:
             ended = job and (job.ended_at or job.created_at)
-            if not job or not ended or self._work.service.now() > ended.timestamp() + RESULTS_PATIENCE_S:
+            is_late = not ended or self._work.service.now() > ended.timestamp() + RESULTS_PATIENCE_S
+            # Of a job that did not succeed the service itself expects nothing any more after that time.
+            if not job or (is_late and job.state is JobState.SUCCEEDED):
                 raise
             log.info("Waiting a little: %s", error.message)
             self._visit.not_ready.add(job.name)
@@ -244,12 +243,19 @@ class Run:
     def _cancel(self, batch: Batch, jobs: tuple[str, ...]) -> None:
         cancel = batch.round.cancel or Cancel(at=self._desk.now(), why="the deadline passed")
         self._work.ledger.put(f"r{batch.round.number}.cancel.json", cancel)
+        failed: list[BatchError] = []
         for name in jobs:
-            self._work.service.cancel(name)
             self._visit.asked.add(name)
             self._visit.jobs.pop(name, None)
             again = " again" if batch.round.cancel else ""
             log.warning("%s is asked to end%s: %s. What finished is landed.", name, again, cancel.why)
+            try:
+                self._work.service.cancel(name)
+            except BatchError as error:
+                log.warning("%s could not be asked to end: %s", name, error)
+                failed.append(error)
+        if failed:
+            raise failed[0]
         # What this try has ended it does not begin again.
         self._policy = replace(self._policy, is_new_try=False)
 

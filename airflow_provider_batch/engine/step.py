@@ -70,7 +70,7 @@ class Visit:
 
     :param jobs: Looks by job name; None where the look failed for a reason that may pass.
     :param found: The jobs of the task instance, None if nobody has listed them yet.
-    :param not_ready: Jobs that succeeded and whose results are not there yet.
+    :param not_ready: Jobs that have ended and whose results are not there yet.
     :param not_revoked: Shards whose input could not be deleted now.
     :param asked: Jobs that were asked to end.
     """
@@ -235,7 +235,7 @@ LOOK_GRACE_S = 300.0
 """The deadline is judged by a look that worked, but not for longer than this, seconds."""
 
 RESULTS_WAIT_S = 15.0
-"""Between looks for the results of a job that succeeded, seconds."""
+"""Between looks for the results of a job that has ended, seconds."""
 
 FILE_LIFE = timedelta(hours=36)
 """What an upload must still live to be sent: the API deletes files after 48 h, and a job may queue for a day."""
@@ -435,6 +435,9 @@ def _ask_again(last: Round, shards: list[Shard], visit: Visit, policy: Policy) -
 
 
 def _give_up(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Action | None:
+    if visit.not_ready:
+        # Ended and paid for; how long its results may take has an end of its own.
+        return None
     jobs = tuple(shard.job for shard in shards if shard.job)
     unseen = any(visit.jobs.get(job) is None for job in jobs) or any(shard.is_unresolved for shard in shards)
     if now < deadline(last, policy) + (LOOK_GRACE_S if unseen else 0.0):

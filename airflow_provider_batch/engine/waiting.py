@@ -15,7 +15,7 @@ MAX_NOT_FOUND = 3
 """A job that was there and now answers 404 may be a listing or routing fault: it is believed the third time."""
 
 MAX_ERROR_WAIT_S = 300.0
-"""Longest wait after failed looks, seconds."""
+"""Longest wait after failed looks, seconds. Without one that works a wait ends so long after its deadline."""
 
 SHORTEST_WAIT_S = 5.0
 """Between looks at a young job, seconds, unless the user wants to look more often."""
@@ -74,6 +74,11 @@ class Watch:
     _tell_at: float = field(default=0.0, init=False)
     _tell_error_at: float = field(default=0.0, init=False)
 
+    @property
+    def overdue_at(self) -> float:
+        """When waiting ends even though no look has worked since the deadline, Unix time."""
+        return self.deadline + MAX_ERROR_WAIT_S
+
     def saw(self, job: JobSnapshot, now: float) -> Verdict:
         """A look that worked."""
         self._errors = self._not_found = 0
@@ -94,7 +99,7 @@ class Watch:
             return GiveUp("unreadable", f"{self.job_name} cannot be asked about: {error}")
         hint = error.retry_after_s if isinstance(error, ApiError) else None
         backoff = min(MAX_ERROR_WAIT_S, self.poll_interval_s * 2 ** min(self._errors - 1, 10))
-        if now >= self.deadline + MAX_ERROR_WAIT_S:
+        if now >= self.overdue_at:
             return GiveUp("timeout", f"{self.job_name} could not be asked about by the deadline: {error}")
         note = ""
         if now >= self._tell_error_at:

@@ -6,8 +6,9 @@ Errors carry the HTTP status, the google.rpc status, the server's own message an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Generic, NoReturn, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ValidationError
@@ -68,14 +69,26 @@ def read_page(model: type[M], field: str, call: str, outcome: Answer | Lost) -> 
         token = msgspec.json.decode(fields.get("nextPageToken") or b'""', type=str)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _unexpected(call, outcome, str(error)) from None
-    return LazyPage(lambda: (_valid(model, bytes(item), call, outcome) for item in items), token)
+    return LazyPage([bytes(item) for item in items], lambda item: _valid(model, item, call, outcome), token)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An item of a listing that is not what the API's reference describes.
+
+    :param fields: What it says, as far as that is a JSON object; else empty.
+    """
+
+    fields: Mapping[str, Any]
+    error: ProtocolError
 
 
 class LazyPage(Generic[M]):
     """One page of a listing."""
 
-    def __init__(self, items: Callable[[], Iterator[M]], next_page_token: str) -> None:
+    def __init__(self, items: Sequence[bytes], read_item: Callable[[bytes], M], next_page_token: str) -> None:
         self._items = items
+        self._read = read_item
         self.next_page_token = next_page_token
 
     @property
@@ -84,7 +97,24 @@ class LazyPage(Generic[M]):
 
         :raises ProtocolError: An item is not what the API's reference describes.
         """
-        return self._items()
+        return map(self._read, self._items)
+
+    @property
+    def entries(self) -> Iterator[M | Unreadable]:
+        """The same for those whom one bad item must not keep from all that come after it."""
+        for item in self._items:
+            try:
+                entry: M | Unreadable = self._read(item)
+            except ProtocolError as error:
+                entry = Unreadable(_fields(item), error)
+            yield entry
+
+
+def _fields(item: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(item, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return {}
 
 
 def _valid(model: type[M], body: bytes, call: str, outcome: Answer | Lost) -> M:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 import httpx
 
 from airflow_provider_batch.gemini import calls, upload, webhooks
+from airflow_provider_batch.gemini.answers import Unreadable
 from airflow_provider_batch.gemini.exchange import Act, Pause, ReadBlock, Reply, Script
 from airflow_provider_batch.gemini.pages import Page, PageWalk
 from airflow_provider_batch.gemini.server_clock import ServerClock
@@ -20,6 +21,7 @@ from airflow_provider_batch.gemini.transport import (
     COPY_BYTES,
     Endpoint,
     Taken,
+    api_date,
     apieces,
     http_options,
     http_request,
@@ -30,6 +32,7 @@ from airflow_provider_batch.gemini.transport import (
 from airflow_provider_batch.gemini.wire import Batch, File, InlineRequest, Model, TokenCount, Webhook
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Page[Any])
 
 
 class AsyncGeminiClient:
@@ -98,9 +101,15 @@ class AsyncGeminiClient:
         """As :meth:`GeminiClient.list_batches`."""
         return self._each(lambda token: calls.list_batches(token, page_size))
 
-    def list_batch_pages(self, page_size: int = calls.PAGE_SIZE) -> AsyncIterator[Iterable[Batch]]:
-        """The same listing, a page at a time. The next page is not asked for before this one is used up."""
-        return self._pages(lambda token: calls.list_batches(token, page_size))
+    async def list_batch_pages(
+        self, page_size: int = calls.PAGE_SIZE
+    ) -> AsyncIterator[Iterable[Batch | Unreadable]]:
+        """The same listing, a page at a time, with what cannot be read in its place.
+
+        The next page is not asked for before this one is used up.
+        """
+        async for page in self._pages(lambda token: calls.list_batches(token, page_size)):
+            yield page.entries
 
     async def update_batch(
         self,
@@ -173,16 +182,16 @@ class AsyncGeminiClient:
         return (await self._run(webhooks.rotate_webhook_secret(name))).secret
 
     async def _each(self, page_at: Callable[[str], Script[Page[T]]]) -> AsyncIterator[T]:
-        async for items in self._pages(page_at):
-            for item in items:
+        async for page in self._pages(page_at):
+            for item in page.items:
                 yield item
 
-    async def _pages(self, page_at: Callable[[str], Script[Page[T]]]) -> AsyncIterator[Iterable[T]]:
+    async def _pages(self, page_at: Callable[[str], Script[P]]) -> AsyncIterator[P]:
         walk = PageWalk()
         while walk.goes_on:
             page = await self._run(page_at(walk.token))
             walk.turn(page.next_page_token)
-            yield page.items
+            yield page
 
     async def _run(self, script: Script[T], file: BinaryIO | None = None) -> T:
         began = time.monotonic()
@@ -210,7 +219,7 @@ class AsyncGeminiClient:
                 content=apieces(request.content),
             ) as response:
                 taken.begin(response)
-                self.clock.note(response.headers.get("date"))
+                self.clock.note(api_date(response))
                 async for chunk in response.aiter_raw(COPY_BYTES):
                     await asyncio.to_thread(taken.add, chunk) if taken.to_file else taken.add(chunk)
                 return taken.answer()

@@ -6,6 +6,8 @@ goes into a URL (those are logged), and none leaves the configured origin.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 import threading
 from collections.abc import Mapping
@@ -40,7 +42,7 @@ class ApiKey:
     def __init__(self, key: str) -> None:
         if not key:
             raise ConfigError(
-                "The connection has no API key.",
+                "There is no API key.",
                 code="AGB-C01",
                 remedy="Put the key in the connection's password field.",
             )
@@ -134,6 +136,19 @@ def _bearer(token: str, quota_project: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} | ({"x-goog-user-project": quota_project} if quota_project else {})
 
 
+def account_label(base_url: str, kind: str, secret: str) -> str:
+    """Whose credential it is: the same wherever the same one is used, with Airflow and without.
+
+    Not keyed by a secret of Airflow's: those are rotated, and differ where nobody has set them. A key of the API
+    is long and random, so that twelve digits of its digest are of no use to anybody.
+
+    :param kind: How it authenticates.
+    :param secret: The API key; the project that pays, where the credential itself changes by the hour.
+    """
+    text = "\0".join((base_url.rstrip("/"), kind, secret))
+    return hmac.new(b"airflow-provider-batch", text.encode(), hashlib.sha256).hexdigest()[:12]
+
+
 def checked_base_url(url: str) -> str:
     """The base URL without a trailing slash, after the check that a credential may be sent there.
 
@@ -165,7 +180,7 @@ def origin(url: str) -> tuple[str, str, int]:
 
 def _bad_host(what: str, code: str = "AGB-C03") -> ConfigError:
     return ConfigError(
-        f"The connection's host {what}.",
+        f"The host {what}.",
         code=code,
         remedy=f"Leave the host empty for {DEFAULT_BASE_URL}; the API key belongs in the password field.",
     )

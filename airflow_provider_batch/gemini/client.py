@@ -12,12 +12,14 @@ from typing import Any, BinaryIO, TypeVar
 import httpx
 
 from airflow_provider_batch.gemini import calls, upload, webhooks
+from airflow_provider_batch.gemini.answers import Unreadable
 from airflow_provider_batch.gemini.exchange import Act, Pause, ReadBlock, Reply, Script
 from airflow_provider_batch.gemini.pages import Page, PageWalk
 from airflow_provider_batch.gemini.server_clock import ServerClock
 from airflow_provider_batch.gemini.transport import (
     Endpoint,
     Taken,
+    api_date,
     http_options,
     http_request,
     parts,
@@ -28,6 +30,7 @@ from airflow_provider_batch.gemini.transport import (
 from airflow_provider_batch.gemini.wire import Batch, File, InlineRequest, Model, TokenCount, Webhook
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Page[Any])
 
 
 class GeminiClient:
@@ -121,6 +124,11 @@ class GeminiClient:
         """All batches of the project, page by page."""
         return self._each(lambda token: calls.list_batches(token, page_size))
 
+    def list_batch_entries(self, page_size: int = calls.PAGE_SIZE) -> Iterator[Batch | Unreadable]:
+        """The same listing, with what cannot be read in its place."""
+        for page in self._pages(lambda token: calls.list_batches(token, page_size)):
+            yield from page.entries
+
     def update_batch(
         self,
         name: str,
@@ -198,11 +206,15 @@ class GeminiClient:
         return (self._run(webhooks.rotate_webhook_secret(name))).secret
 
     def _each(self, page_at: Callable[[str], Script[Page[T]]]) -> Iterator[T]:
+        for page in self._pages(page_at):
+            yield from page.items
+
+    def _pages(self, page_at: Callable[[str], Script[P]]) -> Iterator[P]:
         walk = PageWalk()
         while walk.goes_on:
             page = self._run(page_at(walk.token))
             walk.turn(page.next_page_token)
-            yield from page.items
+            yield page
 
     def _run(self, script: Script[T], file: BinaryIO | None = None) -> T:
         began = time.monotonic()
@@ -229,7 +241,7 @@ class GeminiClient:
                 content=pieces(request.content),
             ) as response:
                 taken.begin(response)
-                self.clock.note(response.headers.get("date"))
+                self.clock.note(api_date(response))
                 # In the pieces in which they come: putting them together would copy each byte three times more.
                 for chunk in response.iter_raw():
                     taken.add(chunk)

@@ -10,7 +10,7 @@ import random
 from collections.abc import Generator
 
 from airflow_provider_batch.gemini.exchange import Answer, Download, Lost, Pause, Reply, Request, Step
-from airflow_provider_batch.gemini.rpc import retry_hint_s
+from airflow_provider_batch.gemini.rpc import retry_hint_s, rpc_error
 
 PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """HTTP statuses that may pass by themselves."""
@@ -48,7 +48,7 @@ def persist_delete(request: Request) -> Generator[Step, Reply, Answer | Lost]:
         return outcome
     yield from pause(wait_s(1))
     outcome = yield from persist(request)
-    gone = isinstance(outcome, Answer) and outcome.status == 404
+    gone = isinstance(outcome, Answer) and outcome.status == 404 and rpc_error(outcome.body) is not None
     return Answer(200, {}) if gone else outcome
 
 

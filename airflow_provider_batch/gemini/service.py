@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import datetime
 from typing import BinaryIO
 
@@ -23,12 +23,12 @@ from airflow_provider_batch.contract import (
     Refused,
     SubmitOutcome,
     Unknown,
+    UnreadableJob,
     UploadSession,
 )
 from airflow_provider_batch.errors import (
     ApiError,
     ApiUnreachableError,
-    AuthError,
     BatchError,
     ConfigError,
     NotFoundError,
@@ -36,6 +36,7 @@ from airflow_provider_batch.errors import (
     ResultsNotReadyError,
     SubmitUnknownError,
 )
+from airflow_provider_batch.gemini.answers import Unreadable
 from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
 from airflow_provider_batch.gemini.client import GeminiClient
 from airflow_provider_batch.gemini.wire import Batch, File
@@ -86,6 +87,17 @@ def snapshot(batch: Batch) -> JobSnapshot:
         output_file=batch.output.responses_file if batch.output else None,
         input_file=metadata.input_config.file_name if metadata.input_config else None,
     )
+
+
+def _entry(listed: Batch | Unreadable) -> JobSnapshot | UnreadableJob:
+    """The same for an entry of the listing. In proto3 JSON what is absent or null is empty."""
+    if isinstance(listed, Batch):
+        return snapshot(listed)
+    metadata = listed.fields.get("metadata", listed.fields if "state" in listed.fields else None)
+    if not isinstance(metadata, dict):
+        return UnreadableJob(None, listed.error)
+    name = metadata.get("displayName", metadata.get("display_name")) or ""
+    return UnreadableJob(name if isinstance(name, str) else None, listed.error)
 
 
 class GeminiBatchService:
@@ -141,11 +153,8 @@ class GeminiBatchService:
     def _file(self, name: str) -> File | None:
         try:
             return self._client.get_file(name)
-        except NotFoundError:
-            return None
-        except AuthError as error:
-            # The API answers 403 for a file that does not exist, or not for this credential.
-            if error.http_status == 403:
+        except ApiError as error:
+            if _is_gone(error):
                 return None
             raise
 
@@ -205,12 +214,9 @@ class GeminiBatchService:
         """Delete a file. It expires after 48 h anyway, so a failure is no more than a log line."""
         try:
             self._client.delete_file(file)
-        except NotFoundError:
-            return True
-        except AuthError as error:
-            # The API answers 403 for a file that does not exist, or not for this credential.
-            return error.http_status == 403
         except BatchError as error:
+            if isinstance(error, ApiError) and _is_gone(error):
+                return True
             # The API refuses to delete result files, whose names are longer than it allows (python-genai #1759).
             known = isinstance(error, ApiError) and error.http_status == INVALID
             log.log(
@@ -237,11 +243,22 @@ class GeminiBatchService:
     def find(self, display_name_prefix: str) -> FindOutcome:
         """Read the listing to its end; a listing that fails anywhere cannot tell."""
         try:
-            jobs = map(snapshot, self._client.list_batches())
-            matching = tuple(job for job in jobs if job.display_name.startswith(display_name_prefix))
+            matching = tuple(self._matching(display_name_prefix))
         except BatchError as error:
             return CannotTell(error)
         return Found(matching) if matching else Absent()
+
+    def _matching(self, prefix: str) -> Iterator[JobSnapshot]:
+        passed_over: list[BatchError] = []
+        for job in map(_entry, self._client.list_batch_entries()):
+            if isinstance(job, UnreadableJob):
+                if job.display_name is None or job.display_name.startswith(prefix):
+                    raise job.error
+                passed_over.append(job.error)
+            elif job.display_name.startswith(prefix):
+                yield job
+        if passed_over:
+            log.info("%d jobs of others cannot be read and are passed over: %s", len(passed_over), passed_over[0])
 
     def look(self, job_name: str) -> JobSnapshot:
         """The job as it is now."""
@@ -257,10 +274,13 @@ class GeminiBatchService:
     def fetch_results(self, job: JobSnapshot, to: BinaryIO) -> int:
         """Write the result lines of an ended job; a file's bytes, or inline rows in the file's form.
 
-        :raises ResultsNotReadyError: The job succeeded and names no output (seen by others: ellmer issue 926).
+        :raises ResultsNotReadyError: The job succeeded, or rows of it are finished and it has just ended; and it
+            names no output (seen by others: ellmer issue 926).
         """
-        output = self._client.get_batch(job.name).output
-        if output is None and job.state is JobState.SUCCEEDED:
+        batch = self._client.get_batch(job.name)
+        output = batch.output
+        may_come = job.state is JobState.SUCCEEDED or snapshot(batch).may_still_name_results(self.now())
+        if output is None and may_come:
             raise ResultsNotReadyError(
                 f"{job.name} finished, but the API names no output for it.",
                 job_name=job.name,
@@ -288,10 +308,10 @@ class AsyncGeminiBatchService:
         """The job as it is now."""
         return snapshot(await self._client.get_batch(job_name))
 
-    async def pages(self) -> AsyncIterator[Iterable[JobSnapshot]]:
+    async def pages(self) -> AsyncIterator[Iterable[JobSnapshot | UnreadableJob]]:
         """The listing of all jobs, page by page."""
         async for page in self._client.list_batch_pages():
-            yield map(snapshot, page)
+            yield map(_entry, page)
 
     async def cancel(self, job_name: str) -> None:
         """As :meth:`GeminiBatchService.cancel`."""
@@ -307,6 +327,16 @@ class AsyncGeminiBatchService:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+def _is_gone(error: ApiError) -> bool:
+    """The API says that the file does not exist, or not for this credential.
+
+    For that it answers 403 as well. One with a reason (SERVICE_DISABLED, API_KEY_SERVICE_BLOCKED) is about the
+    credential or the project, and one that is not the API's own error is a proxy's: neither tells of the file.
+    """
+    is_plain_refusal = error.rpc_status == "PERMISSION_DENIED" and not error.reason
+    return error.rpc_status == "NOT_FOUND" or is_plain_refusal
 
 
 def _pass_if_over(job_name: str, error: ApiError) -> None:

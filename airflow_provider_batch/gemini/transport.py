@@ -130,6 +130,12 @@ class Taken:
         return _present(self._sink)
 
 
+def api_date(response: httpx.Response) -> str | None:
+    """The ``Date`` of an answer of the API. What a proxy says in its place is no clock to end a wait by."""
+    is_page = "html" in response.headers.get("content-type", "")
+    return response.headers.get("date") if response.is_success and not is_page else None
+
+
 def parts(step: Request | Download) -> tuple[Request, Download | None]:
     """The request of a step, and the download if it is one."""
     return (step.request, step) if isinstance(step, Download) else (step, None)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 
 from airflow_provider_batch.airflow_compat import not_found_error
-from airflow_provider_batch.errors import BatchError, ConfigError
+from airflow_provider_batch.errors import BatchError, ConfigError, NoConnectionError
 from airflow_provider_batch.gemini.auth import (
     DEFAULT_BASE_URL,
     ApiKey,
     ApplicationDefault,
     Credential,
     OAuthToken,
+    account_label,
 )
 
 if TYPE_CHECKING:
@@ -90,6 +89,7 @@ class GeminiBatchHook(BaseHook):
         """A blocking client. Use it as a context manager.
 
         :raises ConfigError: The connection does not exist or cannot work.
+        :raises BatchError: It could not be looked up this time.
         """
         from airflow_provider_batch.gemini.client import GeminiClient
 
@@ -130,12 +130,13 @@ class GeminiBatchHook(BaseHook):
         """
         connection = self._connection()
         extra = self._extra(connection)
-        return Account(
-            label=str(extra.get("account") or "") or _account_label(connection, extra),
-            deployment=str(extra.get("deployment") or ""),
-            prices=str(extra.get("prices") or ""),
-            max_enqueued_tokens=_count(extra, "max_enqueued_tokens"),
-        )
+        with self._naming_itself():
+            return Account(
+                label=str(extra.get("account") or "") or _account_label(connection, extra),
+                deployment=str(extra.get("deployment") or ""),
+                prices=str(extra.get("prices") or ""),
+                max_enqueued_tokens=_count(extra, "max_enqueued_tokens"),
+            )
 
     def prices(self) -> PriceTable:
         """The price list: the one that the connection names, else the package's own.
@@ -172,16 +173,27 @@ class GeminiBatchHook(BaseHook):
         return True, f"The API answered; a model that this credential may use: {model.name if model else 'none'}"
 
     def _connection(self) -> Connection:
-        try:
-            return self.get_connection(self.conn_id)
-        except not_found_error():
-            raise self._missing() from None
+        with self._looking_up():
+            connection = self.get_connection(self.conn_id)
+        return self._checked(connection)
 
     async def _aconnection(self) -> Connection:
+        with self._looking_up():
+            connection = await self.aget_connection(self.conn_id)
+        return self._checked(connection)
+
+    @contextmanager
+    def _looking_up(self) -> Iterator[None]:
         try:
-            return await self.aget_connection(self.conn_id)
+            yield
+        except BatchError:
+            raise
         except not_found_error():
-            raise self._missing() from None
+            raise NoConnectionError(
+                f"There is no connection {self.conn_id!r}.",
+                code="AGB-C01",
+                remedy='Create it with type "gemini" and the API key as its password.',
+            ) from None
         except Exception as error:  # noqa: BLE001
             # Secrets backends raise anything. A wait must outlive a failed lookup, so it becomes one error
             # that the wait is patient with; its type is enough, its text could hold a credential.
@@ -191,24 +203,40 @@ class GeminiBatchHook(BaseHook):
                 remedy="Check the API server and the secrets backend.",
             ) from None
 
-    def _missing(self) -> ConfigError:
-        return ConfigError(
-            f"There is no connection {self.conn_id!r}.",
-            code="AGB-C01",
-            remedy='Create it with type "gemini" and the API key as its password.',
-        )
+    def _checked(self, connection: Connection) -> Connection:
+        """The connection, if it is one of ours: the password of another must not leave as a key."""
+        if connection.conn_type != self.conn_type:
+            raise ConfigError(
+                f"The connection {self.conn_id!r} is of type {connection.conn_type!r}, not {self.conn_type!r}.",
+                code="AGB-C01",
+                remedy="Nothing was sent. Give conn_id the name of a connection of that type.",
+            )
+        return connection
+
+    @contextmanager
+    def _naming_itself(self) -> Iterator[None]:
+        """What is wrong with the connection is told with its name."""
+        try:
+            yield
+        except ConfigError as error:
+            raise ConfigError(
+                f"The connection {self.conn_id!r} cannot be used. {error.message}",
+                code=error.code,
+                remedy=error.remedy,
+            ) from None
 
     def _endpoint(self, connection: Connection) -> Endpoint:
         from airflow_provider_batch.gemini.transport import Endpoint
 
         extra = self._extra(connection)
         self.has_webhook = bool(extra.get("webhook_secret"))
-        return Endpoint(
-            self._credential(connection, extra),
-            base_url=_base_url(connection),
-            api_version=_choice(extra, "api_version", API_VERSIONS),
-            trust_env=_flag(extra, "trust_env"),
-        )
+        with self._naming_itself():
+            return Endpoint(
+                self._credential(connection, extra),
+                base_url=_base_url(connection),
+                api_version=_choice(extra, "api_version", API_VERSIONS),
+                trust_env=_flag(extra, "trust_env"),
+            )
 
     def _extra(self, connection: Connection) -> dict[str, Any]:
         # Not connection.extra_dejson: it calls the supervisor to mask the extra, which would block the
@@ -244,15 +272,10 @@ def _base_url(connection: Connection) -> str:
 
 
 def _account_label(connection: Connection, extra: dict[str, Any]) -> str:
-    """A digest under this Airflow's own secret, so that nobody can try keys against it."""
-    from airflow.configuration import conf
-
     kind = _choice(extra, "auth_type", AUTH_TYPES)
     # Tokens change by the hour; the project that pays does not.
     secret = connection.password or "" if kind == "api_key" else str(extra.get("quota_project") or "")
-    pepper = conf.get("core", "fernet_key", fallback="") or "airflow-provider-batch"
-    text = "\0".join((_base_url(connection), kind, secret))
-    return hmac.new(pepper.encode(), text.encode(), hashlib.sha256).hexdigest()[:12]
+    return account_label(_base_url(connection), kind, secret)
 
 
 def _count(extra: dict[str, Any], name: str) -> int | None:
@@ -261,7 +284,7 @@ def _count(extra: dict[str, Any], name: str) -> int | None:
         return None
     if not str(value).isdigit() or int(str(value)) == 0:
         raise ConfigError(
-            f"The connection's extra {name} must be a whole number above 0.",
+            f"The extra {name} must be a whole number above 0.",
             code="AGB-C02",
             remedy="Correct the extra in the connection form.",
         )
@@ -272,7 +295,7 @@ def _choice(extra: dict[str, Any], name: str, values: tuple[str, ...]) -> str:
     value = extra.get(name) or values[0]
     if value not in values:
         raise ConfigError(
-            f"The connection's extra {name} must be one of {', '.join(values)}.",
+            f"The extra {name} must be one of {', '.join(values)}.",
             code="AGB-C02",
             remedy="Correct the extra in the connection form.",
         )

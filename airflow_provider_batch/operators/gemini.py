@@ -20,7 +20,7 @@ from airflow_provider_batch.airflow_compat import (
     task_state,
     tell_outlets,
 )
-from airflow_provider_batch.errors import ConfigError, EmptyInputError, JobCancelledError
+from airflow_provider_batch.errors import BatchError, ConfigError, EmptyInputError, JobCancelledError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import LINKS, show
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
@@ -56,6 +56,9 @@ MAX_TIMEOUT_S = 14 * 86_400.0
 
 MIN_POLL_INTERVAL_S = 1.0
 MAX_POLL_INTERVAL_S = 3_600.0
+
+BLIND_WAIT_S = 300.0
+"""Between looks of workers while the triggerer cannot ask about the jobs, seconds."""
 
 MAX_RESULT_LOOKS = 50
 
@@ -263,6 +266,7 @@ class GeminiBatchOperator(BaseOperator):
         from dataclasses import asdict
 
         from airflow_provider_batch.engine.begin import estimated, ledger_for
+        from airflow_provider_batch.engine.ledger import generations
         from airflow_provider_batch.engine.observer import PREFLIGHT
         from airflow_provider_batch.lineage.report import TaskReport
         from airflow_provider_batch.rows.sinks.parquet import require_pyarrow
@@ -278,6 +282,9 @@ class GeminiBatchOperator(BaseOperator):
             try:
                 if self.is_dry_run:
                     return asdict(estimated(service, order, intake, self._dialect()))
+                for earlier in generations(order.folder, order.identity.mark)[-1:]:
+                    # Whoever stops this try while it reads its rows means the jobs of the try before.
+                    self._live = order.identity, earlier
                 ledger = ledger_for(service, order, intake, self._dialect())
             except EmptyInputError as error:
                 if self.on_empty == "skip":
@@ -307,7 +314,8 @@ class GeminiBatchOperator(BaseOperator):
         self.log.info("Resumed: %s", event.get("message") or event.get("outcome"))
         with hook.service(embeddings=self._embeds) as service, TaskReport(self.log) as report:
             policy = self._policy(order, account, is_new_try=False)
-            return self._go_on(context, order, self._work(context, service, order, known[-1], policy, report))
+            work = self._work(context, service, order, known[-1], policy, report)
+            return self._go_on(context, order, work, event)
 
     def on_kill(self) -> None:
         """Ask the jobs to end if the task was marked failed; leave them alone in every other case."""
@@ -327,11 +335,22 @@ class GeminiBatchOperator(BaseOperator):
         if not may_cancel(states) or not jobs:
             self.log.info("The task is %s: its jobs are left alone.", states[-1] or "in an unknown state")
             return
-        with GeminiBatchHook(self.conn_id).service() as service:
-            for name in jobs:
-                self.log.warning("The task is %s: %s is asked to end.", states[-1], name)
-                service.cancel(name)
-        note_cancel(ledger, f"r{batch.round.number}.cancel.json", "the task was stopped")
+        asked, errors = [], []
+        try:
+            with GeminiBatchHook(self.conn_id).service() as service:
+                for name in jobs:
+                    self.log.warning("The task is %s: %s is asked to end.", states[-1], name)
+                    try:
+                        service.cancel(name)
+                        asked.append(name)
+                    except BatchError as error:
+                        self.log.error("%s could not be asked to end and may run on: %s", name, error)
+                        errors.append(error)
+        finally:
+            if asked:
+                note_cancel(ledger, f"r{batch.round.number}.cancel.json", "the task was stopped")
+        if errors:
+            raise errors[0]
 
     def get_openlineage_facets_on_start(self) -> Any:
         """What the OpenLineage provider asks before the task runs."""
@@ -472,7 +491,9 @@ class GeminiBatchOperator(BaseOperator):
             submit_only=not self.wait_for_completion,
         )
 
-    def _go_on(self, context: Context, order: Order, work: Work) -> dict[str, Any]:
+    def _go_on(
+        self, context: Context, order: Order, work: Work, event: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         from dataclasses import replace
 
         from airflow_provider_batch.engine.glance import KEY
@@ -489,7 +510,7 @@ class GeminiBatchOperator(BaseOperator):
             if not isinstance(result, Wait):
                 return self._submission(result.batch, work.ledger)
             if self.deferrable:
-                self._defer(result, order.identity, work)
+                self._defer(result, order.identity, work, event or {})
             time.sleep(max(0.1, min(self.poll_interval, _left(result, work.service.now()))))
             work = replace(work, policy=replace(work.policy, is_new_try=False))
 
@@ -522,20 +543,32 @@ class GeminiBatchOperator(BaseOperator):
             observer=report,
         )
 
-    def _defer(self, wait: Wait, identity: Identity, work: Work) -> None:
+    def _defer(self, wait: Wait, identity: Identity, work: Work, event: Mapping[str, Any]) -> None:
         from airflow_provider_batch.engine.state import read_batch
 
+        looks, until = True, wait.until
+        if event.get("outcome") in ("unreadable", "unknown_state"):
+            # This worker has just looked. The triggerer would end the next wait at once, and so on for ever.
+            looks, until = False, min(wait.until or wait.deadline, work.service.now() + BLIND_WAIT_S)
+            self.log.warning(
+                "The triggerer cannot wait for the jobs, and this worker can: %s A worker looks again in %.0f s. "
+                "Make the connection %r, and this package, the same on triggerers and workers.",
+                event.get("message"),
+                BLIND_WAIT_S,
+                self.conn_id,
+            )
         self.defer(
             trigger=GeminiBatchTrigger(
                 conn_id=self.conn_id,
                 deadline=wait.deadline,
                 job_names=wait.jobs,
                 display_names=wait.names,
-                until=wait.until,
+                until=until,
                 poll_interval=self.poll_interval,
                 ledger=str(work.ledger.folder),
                 waiting_task=_task(identity) if self.cancel_on_kill else None,
                 cancel_note=f"r{read_batch(work.ledger).round.number}.cancel.json",
+                looks=looks,
             ),
             method_name="execute_complete",
         )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_batch.airflow_compat import object_path, task_state
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.gemini.service import AsyncGeminiBatchService
 
 VERSION = 2
 
@@ -42,6 +45,7 @@ class GeminiBatchTrigger(BaseTrigger):
     :param waiting_task: dag_id, task_id, run_id and map_index of the task that waits. When it is stopped for
         good, the jobs are asked to end; None = never.
     :param cancel_note: Name of the document that then says so in the ledger.
+    :param looks: False = wait for the time only, as looking from the triggerer has proved of no use.
     :param unknown: Arguments of another version are accepted and ignored, so an upgrade never strands a task.
     """
 
@@ -57,6 +61,7 @@ class GeminiBatchTrigger(BaseTrigger):
         job_name: str | None = None,
         waiting_task: dict[str, Any] | None = None,
         cancel_note: str | None = None,
+        looks: bool = True,
         **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -69,6 +74,7 @@ class GeminiBatchTrigger(BaseTrigger):
         self.ledger = ledger
         self.waiting_task = waiting_task
         self.cancel_note = cancel_note
+        self.looks = looks
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments: names and numbers only."""
@@ -85,6 +91,7 @@ class GeminiBatchTrigger(BaseTrigger):
                 "ledger": self.ledger,
                 "waiting_task": self.waiting_task,
                 "cancel_note": self.cancel_note,
+                "looks": self.looks,
             },
         )
 
@@ -93,9 +100,8 @@ class GeminiBatchTrigger(BaseTrigger):
         from airflow_provider_batch.engine.poller import Vigil
         from airflow_provider_batch.triggers.pollers import poller_of
 
-        vigil = Vigil(
-            tuple(self.job_names), tuple(self.display_names), self.until, self.deadline, self.poll_interval
-        )
+        jobs, names = (self.job_names, self.display_names) if self.looks else ((), ())
+        vigil = Vigil(tuple(jobs), tuple(names), self.until, self.deadline, self.poll_interval)
         # The logger of the class: one for each trigger would take more memory than the wait itself.
         news = await poller_of(self.conn_id).wait(vigil, self.logger().info)
         yield TriggerEvent({**news._asdict(), "ledger": self.ledger})  # type: ignore[no-untyped-call]
@@ -128,12 +134,31 @@ class GeminiBatchTrigger(BaseTrigger):
             return
         service = await service_of(self.conn_id)
         try:
-            for name in self.job_names:
-                self.log.warning("The task is %s: %s is asked to end.", states[-1], name)
-                await service.cancel(name)
-            await asyncio.to_thread(self._note_cancel)
+            await self._ask_to_end(service, f"The task is {states[-1]}")
         finally:
             await service.aclose()
+
+    async def _ask_to_end(self, service: AsyncGeminiBatchService, why: str) -> None:
+        """All at the same time, as one may take long; one that fails keeps no other from being asked."""
+        asked = []
+
+        async def ask(name: str) -> None:
+            self.log.warning("%s: %s is asked to end.", why, name)
+            try:
+                await service.cancel(name)
+            except Exception as error:
+                self.log.error("%s could not be asked to end and may run on: %s", name, error)
+                raise
+            asked.append(name)
+
+        try:
+            ends = await asyncio.gather(*map(ask, self.job_names), return_exceptions=True)
+        finally:
+            if asked:
+                await asyncio.to_thread(self._note_cancel)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
 
     def _note_cancel(self) -> None:
         from airflow_provider_batch.engine.ledger import Ledger, note_cancel

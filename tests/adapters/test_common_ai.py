@@ -242,6 +242,30 @@ def test_a_job_ends_in_the_words_of_common_ai(adapter, gemini_emulator, state, s
     assert adapter.get_batch(job).status == status
 
 
+@pytest.mark.parametrize(
+    ("ended_ago_s", "state", "status"),
+    [
+        (5, "FAILED", "in_progress"),
+        (5, "CANCELLED", "in_progress"),
+        (5, "EXPIRED", "in_progress"),
+        (700, "FAILED", "failed"),
+        (700, "CANCELLED", "cancelled"),
+    ],
+)
+def test_results_of_finished_rows_may_be_named_a_little_after_the_end(
+    adapter, gemini_emulator, ended_ago_s, state, status
+):
+    ended = now() - timedelta(seconds=ended_ago_s)
+    metadata = {
+        "state": f"BATCH_STATE_{state}",
+        "endTime": ended.isoformat(),
+        "batchStats": {"requestCount": "3", "successfulRequestCount": "2"},
+    }
+    body = {"name": "batches/a", "done": True, "metadata": metadata}
+    gemini_emulator.add_fault(call="batches.get", action="status", status=200, body=body)
+    assert adapter.get_batch("batches/a").status == status
+
+
 def test_a_job_that_is_not_found_is_no_reason_to_submit_again(adapter):
     with pytest.raises(ApiError) as raised:
         adapter.get_batch("batches/nobody-knows-it")

@@ -1,13 +1,16 @@
 """From an Airflow connection to the API."""
 
 import asyncio
+import traceback
+from argparse import Namespace
 from importlib.metadata import version
 
 import pytest
+from cryptography.fernet import Fernet
 from packaging.version import Version
 
 from airflow_provider_batch.airflow_compat import POINTER, Fence
-from airflow_provider_batch.errors import ConfigError, SupersededError
+from airflow_provider_batch.errors import BatchError, ConfigError, SupersededError
 from airflow_provider_batch.gemini.auth import DEFAULT_BASE_URL
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 
@@ -72,6 +75,56 @@ def test_the_host_of_the_connection_becomes_the_base_url(connection, fields, url
         assert client.endpoint.base_url == url
 
 
+def of_another_type(connection):
+    connection(conn_type="aws", password="not-for-gemini")
+    return "of type 'aws', not 'gemini'"
+
+
+def with_a_bad_key(connection):
+    connection(password="not for gemini")
+    return "'gemini_default' cannot be used. The API key has white space"
+
+
+def with_a_bad_host(connection):
+    connection(host="http://gemini.example")
+    return r"'gemini_default' cannot be used. The host \(gemini.example\) would send"
+
+
+@pytest.mark.parametrize("wrong", [of_another_type, with_a_bad_key, with_a_bad_host])
+def test_a_connection_that_is_not_fit_for_it_is_named_and_sends_nothing(
+    connection, gemini_emulator, in_triggerer, wrong
+):
+    what = wrong(connection)
+    with pytest.raises(ConfigError, match=what):
+        GeminiBatchHook().get_conn()
+    with pytest.raises(ConfigError, match=what):
+        asyncio.run(GeminiBatchHook().aget_conn())
+    assert GeminiBatchHook().test_connection()[0] is False
+    assert gemini_emulator.requests() == []
+
+
+class Talkative(GeminiBatchHook):
+    """With a secrets backend that fails, and says more than it should."""
+
+    @classmethod
+    def get_connection(cls, conn_id):
+        raise OSError("the secret is hunter2")
+
+    @classmethod
+    async def aget_connection(cls, conn_id):
+        raise OSError("the secret is hunter2")
+
+
+def test_what_a_secrets_backend_says_when_it_fails_is_not_told(in_triggerer):
+    told = []
+    for look_up in (lambda: Talkative().get_conn(), lambda: asyncio.run(Talkative().aget_conn())):
+        with pytest.raises(BatchError, match=r"could not be looked up \(OSError\)") as caught:
+            look_up()
+        assert not isinstance(caught.value, ConfigError)
+        told += traceback.format_exception(caught.value)
+    assert "hunter2" not in "".join(told)
+
+
 def test_a_job_can_be_cancelled_through_the_hook(connection, gemini_emulator):
     from airflow_provider_batch.gemini.wire import InlineRequest
 
@@ -95,6 +148,20 @@ def test_the_account_is_the_same_for_the_same_key_and_holds_nothing_of_it(connec
     assert "key" not in first
 
 
+def test_the_account_is_the_same_whatever_secret_this_airflow_has_and_without_airflow(connection, monkeypatch):
+    """A pod without the setting makes a secret of its own, and one may be rotated while batches run."""
+    from airflow_provider_batch.cli.access import access
+
+    labels = set()
+    for secret in (Fernet.generate_key().decode(), Fernet.generate_key().decode(), ""):
+        monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", secret)
+        labels.add(label(connection, password="key-of-one", host="https://a.example/"))
+    monkeypatch.setenv("GEMINI_API_KEY", "key-of-one")
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "https://a.example")
+    labels.add(access(Namespace(conn_id=None, in_airflow=False)).label)
+    assert len(labels) == 1
+
+
 def test_the_account_of_a_token_is_its_project_as_tokens_change_by_the_hour(connection):
     extra = {"auth_type": "oauth_token", "quota_project": "p"}
     assert label(connection, password="one", extra=extra) == label(connection, password="two", extra=extra)
@@ -107,7 +174,7 @@ def test_the_account_can_be_named_so_that_a_key_can_be_rotated(connection):
 @pytest.mark.parametrize("value", ["many", "-1", 0, "1.5"])
 def test_a_limit_on_tokens_that_is_no_number_is_refused(connection, value):
     connection(extra={"max_enqueued_tokens": value})
-    with pytest.raises(ConfigError, match="AGB-C02 The connection's extra max_enqueued_tokens"):
+    with pytest.raises(ConfigError, match=r"AGB-C02 The connection .* The extra max_enqueued_tokens"):
         GeminiBatchHook().account()
 
 

@@ -7,10 +7,13 @@ import time
 
 import pytest
 
-from airflow_provider_batch.engine.cancelling import may_cancel
+from airflow_provider_batch.engine.cancelling import RECHECK_S, may_cancel
+from airflow_provider_batch.errors import AuthError
 from airflow_provider_batch.gemini.wire import InlineRequest
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
+from airflow_provider_batch.triggers import gemini as triggers
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
+from tests.airflow.tries import batch_of, run_try
 
 
 @pytest.mark.parametrize("state", ["failed", "upstream_failed", "removed"])
@@ -66,8 +69,8 @@ def task_is(monkeypatch):
     return answer
 
 
-def killed(job, **changes):
-    trigger = GeminiBatchTrigger("gemini_default", time.time() + 60, [job], **changes)
+def killed(jobs, **changes):
+    trigger = GeminiBatchTrigger("gemini_default", time.time() + 60, jobs, **changes)
     asyncio.run(trigger.on_kill())
 
 
@@ -79,28 +82,78 @@ def test_a_task_that_was_marked_failed_cancels_its_jobs_and_says_so_in_the_ledge
     job, gemini_emulator, task_is, tmp_path
 ):
     task_is("failed")
-    killed(job, waiting_task=WAITING, ledger=str(tmp_path), cancel_note="r1.cancel.json")
+    killed([job], waiting_task=WAITING, ledger=str(tmp_path), cancel_note="r1.cancel.json")
     assert cancels(gemini_emulator) == [job]
     assert "the task was stopped" in (tmp_path / "r1.cancel.json").read_text()
+
+
+@pytest.fixture
+def several(job):
+    with GeminiBatchHook().get_conn() as client:
+        ask = InlineRequest(request={"contents": [{"parts": [{"text": "hi"}]}]}, key="a")
+        return [job, *(client.create_batch("gemini-2.5-flash", "d", requests=[ask]).name for _ in range(2))]
+
+
+def test_a_job_that_cannot_be_asked_to_end_keeps_no_other_from_it(several, gemini_emulator, task_is, tmp_path):
+    gemini_emulator.add_fault(call="batches.cancel", action="status", status=403, times=1)
+    task_is("failed")
+    with pytest.raises(AuthError, match="answered cancel"):
+        killed(several, waiting_task=WAITING, ledger=str(tmp_path), cancel_note="r1.cancel.json")
+    assert len(cancels(gemini_emulator)) == 2
+    assert (tmp_path / "r1.cancel.json").exists()
+
+
+def test_a_job_whose_cancellation_hangs_keeps_no_other_from_it_in_the_time_that_airflow_gives(
+    several, gemini_emulator, task_is, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(triggers, "ON_KILL_S", RECHECK_S + 2)
+    gemini_emulator.add_fault(call="batches.cancel", action="delay", seconds=20, times=1)
+    task_is("failed")
+    with pytest.raises(asyncio.TimeoutError):
+        killed(several, waiting_task=WAITING, ledger=str(tmp_path), cancel_note="r1.cancel.json")
+    assert len(cancels(gemini_emulator)) == 2
+    assert (tmp_path / "r1.cancel.json").exists()
+
+
+def test_nothing_is_noted_if_no_job_could_be_asked_to_end(job, gemini_emulator, task_is, tmp_path):
+    gemini_emulator.add_fault(call="batches.cancel", action="status", status=403, times=None)
+    task_is("failed")
+    with pytest.raises(AuthError):
+        killed([job], waiting_task=WAITING, ledger=str(tmp_path), cancel_note="r1.cancel.json")
+    assert not (tmp_path / "r1.cancel.json").exists()
+
+
+def test_a_worker_that_is_stopped_asks_every_job_to_end_that_can_be_asked(
+    connection, gemini_emulator, task_is, tmp_path
+):
+    gemini_emulator.add_fault(action="job", state="STUCK", times=None)
+    gemini_emulator.add_fault(call="batches.cancel", action="status", status=403, times=1)
+    operator = batch_of(tmp_path, "abc", shard_rows=1, wait_for_completion=False)
+    run_try(operator)
+    task_is("failed")
+    with pytest.raises(AuthError, match="answered cancel"):
+        operator.on_kill()
+    assert len(cancels(gemini_emulator)) == 2
+    assert list(tmp_path.rglob("r1.cancel.json"))
 
 
 @pytest.mark.parametrize("state", ["deferred", "queued", "success", "skipped"])
 def test_a_task_in_any_other_state_leaves_its_jobs_alone(job, gemini_emulator, task_is, tmp_path, state):
     task_is(state)
-    killed(job, waiting_task=WAITING, ledger=str(tmp_path), cancel_note="r1.cancel.json")
+    killed([job], waiting_task=WAITING, ledger=str(tmp_path), cancel_note="r1.cancel.json")
     assert cancels(gemini_emulator) == []
     assert not (tmp_path / "r1.cancel.json").exists()
 
 
 def test_a_trigger_that_was_told_nothing_of_its_task_never_cancels(job, gemini_emulator, task_is):
     task_is("failed")
-    killed(job)
+    killed([job])
     assert cancels(gemini_emulator) == []
 
 
 def test_a_server_that_does_not_answer_is_no_reason_to_cancel(job, gemini_emulator, monkeypatch):
     monkeypatch.setattr("airflow_provider_batch.airflow_compat.STATE_TIMEOUT_S", 0.1)
-    killed(job, waiting_task=WAITING)
+    killed([job], waiting_task=WAITING)
     assert cancels(gemini_emulator) == []
 
 
@@ -119,3 +172,22 @@ def test_a_triggerer_that_cancels_again_and_again_does_not_keep_it_from_cancelli
 
     asyncio.run(impatient())
     assert cancels(gemini_emulator) == [job]
+
+
+def test_a_retry_that_is_stopped_while_it_reads_its_rows_ends_the_jobs_of_the_try_before(
+    connection, gemini_emulator, task_is, tmp_path
+):
+    gemini_emulator.add_fault(action="job", state="STUCK")
+    submission = run_try(batch_of(tmp_path, "ab", wait_for_completion=False))
+    task_is("failed")
+    retry = batch_of(tmp_path, "ab")
+
+    def rows():
+        yield {"key": "a", "request": {"contents": [{"parts": [{"text": "a"}]}]}}
+        retry.on_kill()
+        raise KeyboardInterrupt
+
+    retry.requests = retry._given = rows()
+    with pytest.raises(KeyboardInterrupt):
+        run_try(retry)
+    assert cancels(gemini_emulator) == [submission["job_name"]]

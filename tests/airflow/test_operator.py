@@ -216,7 +216,7 @@ def test_bad_input_fails_before_any_upload_and_leaves_no_results(
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"password": ""}, "has no API key"),
+        ({"password": ""}, "There is no API key"),
         ({"password": "two words"}, "white space"),
         ({"host": "http://gemini.example"}, "would send the credential unencrypted"),
         ({"extra": {"auth_type": "magic"}}, "auth_type must be one of"),

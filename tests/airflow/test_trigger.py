@@ -53,6 +53,7 @@ def test_it_stores_names_and_numbers_only():
         "ledger": "/out/_ledger/x/1",
         "waiting_task": waiting,
         "cancel_note": None,
+        "looks": True,
     }
 
 

@@ -45,6 +45,18 @@ def run_try(operator, store=None, *, until_ready=False):
             time.sleep(0.2)
 
 
+def deferral_of(call):
+    """What a step of a task that ends in a deferral asks the triggerer for."""
+    try:
+        ended = call()
+    except BaseException as deferred:
+        # It moved to the SDK after 3.1, and the old place warns.
+        if type(deferred).__name__ != "TaskDeferred":
+            raise
+        return deferred.trigger
+    raise AssertionError(f"it was not deferred and returned {ended}")
+
+
 def tries(folder, rows_of_each, **arguments):
     """The manifests of successive tries."""
     store = StateStore()

@@ -61,6 +61,12 @@ def test_the_default_connection_is_taken_where_there_is_no_variable(cli, connect
     assert cli("list").status == 0
 
 
+def test_a_default_connection_of_another_type_is_not_passed_over(cli, connection):
+    connection(conn_type="aws", password=KEY)
+    ended = cli("list")
+    assert (ended.status, "of type 'aws', not 'gemini'" in ended.err) == (2, True)
+
+
 def test_without_any_credential_it_says_what_to_do(cli):
     ended = cli("list")
     assert (ended.status, ended.out) == (2, "")

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from upath import UPath
 
+from airflow_provider_batch.contract import JobState
 from airflow_provider_batch.emulator import running_emulator
 from airflow_provider_batch.engine.land import results_name
 from airflow_provider_batch.engine.publish import publish
@@ -224,6 +225,41 @@ def test_results_that_never_come_are_an_error_and_nothing_is_sent_again(task, ge
     with pytest.raises(ResultsNotReadyError, match="AGB-A05"):
         task.finish()
     assert len(created()) == 1
+
+
+class Cancelled:
+    """The service, as if jobs that succeed had been cancelled after their last row."""
+
+    def __init__(self, service):
+        self._service = service
+
+    def __getattr__(self, name):
+        return getattr(self._service, name)
+
+    def look(self, name):
+        job = self._service.look(name)
+        return replace(job, state=JobState.CANCELLED, raw_state="BATCH_STATE_CANCELLED") if job.done else job
+
+
+def test_what_a_cancelled_job_finished_is_waited_for_if_it_is_named_later(task, gemini_emulator, created):
+    gemini_emulator.add_fault(action="late_output", seconds=60)
+    task = task.but(wrap=Cancelled)
+    task.attempt()
+    until_succeeded(task)
+    result = task.resume()
+    assert (result.jobs, result.until is None) == ((), False)
+    gemini_emulator.advance_clock(60)
+    assert task.finish().counts == {"success": 3}
+    assert len(created()) == 1
+
+
+def test_a_cancelled_job_whose_results_never_come_is_landed_without_them(task, gemini_emulator):
+    gemini_emulator.add_fault(action="late_output", seconds=40_000)
+    task = task.but(wrap=Cancelled)
+    task.attempt()
+    until_succeeded(task)
+    gemini_emulator.advance_clock(601)
+    assert task.resume().manifest.counts == {"cancelled": 3}
 
 
 def until_succeeded(task):

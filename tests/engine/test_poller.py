@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections import Counter
 
+import httpx
 import pytest
 
 from airflow_provider_batch.engine import poller as polling
 from airflow_provider_batch.engine.poller import Poller, Vigil
 from airflow_provider_batch.engine.roster import FEW
+from airflow_provider_batch.engine.waiting import MAX_ERROR_WAIT_S
 from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
 from airflow_provider_batch.gemini.auth import ApiKey
@@ -64,10 +66,13 @@ class Waiting:
     def __init__(self, base_url):
         self.told = []
         self.opened = self.closed = self.ended = self.access_fails = 0
+        self.access_hangs = False
         self._base_url = base_url
         self.poller = Poller(self._connect, self._end)
 
     async def _connect(self):
+        if self.access_hangs:
+            await asyncio.Event().wait()
         if self.access_fails:
             self.access_fails -= 1
             raise BatchError("the connection could not be looked up")
@@ -256,6 +261,51 @@ def test_a_listing_that_fails_for_a_while_is_waited_out(waiting, many, gemini_em
     assert {news.outcome for news in waiting.together(*([name] for name in many))} == {"finished"}
     assert sum("looking failed" in line for line in waiting.told) == MANY
     assert not asked()["batches.get"]
+
+
+@pytest.mark.parametrize("count", [1, MANY])
+def test_a_connection_that_never_comes_holds_no_wait_past_its_deadline(waiting, count):
+    waiting.access_hangs = True
+    overdue = time.time() - MAX_ERROR_WAIT_S
+
+    async def wait():
+        waits = [waiting.wait([f"batches/{n}"], deadline=overdue + 0.5 + n % 2) for n in range(count)]
+        news = await asyncio.wait_for(asyncio.gather(*waits), 10)
+        left = [one for one in asyncio.all_tasks() if one is not asyncio.current_task()]
+        return {one.outcome for one in news}, left
+
+    assert asyncio.run(wait()) == ({"timeout"}, [])
+    assert waiting.ended == 1
+
+
+def test_a_wait_that_hangs_goes_on_until_its_own_deadline(waiting):
+    waiting.access_hangs = True
+    overdue = time.time() - MAX_ERROR_WAIT_S
+
+    async def wait():
+        soon, late = (
+            asyncio.ensure_future(waiting.wait(["batches/a"], deadline=overdue + left)) for left in (0.5, 3_600)
+        )
+        await asyncio.wait_for(soon, 10)
+        await asyncio.sleep(0.1)
+        late.cancel()
+        return (await asyncio.gather(late, return_exceptions=True))[0]
+
+    assert isinstance(asyncio.run(wait()), asyncio.CancelledError)
+
+
+def test_a_job_in_the_listing_that_cannot_be_read_hides_no_other(waiting, many, asked, gemini_emulator, caplog):
+    for name in many:
+        gemini_emulator.force_job(name, state="SUCCEEDED")
+    listing = httpx.get(f"{gemini_emulator.base_url}/v1beta/batches?pageSize=100&key=k").json()
+    listing["operations"][0]["metadata"]["batchStats"] = None
+    listing["operations"].insert(0, {"name": "batches/with.a.dot"})
+    gemini_emulator.add_fault(call="batches.list", action="status", status=200, body=listing, times=None)
+    before = asked()
+    news = waiting.together(*([name] for name in many))
+    assert {one.outcome for one in news} == {"finished"}
+    assert asked() - before == {"batches.list": 1, "batches.get": 1}
+    assert sum("is passed over" in message for message in caplog.messages) == 1
 
 
 def test_whoever_is_woken_looks_at_once(waiting, jobs, gemini_emulator):

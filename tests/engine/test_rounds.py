@@ -9,6 +9,7 @@ import pytest
 from upath import UPath
 
 from airflow_provider_batch.engine.ledger import note_cancel
+from airflow_provider_batch.engine.step import Wait
 from airflow_provider_batch.errors import JobTimeoutError, SubmitUnknownError
 from airflow_provider_batch.rows.shards import ShardLimits
 from faults.task import ask
@@ -121,6 +122,21 @@ def test_no_round_begins_after_the_deadline(task, gemini_emulator):
     gemini_emulator.advance_clock(90_000)
     assert task.finish().counts == {"success": 2, "error": 1}
     assert sent(gemini_emulator) == [3]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [{"status": 503}, {"status": 200, "body": "<html>Please sign in", "headers": {"content-type": "text/html"}}],
+    ids=["an error", "a page of a captive proxy"],
+)
+def test_the_date_of_a_proxy_that_answers_in_place_of_the_api_ends_no_wait(task, gemini_emulator, cancelled, page):
+    gemini_emulator.add_fault(action="job", state="STUCK")
+    patient = task.but(cancel_on_timeout=True)
+    patient.attempt()
+    page["headers"] = page.get("headers", {}) | {"Date": "Fri, 01 Jan 2100 00:00:00 GMT"}
+    gemini_emulator.add_fault(call="batches.get", action="status", times=None, **page)
+    assert isinstance(patient.resume(), Wait)
+    assert cancelled() == []
 
 
 def test_a_job_that_outlasts_the_deadline_runs_on_and_a_later_try_lands_it(

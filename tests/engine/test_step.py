@@ -291,6 +291,12 @@ def test_cancelled_jobs_are_waited_for_and_nothing_more_is_sent():
     assert wait.deadline == NOW + 86_400 + 3_600
 
 
+def test_results_that_are_still_to_be_named_are_waited_for_beyond_the_deadline():
+    visit = seen(job(JobState.SUCCEEDED))
+    visit.not_ready.add("batches/a")
+    assert isinstance(decide(batch(shard(accepted())), visit, now=NOW + 86_401, cancel_on_timeout=True), step.Wait)
+
+
 def test_a_job_that_runs_on_is_asked_again_to_end_at_each_visit_of_its_task():
     one = batch(shard(accepted()), cancel=Cancel(at=NOON, why="the deadline passed"))
     assert decide(one, seen(job(JobState.RUNNING))) == step.CancelRound(("batches/a",))

@@ -172,6 +172,13 @@ def test_a_listed_job_that_cannot_be_read_is_an_error_when_it_is_its_turn():
         next(jobs)
 
 
+def test_a_listed_job_that_cannot_be_read_hides_none_that_come_after_it():
+    body = {"operations": [{"name": "elsewhere/b", "metadata": {"displayName": "d"}}, 7, {"name": "batches/a"}]}
+    bad, worse, good = answers.read_page(Batch, "operations", "list batches", answer(200, body)).entries
+    assert (bad.fields["metadata"], worse.fields, good.name) == ({"displayName": "d"}, {}, "batches/a")
+    assert "name" in bad.error.message
+
+
 @pytest.mark.parametrize("body", [[], {"operations": {}}, {"operations": [], "nextPageToken": 7}])
 def test_a_listing_of_another_shape_is_refused(body):
     with pytest.raises(errors.ProtocolError, match="Expected the API's JSON"):
