@@ -106,13 +106,16 @@ class Manifest(BaseModel):
     landed_at: datetime | None = None
 
     def to_xcom(self) -> dict[str, Any]:
-        """Plain JSON values, under 2 KiB unless the result path alone is longer."""
-        return self.model_dump(mode="json", exclude_none=True)
+        """Plain JSON values, under 2 KiB unless the result path alone is longer.
+
+        Every name is there; what there is not, or is not known, is None.
+        """
+        return self.model_dump(mode="json")
 
     def write(self, folder: UPath) -> None:
         """Publish as ``manifest.json`` in ``folder``."""
         with published(folder / FILE_NAME) as file:
-            file.write(self.model_dump_json(indent=2, exclude_none=True).encode() + b"\n")
+            file.write(self.model_dump_json(indent=2).encode() + b"\n")
 
     @classmethod
     def read(cls, folder: UPath) -> Manifest | None:

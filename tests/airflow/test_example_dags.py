@@ -12,11 +12,13 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from airflow_provider_batch import gemini
 from airflow_provider_batch.engine.identity import JobTag
 from airflow_provider_batch.gemini.wire import InlineRequest
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 
 REVIEWS = Path(__file__).parents[2] / "example_dags" / "data" / "product_reviews.tsv"
+SHIPPED_PRICES = Path(gemini.__file__).with_name("prices.json")
 EXAMPLES = sorted(p.stem for p in (Path(__file__).parents[2] / "example_dags").glob("*.py"))
 
 
@@ -163,6 +165,14 @@ def test_partitions_run_by_themselves_and_one_summary_says_what_became_of_them(r
     assert (summary["partitions"], summary["missing"], summary["jobs"]) == (4, 0, 4)
     assert summary["rows"] == {"success": 3708}
     assert summary["cost_usd"] > 0
+
+
+def test_a_summary_of_costs_that_nobody_knows_is_unknown_and_not_zero(run_example, connection, tmp_path):
+    (tmp_path / "prices.json").write_text(json.dumps(json.loads(SHIPPED_PRICES.read_text()) | {"models": []}))
+    connection(extra=json.dumps({"prices": str(tmp_path / "prices.json")}))
+    run = run_example("gemini_batch_fan_out")
+    assert run.state == "success", run.log
+    assert run.xcom["summary"]["cost_usd"] is None
 
 
 def test_the_summary_says_how_many_partitions_are_missing(run_example, gemini_emulator):
