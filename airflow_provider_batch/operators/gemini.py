@@ -120,7 +120,8 @@ class GeminiBatchOperator(BaseOperator):
     :param file_columns: Columns that hold the name of a file, or a list of names, for rows with a ``prompt``.
         The files stand before the text.
     :param inline_files_up_to: Files of at most so many bytes are put into the row: no upload, no end of life.
-    :param keep_columns: Columns of the source that are put beside the answers, as ``row.source``. Keeps the order.
+    :param keep_columns: Columns of the source that are put beside the answers, as ``row.source``; each must be in some
+        row. Keeps the order.
     :param output_type: What each answer must be: a pydantic model, where to import one from
         (``package.module.Class``), or a JSON Schema. Never templated. It is sent with every row that has no
         response schema of its own, and every answer is checked: ``row.parsed`` holds its value; one of the wrong

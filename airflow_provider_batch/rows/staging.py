@@ -20,7 +20,7 @@ from airflow_provider_batch.errors import BadRow, EmptyInputError, InputError
 from airflow_provider_batch.rows.dialect import BadRowError, CheckedRow, RowDialect
 from airflow_provider_batch.rows.framing import MAX_LINE_BYTES
 from airflow_provider_batch.rows.keys import KeyTable
-from airflow_provider_batch.rows.prompts import columns_of
+from airflow_provider_batch.rows.prompts import columns_of, is_missing, names_in
 from airflow_provider_batch.rows.shards import Cut, ShardLimits, ShardWriter
 from airflow_provider_batch.rows.sources import Record, Source
 from airflow_provider_batch.rows.storage import spool
@@ -67,6 +67,8 @@ def encode_row(row: object, key: str | None = None) -> bytes:
 
 def _as_json(value: Any) -> Any:
     """What data frames and Airflow's macros have in place of Python's own dates and numbers."""
+    if is_missing(value):
+        return None
     if hasattr(value, "isoformat"):
         return value.isoformat()
     if type(value).__module__ == "numpy":
@@ -84,7 +86,7 @@ class Intake:
     :param to_line: Makes a line in the vendor's format of a record, or raises :class:`BadRowError`.
     :param rewrite: Changes a checked line before it is hashed and kept, the same way every time; may raise
         :class:`BadRowError`.
-    :param keep_columns: Columns of the source that are put beside the answers.
+    :param keep_columns: Columns of the source that are put beside the answers; each must be in some row.
     :param on_bad_row: ``fail``, or ``skip`` to send the rest.
     :param sample_rows: How many rows, drawn evenly, are remembered for counting their tokens.
     """
@@ -247,6 +249,32 @@ def _in_words(bad: BadRow) -> str:
     return f"{bad.code} {bad.place}{f' (key {bad.key})' if bad.key else ''}: {bad.what}"
 
 
+class _Beside:
+    """Columns that are put beside the answers. A row may lack one, as JSON Lines often leave out what is NULL."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
+        self._unseen = set(names)
+        self._has = ""
+
+    def line(self, record: Record) -> bytes:
+        """The kept columns of a row as JSON."""
+        columns = columns_of(record.data or b"")
+        if self._unseen:
+            self._unseen.difference_update(columns)
+            self._has = self._has or names_in(columns)
+        return encode_row({name: columns.get(name) for name in self._names})
+
+    def ensure_found(self, source: str) -> None:
+        """Make sure that each column is in some row: one that is in none is a typing error.
+
+        :raises InputError: One is not.
+        """
+        if missing := [name for name in self._names if name in self._unseen]:
+            what = f"has no column {missing[0]!r} to keep (has {self._has})"
+            raise _unusable(source, "AGB-I25", what)
+
+
 def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limits: ShardLimits) -> Staged:
     """Check every row of the input, copy the rows to ``out`` and the keys to ``keys``.
 
@@ -259,13 +287,14 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
     writer = ShardWriter(out.rows, limits)
     content = Content()
     draw = _Draw(intake.sample_rows)
+    beside = _Beside(intake.keep_columns)
     is_fussy = intake.on_bad_row == "fail"
     for seen, record in enumerate(intake.source, 1):
         try:
             if seen == 1 and isinstance(record.data, bytes):
                 _check_kind(name, record.data)
             row, line = _checked(intake, dialect, record)
-            kept = _kept(record, intake.keep_columns) if intake.keep_columns else b""
+            kept = beside.line(record) if intake.keep_columns else b""
             if (first := keys.add(row.key, seen)) is not None:
                 whole = " of the whole input" if record.file else ""
                 raise BadRowError("AGB-I14", f"the same key as on {record.unit} {first}{whole}", row.key)
@@ -287,6 +316,7 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
         raise EmptyInputError(
             f"{name} is empty: a batch needs at least one row.", source=name, code="AGB-I01", remedy=_REMEDY
         )
+    beside.ensure_found(name)
     return Staged(writer.sha256, cuts, findings.total, content, draw.taken)
 
 
@@ -324,11 +354,6 @@ def _readable(record: Record) -> bytes | Mapping[str, Any]:
     if not data:
         raise BadRowError("AGB-I12", "no columns, or another number of them than the header")
     return data
-
-
-def _kept(record: Record, names: tuple[str, ...]) -> bytes:
-    columns = columns_of(record.data or b"")
-    return encode_row({name: columns.get(name) for name in names})
 
 
 def _skipped(record: Record, bad: BadRowError) -> bytes:
