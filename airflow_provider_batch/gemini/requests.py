@@ -14,6 +14,7 @@ from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.prompts import Prompt, check_prompt, columns_of, key_of, said_of
 from airflow_provider_batch.rows.staging import encode_row
 from airflow_provider_batch.rows.strict_json import json_type
+from airflow_provider_batch.rows.templates import check_system_prompt
 
 INPUT_FORMATS = ("gemini", "openai")
 
@@ -41,6 +42,7 @@ class RequestTemplate:
 
     def __post_init__(self) -> None:
         check_prompt(self.prompt)
+        check_system_prompt(self.system)
         if self.prompt is not None and self.input_format != "gemini":
             raise ConfigError(
                 "prompt and input_format exclude each other: rows with a prompt are columns.",

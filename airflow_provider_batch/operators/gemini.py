@@ -23,6 +23,7 @@ from airflow_provider_batch.airflow_compat import (
 from airflow_provider_batch.errors import ConfigError, EmptyInputError, JobCancelledError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import LINKS, show
+from airflow_provider_batch.rows.templates import check_system_prompt, check_template
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
 
 if TYPE_CHECKING:
@@ -107,9 +108,11 @@ class GeminiBatchOperator(BaseOperator):
     :param conn_id: Airflow connection of type ``gemini``.
     :param prompt: Makes a request of each row: a template such as ``"Summarise: {text}"`` with names of columns,
         or a function of the row that returns a text, a list of contents (several turns), or a dict of
-        GenerateContentRequest fields for this row. Not templated by Jinja.
+        GenerateContentRequest fields for this row. Not templated by Jinja: what looks like it, ``{{ ds }}``, is
+        refused. Braces that are text are written twice, as in ``{{"a": 1}}``.
     :param key: Column with the key, unique in the input, for rows with a ``prompt``.
-    :param system_prompt: System instruction of every row. Taken as it is.
+    :param system_prompt: System instruction of every row. Taken as it is, not templated; ``{{ ds }}`` and
+        other names of Airflow's are refused.
     :param request_params: GenerateContentRequest fields of every row: ``generationConfig``, ``tools``,
         ``safetySettings`` and so on. What a row says itself wins.
     :param input_format: ``openai`` = rows are in OpenAI's batch format and are converted.
@@ -120,8 +123,8 @@ class GeminiBatchOperator(BaseOperator):
     :param file_columns: Columns that hold the name of a file, or a list of names, for rows with a ``prompt``.
         The files stand before the text.
     :param inline_files_up_to: Files of at most so many bytes are put into the row: no upload, no end of life.
-    :param keep_columns: Columns of the source that are put beside the answers, as ``row.source``; each must be in some
-        row. Keeps the order.
+    :param keep_columns: Columns of the source that are put beside the answers, as ``row.source``; each must be in
+        some row. Keeps the order.
     :param output_type: What each answer must be: a pydantic model, where to import one from
         (``package.module.Class``), or a JSON Schema. Never templated. It is sent with every row that has no
         response schema of its own, and every answer is checked: ``row.parsed`` holds its value; one of the wrong
@@ -215,8 +218,11 @@ class GeminiBatchOperator(BaseOperator):
         self.requests = requests if _is_rendered(requests) else None
         self.result_path = result_path
         self.conn_id = conn_id
+        if prompt is not None and not callable(prompt):
+            check_template(prompt)
         self.prompt = prompt
         self.key = key
+        check_system_prompt(system_prompt)
         self.system_prompt = system_prompt
         self.request_params = dict(request_params or {})
         self.input_format = _one_of("input_format", input_format, ("gemini", "openai"))

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.dialect import BadRowError
+from airflow_provider_batch.rows.templates import check_template
 
 Prompt = str | Callable[[Mapping[str, Any]], Any]
 """A template such as ``"Summarise: {text}"``, or a function of the row."""
@@ -23,19 +23,10 @@ Prompt = str | Callable[[Mapping[str, Any]], Any]
 def check_prompt(prompt: Prompt | None) -> None:
     """Make sure that a prompt is a function or a template.
 
-    :raises ConfigError: It has a field without a name, an attribute, an index, or a brace that stands alone.
+    :raises ConfigError: It is neither, or a template that cannot be filled in.
     """
-    if prompt is None or callable(prompt):
-        return
-    if not isinstance(prompt, str):
-        raise _bad_prompt(f"it is of type {type(prompt).__name__}")
-    try:
-        fields = [name for _, name, _, _ in string.Formatter().parse(prompt) if name is not None]
-        bad = next((name for name in fields if not name or set(".[") & set(name) or name.isdigit()), None)
-    except ValueError as error:
-        raise _bad_prompt(str(error)) from None
-    if bad is not None:
-        raise _bad_prompt(f"the field {{{bad}}} is not the name of a column")
+    if prompt is not None and not callable(prompt):
+        check_template(prompt)
 
 
 def columns_of(data: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
@@ -140,14 +131,6 @@ class _Columns(string.Formatter):
 
 
 _FORMATTER = _Columns()
-
-
-def _bad_prompt(why: str) -> ConfigError:
-    return ConfigError(
-        f"The prompt cannot be used: {why}.",
-        code="AGB-C13",
-        remedy="Write {column} for a column's value, {{ and }} for braces; or give a function of the row.",
-    )
 
 
 def _kind(value: object) -> str:

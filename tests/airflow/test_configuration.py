@@ -124,6 +124,19 @@ def test_an_argument_that_cannot_work_is_refused(connection, gemini_emulator, tm
     assert what in str(error)
 
 
+@pytest.mark.parametrize(
+    ("argument", "text"),
+    [
+        ("prompt", "Day {{ ds }}: {text}"),
+        ("prompt", 'Answer {"a": 1} for {text}'),
+        ("system_prompt", "It is {{ ds }}"),
+    ],
+)
+def test_a_prompt_that_cannot_be_meant_is_an_import_error_of_its_dag(argument, text):
+    with pytest.raises(ConfigError, match="AGB-C13"):
+        GeminiBatchOperator(task_id="label", result_path="/out", **GOOD, **{argument: text})
+
+
 def test_a_model_without_a_price_is_refused_if_the_cost_is_limited(connection, gemini_emulator, tmp_path):
     prices = json.loads(SHIPPED_PRICES.read_text())
     prices["models"] = [price for price in prices["models"] if price["model"] != GOOD["model"]]
