@@ -227,7 +227,7 @@ class RequestCheck:
         if not known.keys() >= given.keys():
             fields = {}
             for name, value in given.items():
-                spelled = name if name in known else _camel(name)
+                spelled = name if name in known else camel_case(name)
                 if spelled in fields:
                     raise BadRowError("AGB-I10", f"{place}.{spelled} is given in two spellings; leave one out")
                 if spelled not in known:
@@ -262,7 +262,7 @@ class RequestCheck:
 
     def _home(self, name: str, siblings: Mapping[str, str]) -> str | None:
         """Where a field with this name belongs, or one that is spelled like it."""
-        spelled = _camel(name)
+        spelled = camel_case(name)
         if spelled in self._homes and spelled not in siblings:
             return self._homes[spelled]
         near = difflib.get_close_matches(spelled, [*siblings, *self._homes], n=1, cutoff=0.8)
@@ -419,7 +419,8 @@ def _files(uri: str, place: str) -> tuple[str, ...]:
     )
 
 
-def _camel(name: str) -> str:
+def camel_case(name: str) -> str:
+    """A field's name in the spelling of the API's reference."""
     if "_" not in name[1:]:
         return name
     first, *rest = name.split("_")

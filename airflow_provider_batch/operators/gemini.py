@@ -114,7 +114,7 @@ class GeminiBatchOperator(BaseOperator):
     :param system_prompt: System instruction of every row. Taken as it is, not templated; ``{{ ds }}`` and
         other names of Airflow's are refused.
     :param request_params: GenerateContentRequest fields of every row: ``generationConfig``, ``tools``,
-        ``safetySettings`` and so on. What a row says itself wins.
+        ``safetySettings`` and so on. What a row says itself wins, in either spelling of a name.
     :param input_format: ``openai`` = rows are in OpenAI's batch format and are converted.
     :param files_path: Folder of images, sound, video or documents that rows name, an absolute path or a URI.
         Templated. Rows name files relative to it, as ``fileData.fileUri`` or in ``file_columns``; nothing

@@ -63,6 +63,37 @@ def test_what_a_row_says_wins_over_what_all_rows_say():
     assert request(template)["generationConfig"] == {"temperature": 1, "maxOutputTokens": 5}
 
 
+@pytest.mark.parametrize("row_spells", ["generation_config", "generationConfig"])
+@pytest.mark.parametrize("all_spell", ["generation_config", "generationConfig"])
+def test_what_a_row_says_wins_in_either_spelling_of_the_name(row_spells, all_spell):
+    contents = [{"parts": [{"text": "x"}]}]
+    row = {
+        "contents": contents,
+        row_spells: {"max_output_tokens": 9},
+        "system_instruction": {"parts": [{"text": "r"}]},
+    }
+    params = {all_spell: {"maxOutputTokens": 5, "temperature": 0}}
+    made = request(RequestTemplate(system="all", params=params), {"key": "a", "request": row})
+    assert made == {
+        "contents": contents,
+        row_spells: {"temperature": 0, "max_output_tokens": 9},
+        "system_instruction": {"parts": [{"text": "r"}]},
+    }
+
+
+AS_JSON = {"responseMimeType": "application/json"}
+
+
+def test_a_schema_of_a_row_replaces_the_whole_schema_of_all_rows():
+    def schema(name):
+        return {"responseSchema": {"type": "OBJECT", "properties": {name: {"type": "STRING"}}}}
+
+    row = {"contents": [{"parts": [{"text": "x"}]}], "generationConfig": schema("own")}
+    template = RequestTemplate(params={"generationConfig": schema("shared") | AS_JSON})
+    made = request(template, {"key": "a", "request": row})
+    assert made["generationConfig"] == schema("own") | AS_JSON
+
+
 def test_a_row_that_is_a_request_passes_through_byte_for_byte():
     line = b'{ "key":"a",  "request":{"contents":[{"parts":[{"text":"x"}]}]} }'
     assert RequestTemplate().line(line) == line
