@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
@@ -174,15 +175,15 @@ class GeminiBatchOperator(BaseOperator):
         self,
         *,
         model: str,
-        requests: str | SqlQuery | Iterable[Mapping[str, Any]],
-        result_path: str,
+        requests: str | os.PathLike[str] | SqlQuery | Iterable[Mapping[str, Any]],
+        result_path: str | os.PathLike[str],
         conn_id: str = GeminiBatchHook.default_conn_name,
         prompt: Prompt | None = None,
         key: str = "key",
         system_prompt: str | None = None,
         request_params: Mapping[str, Any] | None = None,
         input_format: str = "gemini",
-        files_path: str | None = None,
+        files_path: str | os.PathLike[str] | None = None,
         file_columns: Sequence[str] = (),
         inline_files_up_to: int = DEFAULT_INLINE_BYTES,
         keep_columns: Sequence[str] = (),
@@ -194,7 +195,7 @@ class GeminiBatchOperator(BaseOperator):
         allow_unknown_fields: bool = False,
         max_cost_usd: float | str | None = None,
         dry_run: bool = False,
-        estimate_from: str | None = None,
+        estimate_from: str | os.PathLike[str] | None = None,
         count_tokens_rows: int = 0,
         wait_for_completion: bool = True,
         deferrable: bool | None = None,
@@ -213,10 +214,11 @@ class GeminiBatchOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.model = model
+        requests = _path_text(requests)
         # Rows stay out of the templated field, so they are neither rendered nor stored in the database.
         self._given: Any = None if _is_rendered(requests) else requests
         self.requests = requests if _is_rendered(requests) else None
-        self.result_path = result_path
+        self.result_path = _path_text(result_path)
         self.conn_id = conn_id
         if prompt is not None and not callable(prompt):
             check_template(prompt)
@@ -226,7 +228,7 @@ class GeminiBatchOperator(BaseOperator):
         self.system_prompt = system_prompt
         self.request_params = dict(request_params or {})
         self.input_format = _one_of("input_format", input_format, ("gemini", "openai"))
-        self.files_path = files_path
+        self.files_path = _path_text(files_path)
         self.file_columns = list(file_columns)
         if self.file_columns and files_path is None:
             raise ConfigError(
@@ -239,6 +241,10 @@ class GeminiBatchOperator(BaseOperator):
         self.keep_order = keep_order
         # A class has no place in the serialized DAG, so it stays out of the templated fields.
         self._output_type = _output_spec(output_type)
+        if output_type is not None and self.request_params:
+            from airflow_provider_batch.gemini.schema import ensure_only_schema
+
+            ensure_only_schema(self.request_params)
         self.output_format = _one_of("output_format", output_format, ("jsonl", "parquet"))
         self.on_bad_row = _one_of("on_bad_row", on_bad_row, ("fail", "skip"))
         self.on_empty = _one_of("on_empty", on_empty, ("fail", "skip"))
@@ -246,7 +252,7 @@ class GeminiBatchOperator(BaseOperator):
         self.max_cost_usd = None if max_cost_usd is None else _usd(max_cost_usd)
         # Not dry_run: that is a method of Airflow's operators.
         self.is_dry_run = dry_run
-        self.estimate_from = estimate_from
+        self.estimate_from = _path_text(estimate_from)
         self.count_tokens_rows = _count("count_tokens_rows", count_tokens_rows, MAX_COUNTED_ROWS)
         self.wait_for_completion = wait_for_completion
         self.deferrable = default_deferrable() if deferrable is None else deferrable
@@ -681,6 +687,11 @@ def _output_spec(value: Any) -> Any:
     raise _wrong("output_type", "a pydantic model, where to import it from, or a JSON Schema", value)
 
 
+def _path_text(value: Any) -> Any:
+    """A ``pathlib`` path as text; a path of Airflow's object storage, and everything else, stays what it is."""
+    return os.fspath(value) if isinstance(value, os.PathLike) and not hasattr(value, "protocol") else value
+
+
 def _is_rendered(requests: object) -> bool:
     """Whether Airflow renders it: paths, queries and what upstream tasks return; never rows."""
     from airflow.sdk import XComArg
@@ -688,11 +699,12 @@ def _is_rendered(requests: object) -> bool:
     return isinstance(requests, str | XComArg) or hasattr(requests, "template_fields")
 
 
-def _source(requests: object) -> Source:
+def _source(requests: Any) -> Source:
     """What is to be read: an opened path, a query, a data frame, or rows."""
     from airflow_provider_batch.rows.sources.choice import source_of
     from airflow_provider_batch.rows.sources.tables import QueryRows, SqlQuery
 
+    requests = _path_text(requests)
     if isinstance(requests, str):
         return source_of(object_path(requests, "requests"))
     if isinstance(requests, SqlQuery):
@@ -721,7 +733,7 @@ def _task(identity: Identity) -> dict[str, Any]:
 def _seconds(name: str, value: float, least: float, most: float) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not least <= value <= most:
-        raise _wrong(name, f"a number of seconds from {least:g} to {most:g}", value)
+        raise _wrong(name, f"a number of seconds from {least:,.0f} to {most:,.0f}", value)
     return float(value)
 
 

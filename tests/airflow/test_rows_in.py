@@ -98,6 +98,12 @@ def test_a_function_that_yields_rows_is_a_batch(case, gemini_emulator):
     assert len(calls(gemini_emulator, "batches.create")) == 1
 
 
+def test_a_query_that_a_function_returns_is_rendered_as_any_other(case, warehouse):
+    run = case("decorated_query", day="2026-01-01")
+    assert run.state == "success", run.log
+    assert list(run.xcom["read"]) == ["2"]
+
+
 def test_answers_of_an_output_type_are_parsed_and_written_as_parquet(case):
     run = case("typed", "a", "b")
     assert run.state == "success", run.log

@@ -60,6 +60,16 @@ def test_the_type_of_the_answers_is_taken_from_this_folder(ab, rows, tmp_path, s
     assert json.loads(plan.read_text())["output_schema"]["required"] == ["mood"]
 
 
+def test_two_types_for_the_answers_are_refused_before_anything_is_sent(ab, rows, tmp_path, gemini_emulator):
+    (tmp_path / "label.json").write_text('{"type": "object", "properties": {"mood": {"type": "string"}}}')
+    own = '{"generationConfig": {"responseSchema": {"type": "STRING"}}}'
+    more = ("--result-path", "out", "--output-type", "label.json", "--request-params", own)
+    ended = ab("submit", "rows.jsonl", *MODEL, *more)
+    assert ended.status == 2
+    assert "error: AGB-C14 output_type and the responseSchema" in ended.err
+    assert gemini_emulator.journal() == []
+
+
 def test_an_estimate_says_what_it_would_cost_and_sends_nothing(ab, rows, gemini_emulator):
     ended = ab(
         "estimate", "rows.jsonl", *MODEL, "--request-params", '{"generationConfig": {"maxOutputTokens": 9}}'
