@@ -4,6 +4,7 @@ import csv
 import json
 import sqlite3
 from contextlib import closing
+from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def lake(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run_example(run_dag, lake):
-    return lambda name: run_dag(f"example_dags/{name}.py", "DAG")
+    return lambda name, **more: run_dag(f"example_dags/{name}.py", "DAG", **more)
 
 
 @pytest.fixture
@@ -92,6 +93,17 @@ def test_the_next_night_labels_only_what_is_new_or_nothing(run_example, warehous
     assert warehouse("SELECT count(*) FROM labels") == [(100,)]
     created = [entry for entry in gemini_emulator.journal() if entry["call"] == "batches.create"]
     assert len(created) == 2
+
+
+def test_a_night_that_is_cleared_loads_its_labels_again_and_pays_nothing(run_example, warehouse, gemini_emulator):
+    night = datetime(2026, 2, 1, tzinfo=timezone.utc)
+    run_example("gemini_batch_table_to_table", at=night)
+    warehouse("UPDATE labels SET sentiment = 'wrong'")
+    warehouse("INSERT INTO reviews VALUES ('late', '2026-01-01', 'came after the first try')")
+    run = run_example("gemini_batch_table_to_table", at=night)
+    assert (run.state, run.xcom["load"]) == ("success", 100), run.log
+    assert warehouse("SELECT count(*) FROM labels WHERE sentiment = 'wrong'") == [(0,)]
+    assert len([entry for entry in gemini_emulator.journal() if entry["call"] == "batches.create"]) == 1
 
 
 def test_the_event_driven_dag_takes_what_has_started_it(run_example):
