@@ -198,6 +198,10 @@ class RequestCheck:
             if name not in ("key", "request", "metadata"):
                 self._refuse(name, 'beside "request"', {})
 
+    def has_place(self, name: str) -> bool:
+        """Whether a name that stands beside the request is a field of it, or of another format."""
+        return name in _OPENAI or name == "skipped" or self._home(name, {}) is not None
+
     def request(self, request: Mapping[str, Any]) -> Facts:
         """Check a request.
 
@@ -387,6 +391,10 @@ class EmbeddingCheck(RequestCheck):
         "config": "request (an embeddings request has no config around its fields)",
         "embedContentConfig": "request (an embeddings request has no config around its fields)",
     }
+
+    def has_place(self, name: str) -> bool:
+        """Whether a name that stands beside the request is a field of it, or of another format."""
+        return name in _OPENAI or name == "skipped" or self._home(name, {}) is not None
 
     def request(self, request: Mapping[str, Any]) -> Facts:
         """Check a request.

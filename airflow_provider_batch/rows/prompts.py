@@ -73,7 +73,9 @@ def key_of(row: Mapping[str, Any], column: str) -> str:
         raise BadRowError(
             "AGB-I13", f"the key column {column!r} must be text or a whole number, not {_kind(value)}"
         )
-    return str(value)
+    if not (key := str(value)):
+        raise BadRowError("AGB-I13", f"the key column {column!r} is empty")
+    return key
 
 
 def said_of(prompt: Prompt, row: Mapping[str, Any], key: str) -> Any:

@@ -122,6 +122,7 @@ def raising(row):
         ("{text:d}", ROW, "AGB-I25", "cannot be formatted"),
         ("{text}", {"text": "x"}, "AGB-I25", "no column 'id' for the key"),
         ("{text}", ROW | {"id": None}, "AGB-I13", "not empty"),
+        ("{text}", ROW | {"id": ""}, "AGB-I13", "the key column 'id' is empty"),
         ("{text}", ROW | {"id": 1.5}, "AGB-I13", "not float"),
         ("{text}", ROW | {"id": True}, "AGB-I13", "not bool"),
         ("{text}", b"[1]", "AGB-I12", "must be an object"),
