@@ -32,6 +32,16 @@ def test_rows_come_back_typed_as_they_were_landed(manifest):
     assert (second.status, second.error.message, second.text) == ("missing", "gone", None)
 
 
+def test_a_status_prints_as_its_word(manifest):
+    status = next(read_results(manifest)).status
+    assert (str(status), f"{status}", f"{status:>8}", f"{status!s}") == (
+        "success",
+        "success",
+        " success",
+        "success",
+    )
+
+
 def test_something_that_is_no_manifest_is_refused_before_a_row_is_read():
     with pytest.raises(ConfigError, match=r"not a manifest of GeminiBatchOperator \(wrong: job_name"):
         read_results({"counts": {}})
