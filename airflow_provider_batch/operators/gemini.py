@@ -80,7 +80,8 @@ class GeminiBatchOperator(BaseOperator):
     """Run a JSON Lines file of Gemini requests as a batch and land the results.
 
     Validates every row, uploads the file, creates the job, waits, and writes ``results.jsonl`` (one line per
-    input row), ``failed.jsonl`` (the requests of rows that are not a success, to be fed back as they are) and
+    input row), ``failed.jsonl`` (the requests of rows that are not a success, to be fed back as they are; and the
+    rows that ``on_bad_row="skip"`` left out) and
     then ``manifest.json`` to ``result_path``. Returns the manifest. A large input becomes several jobs; rows that
     failed for a passing reason are sent again, alone.
 
