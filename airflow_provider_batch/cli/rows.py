@@ -137,6 +137,7 @@ def intake(options: Namespace, file: str, open_path: Open, sample_rows: int = 0,
     from airflow_provider_batch.gemini.schema import asking_for, ensure_only_schema
     from airflow_provider_batch.rows.sources.choice import source_of
     from airflow_provider_batch.rows.staging import Intake
+    from airflow_provider_batch.rows.templates import columns_in
 
     _ensure_of_one_kind(options)
     output = output_type(options)
@@ -148,6 +149,7 @@ def intake(options: Namespace, file: str, open_path: Open, sample_rows: int = 0,
         asking_for(output.json_schema) if output else None,
         on_bad_row="skip" if skip else "fail",
         sample_rows=sample_rows,
+        asked_columns=columns_in(_prompt(options)),
     )
 
 

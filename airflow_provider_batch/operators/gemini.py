@@ -24,7 +24,7 @@ from airflow_provider_batch.airflow_compat import (
 from airflow_provider_batch.errors import ConfigError, EmptyInputError, JobCancelledError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import LINKS, show
-from airflow_provider_batch.rows.templates import check_system_prompt, check_template
+from airflow_provider_batch.rows.templates import check_system_prompt, check_template, columns_in
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
 
 if TYPE_CHECKING:
@@ -374,6 +374,7 @@ class GeminiBatchOperator(BaseOperator):
             tuple(self.keep_columns),
             self.on_bad_row,  # type: ignore[arg-type]
             self.count_tokens_rows,
+            columns_in(self.prompt),
         )
 
     def _to_line_with_files(self) -> Callable[[bytes | Mapping[str, Any]], bytes]:

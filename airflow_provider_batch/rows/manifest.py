@@ -69,8 +69,8 @@ class Manifest(BaseModel):
     :param rounds: How often rows were sent; 1 if none was sent again.
     :param task_mark: Digest of the task instance, as in the display names of its jobs.
     :param result_uri: The landed results, JSON Lines, one line per input row.
-    :param failed_uri: The requests of all rows that are not a success, to be fed back as they are, and the rows that
-        were left out, if any.
+    :param failed_uri: The requests of all rows that are not a success, to be fed back as they are, and the rows
+        that were left out, if any.
     :param ledger_uri: The record of what was sent.
     :param request_count: Rows that were to be sent. The counts add up to it.
     :param counts: Rows by status; statuses without rows are left out.

@@ -89,6 +89,7 @@ class Intake:
     :param keep_columns: Columns of the source that are put beside the answers; each must be in some row.
     :param on_bad_row: ``fail``, or ``skip`` to send the rest.
     :param sample_rows: How many rows, drawn evenly, are remembered for counting their tokens.
+    :param asked_columns: Columns that the prompt names. An empty text in one is a caution: CSV files have no NULL.
     """
 
     source: Source
@@ -97,6 +98,7 @@ class Intake:
     keep_columns: tuple[str, ...] = ()
     on_bad_row: OnBadRow = "fail"
     sample_rows: int = 0
+    asked_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class Content:
     files: dict[str, str] = field(default_factory=dict)
     cautions: dict[str, tuple[int, str]] = field(default_factory=dict)
 
-    def add(self, row: CheckedRow, record: Record) -> None:
+    def add(self, row: CheckedRow, record: Record, asked_columns: tuple[str, ...]) -> None:
         """Count a row."""
         self.text_bytes += row.text_bytes
         self.longest_bytes = max(self.longest_bytes, row.text_bytes)
@@ -160,7 +162,7 @@ class Content:
             self.output_caps += row.max_output
         for file in row.files:
             self.files.setdefault(file, _place(record))
-        for caution in filter(None, (row.caution, _odd_key(row.key))):
+        for caution in filter(None, (row.caution, _odd_key(row.key), _empty(record, asked_columns))):
             count, first = self.cautions.get(caution, (0, _place(record)))
             self.cautions[caution] = count + 1, first
 
@@ -306,7 +308,7 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
         if findings.total and is_fussy:
             continue
         draw.offer(writer.add(line, row.tokens), len(line), row)
-        content.add(row, record)
+        content.add(row, record, intake.asked_columns)
         if intake.keep_columns:
             out.columns.write(kept + b"\n")
     cuts = writer.close()
@@ -372,6 +374,16 @@ def _place(record: Record) -> str:
 
 def _unusable(name: str, code: str, what: str) -> InputError:
     return InputError(f"{name} {what}.", source=name, line=None, code=code, remedy=_REMEDY)
+
+
+def _empty(record: Record, names: tuple[str, ...]) -> str | None:
+    if not isinstance(record.data, Mapping):
+        return None
+    for name in names:
+        value = record.data.get(name)
+        if isinstance(value, str) and not value.strip():
+            return f"the column {name!r} is empty, so the prompt has nothing in its place"
+    return None
 
 
 def _odd_key(key: str) -> str | None:

@@ -56,6 +56,13 @@ def check_template(prompt: object) -> None:
             raise _bad_prompt(f"the field {{{name[:40]}}} is not the name of a column")
 
 
+def columns_in(prompt: object) -> tuple[str, ...]:
+    """The columns that a checked template names; none of a function, which may read any."""
+    if not isinstance(prompt, str):
+        return ()
+    return tuple(dict.fromkeys(name for _, name, _, _ in string.Formatter().parse(prompt) if name))
+
+
 def check_system_prompt(text: object) -> None:
     """Make sure that a system prompt is a text, without what only Airflow could fill in. Braces are text there.
 

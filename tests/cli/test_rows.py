@@ -29,6 +29,13 @@ def test_each_bad_row_is_named_with_line_key_and_what_to_do(cli, tmp_path):
     ]
 
 
+def test_an_empty_cell_that_goes_into_the_prompt_is_a_caution(cli, tmp_path):
+    (tmp_path / "rows.csv").write_text("id,text\n1,good\n2,\n")
+    ended = cli("validate", "rows.csv", "--prompt", "Feel? {text}", "--key", "id")
+    assert ended.status == 0
+    assert "caution: 1 rows, the first at line 3: the column 'text' is empty" in ended.out
+
+
 def test_the_first_twenty_bad_rows_are_named_and_the_rest_is_counted(cli, tmp_path):
     (tmp_path / "bad.jsonl").write_text("{}\n" * 25)
     ended = cli("validate", "bad.jsonl")

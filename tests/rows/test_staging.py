@@ -227,9 +227,18 @@ def test_keys_that_look_alike_are_a_caution_and_no_error():
     assert "keys are compared as they are" in caution
 
 
+def test_an_empty_cell_of_a_csv_file_is_a_caution_with_its_number_of_rows(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("id,text,tone\n1,good,\n2,,kind\n3, ,kind\n")
+    result, *_ = table(UPath(path), asked_columns=("text",))
+    assert result.content.cautions == {
+        "the column 'text' is empty, so the prompt has nothing in its place": (2, "line 3")
+    }
+
+
 def table(rows, **settings):
     """Stage columns with a prompt; give what was found, the rows, the kept columns and the rows left out."""
-    template = RequestTemplate("{text}", "id")
+    template = RequestTemplate("Rate: {text}", "id")
     with KeyTable() as keys, spools() as out:
         result = stage(Intake(source_of(rows), template.line, **settings), GeminiRows(), out, keys, ShardLimits())
         for file in (out.rows, out.columns, out.skipped):
