@@ -43,8 +43,8 @@ def check_template(prompt: object) -> None:
         raise _not_rendered(
             "The prompt",
             found[0],
-            "Give a function of the row, or put the value into a column. If the text itself is meant, write each "
-            "of its braces twice.",
+            "Write {column} for a column's value, or give a function of the row. If the text itself is meant, "
+            "write each of its braces twice.",
         )
     try:
         fields = [name for _, name, _, _ in string.Formatter().parse(prompt) if name is not None]
