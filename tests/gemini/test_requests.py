@@ -178,6 +178,7 @@ def test_a_prompt_with_jinja_is_refused_rather_than_sent_as_it_stands(prompt):
         ("{{ a: 1, ds: 2 }} {id}", "{ a: 1, ds: 2 } 7"),
         ("Fill in {{name}} and {{task}} {id}", "Fill in {name} and {task} 7"),
         ("{{{id}}}", "{7}"),
+        ("{{ a, b }} {id}", "{ a, b } 7"),
         ("Write {{{{ ds }}}} for the day {id}", "Write {{ ds }} for the day 7"),
         ("{{% if x %}} {id}", "{% if x %} 7"),
         ("100 % of {id}", "100 % of 7"),
