@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
+from airflow_provider_batch.gemini.names import camel_case as _camel
 from airflow_provider_batch.rows.attachments import Reference
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.strict_json import json_type
@@ -231,7 +232,7 @@ class RequestCheck:
         if not known.keys() >= given.keys():
             fields = {}
             for name, value in given.items():
-                spelled = name if name in known else camel_case(name)
+                spelled = name if name in known else _camel(name)
                 if spelled in fields:
                     raise BadRowError("AGB-I10", f"{place}.{spelled} is given in two spellings; leave one out")
                 if spelled not in known:
@@ -266,7 +267,7 @@ class RequestCheck:
 
     def _home(self, name: str, siblings: Mapping[str, str]) -> str | None:
         """Where a field with this name belongs, or one that is spelled like it."""
-        spelled = camel_case(name)
+        spelled = _camel(name)
         if spelled in self._homes and spelled not in siblings:
             return self._homes[spelled]
         near = difflib.get_close_matches(spelled, [*siblings, *self._homes], n=1, cutoff=0.8)
@@ -392,10 +393,6 @@ class EmbeddingCheck(RequestCheck):
         "embedContentConfig": "request (an embeddings request has no config around its fields)",
     }
 
-    def has_place(self, name: str) -> bool:
-        """Whether a name that stands beside the request is a field of it, or of another format."""
-        return name in _OPENAI or name == "skipped" or self._home(name, {}) is not None
-
     def request(self, request: Mapping[str, Any]) -> Facts:
         """Check a request.
 
@@ -425,14 +422,6 @@ def _files(uri: str, place: str) -> tuple[str, ...]:
         f"{place} is neither a file of the Files API nor a YouTube address; set files_path to have files "
         "uploaded, or give the uri that the API answered an upload with",
     )
-
-
-def camel_case(name: str) -> str:
-    """A field's name in the spelling of the API's reference."""
-    if "_" not in name[1:]:
-        return name
-    first, *rest = name.split("_")
-    return first + "".join(word[:1].upper() + word[1:] for word in rest)
 
 
 def _check_type(kind: str, value: Any, place: str) -> None:

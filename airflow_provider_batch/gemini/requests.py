@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.gemini.checks import camel_case
+from airflow_provider_batch.gemini.names import camel_case
 from airflow_provider_batch.gemini.openai_rows import converted
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.prompts import Prompt, check_prompt, columns_of, key_of, said_of

@@ -377,13 +377,9 @@ def _unusable(name: str, code: str, what: str) -> InputError:
 
 
 def _empty(record: Record, names: tuple[str, ...]) -> str | None:
-    if not isinstance(record.data, Mapping):
-        return None
-    for name in names:
-        value = record.data.get(name)
-        if isinstance(value, str) and not value.strip():
-            return f"the column {name!r} is empty, so the prompt has nothing in its place"
-    return None
+    columns = record.data if isinstance(record.data, Mapping) else {}
+    empty = [name for name in names if isinstance(columns.get(name), str) and not columns[name].strip()]
+    return f"the column {empty[0]!r} is empty, so the prompt has nothing in its place" if empty else None
 
 
 def _odd_key(key: str) -> str | None:
