@@ -50,7 +50,9 @@ class BatchError(Exception):
         self.message = message
         self.code = code
         self.remedy = remedy
-        super().__init__(" ".join(part for part in (code, message, remedy) if part))
+        # Others' words at the end of a message may have no full stop.
+        said = f"{message}." if remedy and message and message[-1] not in ".!?:" else message
+        super().__init__(" ".join(part for part in (code, said, remedy) if part))
 
 
 class NothingSpentError(BatchError):

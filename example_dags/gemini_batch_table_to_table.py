@@ -1,7 +1,9 @@
 """New rows of a table are labelled every night and their labels go back into the database.
 
-Incremental: only reviews without a label, up to the night's date, so each try of a night reads the same rows.
-Idempotent: labels of a key are replaced, never doubled. A night without new rows is skipped.
+Incremental: only reviews without a label, up to the night's date. A night without new rows is skipped.
+Idempotent: labels of a key are replaced, never doubled. A night that is cleared after its labels were loaded finds
+other rows than before, as those have a label now. With ``on_content_change="adopt"`` it goes on with the batch it
+paid for, and loads that again. Rows that came late are for the next night.
 
 ``warehouse`` is a connection of any SQL database that Airflow has a hook for; the query is PostgreSQL's::
 
@@ -54,6 +56,7 @@ def gemini_batch_table_to_table():
         },
         keep_columns=["created_on"],
         on_empty="skip",
+        on_content_change="adopt",
         result_path=f"{LAKE}/labels/{DAY}/{{{{ run_id | replace(':', '') }}}}",
         deferrable=True,
         poll_interval=float(os.environ.get("GEMINI_BATCH_EXAMPLE_POLL_S", "60")),

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -75,10 +76,11 @@ class Run:
 def run_dag(airflow_db, connection, capfd):
     """Run a DAG on a real Airflow, in this process, with its trigger in line.
 
-    It is told by its file in the DAGs folder and the name that it has in there.
+    It is told by its file in the DAGs folder and the name that it has in there. The same time again is the same
+    run, cleared.
     """
 
-    def run(file: str, name: str, **conf) -> Run:
+    def run(file: str, name: str, *, at: datetime | None = None, **conf) -> Run:
         path = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]) / file
         spec = importlib.util.spec_from_file_location(f"dags_{path.stem}", path)
         module = importlib.util.module_from_spec(spec)
@@ -86,7 +88,8 @@ def run_dag(airflow_db, connection, capfd):
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
         capfd.readouterr()
-        dag_run = getattr(module, name).test(run_conf=conf)
+        times = {"run_after": at, "logical_date": at} if at else {}
+        dag_run = getattr(module, name).test(run_conf=conf, **times)
         instances = dag_run.get_task_instances()
         captured = capfd.readouterr()
         return Run(

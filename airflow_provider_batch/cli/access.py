@@ -98,6 +98,19 @@ def open_plain(place: str, what: str) -> UPath:
     return path
 
 
+def open_folder(open_path: Callable[[str, str], UPath], place: str, what: str) -> UPath:
+    """A folder of results. A batch is known by it, so one folder has one path, however it is spelled.
+
+    :param open_path: Of the access.
+    :raises ConfigError: It cannot be opened.
+    """
+    scheme, is_uri, rest = place.partition("://")
+    if is_uri and scheme != "file":
+        return open_path(f"{scheme}://{rest.rstrip('/') or rest}", what)
+    place = rest if is_uri else place
+    return open_path(str(Path(place).expanduser().resolve()) if place else place, what)
+
+
 def prices_of(options: Namespace, given: Access) -> Prices:
     """The price list: the file that the options name, else that of the access."""
     if not options.prices:

@@ -217,7 +217,7 @@ def _cancel(parser: Parser) -> None:
 
 
 def _folders(parser: Parser) -> None:
-    parser.add_argument("folders", nargs="+", help="folders above the result paths: absolute paths or URIs")
+    parser.add_argument("folders", nargs="+", help="folders above the result paths, or URIs")
 
 
 def _sweep(parser: Parser) -> None:

@@ -134,18 +134,22 @@ def intake(options: Namespace, file: str, open_path: Open, sample_rows: int = 0,
 
     :param skip: Leave rows out that cannot be sent.
     """
-    from airflow_provider_batch.gemini.schema import asking_for
+    from airflow_provider_batch.gemini.schema import asking_for, ensure_only_schema
     from airflow_provider_batch.rows.sources.choice import source_of
     from airflow_provider_batch.rows.staging import Intake
+    from airflow_provider_batch.rows.templates import columns_in
 
     _ensure_of_one_kind(options)
     output = output_type(options)
+    if output:
+        ensure_only_schema(_params(options.request_params))
     return Intake(
         source_of(open_path(file, "FILE")),
         _with_files(_to_line(options), files_folder(options, open_path)),
         asking_for(output.json_schema) if output else None,
         on_bad_row="skip" if skip else "fail",
         sample_rows=sample_rows,
+        asked_columns=columns_in(_prompt(options)),
     )
 
 

@@ -10,7 +10,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.cli import printing, rows, views, waiting
-from airflow_provider_batch.cli.access import Access, access, prices_of
+from airflow_provider_batch.cli.access import Access, access, open_folder, prices_of
 from airflow_provider_batch.cli.running import STOPPED, WELL, log_to_stderr
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _order(options: Namespace, given: Access) -> Order:
 
     if options.output_format == "parquet":
         require_pyarrow()
-    folder = given.open_path(options.result_path, "--result-path")
+    folder = open_folder(given.open_path, options.result_path, "--result-path")
     output = rows.output_type(options)
     return Order(
         identity=Identity(OWNER, "submit", str(folder), deployment=given.deployment),

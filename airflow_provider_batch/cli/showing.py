@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from airflow_provider_batch.cli import printing, views
-from airflow_provider_batch.cli.access import access, open_plain
+from airflow_provider_batch.cli.access import access, open_folder, open_plain
 from airflow_provider_batch.cli.running import WELL
 
 
@@ -30,7 +30,7 @@ def _batch(options: Namespace) -> int:
     from airflow_provider_batch.rows.manifest import Manifest
 
     open_path = access(options).open_path if options.conn_id else open_plain
-    folder = open_path(options.target, "DIR")
+    folder = open_folder(open_path, options.target, "DIR")
     ledger, batch = newest(folder)
     manifest = Manifest.read(folder)
     if manifest is not None and manifest.ledger_uri != str(ledger.folder):

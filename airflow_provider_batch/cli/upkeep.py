@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_provider_batch.cli import printing
-from airflow_provider_batch.cli.access import Access, access
+from airflow_provider_batch.cli.access import Access, access, open_folder
 from airflow_provider_batch.cli.running import LOOK, WELL, WRONG, failed, log_to_stderr
-from airflow_provider_batch.errors import BatchError
+from airflow_provider_batch.errors import BatchError, ConfigError
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -89,16 +89,18 @@ def _metrics(given: Access) -> BatchMetrics | None:
 
 
 def _root(given: Access, folder: str) -> UPath:
-    """Not relative to wherever a monitor is started."""
-    from airflow_provider_batch.errors import ConfigError
+    """A folder that is there: below one that is not, all would seem well. An object store has no folders."""
+    from airflow_provider_batch.rows.storage import local_path
 
-    if "://" not in folder and not folder.startswith("/"):
+    root = open_folder(given.open_path, folder, "folder")
+    local = local_path(root)
+    if local is not None and not local.exists():
         raise ConfigError(
-            f"folder {folder!r} must be an absolute path or a URI such as s3://bucket/folder/.",
+            f"folder {str(root)!r} does not exist.",
             code="AGB-C08",
-            remedy="A relative path would mean another place on each machine.",
+            remedy="Give folders above the result paths; relative ones begin at the folder of the command.",
         )
-    return given.open_path(folder, "folder")
+    return root
 
 
 def _as_text(report: Report) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_batch.cli import printing, views
-from airflow_provider_batch.cli.access import Access, access
+from airflow_provider_batch.cli.access import Access, access, open_folder
 from airflow_provider_batch.cli.progress import Board, board
 from airflow_provider_batch.cli.running import LOOK, STOPPED, UNFINISHED, WELL, log_to_stderr
 from airflow_provider_batch.engine.waiting import Finished, GiveUp, Watch
@@ -104,7 +104,7 @@ def _for_batch(options: Namespace, given: Access, patience: Patience) -> int:
     from airflow_provider_batch.engine.step import Policy
     from airflow_provider_batch.gemini.rows import GeminiRows
 
-    folder = given.open_path(options.target, "DIR")
+    folder = open_folder(given.open_path, options.target, "DIR")
     ledger, batch = newest(folder)
     patience.jobs |= {shard.job for shard in batch.round.shards if shard.job}
     with given.service() as service:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_decorator_factory
 
 from airflow_provider_batch.airflow_compat import determine_kwargs
+from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
+from airflow_provider_batch.rows.sources.tables import SqlQuery
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -17,10 +20,10 @@ if TYPE_CHECKING:
 class GeminiBatchDecoratedOperator(DecoratedOperator, GeminiBatchOperator):
     """Run a batch of the rows that a function returns or yields.
 
-    The function may return whatever ``requests`` of :class:`GeminiBatchOperator` takes. What it yields is checked
-    and spooled row by row; no row is rendered or stored in Airflow's database. The function is called by each try
-    of the task, but not by the resumes after a wait. It should give the same rows each time: see
-    ``on_content_change``.
+    The function may return whatever ``requests`` of :class:`GeminiBatchOperator` takes; a :class:`SqlQuery` is
+    rendered with the task's context, everything else is taken as it is. What it yields is checked and spooled row
+    by row; no row is rendered or stored in Airflow's database. The function is called by each try of the task, but
+    not by the resumes after a wait. It should give the same rows each time: see ``on_content_change``.
 
     :param python_callable: The function.
     """
@@ -44,7 +47,9 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, GeminiBatchOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Call the function, then go on as the operator does."""
         arguments = determine_kwargs(self.python_callable, self.op_args, {**context, **self.op_kwargs})
-        self._given = self.python_callable(*self.op_args, **arguments)
+        given = self.python_callable(*self.op_args, **arguments)
+        # A query is templated wherever it comes from; rows never are. A copy, as the function may give it again.
+        self._given = self.render_template(copy(given), context) if isinstance(given, SqlQuery) else given
         manifest: dict[str, Any] = super().execute(context)
         return manifest
 
@@ -54,7 +59,14 @@ def gemini_batch_task(python_callable: Callable[..., Any] | None = None, **kwarg
 
     :param python_callable: The function.
     :param kwargs: Arguments of :class:`GeminiBatchOperator` except ``requests``.
+    :raises ConfigError: ``requests`` is given all the same.
     """
+    if "requests" in kwargs:
+        raise ConfigError(
+            "@task.gemini_batch takes no requests: they are what the function returns or yields.",
+            code="AGB-C06",
+            remedy="Return them from the function, or use GeminiBatchOperator.",
+        )
     return task_decorator_factory(
         python_callable=python_callable, decorated_operator_class=GeminiBatchDecoratedOperator, **kwargs
     )

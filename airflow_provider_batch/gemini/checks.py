@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
+from airflow_provider_batch.gemini.names import camel_case as _camel
 from airflow_provider_batch.rows.attachments import Reference
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.strict_json import json_type
@@ -202,6 +203,10 @@ class RequestCheck:
         for name in row:
             if name not in ("key", "request", "metadata"):
                 self._refuse(name, 'beside "request"', {})
+
+    def has_place(self, name: str) -> bool:
+        """Whether a name that stands beside the request is a field of it, or of another format."""
+        return name in _OPENAI or name == "skipped" or self._home(name, {}) is not None
 
     def request(self, request: Mapping[str, Any]) -> Facts:
         """Check a request.
@@ -423,13 +428,6 @@ def _files(uri: str, place: str) -> tuple[str, ...]:
         f"{place} is neither a file of the Files API nor a YouTube address; set files_path to have files "
         "uploaded, or give the uri that the API answered an upload with",
     )
-
-
-def _camel(name: str) -> str:
-    if "_" not in name[1:]:
-        return name
-    first, *rest = name.split("_")
-    return first + "".join(word[:1].upper() + word[1:] for word in rest)
 
 
 def _check_type(kind: str, value: Any, place: str) -> None:

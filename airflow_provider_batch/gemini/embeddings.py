@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini.checks import EmbeddingCheck
+from airflow_provider_batch.gemini.requests import laid_over
 from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.prompts import Prompt, check_prompt, columns_of, key_of, said_of
@@ -79,7 +80,7 @@ class EmbeddingTemplate:
         row = columns_of(data)
         if self.prompt is None:
             request = row.get("request")
-            given = {**self._options(), **request} if isinstance(request, Mapping) else request
+            given = laid_over(self._options(), request) if isinstance(request, Mapping) else request
             return encode_row({**row, "request": given})
         key = key_of(row, self.key)
         text = said_of(self.prompt, row, key)

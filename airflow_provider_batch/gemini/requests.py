@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 
 from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.gemini.names import camel_case
 from airflow_provider_batch.gemini.openai_rows import converted
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.prompts import Prompt, check_prompt, columns_of, key_of, said_of
 from airflow_provider_batch.rows.staging import encode_row
 from airflow_provider_batch.rows.strict_json import json_type
+from airflow_provider_batch.rows.templates import check_system_prompt
 
 INPUT_FORMATS = ("gemini", "openai")
 
@@ -41,6 +43,7 @@ class RequestTemplate:
 
     def __post_init__(self) -> None:
         check_prompt(self.prompt)
+        check_system_prompt(self.system)
         if self.prompt is not None and self.input_format != "gemini":
             raise ConfigError(
                 "prompt and input_format exclude each other: rows with a prompt are columns.",
@@ -113,17 +116,25 @@ class RequestTemplate:
 
     def _for_all(self) -> dict[str, Any]:
         system = {"systemInstruction": {"parts": [{"text": self.system}]}} if self.system else {}
-        return {**system, **self.params}
+        return laid_over(system, self.params)
+
+
+_WHOLE = ("systemInstruction", "responseSchema", "responseJsonSchema", "_responseJsonSchema")
+"""Objects that are one thing: half of a message or of a schema from each side would be neither."""
 
 
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of ``above`` win; objects are merged, lists replaced."""
+    """Fields of ``above`` win, in either spelling of their names; objects are merged, lists replaced."""
     merged = dict(below)
+    spelled = {camel_case(name): name for name in below}
     for name, value in above.items():
-        under = merged.get(name)
+        field_name = camel_case(name)
+        old = spelled.get(field_name, name)
+        under = merged.get(old)
+        if old != name:
+            merged.pop(old, None)
         both = isinstance(under, Mapping) and isinstance(value, Mapping)
-        # Contents of a message are one thing, however they are spelled.
-        merged[name] = laid_over(under, value) if both and name != "systemInstruction" else value  # type: ignore[arg-type]
+        merged[name] = laid_over(under, value) if both and field_name not in _WHOLE else value  # type: ignore[arg-type]
     return merged
 
 

@@ -22,6 +22,7 @@ from airflow_provider_batch.rows.dialect import (
     RowStatus,
     Usage,
 )
+from airflow_provider_batch.rows.prompts import names_in
 from airflow_provider_batch.rows.strict_json import json_type, parse_row
 
 MAX_KEY_CHARS = 256
@@ -164,21 +165,32 @@ def checked_row(line: bytes, check: RequestCheck) -> tuple[str, dict[str, Any]]:
     key = _key(row)
     request = row.get("request")
     try:
-        if len(row) > 2 or request is None:
+        # A name that belongs into a request says more than that there is none.
+        if len(row) > 2 if "request" in row else any(map(check.has_place, row)):
             check.row(row)
         if not isinstance(request, dict):
             got = f"must be an object, got {json_type(request)}" if "request" in row else "is missing"
             raise BadRowError("AGB-I15", f'"request" {got}; a row is {{"key": ..., "request": {{...}}}}')
     except BadRowError as bad:
-        bad.key = key
-        raise
+        raise BadRowError(bad.code, bad.what + _hint(row), key) from None
     return key, request
+
+
+def _hint(row: dict[str, Any]) -> str:
+    """What a row without a request may be instead."""
+    columns = row.keys() - {"key"}
+    if "request" in row or "skipped" in row or not columns:
+        return ""
+    if "custom_id" in row and {"body", "method", "url"} & columns:
+        return '; this looks like OpenAI\'s batch format, set input_format="openai"'
+    return f"; to make requests of columns ({names_in(row)}), set prompt= (key= applies only then)"
 
 
 def _key(row: dict[str, Any]) -> str:
     if "key" not in row:
-        hint = '; this looks like OpenAI\'s batch format, set input_format="openai"' if "custom_id" in row else ""
-        raise BadRowError("AGB-I13", f'no "key"; results come back in any order, so each row needs one{hint}')
+        raise BadRowError(
+            "AGB-I13", f'no "key"; results come back in any order, so each row needs one{_hint(row)}'
+        )
     key = row["key"]
     if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_CHARS:
         size = f" of {len(key)} characters" if isinstance(key, str) else ""

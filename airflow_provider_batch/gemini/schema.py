@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -234,6 +234,22 @@ _fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 _OWN = ("responseSchema", "responseJsonSchema", "response_schema", "response_json_schema", "_responseJsonSchema")
 _JSON = msgspec.Raw(b'"application/json"')
+
+
+def ensure_only_schema(params: Mapping[str, Any]) -> None:
+    """Make sure that the fields of every row have no schema beside an output type: answers cannot be of two.
+
+    :raises ConfigError: They have one.
+    """
+    config = params.get("generationConfig", params.get("generation_config"))
+    own = [name for name in _OWN if isinstance(config, Mapping) and config.get(name) is not None]
+    if own:
+        raise ConfigError(
+            f"output_type and the {own[0]} of every row's generationConfig exclude each other: the API would be "
+            "asked for the one, and each answer checked for the other.",
+            code=CODE,
+            remedy="Nothing was sent or cancelled. Leave one of them out.",
+        )
 
 
 def asking_for(json_schema: dict[str, Any]) -> Callable[[bytes], bytes]:

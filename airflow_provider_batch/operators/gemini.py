@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
@@ -23,6 +24,7 @@ from airflow_provider_batch.airflow_compat import (
 from airflow_provider_batch.errors import BatchError, ConfigError, EmptyInputError, JobCancelledError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import LINKS, show
+from airflow_provider_batch.rows.templates import check_system_prompt, check_template, columns_in
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
 
 if TYPE_CHECKING:
@@ -82,7 +84,8 @@ class GeminiBatchOperator(BaseOperator):
     """Run a JSON Lines file of Gemini requests as a batch and land the results.
 
     Validates every row, uploads the file, creates the job, waits, and writes ``results.jsonl`` (one line per
-    input row), ``failed.jsonl`` (the requests of rows that are not a success, to be fed back as they are) and
+    input row), ``failed.jsonl`` (the requests of rows that are not a success, to be fed back as they are; and the
+    rows that ``on_bad_row="skip"`` left out) and
     then ``manifest.json`` to ``result_path``. Returns the manifest. A large input becomes several jobs; rows that
     failed for a passing reason are sent again, alone.
 
@@ -111,11 +114,13 @@ class GeminiBatchOperator(BaseOperator):
     :param conn_id: Airflow connection of type ``gemini``.
     :param prompt: Makes a request of each row: a template such as ``"Summarise: {text}"`` with names of columns,
         or a function of the row that returns a text, a list of contents (several turns), or a dict of
-        GenerateContentRequest fields for this row. Not templated by Jinja.
+        GenerateContentRequest fields for this row. Not templated by Jinja: what looks like it, ``{{ ds }}``, is
+        refused. Braces that are text are written twice, as in ``{{"a": 1}}``.
     :param key: Column with the key, unique in the input, for rows with a ``prompt``.
-    :param system_prompt: System instruction of every row. Taken as it is.
+    :param system_prompt: System instruction of every row. Taken as it is, not templated; ``{{ ds }}`` and
+        other names of Airflow's are refused.
     :param request_params: GenerateContentRequest fields of every row: ``generationConfig``, ``tools``,
-        ``safetySettings`` and so on. What a row says itself wins.
+        ``safetySettings`` and so on. What a row says itself wins, in either spelling of a name.
     :param input_format: ``openai`` = rows are in OpenAI's batch format and are converted.
     :param files_path: Folder of images, sound, video or documents that rows name, an absolute path or a URI.
         Templated. Rows name files relative to it, as ``fileData.fileUri`` or in ``file_columns``; nothing
@@ -124,7 +129,8 @@ class GeminiBatchOperator(BaseOperator):
     :param file_columns: Columns that hold the name of a file, or a list of names, for rows with a ``prompt``.
         The files stand before the text.
     :param inline_files_up_to: Files of at most so many bytes are put into the row: no upload, no end of life.
-    :param keep_columns: Columns of the source that are put beside the answers, as ``row.source``. Keeps the order.
+    :param keep_columns: Columns of the source that are put beside the answers, as ``row.source``; each must be in
+        some row. Keeps the order.
     :param output_type: What each answer must be: a pydantic model, where to import one from
         (``package.module.Class``), or a JSON Schema. Never templated. It is sent with every row that has no
         response schema of its own, and every answer is checked: ``row.parsed`` holds its value; one of the wrong
@@ -174,15 +180,15 @@ class GeminiBatchOperator(BaseOperator):
         self,
         *,
         model: str,
-        requests: str | SqlQuery | Iterable[Mapping[str, Any]],
-        result_path: str,
+        requests: str | os.PathLike[str] | SqlQuery | Iterable[Mapping[str, Any]],
+        result_path: str | os.PathLike[str],
         conn_id: str = GeminiBatchHook.default_conn_name,
         prompt: Prompt | None = None,
         key: str = "key",
         system_prompt: str | None = None,
         request_params: Mapping[str, Any] | None = None,
         input_format: str = "gemini",
-        files_path: str | None = None,
+        files_path: str | os.PathLike[str] | None = None,
         file_columns: Sequence[str] = (),
         inline_files_up_to: int = DEFAULT_INLINE_BYTES,
         keep_columns: Sequence[str] = (),
@@ -194,7 +200,7 @@ class GeminiBatchOperator(BaseOperator):
         allow_unknown_fields: bool = False,
         max_cost_usd: float | str | None = None,
         dry_run: bool = False,
-        estimate_from: str | None = None,
+        estimate_from: str | os.PathLike[str] | None = None,
         count_tokens_rows: int = 0,
         wait_for_completion: bool = True,
         deferrable: bool | None = None,
@@ -213,17 +219,21 @@ class GeminiBatchOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.model = model
+        requests = _path_text(requests)
         # Rows stay out of the templated field, so they are neither rendered nor stored in the database.
         self._given: Any = None if _is_rendered(requests) else requests
         self.requests = requests if _is_rendered(requests) else None
-        self.result_path = result_path
+        self.result_path = _path_text(result_path)
         self.conn_id = conn_id
+        if prompt is not None and not callable(prompt):
+            check_template(prompt)
         self.prompt = prompt
         self.key = key
+        check_system_prompt(system_prompt)
         self.system_prompt = system_prompt
         self.request_params = dict(request_params or {})
         self.input_format = _one_of("input_format", input_format, ("gemini", "openai"))
-        self.files_path = files_path
+        self.files_path = _path_text(files_path)
         self.file_columns = list(file_columns)
         if self.file_columns and files_path is None:
             raise ConfigError(
@@ -236,6 +246,10 @@ class GeminiBatchOperator(BaseOperator):
         self.keep_order = keep_order
         # A class has no place in the serialized DAG, so it stays out of the templated fields.
         self._output_type = _output_spec(output_type)
+        if output_type is not None and self.request_params:
+            from airflow_provider_batch.gemini.schema import ensure_only_schema
+
+            ensure_only_schema(self.request_params)
         self.output_format = _one_of("output_format", output_format, ("jsonl", "parquet"))
         self.on_bad_row = _one_of("on_bad_row", on_bad_row, ("fail", "skip"))
         self.on_empty = _one_of("on_empty", on_empty, ("fail", "skip"))
@@ -243,7 +257,7 @@ class GeminiBatchOperator(BaseOperator):
         self.max_cost_usd = None if max_cost_usd is None else _usd(max_cost_usd)
         # Not dry_run: that is a method of Airflow's operators.
         self.is_dry_run = dry_run
-        self.estimate_from = estimate_from
+        self.estimate_from = _path_text(estimate_from)
         self.count_tokens_rows = _count("count_tokens_rows", count_tokens_rows, MAX_COUNTED_ROWS)
         self.wait_for_completion = wait_for_completion
         self.deferrable = default_deferrable() if deferrable is None else deferrable
@@ -380,6 +394,7 @@ class GeminiBatchOperator(BaseOperator):
             tuple(self.keep_columns),
             self.on_bad_row,  # type: ignore[arg-type]
             self.count_tokens_rows,
+            columns_in(self.prompt),
         )
 
     def _to_line_with_files(self) -> Callable[[bytes | Mapping[str, Any]], bytes]:
@@ -712,6 +727,11 @@ def _output_spec(value: Any) -> Any:
     raise _wrong("output_type", "a pydantic model, where to import it from, or a JSON Schema", value)
 
 
+def _path_text(value: Any) -> Any:
+    """A ``pathlib`` path as text; a path of Airflow's object storage, and everything else, stays what it is."""
+    return os.fspath(value) if isinstance(value, os.PathLike) and not hasattr(value, "protocol") else value
+
+
 def _is_rendered(requests: object) -> bool:
     """Whether Airflow renders it: paths, queries and what upstream tasks return; never rows."""
     from airflow.sdk import XComArg
@@ -719,11 +739,12 @@ def _is_rendered(requests: object) -> bool:
     return isinstance(requests, str | XComArg) or hasattr(requests, "template_fields")
 
 
-def _source(requests: object) -> Source:
+def _source(requests: Any) -> Source:
     """What is to be read: an opened path, a query, a data frame, or rows."""
     from airflow_provider_batch.rows.sources.choice import source_of
     from airflow_provider_batch.rows.sources.tables import QueryRows, SqlQuery
 
+    requests = _path_text(requests)
     if isinstance(requests, str):
         return source_of(object_path(requests, "requests"))
     if isinstance(requests, SqlQuery):
@@ -752,7 +773,7 @@ def _task(identity: Identity) -> dict[str, Any]:
 def _seconds(name: str, value: float, least: float, most: float) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not least <= value <= most:
-        raise _wrong(name, f"a number of seconds from {least:g} to {most:g}", value)
+        raise _wrong(name, f"a number of seconds from {least:,.0f} to {most:,.0f}", value)
     return float(value)
 
 

@@ -32,6 +32,14 @@ class RowStatus(str, enum.Enum):
     MISSING = "missing"
     """The results hold no line for the row."""
 
+    def __str__(self) -> str:
+        """The word alone; Python 3.11 and newer would print the name of the class."""
+        return self.value
+
+    def __format__(self, format_spec: str) -> str:
+        """As its text."""
+        return format(self.value, format_spec)
+
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Tokens of one row, or of many added up. ``output`` leaves thinking out; both are billed as output.

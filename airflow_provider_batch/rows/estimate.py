@@ -111,8 +111,8 @@ def input_span(text: Text, counted: Sequence[tuple[int, int]]) -> tuple[Span, st
     if counted:
         ratios = [exact / max(rough, 1) for rough, exact in counted]
         basis = f"by the API's count of {len(counted)} rows, from their lowest to their highest ratio to the size"
-        return Span(text.rough_tokens * min(ratios), math.ceil(text.rough_tokens * max(ratios))), basis
-    least = text.text_bytes / MOST_BYTES_PER_TOKEN
+        return Span(math.floor(text.rough_tokens * min(ratios)), math.ceil(text.rough_tokens * max(ratios))), basis
+    least = text.text_bytes // MOST_BYTES_PER_TOKEN
     if text.media:
         return Span(
             least, None
@@ -135,7 +135,7 @@ def output_span(rows: int, caps: Caps, sample: Sequence[int]) -> tuple[Span, str
         error = CONFIDENT * spread / math.sqrt(len(sample))
         most = math.ceil(rows * (mean + error))
         bound = caps.most
-        span = Span(rows * max(mean - error, 0.0), most if bound is None else min(most, bound))
+        span = Span(math.floor(rows * max(mean - error, 0.0)), most if bound is None else min(most, bound))
         return span, f"as {len(sample)} earlier answers, mean {mean:,.0f} a row"
     if caps.most is None:
         return Span(0, None), f"{caps.uncapped} answers have no maxOutputTokens"

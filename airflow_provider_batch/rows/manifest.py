@@ -69,7 +69,8 @@ class Manifest(BaseModel):
     :param rounds: How often rows were sent; 1 if none was sent again.
     :param task_mark: Digest of the task instance, as in the display names of its jobs.
     :param result_uri: The landed results, JSON Lines, one line per input row.
-    :param failed_uri: The requests of all rows that are not a success, to be fed back as they are, if any.
+    :param failed_uri: The requests of all rows that are not a success, to be fed back as they are, and the rows
+        that were left out, if any.
     :param ledger_uri: The record of what was sent.
     :param request_count: Rows that were to be sent. The counts add up to it.
     :param counts: Rows by status; statuses without rows are left out.
@@ -106,13 +107,16 @@ class Manifest(BaseModel):
     landed_at: datetime | None = None
 
     def to_xcom(self) -> dict[str, Any]:
-        """Plain JSON values, under 2 KiB unless the result path alone is longer."""
-        return self.model_dump(mode="json", exclude_none=True)
+        """Plain JSON values, under 2 KiB unless the result path alone is longer.
+
+        Every name is there; what there is not, or is not known, is None.
+        """
+        return self.model_dump(mode="json")
 
     def write(self, folder: UPath) -> None:
         """Publish as ``manifest.json`` in ``folder``."""
         with published(folder / FILE_NAME) as file:
-            file.write(self.model_dump_json(indent=2, exclude_none=True).encode() + b"\n")
+            file.write(self.model_dump_json(indent=2).encode() + b"\n")
 
     @classmethod
     def read(cls, folder: UPath) -> Manifest | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.dialect import BadRowError
+from airflow_provider_batch.rows.templates import check_template
 
 Prompt = str | Callable[[Mapping[str, Any]], Any]
 """A template such as ``"Summarise: {text}"``, or a function of the row."""
@@ -22,19 +23,10 @@ Prompt = str | Callable[[Mapping[str, Any]], Any]
 def check_prompt(prompt: Prompt | None) -> None:
     """Make sure that a prompt is a function or a template.
 
-    :raises ConfigError: It has a field without a name, an attribute, an index, or a brace that stands alone.
+    :raises ConfigError: It is neither, or a template that cannot be filled in.
     """
-    if prompt is None or callable(prompt):
-        return
-    if not isinstance(prompt, str):
-        raise _bad_prompt(f"it is of type {type(prompt).__name__}")
-    try:
-        fields = [name for _, name, _, _ in string.Formatter().parse(prompt) if name is not None]
-        bad = next((name for name in fields if not name or set(".[") & set(name) or name.isdigit()), None)
-    except ValueError as error:
-        raise _bad_prompt(str(error)) from None
-    if bad is not None:
-        raise _bad_prompt(f"the field {{{bad}}} is not the name of a column")
+    if prompt is not None and not callable(prompt):
+        check_template(prompt)
 
 
 def columns_of(data: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
@@ -53,20 +45,37 @@ def columns_of(data: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
     return row
 
 
+def is_missing(value: object) -> bool:
+    """No value: NULL, or what data frames have in its place (NaN, NaT, NA). Imports none of them."""
+    if value is None or isinstance(value, str):
+        return value is None
+    if isinstance(value, float):
+        return value != value
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    kind = type(value)
+    library = kind.__module__.partition(".")[0]
+    if library == "numpy" and getattr(value, "ndim", 1) == 0:
+        return bool(value != value)
+    return library == "pandas" and kind.__name__ in ("NAType", "NaTType")
+
+
 def key_of(row: Mapping[str, Any], column: str) -> str:
     """The row's key as text.
 
     :raises BadRowError: The column is not there, empty, or neither text nor a whole number.
     """
     if column not in row:
-        raise BadRowError("AGB-I25", f"no column {column!r} for the key (has {_names(row)})")
+        raise BadRowError("AGB-I25", f"no column {column!r} for the key (has {names_in(row)})")
     value = row[column]
     # UUIDs and dates have one text; a float does not.
-    if value is None or isinstance(value, bool | float | bytes | list | dict):
+    if is_missing(value) or isinstance(value, bool | float | bytes | list | dict):
         raise BadRowError(
             "AGB-I13", f"the key column {column!r} must be text or a whole number, not {_kind(value)}"
         )
-    return str(value)
+    if not (key := str(value)):
+        raise BadRowError("AGB-I13", f"the key column {column!r} is empty")
+    return key
 
 
 def said_of(prompt: Prompt, row: Mapping[str, Any], key: str) -> Any:
@@ -91,18 +100,24 @@ def said_of(prompt: Prompt, row: Mapping[str, Any], key: str) -> Any:
 def render(template: str, row: Mapping[str, Any]) -> str:
     """Put the row's columns into the template.
 
-    :raises BadRowError: A column is missing or empty (None), or its value cannot be formatted so.
+    :raises BadRowError: A column is missing or has no value (None, NaN), or its value cannot be formatted so.
     """
     try:
         return _FORMATTER.vformat(template, (), row)
     except KeyError as error:
-        raise BadRowError("AGB-I25", f"no column {error} for the prompt (has {_names(row)})") from None
+        raise BadRowError("AGB-I25", f"no column {error} for the prompt (has {names_in(row)})") from None
     except _NoValueError as error:
-        raise BadRowError("AGB-I25", f"column {error} has no value (NULL)") from None
+        raise BadRowError("AGB-I25", f"column {error} has no value (NULL, NaN or NaT)") from None
     except (ValueError, TypeError) as error:
         raise BadRowError(
             "AGB-I25", f"a column cannot be formatted as the prompt says ({type(error).__name__})"
         ) from None
+
+
+def names_in(row: Mapping[str, Any]) -> str:
+    """The first names of columns, for a message."""
+    names = [ascii(name)[:40] for name in list(row)[:8]]
+    return ", ".join(names) + (" and more" if len(row) > 8 else "") or "none"
 
 
 class _NoValueError(Exception):
@@ -112,7 +127,7 @@ class _NoValueError(Exception):
 class _Columns(string.Formatter):
     def get_value(self, key: int | str, args: Any, kwargs: Mapping[str, Any]) -> Any:
         value = kwargs[str(key)]
-        if value is None:
+        if is_missing(value):
             raise _NoValueError(repr(key))
         return value
 
@@ -120,18 +135,5 @@ class _Columns(string.Formatter):
 _FORMATTER = _Columns()
 
 
-def _bad_prompt(why: str) -> ConfigError:
-    return ConfigError(
-        f"The prompt cannot be used: {why}.",
-        code="AGB-C13",
-        remedy="Write {column} for a column's value, {{ and }} for braces; or give a function of the row.",
-    )
-
-
-def _names(row: Mapping[str, Any]) -> str:
-    names = [ascii(name)[:40] for name in list(row)[:8]]
-    return ", ".join(names) + (" and more" if len(row) > 8 else "") or "none"
-
-
 def _kind(value: object) -> str:
-    return "empty (NULL)" if value is None else type(value).__name__
+    return "empty (NULL)" if is_missing(value) else type(value).__name__

@@ -20,7 +20,7 @@ from airflow_provider_batch.errors import BadRow, EmptyInputError, InputError
 from airflow_provider_batch.rows.dialect import BadRowError, CheckedRow, RowDialect
 from airflow_provider_batch.rows.framing import MAX_LINE_BYTES
 from airflow_provider_batch.rows.keys import KeyTable
-from airflow_provider_batch.rows.prompts import columns_of
+from airflow_provider_batch.rows.prompts import columns_of, is_missing, names_in
 from airflow_provider_batch.rows.shards import Cut, ShardLimits, ShardWriter
 from airflow_provider_batch.rows.sources import Record, Source
 from airflow_provider_batch.rows.storage import spool
@@ -67,6 +67,8 @@ def encode_row(row: object, key: str | None = None) -> bytes:
 
 def _as_json(value: Any) -> Any:
     """What data frames and Airflow's macros have in place of Python's own dates and numbers."""
+    if is_missing(value):
+        return None
     if hasattr(value, "isoformat"):
         return value.isoformat()
     if type(value).__module__ == "numpy":
@@ -84,9 +86,10 @@ class Intake:
     :param to_line: Makes a line in the vendor's format of a record, or raises :class:`BadRowError`.
     :param rewrite: Changes a checked line before it is hashed and kept, the same way every time; may raise
         :class:`BadRowError`.
-    :param keep_columns: Columns of the source that are put beside the answers.
+    :param keep_columns: Columns of the source that are put beside the answers; each must be in some row.
     :param on_bad_row: ``fail``, or ``skip`` to send the rest.
     :param sample_rows: How many rows, drawn evenly, are remembered for counting their tokens.
+    :param asked_columns: Columns that the prompt names. An empty text in one is a caution: CSV files have no NULL.
     """
 
     source: Source
@@ -95,6 +98,7 @@ class Intake:
     keep_columns: tuple[str, ...] = ()
     on_bad_row: OnBadRow = "fail"
     sample_rows: int = 0
+    asked_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ class Content:
     files: dict[str, str] = field(default_factory=dict)
     cautions: dict[str, tuple[int, str]] = field(default_factory=dict)
 
-    def add(self, row: CheckedRow, record: Record) -> None:
+    def add(self, row: CheckedRow, record: Record, asked_columns: tuple[str, ...]) -> None:
         """Count a row."""
         self.text_bytes += row.text_bytes
         self.longest_bytes = max(self.longest_bytes, row.text_bytes)
@@ -161,7 +165,7 @@ class Content:
             self.output_caps += row.max_output * row.answers
         for file in row.files:
             self.files.setdefault(file, _place(record))
-        for caution in filter(None, (row.caution, _odd_key(row.key))):
+        for caution in filter(None, (row.caution, _odd_key(row.key), _empty(record, asked_columns))):
             count, first = self.cautions.get(caution, (0, _place(record)))
             self.cautions[caution] = count + 1, first
 
@@ -250,6 +254,32 @@ def _in_words(bad: BadRow) -> str:
     return f"{bad.code} {bad.place}{f' (key {bad.key})' if bad.key else ''}: {bad.what}"
 
 
+class _Beside:
+    """Columns that are put beside the answers. A row may lack one, as JSON Lines often leave out what is NULL."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
+        self._unseen = set(names)
+        self._has = ""
+
+    def line(self, record: Record) -> bytes:
+        """The kept columns of a row as JSON."""
+        columns = columns_of(record.data or b"")
+        if self._unseen:
+            self._unseen.difference_update(columns)
+            self._has = self._has or names_in(columns)
+        return encode_row({name: columns.get(name) for name in self._names})
+
+    def ensure_found(self, source: str) -> None:
+        """Make sure that each column is in some row: one that is in none is a typing error.
+
+        :raises InputError: One is not.
+        """
+        if missing := [name for name in self._names if name in self._unseen]:
+            what = f"has no column {missing[0]!r} to keep (has {self._has})"
+            raise _unusable(source, "AGB-I25", what)
+
+
 def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limits: ShardLimits) -> Staged:
     """Check every row of the input, copy the rows to ``out`` and the keys to ``keys``.
 
@@ -262,13 +292,14 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
     writer = ShardWriter(out.rows, limits)
     content = Content()
     draw = _Draw(intake.sample_rows)
+    beside = _Beside(intake.keep_columns)
     is_fussy = intake.on_bad_row == "fail"
     for seen, record in enumerate(intake.source, 1):
         try:
             if seen == 1 and isinstance(record.data, bytes):
                 _check_kind(name, record.data)
             row, line = _checked(intake, dialect, record)
-            kept = _kept(record, intake.keep_columns) if intake.keep_columns else b""
+            kept = beside.line(record) if intake.keep_columns else b""
             if (first := keys.add(row.key, seen)) is not None:
                 whole = " of the whole input" if record.file else ""
                 raise BadRowError("AGB-I14", f"the same key as on {record.unit} {first}{whole}", row.key)
@@ -280,7 +311,7 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
         if findings.total and is_fussy:
             continue
         draw.offer(writer.add(line, row.tokens), len(line), row)
-        content.add(row, record)
+        content.add(row, record, intake.asked_columns)
         if intake.keep_columns:
             out.columns.write(kept + b"\n")
     cuts = writer.close()
@@ -290,6 +321,7 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
         raise EmptyInputError(
             f"{name} is empty: a batch needs at least one row.", source=name, code="AGB-I01", remedy=_REMEDY
         )
+    beside.ensure_found(name)
     return Staged(writer.sha256, cuts, findings.total, content, draw.taken)
 
 
@@ -329,11 +361,6 @@ def _readable(record: Record) -> bytes | Mapping[str, Any]:
     return data
 
 
-def _kept(record: Record, names: tuple[str, ...]) -> bytes:
-    columns = columns_of(record.data or b"")
-    return encode_row({name: columns.get(name) for name in names})
-
-
 def _skipped(record: Record, bad: BadRowError) -> bytes:
     """A line of ``failed.jsonl`` for a row that was not sent: what is wrong with it, where, and the row."""
     error = {"code": bad.code, "message": bad.what, "place": _place(record)}
@@ -350,6 +377,12 @@ def _place(record: Record) -> str:
 
 def _unusable(name: str, code: str, what: str) -> InputError:
     return InputError(f"{name} {what}.", source=name, line=None, code=code, remedy=_REMEDY)
+
+
+def _empty(record: Record, names: tuple[str, ...]) -> str | None:
+    columns = record.data if isinstance(record.data, Mapping) else {}
+    empty = [name for name in names if isinstance(columns.get(name), str) and not columns[name].strip()]
+    return f"the column {empty[0]!r} is empty, so the prompt has nothing in its place" if empty else None
 
 
 def _odd_key(key: str) -> str | None:

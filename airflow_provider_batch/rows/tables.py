@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.rows.dialect import ResultRow, Usage
+from airflow_provider_batch.rows.dialect import ResultRow, RowError, RowStatus, Usage
 
 BLOCK_ROWS = 500
 """Rows of one DELETE. SQLite takes at least 999 values in a statement, others more."""
@@ -27,9 +27,26 @@ _NUL_IN_JSON = re.compile(r"(\\\\)|\\u0000")
 _INSTEAD = "\ufffd"
 """Unicode's sign for what cannot be shown."""
 
-_PATHS = frozenset(
-    {"key", "parsed", "status", "text", "finish_reason", "vector", "source", "response", "error", "usage"}
-)
+_PATHS: dict[str, tuple[str, ...]] = {
+    "key": (),
+    "status": (),
+    "finish_reason": (),
+    "vector": (),
+    "usage": Usage.__struct_fields__,
+    "error": RowError.__struct_fields__,
+}
+"""What of a row is known before it is read, and the names inside."""
+
+_OPEN = {
+    "text": "text.<name> needs answers that are JSON objects",
+    "parsed": "it needs an output_type, and a property of it",
+    "source": "it has what keep_columns names",
+    "response": "it has what the API answered",
+}
+"""What has an inside that only the rows show, and what belongs there."""
+
+_ABSENT = object()
+"""There is no such name; a name whose value is null is there."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +71,20 @@ class Target:
             if not _NAME.fullmatch(name):
                 raise _wrong(f"{name!r} is not a plain name of a table or column")
         for path in self.columns.values():
-            if path.split(".")[0] not in _PATHS:
-                raise _wrong(f"{path!r} is not in a result row; it has {', '.join(sorted(_PATHS))}")
+            _ensure_known(path)
         if self.columns.get(self.key_column) != "key":
             raise _wrong(f"columns must map the key column {self.key_column!r} to 'key'")
+
+
+def _ensure_known(path: str) -> None:
+    first, *inside = path.split(".")
+    if first in _OPEN:
+        return
+    if first not in _PATHS:
+        raise _wrong(f"{path!r} is not in a result row; it has {', '.join(sorted({*_PATHS, *_OPEN}))}")
+    if inside and (len(inside) > 1 or inside[0] not in _PATHS[first]):
+        has = f"has {', '.join(_PATHS[first])}" if _PATHS[first] else "has nothing inside"
+        raise _wrong(f"{path!r} is not in a result row; {first} {has}")
 
 
 def load_rows(connection: Any, target: Target, rows: Iterable[ResultRow]) -> int:
@@ -67,18 +94,20 @@ def load_rows(connection: Any, target: Target, rows: Iterable[ResultRow]) -> int
 
     :param connection: DB-API connection, not in autocommit mode. Not closed.
     :return: How many rows were loaded.
+    :raises ConfigError: A path leads to nothing in any success: NULL would take the place of what is in the table.
     """
     marks = ", ".join([target.placeholder] * len(target.columns))
     insert = f"INSERT INTO {target.table} ({', '.join(target.columns)}) VALUES ({marks})"  # noqa: S608
-    loaded = 0
+    loaded, seen = 0, _Seen(target)
     cursor = connection.cursor()
     try:
         for block in _blocks(rows):
             keys = [row.key for row in block]
             these = ", ".join([target.placeholder] * len(keys))
             cursor.execute(f"DELETE FROM {target.table} WHERE {target.key_column} IN ({these})", keys)  # noqa: S608
-            cursor.executemany(insert, [_values(row, target) for row in block])
+            cursor.executemany(insert, [_values(row, target, seen) for row in block])
             loaded += len(block)
+        seen.ensure_all()
         connection.commit()
     except BaseException:
         connection.rollback()
@@ -94,11 +123,45 @@ def _blocks(rows: Iterable[ResultRow]) -> Iterator[list[ResultRow]]:
         yield block
 
 
-def _values(row: ResultRow, target: Target) -> Sequence[Any]:
+class _Seen:
+    """Which paths have led to something in a row with a usable answer."""
+
+    def __init__(self, target: Target) -> None:
+        # An answer that is no text, such as a function call, has none.
+        self._missing = {p for p in target.columns.values() if p.split(".")[0] in _OPEN and p != "text"}
+        self._successes = 0
+
+    def add(self, row: ResultRow, values: Mapping[str, Any]) -> None:
+        """A row that is to be loaded, and what its paths have led to."""
+        if row.status is not RowStatus.SUCCESS:
+            return
+        self._successes += 1
+        if self._missing:
+            self._missing = {
+                path
+                for path in self._missing
+                if values[path] is _ABSENT or (values[path] is None and "." not in path)
+            }
+
+    def ensure_all(self) -> None:
+        """Make sure that each has, if there was a success at all.
+
+        :raises ConfigError: One has not.
+        """
+        if self._successes and self._missing:
+            path = min(self._missing)
+            first = path.split(".")[0]
+            count = f"any of the {self._successes:,} successes" if self._successes > 1 else "the only success"
+            raise _wrong(f"{path!r} is not in {count}; of {first}: {_OPEN[first]}")
+
+
+def _values(row: ResultRow, target: Target, seen: _Seen) -> Sequence[Any]:
     answer: Any = None
     if any(path.startswith("text.") for path in target.columns.values()):
         answer = _answer(row.text)
-    return [_plain(_at(row, path.split("."), answer)) for path in target.columns.values()]
+    found = {path: _at(row, path.split("."), answer) for path in target.columns.values()}
+    seen.add(row, found)
+    return [None if found[path] is _ABSENT else _plain(found[path]) for path in target.columns.values()]
 
 
 def _answer(text: str | None) -> Any:
@@ -117,7 +180,10 @@ def _at(row: ResultRow, path: list[str], answer: Any) -> Any:
     else:
         value = getattr(row, path[0])
     for name in path[1:]:
-        value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+        if isinstance(value, Mapping):
+            value = value.get(name, _ABSENT)
+        else:
+            value = getattr(value, name) if isinstance(value, Usage | RowError) else _ABSENT
     return value
 
 

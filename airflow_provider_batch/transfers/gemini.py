@@ -25,8 +25,9 @@ class GeminiResultsToSqlOperator(BaseOperator):
     :param conn_id: Airflow connection of the database. Templated.
     :param table: ``table`` or ``schema.table``. Templated.
     :param columns: Column of the table to the path of a value in a row: ``key``, ``status``, ``text``,
-        ``finish_reason``, ``usage.input``, ``error.message``, ``source.day`` (a kept column), or
-        ``text.sentiment`` for a field of an answer that is JSON.
+        ``finish_reason``, ``usage.input``, ``error.message``, ``source.day`` (a kept column), ``text.sentiment``
+        for a field of an answer that is JSON, or ``parsed.sentiment`` for one of an output type. If a path is in
+        none of the loaded successes, the task fails and the table stays as it was. A null is a value.
     :param key_column: The column that gets the key.
     :param only: Statuses of the rows that are loaded, None = all.
     """

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_provider_batch import gemini
+from airflow_provider_batch.decorators.gemini import gemini_batch_task
 from airflow_provider_batch.errors import BudgetError, ConfigError
 from airflow_provider_batch.operators.embeddings import GeminiEmbeddingsBatchOperator
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
@@ -68,18 +69,19 @@ def test_a_connection_that_is_not_there_is_named(gemini_emulator, connection, tm
     assert (error.code, "'gemini_elsewhere'" in str(error)) == ("AGB-C01", True)
 
 
+SCHEMA = {"type": "object", "properties": {"stars": {"type": "integer"}}}
 ARGUMENTS = [
     ({"model": ""}, "AGB-C05", "'' is not a model name"),
     ({"model": "models/models/x"}, "AGB-C05", "'models/models/x' is not a model name"),
     ({"model": "../x"}, "AGB-C05", "'../x' is not a model name"),
     ({"model": "x:batchGenerateContent"}, "AGB-C05", "is not a model name"),
     ({"model": "gemini 2.5"}, "AGB-C05", "is not a model name"),
-    ({"poll_interval": 0}, "AGB-C06", "poll_interval must be a number of seconds from 1 to 3600, got 0"),
+    ({"poll_interval": 0}, "AGB-C06", "poll_interval must be a number of seconds from 1 to 3,600, got 0"),
     ({"poll_interval": -1}, "AGB-C06", "poll_interval must be"),
     ({"poll_interval": float("nan")}, "AGB-C06", "poll_interval must be"),
     ({"poll_interval": "60"}, "AGB-C06", "poll_interval must be"),
     ({"poll_interval": 1e9}, "AGB-C06", "poll_interval must be"),
-    ({"timeout": 0}, "AGB-C06", "timeout must be"),
+    ({"timeout": 0}, "AGB-C06", "timeout must be a number of seconds from 1 to 1,209,600, got 0"),
     ({"timeout": True}, "AGB-C06", "timeout must be"),
     ({"timeout": 15 * 86_400}, "AGB-C06", "timeout must be"),
     ({"max_row_attempts": 0}, "AGB-C06", "max_row_attempts must be a whole number from 1 to 10, got 0"),
@@ -111,6 +113,11 @@ ARGUMENTS = [
     ({"prompt": "Rate {text}", "input_format": "openai"}, "AGB-C13", "exclude each other"),
     ({"output_type": "nowhere.Label"}, "AGB-C14", "'nowhere.Label' cannot be imported"),
     ({"output_type": {"type": "thing"}}, "AGB-C14", "it is no valid JSON Schema"),
+    (
+        {"output_type": SCHEMA, "request_params": {"generation_config": {"response_json_schema": SCHEMA}}},
+        "AGB-C14",
+        "output_type and the response_json_schema of every row's generationConfig exclude each other",
+    ),
     ({"requests": SqlQuery("SELECT 1", conn_id="no_database")}, "AGB-C01", "no_database"),
 ]
 
@@ -122,6 +129,42 @@ def test_an_argument_that_cannot_work_is_refused(connection, gemini_emulator, tm
     error = refused(gemini_emulator, tmp_path, **arguments)
     assert error.code == code
     assert what in str(error)
+
+
+@pytest.mark.parametrize(
+    ("argument", "text"),
+    [
+        ("prompt", "Day {{ ds }}: {text}"),
+        ("prompt", 'Answer {"a": 1} for {text}'),
+        ("system_prompt", "It is {{ ds }}"),
+    ],
+)
+def test_a_prompt_that_cannot_be_meant_is_an_import_error_of_its_dag(argument, text):
+    with pytest.raises(ConfigError, match="AGB-C13"):
+        GeminiBatchOperator(task_id="label", result_path="/out", **GOOD, **{argument: text})
+
+
+def test_a_path_of_pathlib_is_as_good_as_its_text(connection, gemini_emulator, tmp_path):
+    (tmp_path / "rows.jsonl").write_text(json.dumps(ROW) + "\n")
+    task = GeminiBatchOperator(
+        task_id="label",
+        **GOOD | {"requests": tmp_path / "rows.jsonl"},
+        result_path=tmp_path / "out",
+        files_path=tmp_path,
+        estimate_from=tmp_path / "earlier",
+    )
+    assert [task.requests, task.result_path, task.files_path, task.estimate_from] == [
+        str(tmp_path / "rows.jsonl"),
+        str(tmp_path / "out"),
+        str(tmp_path),
+        str(tmp_path / "earlier"),
+    ]
+    assert run(tmp_path, requests=tmp_path / "rows.jsonl")["counts"] == {"success": 1}
+
+
+def test_requests_beside_a_function_that_gives_them_are_refused():
+    with pytest.raises(ConfigError, match=r"AGB-C06 @task\.gemini_batch takes no requests"):
+        gemini_batch_task(model="m", requests=[ROW], result_path="/out")
 
 
 def test_a_model_without_a_price_is_refused_if_the_cost_is_limited(connection, gemini_emulator, tmp_path):

@@ -4,6 +4,7 @@ import csv
 import json
 import sqlite3
 from contextlib import closing
+from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 
@@ -12,11 +13,13 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from airflow_provider_batch import gemini
 from airflow_provider_batch.engine.identity import JobTag
 from airflow_provider_batch.gemini.wire import InlineRequest
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 
 REVIEWS = Path(__file__).parents[2] / "example_dags" / "data" / "product_reviews.tsv"
+SHIPPED_PRICES = Path(gemini.__file__).with_name("prices.json")
 EXAMPLES = sorted(p.stem for p in (Path(__file__).parents[2] / "example_dags").glob("*.py"))
 
 
@@ -44,7 +47,7 @@ def lake(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run_example(run_dag, lake):
-    return lambda name: run_dag(f"example_dags/{name}.py", "DAG")
+    return lambda name, **more: run_dag(f"example_dags/{name}.py", "DAG", **more)
 
 
 @pytest.fixture
@@ -90,6 +93,17 @@ def test_the_next_night_labels_only_what_is_new_or_nothing(run_example, warehous
     assert warehouse("SELECT count(*) FROM labels") == [(100,)]
     created = [entry for entry in gemini_emulator.journal() if entry["call"] == "batches.create"]
     assert len(created) == 2
+
+
+def test_a_night_that_is_cleared_loads_its_labels_again_and_pays_nothing(run_example, warehouse, gemini_emulator):
+    night = datetime(2026, 2, 1, tzinfo=timezone.utc)
+    run_example("gemini_batch_table_to_table", at=night)
+    warehouse("UPDATE labels SET sentiment = 'wrong'")
+    warehouse("INSERT INTO reviews VALUES ('late', '2026-01-01', 'came after the first try')")
+    run = run_example("gemini_batch_table_to_table", at=night)
+    assert (run.state, run.xcom["load"]) == ("success", 100), run.log
+    assert warehouse("SELECT count(*) FROM labels WHERE sentiment = 'wrong'") == [(0,)]
+    assert len([entry for entry in gemini_emulator.journal() if entry["call"] == "batches.create"]) == 1
 
 
 def test_the_event_driven_dag_takes_what_has_started_it(run_example):
@@ -163,6 +177,14 @@ def test_partitions_run_by_themselves_and_one_summary_says_what_became_of_them(r
     assert (summary["partitions"], summary["missing"], summary["jobs"]) == (4, 0, 4)
     assert summary["rows"] == {"success": 3708}
     assert summary["cost_usd"] > 0
+
+
+def test_a_summary_of_costs_that_nobody_knows_is_unknown_and_not_zero(run_example, connection, tmp_path):
+    (tmp_path / "prices.json").write_text(json.dumps(json.loads(SHIPPED_PRICES.read_text()) | {"models": []}))
+    connection(extra=json.dumps({"prices": str(tmp_path / "prices.json")}))
+    run = run_example("gemini_batch_fan_out")
+    assert run.state == "success", run.log
+    assert run.xcom["summary"]["cost_usd"] is None
 
 
 def test_the_summary_says_how_many_partitions_are_missing(run_example, gemini_emulator):

@@ -28,6 +28,12 @@ def test_a_csv_file_and_a_prompt_become_answers_by_key(case, reviews):
     assert "Rate: bad {{ ds }}" in run.xcom["read"]["2"][1]
 
 
+def test_an_empty_cell_that_goes_into_the_prompt_is_a_warning_in_the_log(case, reviews, caplog):
+    reviews.write_text("id,text\n1,good\n2,\n")
+    run = case("table_dry", requests=str(reviews))
+    assert "1 rows, the first at line 3: the column 'text' is empty" in run.log + caplog.text
+
+
 def test_a_bad_row_fails_the_task_before_any_upload(case, reviews, gemini_emulator):
     reviews.write_text("id,text\n1,good\n1,again\n,no key\n")
     run = case("table", requests=str(reviews))
@@ -96,6 +102,12 @@ def test_a_function_that_yields_rows_is_a_batch(case, gemini_emulator):
     assert set(run.xcom["read"]) == {"r0", "r1", "r2"}
     assert "batch {{ ds }}" in run.xcom["read"]["r0"]
     assert len(calls(gemini_emulator, "batches.create")) == 1
+
+
+def test_a_query_that_a_function_returns_is_rendered_as_any_other(case, warehouse):
+    run = case("decorated_query", day="2026-01-01")
+    assert run.state == "success", run.log
+    assert list(run.xcom["read"]) == ["2"]
 
 
 def test_answers_of_an_output_type_are_parsed_and_written_as_parquet(case):

@@ -93,7 +93,7 @@ def test_reconcile_and_sweep_work_with_the_variable_alone(ab, rows, calls, tmp_p
     ab(*SUBMIT)
     (job,) = calls("batches.create")
     ab("wait", job, "--poll-interval", "1")
-    told = ab("reconcile", str(tmp_path))
+    told = ab("reconcile", ".")
     assert (told.status, told.out.startswith(f"unlanded    {job} is ")) == (1, True)
     swept = ab("sweep", str(tmp_path), "--older-than-hours", "0", "--json")
     assert (swept.status, swept.json["landed"]) == (0, [f"{tmp_path}/out/results.jsonl"])
@@ -107,7 +107,7 @@ def test_reconcile_and_sweep_work_with_the_variable_alone(ab, rows, calls, tmp_p
         ("list", "--limit", "x"),
         ("wait", "out", "--timeout", "0"),
         ("submit", "rows.jsonl"),
-        ("reconcile", "relative/path"),
+        ("reconcile", "nowhere/at/all"),
     ],
 )
 def test_wrong_usage_is_an_error_in_one_line(ab, wrong):

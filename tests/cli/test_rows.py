@@ -29,6 +29,13 @@ def test_each_bad_row_is_named_with_line_key_and_what_to_do(cli, tmp_path):
     ]
 
 
+def test_an_empty_cell_that_goes_into_the_prompt_is_a_caution(cli, tmp_path):
+    (tmp_path / "rows.csv").write_text("id,text\n1,good\n2,\n")
+    ended = cli("validate", "rows.csv", "--prompt", "Feel? {text}", "--key", "id")
+    assert ended.status == 0
+    assert "caution: 1 rows, the first at line 3: the column 'text' is empty" in ended.out
+
+
 def test_the_first_twenty_bad_rows_are_named_and_the_rest_is_counted(cli, tmp_path):
     (tmp_path / "bad.jsonl").write_text("{}\n" * 25)
     ended = cli("validate", "bad.jsonl")
@@ -58,6 +65,16 @@ def test_the_type_of_the_answers_is_taken_from_this_folder(ab, rows, tmp_path, s
     assert ab("submit", "rows.jsonl", *MODEL, "--result-path", "out", "--output-type", spec).status == 0
     plan = next((tmp_path / "out").glob("_ledger/*/1/plan.json"))
     assert json.loads(plan.read_text())["output_schema"]["required"] == ["mood"]
+
+
+def test_two_types_for_the_answers_are_refused_before_anything_is_sent(ab, rows, tmp_path, gemini_emulator):
+    (tmp_path / "label.json").write_text('{"type": "object", "properties": {"mood": {"type": "string"}}}')
+    own = '{"generationConfig": {"responseSchema": {"type": "STRING"}}}'
+    more = ("--result-path", "out", "--output-type", "label.json", "--request-params", own)
+    ended = ab("submit", "rows.jsonl", *MODEL, *more)
+    assert ended.status == 2
+    assert "error: AGB-C14 output_type and the responseSchema" in ended.err
+    assert gemini_emulator.journal() == []
 
 
 def test_an_estimate_says_what_it_would_cost_and_sends_nothing(ab, rows, gemini_emulator):

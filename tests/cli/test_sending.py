@@ -49,6 +49,18 @@ def test_a_relative_result_path_means_the_same_folder_as_the_absolute_one(ab, ro
     assert batch.plan.identity.run_id == str(tmp_path / "out")
 
 
+@pytest.mark.parametrize("spelling", ["./out/", "elsewhere/../out", "link", "file://{folder}/out/"])
+def test_one_folder_spelled_two_ways_is_one_batch_and_paid_once(ab, rows, calls, tmp_path, spelling):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    assert ab(*SUBMIT, "--wait").status == 0
+    place = spelling.format(folder=tmp_path)
+    again = ab("submit", "rows.jsonl", "--model", "gemini-2.5-flash", "--result-path", place, "--wait")
+    assert (again.status, len(calls("batches.create"))) == (0, 1)
+    assert ab("show", place, "--json").json["results"]["counts"] == {"success": 3}
+    assert ab("wait", place).status == 0
+
+
 @pytest.mark.parametrize("gemini_emulator", [{"job_seconds": 60}], indirect=True)
 def test_a_lost_answer_is_looked_for_and_not_sent_again(ab, rows, calls, gemini_emulator):
     gemini_emulator.add_fault(call="batches.create", action="accept_then_drop")

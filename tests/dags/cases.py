@@ -90,6 +90,29 @@ queried = table_case(
 )
 
 
+def decorated_query_case(dag_id: str):
+    """A DAG whose batch gets its rows from a query that a function returns."""
+    with DAG(dag_id, schedule=None, start_date=pendulum.datetime(2026, 1, 1)) as dag:
+
+        @task.gemini_batch(
+            model="gemini-2.5-flash",
+            result_path=CONF["result_path"],
+            key="id",
+            prompt="{text}",
+            poll_interval=1,
+            deferrable=True,
+        )
+        def batch():
+            return SqlQuery("SELECT id, text FROM reviews WHERE day = '{{ dag_run.conf['day'] }}'", "warehouse")
+
+        @task
+        def read(manifest: dict) -> dict[str, str]:
+            return {row.key: row.text for row in read_results(manifest)}
+
+        read(batch())
+    return dag
+
+
 def decorated_case(dag_id: str):
     """A DAG whose batch gets its rows from a generator."""
     with DAG(dag_id, schedule=None, start_date=pendulum.datetime(2026, 1, 1)) as dag:
@@ -137,6 +160,7 @@ def embeddings_case(dag_id: str, **arguments):
 
 embeddings = embeddings_case("case_embeddings", task_type="CLUSTERING", output_dimensionality=64)
 decorated = decorated_case("case_decorated")
+decorated_query = decorated_query_case("case_decorated_query")
 
 
 def mapped_case(dag_id: str, result_path: str):

@@ -63,6 +63,37 @@ def test_what_a_row_says_wins_over_what_all_rows_say():
     assert request(template)["generationConfig"] == {"temperature": 1, "maxOutputTokens": 5}
 
 
+@pytest.mark.parametrize("row_spells", ["generation_config", "generationConfig"])
+@pytest.mark.parametrize("all_spell", ["generation_config", "generationConfig"])
+def test_what_a_row_says_wins_in_either_spelling_of_the_name(row_spells, all_spell):
+    contents = [{"parts": [{"text": "x"}]}]
+    row = {
+        "contents": contents,
+        row_spells: {"max_output_tokens": 9},
+        "system_instruction": {"parts": [{"text": "r"}]},
+    }
+    params = {all_spell: {"maxOutputTokens": 5, "temperature": 0}}
+    made = request(RequestTemplate(system="all", params=params), {"key": "a", "request": row})
+    assert made == {
+        "contents": contents,
+        row_spells: {"temperature": 0, "max_output_tokens": 9},
+        "system_instruction": {"parts": [{"text": "r"}]},
+    }
+
+
+AS_JSON = {"responseMimeType": "application/json"}
+
+
+def test_a_schema_of_a_row_replaces_the_whole_schema_of_all_rows():
+    def schema(name):
+        return {"responseSchema": {"type": "OBJECT", "properties": {name: {"type": "STRING"}}}}
+
+    row = {"contents": [{"parts": [{"text": "x"}]}], "generationConfig": schema("own")}
+    template = RequestTemplate(params={"generationConfig": schema("shared") | AS_JSON})
+    made = request(template, {"key": "a", "request": row})
+    assert made["generationConfig"] == schema("own") | AS_JSON
+
+
 def test_a_row_that_is_a_request_passes_through_byte_for_byte():
     line = b'{ "key":"a",  "request":{"contents":[{"parts":[{"text":"x"}]}]} }'
     assert RequestTemplate().line(line) == line
@@ -91,6 +122,7 @@ def raising(row):
         ("{text:d}", ROW, "AGB-I25", "cannot be formatted"),
         ("{text}", {"text": "x"}, "AGB-I25", "no column 'id' for the key"),
         ("{text}", ROW | {"id": None}, "AGB-I13", "not empty"),
+        ("{text}", ROW | {"id": ""}, "AGB-I13", "the key column 'id' is empty"),
         ("{text}", ROW | {"id": 1.5}, "AGB-I13", "not float"),
         ("{text}", ROW | {"id": True}, "AGB-I13", "not bool"),
         ("{text}", b"[1]", "AGB-I12", "must be an object"),
@@ -107,10 +139,66 @@ def test_a_row_that_cannot_be_asked_says_why_without_its_content(prompt, row, co
     assert "Good" not in str(caught.value)
 
 
-@pytest.mark.parametrize("prompt", ["{", "{}", "{0}", "{a.b}", "{a[0]}", "}", 7, ["{text}"]])
+@pytest.mark.parametrize(
+    "prompt", ["{", "{}", "{0}", "{a.b}", "{a[0]}", "}", 7, ["{text}"], 'Say {"a": 1}', "{\n}"]
+)
 def test_a_template_that_is_more_than_names_is_refused(prompt):
     with pytest.raises(ConfigError, match="AGB-C13"):
         RequestTemplate(prompt)
+
+
+JINJA = [
+    "Day {{ ds }}: {text}",
+    "Day {{ds}}: {text}",
+    "{{ dag_run.conf['day'] }} {text}",
+    "{{ params.tone | upper }} {text}",
+    "{{ macros.ds_add(ds, -1) }} {text}",
+    "{{ ti.xcom_pull(task_ids='a') }} {text}",
+    "{{- logical_date.year -}} {text}",
+    "{{ my_macro }} {text}",
+    "{% if ds %}x{% endif %} {text}",
+]
+
+
+@pytest.mark.parametrize("prompt", JINJA)
+def test_a_prompt_with_jinja_is_refused_rather_than_sent_as_it_stands(prompt):
+    with pytest.raises(
+        ConfigError, match="which Jinja does not render here: it would be sent as it stands"
+    ) as caught:
+        RequestTemplate(prompt, "id")
+    assert caught.value.code == "AGB-C13"
+    assert "function of the row" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ('Answer as {{"a": 1}}: {id}', 'Answer as {"a": 1}: 7'),
+        ('{{ "sentiment": "good" }} {id}', '{ "sentiment": "good" } 7'),
+        ("{{ a: 1, ds: 2 }} {id}", "{ a: 1, ds: 2 } 7"),
+        ("Fill in {{name}} and {{task}} {id}", "Fill in {name} and {task} 7"),
+        ("{{{id}}}", "{7}"),
+        ("{{ a, b }} {id}", "{ a, b } 7"),
+        ("Write {{{{ ds }}}} for the day {id}", "Write {{ ds }} for the day 7"),
+        ("{{% if x %}} {id}", "{% if x %} 7"),
+        ("100 % of {id}", "100 % of 7"),
+    ],
+)
+def test_braces_that_are_text_stay_text(prompt, text):
+    assert text_of(RequestTemplate(prompt, "id")) == text
+
+
+@pytest.mark.parametrize("system", ["Today is {{ ds }}.", "{{ params.tone }}", "{{ti.run_id}}", ["Be brief"]])
+def test_a_system_prompt_that_only_airflow_could_fill_in_is_refused(system):
+    with pytest.raises(ConfigError, match="AGB-C13"):
+        RequestTemplate("{text}", "id", system=system)
+
+
+@pytest.mark.parametrize("system", ["Use {{ name }} and {{task}}", "Write dbt: {{ ref('a') }}, {{ var('b') }}"])
+def test_templates_of_other_tools_pass_in_a_system_prompt(system):
+    assert (
+        request(RequestTemplate("{text}", "id", system=system))["systemInstruction"]["parts"][0]["text"] == system
+    )
 
 
 OPENAI = {

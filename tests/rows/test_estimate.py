@@ -48,6 +48,16 @@ def test_output_is_bounded_by_caps_and_narrowed_by_earlier_answers(caps, sample,
     assert (found, words in basis) == (span, True)
 
 
+def test_tokens_are_whole_numbers():
+    odd = Text(text_bytes=100, longest_bytes=100, media=0, rough_tokens=25)
+    spans = [
+        input_span(odd, [])[0],
+        input_span(odd, [(7, 5), (9, 8)])[0],
+        output_span(3, Caps(0, 3, 100), [1, 3, 7])[0],
+    ]
+    assert {type(end) for span in spans for end in (span.least, span.most)} == {int}
+
+
 def test_a_scattered_sample_gives_a_wider_range():
     narrow, _ = output_span(10, Caps(0, 10, 1000), [90, 100, 110] * 10)
     wide, _ = output_span(10, Caps(0, 10, 1000), [1, 100, 199] * 10)

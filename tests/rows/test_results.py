@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from upath import UPath
 
 from airflow_provider_batch.errors import BatchError, ConfigError
 from airflow_provider_batch.rows.dialect import ResultRow, RowError, RowStatus, Usage
@@ -31,6 +32,16 @@ def test_rows_come_back_typed_as_they_were_landed(manifest):
     assert (second.status, second.error.message, second.text) == ("missing", "gone", None)
 
 
+def test_a_status_prints_as_its_word(manifest):
+    status = next(read_results(manifest)).status
+    assert (str(status), f"{status}", f"{status:>8}", f"{status!s}") == (
+        "success",
+        "success",
+        " success",
+        "success",
+    )
+
+
 def test_something_that_is_no_manifest_is_refused_before_a_row_is_read():
     with pytest.raises(ConfigError, match=r"not a manifest of GeminiBatchOperator \(wrong: job_name"):
         read_results({"counts": {}})
@@ -50,6 +61,15 @@ def test_a_damaged_line_is_named(manifest, tmp_path):
     (tmp_path / "results.jsonl").write_bytes(b'{"key":"a","status":"success"}\nhalf')
     with pytest.raises(BatchError, match="line 2 is not a result row"):
         list(read_results(manifest))
+
+
+def test_what_there_is_not_is_none_and_never_a_missing_name(manifest, tmp_path):
+    Manifest.load(manifest).write(UPath(tmp_path))
+    on_disk = msgspec.json.decode((tmp_path / "manifest.json").read_bytes())
+    assert on_disk == manifest
+    assert set(manifest) == set(Manifest.model_fields)
+    names = ("cost_usd", "standard_usd", "failed_uri", "quarantine_uri", "landed_at")
+    assert [manifest[name] for name in names] == [None] * 5
 
 
 def test_a_manifest_with_every_status_and_a_long_path_fits_into_xcom():

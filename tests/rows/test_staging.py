@@ -16,6 +16,7 @@ from upath import UPath
 from airflow_provider_batch.errors import InputError
 from airflow_provider_batch.gemini.requests import RequestTemplate
 from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.shards import ShardLimits
 from airflow_provider_batch.rows.sources.choice import source_of
@@ -113,6 +114,16 @@ CASES = [
     ("a list as row", f"{row('a')}\n[1]\n", 2, "AGB-I12", "got array"),
     ("no key", json.dumps({"request": ASK}), 1, "AGB-I13", 'no "key"'),
     ("OpenAI's form", json.dumps({"custom_id": "a", "body": {}}), 1, "AGB-I13", 'input_format="openai"'),
+    (
+        "columns without a prompt",
+        '{"id": "a", "text": "x"}',
+        1,
+        "AGB-I13",
+        "of columns ('id', 'text'), set prompt=",
+    ),
+    ("the same with a key", '{"key": "a", "text": "x"}', 1, "AGB-I15", "of columns ('key', 'text'), set prompt="),
+    ("another's custom_id", '{"custom_id": "a", "text": "x"}', 1, "AGB-I13", "('custom_id', 'text'), set prompt="),
+    ("a field beside its place", json.dumps({"key": "a", "contents": []}), 1, "AGB-I15", "mean request.contents?"),
     ("a number as key", row(7), 1, "AGB-I13", "got number"),
     ("a boolean as key", row(True), 1, "AGB-I13", "got boolean"),
     ("an empty key", row(""), 1, "AGB-I13", "got string of 0 characters"),
@@ -216,9 +227,18 @@ def test_keys_that_look_alike_are_a_caution_and_no_error():
     assert "keys are compared as they are" in caution
 
 
+def test_an_empty_cell_of_a_csv_file_is_a_caution_with_its_number_of_rows(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("id,text,tone\n1,good,\n2,,kind\n3, ,kind\n")
+    result, *_ = table(UPath(path), asked_columns=("text",))
+    assert result.content.cautions == {
+        "the column 'text' is empty, so the prompt has nothing in its place": (2, "line 3")
+    }
+
+
 def table(rows, **settings):
     """Stage columns with a prompt; give what was found, the rows, the kept columns and the rows left out."""
-    template = RequestTemplate("{text}", "id")
+    template = RequestTemplate("Rate: {text}", "id")
     with KeyTable() as keys, spools() as out:
         result = stage(Intake(source_of(rows), template.line, **settings), GeminiRows(), out, keys, ShardLimits())
         for file in (out.rows, out.columns, out.skipped):
@@ -228,9 +248,58 @@ def table(rows, **settings):
 
 def test_kept_columns_stand_in_the_order_of_the_rows():
     rows = [{"id": n, "text": "x", "day": date(2026, 1, n), "price": Decimal("1.10")} for n in (1, 2)]
-    _, sent, columns, _ = table(rows, keep_columns=("day", "price", "absent"))
+    _, sent, columns, _ = table(rows, keep_columns=("day", "price"))
     assert [row["key"] for row in sent] == ["1", "2"]
-    assert columns == [{"day": f"2026-01-0{n}", "price": "1.10", "absent": None} for n in (1, 2)]
+    assert columns == [{"day": f"2026-01-0{n}", "price": "1.10"} for n in (1, 2)]
+
+
+def test_a_kept_column_that_only_some_rows_have_is_null_in_the_others():
+    rows = [{"id": 1, "text": "x"}, {"id": 2, "text": "y", "day": "mon"}]
+    _, _, columns, _ = table(rows, keep_columns=("day",))
+    assert columns == [{"day": None}, {"day": "mon"}]
+
+
+@pytest.mark.parametrize("on_bad_row", ["fail", "skip"])
+def test_a_column_to_keep_that_no_row_has_is_refused_before_anything_is_paid(on_bad_row):
+    rows = [{"id": 1, "text": "x"}, {"id": 2, "text": "y"}]
+    with pytest.raises(InputError, match=r"no column 'txt' to keep \(has 'id', 'text'\)") as caught:
+        table(rows, keep_columns=("text", "txt"), on_bad_row=on_bad_row)
+    assert caught.value.code == "AGB-I25"
+
+
+RECORDS = pandas.DataFrame(
+    {
+        "id": ["a", "b"],
+        "text": ["x", None],
+        "n": [1.5, None],
+        "when": pandas.to_datetime(["2026-01-01", None]),
+        "flag": pandas.array([True, None], dtype="boolean"),
+    }
+).to_dict("records")
+"""What pandas makes of missing values in rows for Python: nan, NaT and NA."""
+
+
+@pytest.mark.parametrize("column", ["text", "n", "when", "flag"])
+def test_a_missing_value_of_a_data_frame_is_never_written_into_a_prompt(column):
+    template = RequestTemplate(f"Say {{{column}}}", "id")
+    template.line(RECORDS[0])
+    with pytest.raises(BadRowError, match=f"column '{column}' has no value") as caught:
+        template.line(RECORDS[1])
+    assert caught.value.code == "AGB-I25"
+
+
+@pytest.mark.parametrize("value", [Decimal("NaN"), numpy.float32("nan"), numpy.datetime64("NaT"), pandas.NA])
+def test_missing_values_of_other_libraries_are_no_prompt_and_no_key(value):
+    with pytest.raises(BadRowError, match="has no value"):
+        RequestTemplate("Say {text}", "id").line({"id": 1, "text": value})
+    with pytest.raises(BadRowError, match="not empty"):
+        RequestTemplate("Say {text}", "id").line({"id": value, "text": "x"})
+
+
+def test_missing_values_of_a_data_frame_are_kept_as_null():
+    rows = [{**row, "text": "x"} for row in RECORDS]
+    _, _, columns, _ = table(rows, keep_columns=("n", "when", "flag"))
+    assert columns[1] == {"n": None, "when": None, "flag": None}
 
 
 WHEN = datetime(2026, 1, 1, 10, 30, tzinfo=timezone.utc)
@@ -270,7 +339,11 @@ def test_rows_left_out_are_kept_with_reason_place_and_content():
         },
         {
             "key": "b",
-            "skipped": {"code": "AGB-I25", "message": "column 'text' has no value (NULL)", "place": "row 3"},
+            "skipped": {
+                "code": "AGB-I25",
+                "message": "column 'text' has no value (NULL, NaN or NaT)",
+                "place": "row 3",
+            },
             "row": {"id": "b", "text": None},
         },
     ]

@@ -72,7 +72,7 @@ def test_a_failure_in_the_middle_leaves_the_table_as_it_was(db):
 
 def test_many_rows_are_loaded_block_by_block(db):
     rows = [ResultRow(f"{n:05}", RowStatus.SUCCESS) for n in range(1_234)]
-    assert load_rows(db, TARGET, iter(rows)) == len(labels(db)) == 1_234
+    assert load_rows(db, Target("labels", {"id": "key"}, "id"), iter(rows)) == len(labels(db)) == 1_234
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,10 @@ def test_many_rows_are_loaded_block_by_block(db):
         ("labels; DROP TABLE x", {"id": "key"}, "not a plain name"),
         ("labels", {"id": "key", 'a"b': "text"}, "not a plain name"),
         ("labels", {"id": "key", "x": "answer"}, "is not in a result row"),
+        ("labels", {"id": "key", "x": "usage.outputs"}, "usage has input, cached, output, thinking, audio"),
+        ("labels", {"id": "key", "x": "error.text"}, "error has code, message"),
+        ("labels", {"id": "key", "x": "usage.output.more"}, "is not in a result row"),
+        ("labels", {"id": "key", "x": "status.value"}, "status has nothing inside"),
         ("labels", {"id": "text"}, "must map the key column 'id' to 'key'"),
     ],
 )
@@ -88,3 +92,37 @@ def test_a_target_that_is_not_plain_is_refused(table, columns, words):
     with pytest.raises(ConfigError, match=words) as caught:
         Target(table, columns, "id")
     assert caught.value.code == "AGB-C12"
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("parsed.label", "it needs an output_type"),
+        ("parsed", "it needs an output_type"),
+        ("source.dya", "it has what keep_columns names"),
+        ("text.labell", "needs answers that are JSON objects"),
+        ("text.label.upper", "needs answers that are JSON objects"),
+        ("response.nothing", "what the API answered"),
+    ],
+)
+def test_a_path_that_no_success_has_leaves_the_table_as_it_was(db, path, words):
+    load_rows(db, TARGET, ROWS)
+    before = labels(db)
+    with pytest.raises(ConfigError, match=f"'{path}' is not in the only success") as caught:
+        load_rows(db, Target("labels", COLUMNS | {"label": path}, "id"), ROWS)
+    assert (caught.value.code, words in str(caught.value)) == ("AGB-C12", True)
+    assert labels(db) == before
+
+
+def test_a_path_needs_only_one_success_and_null_is_a_value(db):
+    rows = [
+        ResultRow("a", RowStatus.SUCCESS, text='{"label": null}', source={"day": None}),
+        ResultRow("b", RowStatus.SUCCESS, text="no JSON", source={"day": None}),
+    ]
+    target = Target("labels", {"id": "key", "label": "text.label", "day": "source.day"}, "id")
+    assert load_rows(db, target, rows) == 2
+    assert [row[:3] for row in labels(db)] == [("a", None, None), ("b", None, None)]
+
+
+def test_rows_without_any_success_are_loaded_whatever_the_paths(db):
+    assert load_rows(db, TARGET, ROWS[1:]) == 1
