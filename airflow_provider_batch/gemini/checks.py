@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
-from airflow_provider_batch.gemini.names import camel_case as _camel
+from airflow_provider_batch.gemini.names import camel_case
 from airflow_provider_batch.rows.attachments import Reference
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.strict_json import json_type
@@ -237,7 +237,7 @@ class RequestCheck:
         if not known.keys() >= given.keys():
             fields = {}
             for name, value in given.items():
-                spelled = name if name in known else _camel(name)
+                spelled = name if name in known else camel_case(name)
                 if spelled in fields:
                     raise BadRowError("AGB-I10", f"{place}.{spelled} is given in two spellings; leave one out")
                 if spelled not in known:
@@ -272,7 +272,7 @@ class RequestCheck:
 
     def _home(self, name: str, siblings: Mapping[str, str]) -> str | None:
         """Where a field with this name belongs, or one that is spelled like it."""
-        spelled = _camel(name)
+        spelled = camel_case(name)
         if spelled in self._homes and spelled not in siblings:
             return self._homes[spelled]
         near = difflib.get_close_matches(spelled, [*siblings, *self._homes], n=1, cutoff=0.8)
@@ -481,7 +481,7 @@ def _wrong(place: str, wanted: str, value: Any) -> BadRowError:
 
 def _tools(tools: Any) -> Facts:
     """What they look up is read by the model, too, and its size is not known before."""
-    names = {_camel(name) for tool in tools if isinstance(tool, dict) for name in tool}
+    names = {camel_case(name) for tool in tools if isinstance(tool, dict) for name in tool}
     return Facts(_size(tools), media=len(names & _LOOKING_UP))
 
 
