@@ -28,6 +28,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_provider_batch.operators.gemini",
                     "airflow_provider_batch.operators.embeddings",
+                    "airflow_provider_batch.operators.fetch",
                 ],
             }
         ],

@@ -10,7 +10,8 @@ import os
 import pendulum
 from airflow.sdk import dag, task
 
-from airflow_provider_batch.operators.gemini import GeminiBatchFetchResultsOperator, GeminiBatchOperator
+from airflow_provider_batch.operators.fetch import GeminiBatchFetchResultsOperator
+from airflow_provider_batch.operators.gemini import GeminiBatchOperator
 from airflow_provider_batch.rows.results import read_results
 from airflow_provider_batch.sensors.gemini import GeminiBatchSensor
 

@@ -1,12 +1,11 @@
-"""The operators: a JSONL file in, landed results out."""
+"""The operator: rows in, landed results out."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
@@ -24,6 +23,16 @@ from airflow_provider_batch.airflow_compat import (
 from airflow_provider_batch.errors import BatchError, ConfigError, EmptyInputError, JobCancelledError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import LINKS, show
+from airflow_provider_batch.operators.arguments import (
+    count,
+    is_rendered,
+    one_of,
+    output_spec,
+    path_text,
+    seconds,
+    usd,
+    whole,
+)
 from airflow_provider_batch.rows.templates import check_system_prompt, check_template, columns_in
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
 
@@ -61,8 +70,6 @@ MAX_POLL_INTERVAL_S = 3_600.0
 
 BLIND_WAIT_S = 300.0
 """Between looks of workers while the triggerer cannot ask about the jobs, seconds."""
-
-MAX_RESULT_LOOKS = 50
 
 DEFAULT_INLINE_BYTES = 64 * 1024
 """Of a file that is put into its row: a thumbnail. Larger ones would make the rows much larger than the text."""
@@ -151,7 +158,8 @@ class GeminiBatchOperator(BaseOperator):
     :param count_tokens_rows: Have the API count the input tokens of so many rows for the estimate, up to 1,000.
         One free call each.
     :param wait_for_completion: False = return after submission, for :class:`GeminiBatchSensor` and
-        :class:`GeminiBatchFetchResultsOperator`. Rows are not sent again then.
+        :class:`~airflow_provider_batch.operators.fetch.GeminiBatchFetchResultsOperator`. Rows are not sent again
+        then.
     :param deferrable: Wait in the triggerer instead of on a worker slot. Default:
         ``[operators] default_deferrable``.
     :param poll_interval: Seconds between looks at the job, 1 to 3,600.
@@ -219,11 +227,11 @@ class GeminiBatchOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.model = model
-        requests = _path_text(requests)
+        requests = path_text(requests)
         # Rows stay out of the templated field, so they are neither rendered nor stored in the database.
-        self._given: Any = None if _is_rendered(requests) else requests
-        self.requests = requests if _is_rendered(requests) else None
-        self.result_path = _path_text(result_path)
+        self._given: Any = None if is_rendered(requests) else requests
+        self.requests = requests if is_rendered(requests) else None
+        self.result_path = path_text(result_path)
         self.conn_id = conn_id
         if prompt is not None and not callable(prompt):
             check_template(prompt)
@@ -232,8 +240,8 @@ class GeminiBatchOperator(BaseOperator):
         check_system_prompt(system_prompt)
         self.system_prompt = system_prompt
         self.request_params = dict(request_params or {})
-        self.input_format = _one_of("input_format", input_format, ("gemini", "openai"))
-        self.files_path = _path_text(files_path)
+        self.input_format = one_of("input_format", input_format, ("gemini", "openai"))
+        self.files_path = path_text(files_path)
         self.file_columns = list(file_columns)
         if self.file_columns and files_path is None:
             raise ConfigError(
@@ -241,36 +249,36 @@ class GeminiBatchOperator(BaseOperator):
                 code="AGB-C06",
                 remedy="Set files_path; nothing outside it is read.",
             )
-        self.inline_files_up_to = _count("inline_files_up_to", inline_files_up_to, MAX_INLINE_BYTES)
+        self.inline_files_up_to = count("inline_files_up_to", inline_files_up_to, MAX_INLINE_BYTES)
         self.keep_columns = list(keep_columns)
         self.keep_order = keep_order
         # A class has no place in the serialized DAG, so it stays out of the templated fields.
-        self._output_type = _output_spec(output_type)
+        self._output_type = output_spec(output_type)
         if output_type is not None and self.request_params:
             from airflow_provider_batch.gemini.schema import ensure_only_schema
 
             ensure_only_schema(self.request_params)
-        self.output_format = _one_of("output_format", output_format, ("jsonl", "parquet"))
-        self.on_bad_row = _one_of("on_bad_row", on_bad_row, ("fail", "skip"))
-        self.on_empty = _one_of("on_empty", on_empty, ("fail", "skip"))
+        self.output_format = one_of("output_format", output_format, ("jsonl", "parquet"))
+        self.on_bad_row = one_of("on_bad_row", on_bad_row, ("fail", "skip"))
+        self.on_empty = one_of("on_empty", on_empty, ("fail", "skip"))
         self.allow_unknown_fields = allow_unknown_fields
-        self.max_cost_usd = None if max_cost_usd is None else _usd(max_cost_usd)
+        self.max_cost_usd = None if max_cost_usd is None else usd(max_cost_usd)
         # Not dry_run: that is a method of Airflow's operators.
         self.is_dry_run = dry_run
-        self.estimate_from = _path_text(estimate_from)
-        self.count_tokens_rows = _count("count_tokens_rows", count_tokens_rows, MAX_COUNTED_ROWS)
+        self.estimate_from = path_text(estimate_from)
+        self.count_tokens_rows = count("count_tokens_rows", count_tokens_rows, MAX_COUNTED_ROWS)
         self.wait_for_completion = wait_for_completion
         self.deferrable = default_deferrable() if deferrable is None else deferrable
-        self.poll_interval = _seconds("poll_interval", poll_interval, MIN_POLL_INTERVAL_S, MAX_POLL_INTERVAL_S)
-        self.timeout = _seconds("timeout", timeout, 1.0, MAX_TIMEOUT_S)
+        self.poll_interval = seconds("poll_interval", poll_interval, MIN_POLL_INTERVAL_S, MAX_POLL_INTERVAL_S)
+        self.timeout = seconds("timeout", timeout, 1.0, MAX_TIMEOUT_S)
         self.fail_on_partial_error = fail_on_partial_error
         self.retry_failed_rows = retry_failed_rows
-        self.max_row_attempts = _whole("max_row_attempts", max_row_attempts, 10)
+        self.max_row_attempts = whole("max_row_attempts", max_row_attempts, 10)
         self.cancel_on_timeout = cancel_on_timeout
         self.cancel_on_kill = cancel_on_kill
-        self.on_content_change = _one_of("on_content_change", on_content_change, ("fail", "resubmit", "adopt"))
-        self.on_ambiguous = _one_of("on_ambiguous", on_ambiguous, ("resubmit", "fail"))
-        self.shard_rows = None if shard_rows is None else _whole("shard_rows", shard_rows, None)
+        self.on_content_change = one_of("on_content_change", on_content_change, ("fail", "resubmit", "adopt"))
+        self.on_ambiguous = one_of("on_ambiguous", on_ambiguous, ("resubmit", "fail"))
+        self.shard_rows = None if shard_rows is None else whole("shard_rows", shard_rows, None)
         self.keep_remote_files = keep_remote_files
         self._live: tuple[Identity, Ledger] | None = None
         self._manifest: Manifest | None = None
@@ -526,7 +534,7 @@ class GeminiBatchOperator(BaseOperator):
                 return self._submission(result.batch, work.ledger)
             if self.deferrable:
                 self._defer(result, order.identity, work, event or {})
-            time.sleep(max(0.1, min(self.poll_interval, _left(result, work.service.now()))))
+            time.sleep(max(0.1, min(self.poll_interval, left_s(result, work.service.now()))))
             work = replace(work, policy=replace(work.policy, is_new_try=False))
 
     def _work(
@@ -626,117 +634,9 @@ class GeminiBatchOperator(BaseOperator):
         ).to_xcom()
 
 
-class GeminiBatchFetchResultsOperator(BaseOperator):
-    """Land the results of jobs that were submitted with ``wait_for_completion=False``.
-
-    Does not wait: put a :class:`~airflow_provider_batch.sensors.gemini.GeminiBatchSensor` before it. Running
-    it again gives the same manifest and costs nothing. It never submits: rows that are left over are in
-    ``failed.jsonl``.
-
-    :param submission: What the submitting operator returned.
-    :param conn_id: Airflow connection of type ``gemini``.
-    :param keep_remote_files: Leave the uploaded and the result files on the server, which deletes them after 48 h.
-    """
-
-    template_fields: Sequence[str] = ("submission", "conn_id")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"submission": "json"}
-    ui_color = "#e8f0fe"
-    operator_extra_links = LINKS
-
-    def __init__(
-        self,
-        *,
-        submission: Mapping[str, Any],
-        conn_id: str = GeminiBatchHook.default_conn_name,
-        keep_remote_files: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.submission = submission
-        self.conn_id = conn_id
-        self.keep_remote_files = keep_remote_files
-        self._landed: tuple[Manifest, Ledger] | tuple[()] = ()
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Fetch, match, publish; return the manifest."""
-        from airflow_provider_batch.engine.ledger import Ledger
-        from airflow_provider_batch.engine.outcome import ensure_done
-        from airflow_provider_batch.engine.run import Landed, Run, Work
-        from airflow_provider_batch.engine.step import Policy, Wait
-        from airflow_provider_batch.engine.submission import Submission
-        from airflow_provider_batch.errors import JobError
-        from airflow_provider_batch.gemini.rows import GeminiRows
-        from airflow_provider_batch.lineage.report import TaskReport
-
-        submission = Submission.load(self.submission)
-        hook = GeminiBatchHook(self.conn_id)
-        with hook.service() as service, TaskReport(self.log) as report:
-            work = Work(
-                service=service,
-                ledger=Ledger(object_path(submission.ledger, "submission.ledger")),
-                folder=object_path(submission.result_path, "submission.result_path"),
-                dialect=GeminiRows(),
-                policy=Policy(timeout_s=MAX_TIMEOUT_S, max_row_attempts=1, is_new_try=False, may_send=False),
-                keep_remote_files=self.keep_remote_files,
-                prices=hook.prices().price,
-                observer=report,
-            )
-            result = Run(work).go()
-            for _ in range(MAX_RESULT_LOOKS):
-                # Nothing runs any more and the results come a moment after the success.
-                if not isinstance(result, Wait) or result.jobs or result.names or result.until is None:
-                    break
-                time.sleep(max(0.1, _left(result, service.now())))
-                result = Run(work).go()
-        if not isinstance(result, Landed):
-            raise JobError(
-                f"{', '.join(submission.job_names)} is not finished.",
-                job_name=submission.job_name,
-                code="AGB-J04",
-                remedy="Put a GeminiBatchSensor before this task.",
-            )
-        self._landed = result.manifest, work.ledger
-        self._show(context, result, submission.ledger)
-        ensure_done(result.batch, result.manifest)
-        tell_outlets(context, self.outlets, result.manifest.to_xcom())
-        return result.manifest.to_xcom()
-
-    def _show(self, context: Context, result: Landed, ledger: str) -> None:
-        from airflow_provider_batch.engine.glance import LANDED_KEY, landed, of_plan
-
-        plan = result.batch.plan
-        before = of_plan(plan, ledger, self.conn_id, plan.first.clock_from.timestamp() + DEFAULT_TIMEOUT_S)
-        show(context["ti"], LANDED_KEY, landed(before, result.manifest))
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """What the OpenLineage provider asks when the task has succeeded, and when it has failed."""
-        from airflow_provider_batch.lineage.gemini import lineage
-
-        return lineage([], *self._landed)
-
-
-def _left(wait: Wait, now: float) -> float:
+def left_s(wait: Wait, now: float) -> float:
     """Seconds until something is due."""
     return min(wait.deadline, wait.until if wait.until is not None else wait.deadline) - now
-
-
-def _output_spec(value: Any) -> Any:
-    """A check that imports nothing: DAGs are parsed often."""
-    if value is None or isinstance(value, str | dict | type):
-        return value
-    raise _wrong("output_type", "a pydantic model, where to import it from, or a JSON Schema", value)
-
-
-def _path_text(value: Any) -> Any:
-    """A ``pathlib`` path as text; a path of Airflow's object storage, and everything else, stays what it is."""
-    return os.fspath(value) if isinstance(value, os.PathLike) and not hasattr(value, "protocol") else value
-
-
-def _is_rendered(requests: object) -> bool:
-    """Whether Airflow renders it: paths, queries and what upstream tasks return; never rows."""
-    from airflow.sdk import XComArg
-
-    return isinstance(requests, str | XComArg) or hasattr(requests, "template_fields")
 
 
 def _source(requests: Any) -> Source:
@@ -744,7 +644,7 @@ def _source(requests: Any) -> Source:
     from airflow_provider_batch.rows.sources.choice import source_of
     from airflow_provider_batch.rows.sources.tables import QueryRows, SqlQuery
 
-    requests = _path_text(requests)
+    requests = path_text(requests)
     if isinstance(requests, str):
         return source_of(object_path(requests, "requests"))
     if isinstance(requests, SqlQuery):
@@ -768,42 +668,3 @@ def _task(identity: Identity) -> dict[str, Any]:
         "run_id": identity.run_id,
         "map_index": identity.map_index,
     }
-
-
-def _seconds(name: str, value: float, least: float, most: float) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not least <= value <= most:
-        raise _wrong(name, f"a number of seconds from {least:,.0f} to {most:,.0f}", value)
-    return float(value)
-
-
-def _usd(value: float | str) -> Decimal:
-    try:
-        usd = Decimal(str(value))
-    except InvalidOperation:
-        usd = Decimal(0)
-    if usd.is_finite() and usd > 0 and not isinstance(value, bool):
-        return usd
-    raise _wrong("max_cost_usd", "a sum in USD above 0", value)
-
-
-def _count(name: str, value: int, most: int) -> int:
-    return value if value == 0 and not isinstance(value, bool) else _whole(name, value, most)
-
-
-def _whole(name: str, value: int, most: int | None) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1 or (most is not None and value > most):
-        raise _wrong(name, f"a whole number from 1{f' to {most}' if most else ''}", value)
-    return value
-
-
-def _one_of(name: str, value: str, values: tuple[str, ...]) -> str:
-    if value not in values:
-        raise _wrong(name, f"one of {', '.join(values)}", value)
-    return value
-
-
-def _wrong(name: str, wanted: str, value: object) -> ConfigError:
-    return ConfigError(
-        f"{name} must be {wanted}, got {value!r}.", code="AGB-C06", remedy="Correct the operator's argument."
-    )

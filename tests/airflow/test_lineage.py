@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from airflow_provider_batch.lineage.gemini import dataset_name
-from airflow_provider_batch.operators.gemini import GeminiBatchFetchResultsOperator
+from airflow_provider_batch.operators.fetch import GeminiBatchFetchResultsOperator
 from airflow_provider_batch.rows.sources.tables import SqlQuery
 from airflow_provider_batch.transfers.gemini import GeminiResultsToSqlOperator
 from tests.airflow.apart import run_apart

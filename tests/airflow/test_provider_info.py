@@ -31,7 +31,7 @@ def test_every_module_that_it_names_can_be_imported():
     info = get_provider_info()
     kinds = ("hooks", "operators", "sensors", "triggers")
     named = [module for kind in kinds for entry in info[kind] for module in entry["python-modules"]]
-    assert len(named) == 6
+    assert len(named) == 7
     assert all(importlib.import_module(name) for name in named)
 
 

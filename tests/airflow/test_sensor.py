@@ -5,7 +5,8 @@ import pytest
 from airflow_provider_batch.errors import ConfigError, JobFailedError, NotFoundError
 from airflow_provider_batch.gemini.wire import InlineRequest
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
-from airflow_provider_batch.operators.gemini import GeminiBatchFetchResultsOperator, GeminiBatchOperator
+from airflow_provider_batch.operators.fetch import GeminiBatchFetchResultsOperator
+from airflow_provider_batch.operators.gemini import GeminiBatchOperator
 from airflow_provider_batch.sensors.gemini import GeminiBatchSensor
 from tests.airflow.tries import batch_of, run_try
 
