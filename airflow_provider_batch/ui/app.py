@@ -14,6 +14,7 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
+from airflow_provider_batch.engine.glance import MOST
 from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.ui import index
 from airflow_provider_batch.ui.access import (
@@ -80,8 +81,8 @@ def _batches(
     model: str = "",
     connection: str = "",
     text: Annotated[str, Query(max_length=200)] = "",
-    since: int | None = None,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    since: Annotated[int | None, Query(ge=0, le=MOST)] = None,
+    offset: Annotated[int, Query(ge=0, le=MOST)] = 0,
     limit: Annotated[int, Query(ge=1, le=index.MOST_ROWS)] = 50,
 ) -> Page:
     wanted = index.Filter(dag, state, model, connection, text.strip(), since)

@@ -60,7 +60,7 @@ def live(rows: Iterable[Row]) -> LivePage:
 def seen_as(row: Row, jobs: Jobs) -> Live | None:
     """A batch by its jobs, None if the listing has none of them. Of each shard the newest job counts."""
     mine: dict[tuple[int, int], tuple[int, JobSnapshot]] = {}
-    generation = int(row.ledger.rpartition("/")[2])
+    generation = _generation(row.ledger)
     for job in jobs.get((row.mark, place_mark(row.folder)), ()):
         tag = JobTag.read(job.display_name)
         if tag is not None and tag.generation == generation:
@@ -80,6 +80,14 @@ def seen_as(row: Row, jobs: Jobs) -> Live | None:
         failed=sum(job.failed for job in last),
         lost_at=int(min(ended)) + STORED_S if ended else None,
     )
+
+
+def _generation(ledger: str) -> int | None:
+    """Which one a ledger is; None if it is none, whatever the note says."""
+    try:
+        return int(ledger.rpartition("/")[2])
+    except ValueError:
+        return None
 
 
 def _listing(conn_id: str) -> Jobs:

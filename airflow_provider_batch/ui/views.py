@@ -100,6 +100,7 @@ class Totals(BaseModel):
 
     :param per_day: ``[day, model, batches, cost_usd, saved_usd, batches without a known cost]``.
     :param turnaround: By model, how many batches took up to each of ``bounds_s``, and longer.
+    :param is_all: No notes were left out for being too many.
     """
 
     models: list[str]
@@ -115,6 +116,7 @@ class Totals(BaseModel):
     per_day: list[tuple[str, str, int, float, float, int]]
     bounds_s: list[int]
     turnaround: dict[str, list[int]]
+    is_all: bool
 
 
 class Detail(BaseModel):

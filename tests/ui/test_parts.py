@@ -7,12 +7,14 @@ import time
 from datetime import datetime, timezone
 
 import pytest
+from airflow.utils.session import create_session
 
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.engine.identity import place_mark
+from airflow_provider_batch.ui import totals
 from airflow_provider_batch.ui.bounded import Bounded, TookTooLongError
 from airflow_provider_batch.ui.live import seen_as
-from airflow_provider_batch.ui.totals import BOUNDS_S, Batch, summed
+from airflow_provider_batch.ui.totals import BOUNDS_S, Batch, noted, summed
 from airflow_provider_batch.ui.views import STORED_S, Row, state_of
 
 NOON = int(datetime(2026, 5, 4, 12, tzinfo=timezone.utc).timestamp())
@@ -62,7 +64,7 @@ def job(state, place="r1s1e1", generation=1, **said):
     return JobSnapshot("batches/x", state, "", display_name=name, **said)
 
 
-def seen(*jobs):
+def seen(*jobs, ledger=f"/lake/_ledger/{MARK}/1"):
     row = Row(
         dag_id="d",
         run_id="r",
@@ -71,7 +73,7 @@ def seen(*jobs):
         task_state="deferred",
         try_number=1,
         changed_at=0,
-        ledger=f"/lake/_ledger/{MARK}/1",
+        ledger=ledger,
         folder="/lake",
         mark=MARK,
     )
@@ -91,6 +93,33 @@ def test_rounds_and_generations_before_the_newest_are_passed_over():
     said = seen(job(JobState.FAILED, generation=2), job(JobState.SUCCEEDED), job(JobState.PENDING, "r2s1e1"))
     assert (said.state, said.jobs) == ("pending", 1)
     assert seen(job(JobState.RUNNING, generation=2)) is None
+
+
+@pytest.mark.parametrize("ledger", ["nonsense", f"/lake/_ledger/{MARK}/one"])
+def test_a_ledger_that_is_none_has_no_jobs_and_stops_nobody(ledger):
+    assert seen(job(JobState.RUNNING), ledger=ledger) is None
+
+
+@pytest.mark.parametrize("said", [None, "yesterday", "nan", "inf", "-1", 10**400, "1e300", {}, []])
+def test_what_is_no_number_of_a_batch_is_not_added_up(said):
+    said_nothing = noted("d", "l", "m", "c", said, said, said, said, said)
+    assert said_nothing[4:] == (None,) * 5
+
+
+def test_numbers_are_taken_as_texts_as_some_databases_give_them():
+    assert noted("d", "l", "m", "c", "10", 7, "8", "0.5", 1)[4:] == (10, 7, 8, 0.5, 1.0)
+
+
+def test_sums_of_the_newest_notes_only_say_that_they_are():
+    assert summed([batch("l1")], 30, {}).is_all
+    assert not summed([batch("l1")], 30, {}, is_all=False).is_all
+
+
+def test_sums_are_remembered_for_few_numbers_of_days(airflow_db):
+    with create_session(scoped=False) as session:
+        for days in range(1, 20):
+            totals.totals(session, {"d"}, days)
+    assert [*totals._remembered] == [17, 18, 19]
 
 
 def test_results_are_lost_two_days_after_the_first_job_has_ended():
