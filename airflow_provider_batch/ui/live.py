@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 from itertools import islice
 
 from airflow_provider_batch.contract import JobSnapshot, JobState
@@ -40,11 +41,14 @@ def live(rows: Iterable[Row]) -> LivePage:
     by_connection: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_connection[row.conn_id].append(row)
+    # All are asked before one is waited for.
+    begun = {conn_id: _listings.begin(conn_id, partial(_listing, conn_id)) for conn_id in by_connection}
+    until = _listings.patience()
     found: list[Live] = []
     troubles: dict[str, str] = {}
     for conn_id, batches in by_connection.items():
         try:
-            jobs = _listings.get(conn_id, lambda conn_id=conn_id: _listing(conn_id))  # type: ignore[misc]
+            jobs = begun[conn_id].wait(until)
         except TookTooLongError:
             troubles[conn_id] = "the API has not answered in time"
         except BatchError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from datetime import datetime, timezone
@@ -11,8 +13,10 @@ from airflow.utils.session import create_session
 
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.engine.identity import place_mark
+from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.ui import totals
 from airflow_provider_batch.ui.bounded import Bounded, TookTooLongError
+from airflow_provider_batch.ui.detail import told
 from airflow_provider_batch.ui.live import seen_as
 from airflow_provider_batch.ui.totals import BOUNDS_S, Batch, noted, summed
 from airflow_provider_batch.ui.views import STORED_S, Row, state_of
@@ -154,6 +158,57 @@ def test_nobody_waits_longer_than_the_patience_for_what_is_slow():
         bounded.get("k", lambda: go.wait(10))
     go.set()
     assert Bounded.get(bounded, "k", lambda: None) is True
+
+
+def test_somebody_who_asks_for_many_waits_for_the_slowest_only():
+    go = threading.Event()
+    bounded = Bounded(threads=3, keep_s=60, patience_s=0.2)
+    began = time.monotonic()
+    answers = [bounded.begin(number, lambda: go.wait(10)) for number in range(3)]
+    until = bounded.patience()
+    for answer in answers:
+        with pytest.raises(TookTooLongError):
+            answer.wait(until)
+    assert time.monotonic() - began < 0.4
+    go.set()
+
+
+def test_an_answer_holds_from_the_moment_at_which_it_is_there():
+    bounded = Bounded(threads=1, keep_s=0.3, patience_s=0.1)
+    go, asked = threading.Event(), []
+
+    def work():
+        asked.append(1)
+        go.wait(10)
+        return 7
+
+    answer = bounded.begin("k", work)
+    # Longer than an answer holds.
+    with pytest.raises(TookTooLongError):
+        answer.wait(time.monotonic() + 0.4)
+    go.set()
+    answer.wait(time.monotonic() + 10)
+    assert (bounded.get("k", work), len(asked)) == (7, 1)
+
+
+def test_work_that_hangs_keeps_no_process_from_ending():
+    code = """
+import time
+from airflow_provider_batch.ui.bounded import Bounded
+Bounded(threads=1, keep_s=1, patience_s=1).begin("k", lambda: time.sleep(60))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+def test_a_viewer_is_not_told_what_a_store_said():
+    try:
+        try:
+            raise PermissionError("https://lake/x?signature=hunter2")
+        except OSError as error:
+            raise LedgerError(f"The ledger at /x could not be read: PermissionError: {error}") from None
+    except LedgerError as error:
+        assert told(error) == "The ledger at /x could not be read (PermissionError)."
+    assert told(LedgerError("It has no plan.")) == "It has no plan."
 
 
 def test_a_failure_is_told_to_all_and_forgotten_with_time():
