@@ -10,9 +10,10 @@ from itertools import islice
 
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.engine.identity import JobTag, place_mark
+from airflow_provider_batch.engine.lifetime import results_until
 from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.ui.bounded import Bounded, TookTooLongError
-from airflow_provider_batch.ui.views import STORED_S, Live, LivePage, Row, Task
+from airflow_provider_batch.ui.views import Live, LivePage, Row, Task
 
 MOST_JOBS = 2000
 """Newest jobs of a connection that are looked through."""
@@ -74,7 +75,7 @@ def seen_as(row: Row, jobs: Jobs) -> Live | None:
     last = [job for (round_, _), (_, job) in mine.items() if round_ == newest]
     if not last:
         return None
-    ended = [job.ended_at.timestamp() for job in last if job.ended_at and job.state is JobState.SUCCEEDED]
+    ends = [until for job in last if job.state is JobState.SUCCEEDED and (until := results_until(job))]
     return Live(
         **row.model_dump(include=set(Task.model_fields)),
         state=min((job.state for job in last), key=_ORDER.index).value,
@@ -82,7 +83,7 @@ def seen_as(row: Row, jobs: Jobs) -> Live | None:
         requests=sum(job.requests for job in last),
         succeeded=sum(job.succeeded for job in last),
         failed=sum(job.failed for job in last),
-        lost_at=int(min(ended)) + STORED_S if ended else None,
+        lost_at=int(min(ends)) if ends else None,
     )
 
 

@@ -8,9 +8,6 @@ from pydantic import BaseModel
 
 from airflow_provider_batch.rows.dialect import RowStatus
 
-STORED_S = 48 * 3600
-"""For how long the API keeps the results of a job, seconds (ai.google.dev/gemini-api/docs/files)."""
-
 OVER = frozenset({"success", "failed", "upstream_failed", "skipped", "removed"})
 """States of a task instance that will not change by themselves."""
 
