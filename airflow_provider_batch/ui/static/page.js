@@ -115,7 +115,7 @@ async function drawList(isCurrent, quietly) {
   figures.catch(() => {});
   const page = await api.batches({
     text: wanted.text, state: wanted.state, model: wanted.model, connection: wanted.connection,
-    since: Math.floor(Date.now() / 1000) - days * 86_400, offset: wanted.offset || 0, limit: PAGE_ROWS,
+    since: Math.max(0, Math.floor(Date.now() / 1000) - days * 86_400), offset: wanted.offset || 0, limit: PAGE_ROWS,
   });
   if (!isCurrent()) return;
   const put = () => {
