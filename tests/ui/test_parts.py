@@ -169,12 +169,12 @@ def test_somebody_who_asks_for_many_waits_for_the_slowest_only():
     for answer in answers:
         with pytest.raises(TookTooLongError):
             answer.wait(until)
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < 0.55
     go.set()
 
 
 def test_an_answer_holds_from_the_moment_at_which_it_is_there():
-    bounded = Bounded(threads=1, keep_s=0.3, patience_s=0.1)
+    bounded = Bounded(threads=1, keep_s=1.0, patience_s=0.1)
     go, asked = threading.Event(), []
 
     def work():
@@ -185,7 +185,7 @@ def test_an_answer_holds_from_the_moment_at_which_it_is_there():
     answer = bounded.begin("k", work)
     # Longer than an answer holds.
     with pytest.raises(TookTooLongError):
-        answer.wait(time.monotonic() + 0.4)
+        answer.wait(time.monotonic() + 1.1)
     go.set()
     answer.wait(time.monotonic() + 10)
     assert (bounded.get("k", work), len(asked)) == (7, 1)
