@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini.webhooks import WebhookEvent, WebhookReceiver, WebhookRejectedError
 
 log = logging.getLogger(__name__)
@@ -179,7 +180,7 @@ class _Secrets:
     def _learn(self, conn_id: str, secret: str) -> WebhookReceiver | None:
         known = self._known.pop(conn_id, None)
         if known is None or known.secret != secret:
-            known = _Known(secret, WebhookReceiver(secret) if secret else None, 0.0)
+            known = _Known(secret, self._checking(conn_id, secret), 0.0)
         known.until = self._clock() + BELIEVE_S
         self._known[conn_id] = known
         if len(self._known) > MAX_CONNECTIONS:
@@ -187,6 +188,15 @@ class _Secrets:
             made_up = (name for name, other in self._known.items() if other.receiver is None)
             del self._known[next(made_up, next(iter(self._known)))]
         return known.receiver
+
+    def _checking(self, conn_id: str, secret: str) -> WebhookReceiver | None:
+        if not secret:
+            return None
+        try:
+            return WebhookReceiver(secret)
+        except ConfigError as error:
+            self._log.warning(conn_id, "Connection %s takes no webhooks: %s", conn_id, error)
+            return None
 
 
 class _Notes:

@@ -224,7 +224,7 @@ def _sweep(parser: Parser) -> None:
     _folders(parser)
     parser.add_argument(
         "--older-than-hours",
-        type=float,
+        type=hours,
         default=6.0,
         help="leave a batch to its task until its last job ended so long ago (default: %(default)g)",
     )
@@ -251,6 +251,17 @@ def seconds(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+def hours(text: str) -> float:
+    """A number of hours from 0, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours from 0")
     return value
 
 

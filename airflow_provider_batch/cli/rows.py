@@ -37,6 +37,9 @@ _ONLY_FOR_ANSWERS = (
 )
 _ONLY_FOR_VECTORS = ("task_type", "output_dimensionality")
 
+_DEFAULTS = {"input_format": "gemini"}
+"""What options have that were not given; others have nothing."""
+
 Open = Callable[[str, str], "UPath"]
 
 
@@ -155,7 +158,7 @@ def intake(options: Namespace, file: str, open_path: Open, sample_rows: int = 0,
 
 def _ensure_of_one_kind(options: Namespace) -> None:
     names = _ONLY_FOR_ANSWERS if options.embeddings else _ONLY_FOR_VECTORS
-    given = [name for name in names if getattr(options, name) not in (None, [], "", "gemini")]
+    given = [name for name in names if getattr(options, name) not in (None, [], "", _DEFAULTS.get(name))]
     if given:
         flag = f"--{given[0].replace('_', '-')}"
         what, remedy = (
@@ -236,7 +239,7 @@ def output_type(options: Namespace) -> OutputType | None:
     if not spec:
         return None
     if spec.endswith(".json"):
-        schema = _json(Path(spec).read_text(encoding="utf-8"), f"--output-type {spec}")
+        schema = _json(_text(spec, "--output-type"), f"--output-type {spec}")
         return OutputType.of(schema)
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
@@ -260,7 +263,7 @@ def _prompt(options: Namespace) -> str | None:
     if options.prompt_file and options.prompt:
         raise _wrong("--prompt and --prompt-file exclude each other", "Leave one of them out.")
     if options.prompt_file:
-        return Path(options.prompt_file).read_text(encoding="utf-8")
+        return _text(options.prompt_file, "--prompt-file")
     return str(options.prompt) if options.prompt else None
 
 
@@ -269,7 +272,15 @@ def _params(given: str | None) -> dict[str, Any]:
         return {}
     if given.lstrip().startswith("{"):
         return _json(given, "--request-params")
-    return _json(Path(given).read_text(encoding="utf-8"), f"--request-params {given}")
+    return _json(_text(given, "--request-params"), f"--request-params {given}")
+
+
+def _text(file: str, flag: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        what = f"{flag} {file} is not UTF-8: byte {error.object[error.start]:#04x} at {error.start:,}"
+        raise _wrong(what, "Save it as UTF-8.") from None
 
 
 def _json(text: str, what: str) -> dict[str, Any]:

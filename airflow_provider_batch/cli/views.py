@@ -82,10 +82,12 @@ def say_results(manifest: Manifest) -> None:
 
 
 def cost_in_words(manifest: Manifest) -> str:
-    """By the price list, never a bill."""
+    """By the price list, never a bill. As the report in a task's log."""
+    bare = f"{manifest.unmetered:,} answers have no token count" if manifest.unmetered else ""
     if manifest.cost_usd is None or manifest.standard_usd is None:
-        return f"unknown: no price for {manifest.model}, or not for all of its tokens"
-    rest = f"; {manifest.unmetered} answers without a token count are not in it" if manifest.unmetered else ""
+        why = f"no price for {manifest.model}, or not for all of its tokens"
+        return f"unknown: {f'{bare}, or {why}' if bare else why}"
+    rest = f"; {bare}, which is not in it" if bare else ""
     return f"USD {manifest.cost_usd:.6f} by the price list; single calls USD {manifest.standard_usd:.6f}{rest}"
 
 

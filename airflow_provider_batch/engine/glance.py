@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,6 +18,10 @@ KEY = "gemini_batch"
 
 LANDED_KEY = "gemini_batch_landed"
 """XCom key of another task instance of the same run that lands what the first one submitted."""
+
+
+MOST = 253_402_300_799
+"""No number of a note is larger: the last second of the year 9999, as Unix time."""
 
 
 class Glance(BaseModel):
@@ -57,11 +63,18 @@ class Glance(BaseModel):
 
     @classmethod
     def load(cls, value: object) -> Glance | None:
-        """Read it back; None if it is none."""
+        """Read it back; None if it is none. Any DAG can push something under this key."""
         try:
-            return cls.model_validate(value)
+            found = cls.model_validate(value)
         except ValidationError:
             return None
+        return found if all(is_plausible(number) for number in found._numbers()) else None
+
+    def _numbers(self) -> Iterator[float]:
+        """All numbers that it holds."""
+        for said in self.model_dump().values():
+            inner = said.values() if isinstance(said, dict) else (said,)
+            yield from (number for number in inner if isinstance(number, int | float))
 
     @property
     def folder(self) -> str:
@@ -74,6 +87,11 @@ class Glance(BaseModel):
         return self.ledger.rpartition(f"/{FOLDER}/")[2].partition("/")[0]
 
 
+def is_plausible(number: float) -> bool:
+    """It can be a time, a count or an amount: what adds up and shows numbers need not expect others."""
+    return math.isfinite(number) and 0 <= number <= MOST
+
+
 def of_plan(plan: Plan, ledger: str, conn_id: str, deadline: float) -> Glance:
     """A batch that is about to be sent, or was."""
     usd = plan.estimate.batch_usd if plan.estimate else None
@@ -84,7 +102,7 @@ def of_plan(plan: Plan, ledger: str, conn_id: str, deadline: float) -> Glance:
         rows=plan.rows,
         skipped=plan.skipped,
         submitted_at=int(plan.first.created_at.timestamp()),
-        deadline=int(deadline),
+        deadline=min(int(deadline), MOST),
         least_usd=usd.least if usd else None,
         most_usd=usd.most if usd else None,
     )

@@ -28,7 +28,7 @@ from airflow_provider_batch.engine.land import counts_in_words
 from airflow_provider_batch.engine.ledger import Ledger
 
 MOST_DOCUMENTS = 400
-"""Documents that are read; the rest of a batch with very many shards is left out."""
+"""Documents that are read: those about whole rounds, then those of shards, the newest round first."""
 
 SHOWN_KINDS = (
     "plan",
@@ -126,6 +126,9 @@ def _superseded(said: Superseded) -> Saying:
     return said.at, "trouble", "Superseded", "other rows or another model took the place of these"
 
 
+Known = tuple[str, re.Match[str], type[Document], Callable[[Any], Saying]]
+"""A document by its name, and how to read it."""
+
 _KINDS: tuple[tuple[re.Pattern[str], type[Document], Callable[[Any], Saying]], ...] = tuple(
     (re.compile(pattern), kind, words)
     for pattern, kind, words in (
@@ -150,7 +153,7 @@ def history(ledger: Ledger) -> tuple[list[Event], int]:
 
     :raises LedgerError: The ledger cannot be read.
     """
-    known = [found for name in sorted(ledger.names()) if (found := _kind_of(name))]
+    known = sorted((found for name in ledger.names() if (found := _kind_of(name))), key=_place)
     events = []
     for name, match, kind, words in known[:MOST_DOCUMENTS]:
         document = ledger.read(name, kind)
@@ -162,11 +165,19 @@ def history(ledger: Ledger) -> tuple[list[Event], int]:
     return events, max(0, len(known) - MOST_DOCUMENTS)
 
 
-def _kind_of(name: str) -> tuple[str, re.Match[str], type[Document], Callable[[Any], Saying]] | None:
+def _kind_of(name: str) -> Known | None:
     for pattern, kind, words in _KINDS:
         if match := pattern.fullmatch(name):
             return name, match, kind, words
     return None
+
+
+def _place(found: Known) -> tuple[bool, int, int, str]:
+    """Which are read first."""
+    name, match, _, _ = found
+    numbers = [int(number) for number in match.groups()]
+    is_of_shard = len(numbers) > 1
+    return is_of_shard, -numbers[0] if numbers else 0, numbers[1] if is_of_shard else 0, name
 
 
 def _rows(count: int) -> str:

@@ -20,6 +20,7 @@ from airflow_provider_batch.engine.costs import Prices, no_prices
 from airflow_provider_batch.engine.documents import Retired
 from airflow_provider_batch.engine.identity import PREFIX, JobTag
 from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger
+from airflow_provider_batch.engine.lifetime import results_until
 from airflow_provider_batch.engine.observer import Observer
 from airflow_provider_batch.engine.run import Landed, Run, Work
 from airflow_provider_batch.engine.state import Batch, Shard, read_batch
@@ -28,9 +29,6 @@ from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.rows.dialect import RowDialect
 
 log = logging.getLogger(__name__)
-
-RESULT_LIFE_S = 48 * 3600.0
-"""The API keeps result files for 48 h (Files API)."""
 
 ABANDONED_S = 6 * 3600.0
 """A job that ended so long ago and has not landed has no task that comes back for it soon, seconds."""
@@ -199,7 +197,7 @@ def _compare(known: list[Known], jobs: dict[str, JobSnapshot], service: BatchSer
             Kind.ORPHAN,
             f"{job.name} ({job.raw_state}) is in no ledger here.",
             name,
-            hours_left=_left(job, service),
+            hours_left=_left(job, service.now()),
         )
         for name, job in jobs.items()
         if name not in noted and _matters(job, service.now())
@@ -221,8 +219,8 @@ def _open_shard(known: Known, shard: Shard, jobs: dict[str, JobSnapshot], now: f
         return [Finding(Kind.GONE, f"{shard.job} is not in the listing.", shard.job, where)]
     if not job.state.is_terminal:
         return []
-    left = None if job.created_at is None else (job.created_at.timestamp() + RESULT_LIFE_S - now) / 3600
-    return [Finding(Kind.UNLANDED, f"{job.name} is {job.raw_state} and has not landed.", job.name, where, left)]
+    text = f"{job.name} is {job.raw_state} and has not landed."
+    return [Finding(Kind.UNLANDED, text, job.name, where, _left(job, now))]
 
 
 def _duplicates(jobs: dict[str, JobSnapshot]) -> list[Finding]:
@@ -263,14 +261,14 @@ def _matters(job: JobSnapshot, now: float) -> bool:
     """It runs, or has results that can still be fetched."""
     if job.state is not JobState.SUCCEEDED:
         return not job.state.is_terminal
-    return job.created_at is None or job.created_at.timestamp() + RESULT_LIFE_S > now
+    until = results_until(job)
+    return until is None or until > now
 
 
 def _job_of(shard: Shard) -> str | None:
     return shard.landed.job if shard.landed else shard.job
 
 
-def _left(job: JobSnapshot, service: BatchService) -> float | None:
-    if job.created_at is None or not job.state.is_terminal:
-        return None
-    return (job.created_at.timestamp() + RESULT_LIFE_S - service.now()) / 3600
+def _left(job: JobSnapshot, now: float) -> float | None:
+    until = results_until(job)
+    return None if until is None else (until - now) / 3600

@@ -8,7 +8,6 @@ for those of a single job, signed with a JWT, the API's pages contradict each ot
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -59,7 +58,8 @@ class WebhookReceiver:
     """
 
     def __init__(self, secret: str) -> None:
-        if not secret:
+        secret = secret.strip()
+        if not secret.removeprefix(_SECRET_PREFIX):
             raise ConfigError(
                 "A webhook without a secret cannot be checked.",
                 code="AGB-C10",
@@ -145,11 +145,15 @@ def _path(name: str) -> str:
 
 def _keys(secret: str) -> Iterator[bytes]:
     """The specification decodes what follows the prefix, one of the API's samples does not: both are tried."""
-    yield secret.encode()
+    yield secret.encode(errors="surrogateescape")
     try:
-        yield base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
-    except binascii.Error:
+        decoded = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
+    except ValueError:
+        # Not base64, or not even ASCII.
         return
+    if decoded:
+        # Anybody can sign with nothing.
+        yield decoded
 
 
 def _event(delivery: str, body: bytes) -> WebhookEvent:

@@ -14,6 +14,7 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
+from airflow_provider_batch.engine.glance import MOST
 from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.ui import index
 from airflow_provider_batch.ui.access import (
@@ -27,8 +28,8 @@ from airflow_provider_batch.ui.access import (
     dags_of,
     may_edit,
 )
-from airflow_provider_batch.ui.cancelling import cancel
-from airflow_provider_batch.ui.detail import detail
+from airflow_provider_batch.ui.cancelling import Asked, cancel
+from airflow_provider_batch.ui.detail import detail, told
 from airflow_provider_batch.ui.live import live
 from airflow_provider_batch.ui.totals import totals
 from airflow_provider_batch.ui.views import Detail, LivePage, Page, Row, Task, Totals
@@ -80,8 +81,8 @@ def _batches(
     model: str = "",
     connection: str = "",
     text: Annotated[str, Query(max_length=200)] = "",
-    since: int | None = None,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    since: Annotated[int | None, Query(ge=0, le=MOST)] = None,
+    offset: Annotated[int, Query(ge=0, le=MOST)] = 0,
     limit: Annotated[int, Query(ge=1, le=index.MOST_ROWS)] = 50,
 ) -> Page:
     wanted = index.Filter(dag, state, model, connection, text.strip(), since)
@@ -115,24 +116,36 @@ def _cancel(user: GetUserDep, session: SessionDep, task: Named) -> dict[str, Any
     if not _is_cancellable(row):
         raise HTTPException(409, "There is nothing left to cancel: the batch has landed.")
     who = str(user.get_name())
-    try:
-        jobs = cancel(row, who)
-    except BatchError as error:
-        raise HTTPException(502, str(error)) from None
-    except Exception as error:
-        # Stores and secrets backends raise anything; the text of it could hold a credential.
-        log.exception("A batch could not be cancelled.")
-        raise HTTPException(502, f"It could not be cancelled ({type(error).__name__}).") from None
+    # Neither the store nor the API is waited for with a connection to the database in hand.
+    session.close()
+    asked, trouble = _asked(row, who)
+    said = {"jobs": asked.jobs[:20]} | ({"trouble": trouble} if trouble else {})
     session.add(
         Log(
             "gemini_batch_cancel",
             owner=who,
             owner_display_name=who,
-            extra=json.dumps({"jobs": jobs[:20]}),
+            extra=json.dumps(said),
             **task.model_dump(),
         )
     )
-    return {"jobs": jobs}
+    # What was tried stays written down, whatever is answered.
+    session.commit()
+    if trouble:
+        raise HTTPException(502, trouble)
+    return {"jobs": asked.jobs}
+
+
+def _asked(row: Row, who: str) -> tuple[Asked, str]:
+    try:
+        asked = cancel(row, who)
+    except BatchError as error:
+        return Asked(), told(error)
+    except Exception as error:
+        # Stores and secrets backends raise anything; the text of it could hold a credential.
+        log.exception("A batch could not be cancelled.")
+        return Asked(), f"It could not be cancelled ({type(error).__name__})."
+    return asked, asked.trouble
 
 
 def _known(session: Any, task: Task) -> Row:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import queue
 import threading
 import time
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -18,42 +20,94 @@ class TookTooLongError(Exception):
     """It is not there yet. It is still being worked on, so the next one who asks may find it."""
 
 
+class Answer(Generic[T]):
+    """An answer that is there or is being worked out."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._future: Future[T] = Future()
+        self.ended_at = math.inf
+
+    def work_out(self) -> None:
+        """Do what there is to do, in the thread that calls this."""
+        try:
+            found = self._work()
+        except BaseException as error:  # noqa: BLE001
+            # Whoever waits is told.
+            self.ended_at = time.monotonic()
+            self._future.set_exception(error)
+        else:
+            self.ended_at = time.monotonic()
+            self._future.set_result(found)
+
+    def wait(self, until: float) -> T:
+        """The answer, or what went wrong.
+
+        :param until: By the clock of :func:`time.monotonic`.
+        :raises TookTooLongError: Not by then.
+        """
+        try:
+            return self._future.result(max(0.0, until - time.monotonic()))
+        except FutureTimeoutError:
+            if self._future.done():
+                raise
+            raise TookTooLongError from None
+
+
 class Bounded:
-    """Answers that are worked out by few threads.
+    """Answers that are worked out by few threads. They keep no process from ending.
 
     :param threads: How many work at a time.
-    :param keep_s: For how long an answer holds, seconds; a failure, too.
+    :param keep_s: For how long an answer holds once it is there, seconds; a failure, too.
     :param patience_s: How long one viewer waits, seconds.
     """
 
     def __init__(self, threads: int, keep_s: float, patience_s: float) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="gemini-batches")
+        self._threads = threads
         self._keep_s = keep_s
         self._patience_s = patience_s
         self._lock = threading.Lock()
-        self._known: dict[Hashable, tuple[float, Future[Any]]] = {}
+        self._known: dict[Hashable, Answer[Any]] = {}
+        self._todo: queue.SimpleQueue[Answer[Any]] = queue.SimpleQueue()
+        self._started = 0
 
     def get(self, key: Hashable, work: Callable[[], T]) -> T:
         """The answer, or what went wrong.
 
         :raises TookTooLongError: Not within the patience.
         """
+        return self.begin(key, work).wait(self.patience())
+
+    def patience(self) -> float:
+        """Until when somebody waits who asks now, for however many answers."""
+        return time.monotonic() + self._patience_s
+
+    def begin(self, key: Hashable, work: Callable[[], T]) -> Answer[T]:
+        """Have it worked out if it is not known; waits for nothing."""
         with self._lock:
             known = self._known.pop(key, None)
-            if known is None or (known[1].done() and time.monotonic() > known[0]):
-                known = time.monotonic() + self._keep_s, self._threads.submit(work)
+            if known is None or time.monotonic() > known.ended_at + self._keep_s:
+                known = Answer(work)
+                self._hand_out(known)
             self._known[key] = known
-            while len(self._known) > MOST_REMEMBERED:
-                del self._known[next(iter(self._known))]
-        try:
-            answer: T = known[1].result(self._patience_s)
-        except FutureTimeoutError:
-            if known[1].done():
-                raise
-            raise TookTooLongError from None
-        return answer
+            for other in [key for key, answer in self._known.items() if answer.ended_at < math.inf]:
+                if len(self._known) <= MOST_REMEMBERED:
+                    break
+                del self._known[other]
+            return known
 
     def forget(self, key: Hashable) -> None:
         """Work it out anew the next time."""
         with self._lock:
             self._known.pop(key, None)
+
+    def _hand_out(self, answer: Answer[Any]) -> None:
+        self._todo.put(answer)
+        if self._started < self._threads:
+            self._started += 1
+            # Those of a ThreadPoolExecutor would be waited for when the API server ends, also if they hang.
+            threading.Thread(target=self._labour, name="gemini-batches", daemon=True).start()
+
+    def _labour(self) -> None:
+        while True:
+            self._todo.get().work_out()

@@ -35,10 +35,19 @@ def detail(row: Row) -> dict[str, Any]:
     except TookTooLongError:
         return {"trouble": "The ledger could not be read in time; reload to try again."}
     except BatchError as error:
-        return {"trouble": error.message}
+        return {"trouble": told(error)}
     except Exception as error:  # noqa: BLE001
         # Stores raise anything; the text of it could hold a credential.
         return {"trouble": f"The ledger cannot be read from the API server ({type(error).__name__})."}
+
+
+def told(error: BatchError) -> str:
+    """Its message for whoever looks at the page, without the words of a store: they could hold a credential."""
+    cause = error.__context__
+    if not isinstance(cause, OSError):
+        return error.message
+    name = type(cause).__name__
+    return f"{error.message.partition(f': {name}')[0].rstrip('.')} ({name})."
 
 
 def forget(row: Row) -> None:
@@ -57,7 +66,7 @@ def ledger_of(row: Row) -> tuple[Ledger, Batch]:
         batch = read_batch(ledger)
     except LedgerError as error:
         raise LedgerError(
-            f"{error.message} The API server must reach the result path to show more.", code=error.code
+            f"{told(error)} The API server must reach the result path to show more.", code=error.code
         ) from None
     whose = batch.plan.identity
     if (whose.dag_id, whose.run_id) != (row.dag_id, row.run_id) or whose.mark != row.mark:

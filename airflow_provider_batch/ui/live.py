@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 from itertools import islice
 
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.engine.identity import JobTag, place_mark
+from airflow_provider_batch.engine.lifetime import results_until
 from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.ui.bounded import Bounded, TookTooLongError
-from airflow_provider_batch.ui.views import STORED_S, Live, LivePage, Row, Task
+from airflow_provider_batch.ui.views import Live, LivePage, Row, Task
 
 MOST_JOBS = 2000
 """Newest jobs of a connection that are looked through."""
@@ -40,11 +42,14 @@ def live(rows: Iterable[Row]) -> LivePage:
     by_connection: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_connection[row.conn_id].append(row)
+    # All are asked before one is waited for.
+    begun = {conn_id: _listings.begin(conn_id, partial(_listing, conn_id)) for conn_id in by_connection}
+    until = _listings.patience()
     found: list[Live] = []
     troubles: dict[str, str] = {}
     for conn_id, batches in by_connection.items():
         try:
-            jobs = _listings.get(conn_id, lambda conn_id=conn_id: _listing(conn_id))  # type: ignore[misc]
+            jobs = begun[conn_id].wait(until)
         except TookTooLongError:
             troubles[conn_id] = "the API has not answered in time"
         except BatchError as error:
@@ -60,7 +65,7 @@ def live(rows: Iterable[Row]) -> LivePage:
 def seen_as(row: Row, jobs: Jobs) -> Live | None:
     """A batch by its jobs, None if the listing has none of them. Of each shard the newest job counts."""
     mine: dict[tuple[int, int], tuple[int, JobSnapshot]] = {}
-    generation = int(row.ledger.rpartition("/")[2])
+    generation = _generation(row.ledger)
     for job in jobs.get((row.mark, place_mark(row.folder)), ()):
         tag = JobTag.read(job.display_name)
         if tag is not None and tag.generation == generation:
@@ -70,7 +75,7 @@ def seen_as(row: Row, jobs: Jobs) -> Live | None:
     last = [job for (round_, _), (_, job) in mine.items() if round_ == newest]
     if not last:
         return None
-    ended = [job.ended_at.timestamp() for job in last if job.ended_at and job.state is JobState.SUCCEEDED]
+    ends = [until for job in last if job.state is JobState.SUCCEEDED and (until := results_until(job))]
     return Live(
         **row.model_dump(include=set(Task.model_fields)),
         state=min((job.state for job in last), key=_ORDER.index).value,
@@ -78,8 +83,16 @@ def seen_as(row: Row, jobs: Jobs) -> Live | None:
         requests=sum(job.requests for job in last),
         succeeded=sum(job.succeeded for job in last),
         failed=sum(job.failed for job in last),
-        lost_at=int(min(ended)) + STORED_S if ended else None,
+        lost_at=int(min(ends)) if ends else None,
     )
+
+
+def _generation(ledger: str) -> int | None:
+    """Which one a ledger is; None if it is none, whatever the note says."""
+    try:
+        return int(ledger.rpartition("/")[2])
+    except ValueError:
+        return None
 
 
 def _listing(conn_id: str) -> Jobs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -13,8 +14,8 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from airflow_provider_batch.engine.glance import KEY, LANDED_KEY
-from airflow_provider_batch.ui.index import _SAME
+from airflow_provider_batch.engine.glance import KEY, LANDED_KEY, is_plausible
+from airflow_provider_batch.ui.index import _SAME, changed_since
 from airflow_provider_batch.ui.views import OVER, Totals
 
 BOUNDS_S = [300, 900, 1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 12 * 3600, 24 * 3600, 48 * 3600]
@@ -23,14 +24,17 @@ MOST_BATCHES = 50_000
 
 KEEP_S = 20.0
 
+MOST_REMEMBERED = 3
+"""Answers for so many different numbers of days."""
+
 
 class Batch(NamedTuple):
-    """What is added up of a batch."""
+    """What is added up of a batch; from ``ledger`` on as the note calls it."""
 
     dag_id: str
     ledger: str | None
     model: str | None
-    connection: str | None
+    conn_id: str | None
     rows: int | None
     submitted_at: int | None
     landed_at: int | None
@@ -38,16 +42,29 @@ class Batch(NamedTuple):
     standard_usd: float | None
 
 
-_remembered: dict[int, tuple[float, list[Batch]]] = {}
+class Notes(NamedTuple):
+    """What was read.
+
+    :param is_all: There are no more than :data:`MOST_BATCHES`.
+    """
+
+    batches: list[Batch]
+    is_all: bool
+
+
+_remembered: dict[int, tuple[float, Notes]] = {}
+
+_one_at_a_time = threading.Lock()
 
 
 def totals(session: Session, dags: Collection[str], days: int) -> Totals:
     """Add up what the user may see."""
-    known = [batch for batch in _batches(session, days) if batch.dag_id in dags]
-    return summed(known, days, _states(session, dags, days))
+    notes = _notes(session, days)
+    known = [batch for batch in notes.batches if batch.dag_id in dags]
+    return summed(known, days, _states(session, dags, days), notes.is_all)
 
 
-def summed(batches: Iterable[Batch], days: int, states: dict[str, int]) -> Totals:
+def summed(batches: Iterable[Batch], days: int, states: dict[str, int], is_all: bool = True) -> Totals:
     """Add up. A batch that has landed counts once, whichever task landed it."""
     models: set[str] = set()
     connections: set[str] = set()
@@ -58,7 +75,7 @@ def summed(batches: Iterable[Batch], days: int, states: dict[str, int]) -> Total
     for batch in batches:
         model = batch.model or "?"
         models.add(model)
-        connections.add(batch.connection or "?")
+        connections.add(batch.conn_id or "?")
         if batch.landed_at is None or batch.ledger is None or batch.ledger in seen:
             continue
         seen.add(batch.ledger)
@@ -89,36 +106,70 @@ def summed(batches: Iterable[Batch], days: int, states: dict[str, int]) -> Total
         ],
         bounds_s=BOUNDS_S,
         turnaround=dict(sorted(turnaround.items())),
+        is_all=is_all,
     )
 
 
-def _batches(session: Session, days: int) -> list[Batch]:
-    known = _remembered.get(days)
-    if known is not None and time.monotonic() < known[0]:
-        return known[1]
-    value = XComModel.value
+def _notes(session: Session, days: int) -> Notes:
+    """Of all users, newest note first; read by one of those who ask at the same time."""
+    with _one_at_a_time:
+        now = time.monotonic()
+        for outdated in [key for key, (until, _) in _remembered.items() if until <= now]:
+            del _remembered[outdated]
+        if days not in _remembered:
+            found = _read(session, _since(days))
+            while len(_remembered) >= MOST_REMEMBERED:
+                del _remembered[next(iter(_remembered))]
+            _remembered[days] = time.monotonic() + KEEP_S, found
+        return _remembered[days][1]
+
+
+def _read(session: Session, since: int) -> Notes:
+    texts = (XComModel.value[name].as_string() for name in Batch._fields[1:])
     statement = (
-        select(
-            XComModel.dag_id,
-            value["ledger"].as_string(),
-            value["model"].as_string(),
-            value["conn_id"].as_string(),
-            value["rows"].as_integer(),
-            value["submitted_at"].as_integer(),
-            value["landed_at"].as_integer(),
-            value["cost_usd"].as_float(),
-            value["standard_usd"].as_float(),
-        )
-        .where(
-            XComModel.key.in_((KEY, LANDED_KEY)),
-            or_(value["landed_at"].as_integer() > _since(days), value["submitted_at"].as_integer() > _since(days)),
-        )
+        select(XComModel.dag_id, *texts)
+        .where(XComModel.key.in_((KEY, LANDED_KEY)), changed_since(since))
         .order_by(XComModel.timestamp.desc())
         .limit(MOST_BATCHES)
     )
-    found = [Batch(*values) for values in session.execute(statement)]
-    _remembered[days] = time.monotonic() + KEEP_S, found
-    return found
+    found = [noted(*values) for values in session.execute(statement)]
+    recent = [batch for batch in found if max(batch.landed_at or 0, batch.submitted_at or 0) > since]
+    return Notes(recent, len(found) < MOST_BATCHES)
+
+
+def noted(dag_id: str, ledger: Any, model: Any, connection: Any, *numbers: Any) -> Batch:
+    """A batch as far as a note says something that can be so: any DAG can push one.
+
+    :param numbers: As a text or a number, by database.
+    """
+    rows, submitted_at, landed_at, cost_usd, standard_usd = map(_number, numbers)
+    return Batch(
+        dag_id,
+        _text(ledger),
+        _text(model),
+        _text(connection),
+        _whole(rows),
+        _whole(submitted_at),
+        _whole(landed_at),
+        cost_usd,
+        standard_usd,
+    )
+
+
+def _text(said: Any) -> str | None:
+    return None if said is None else str(said)
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
+
+
+def _number(said: Any) -> float | None:
+    try:
+        number = float(said)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if is_plausible(number) else None
 
 
 def _states(session: Session, dags: Collection[str], days: int) -> dict[str, int]:
@@ -132,7 +183,7 @@ def _states(session: Session, dags: Collection[str], days: int) -> dict[str, int
             or_(
                 TaskInstance.state.is_(None),
                 TaskInstance.state.not_in(sorted(OVER)),
-                XComModel.value["submitted_at"].as_integer() > _since(days),
+                changed_since(_since(days)),
             ),
         )
         .group_by(TaskInstance.state)

@@ -8,9 +8,6 @@ from pydantic import BaseModel
 
 from airflow_provider_batch.rows.dialect import RowStatus
 
-STORED_S = 48 * 3600
-"""For how long the API keeps the results of a job, seconds (ai.google.dev/gemini-api/docs/files)."""
-
 OVER = frozenset({"success", "failed", "upstream_failed", "skipped", "removed"})
 """States of a task instance that will not change by themselves."""
 
@@ -100,6 +97,7 @@ class Totals(BaseModel):
 
     :param per_day: ``[day, model, batches, cost_usd, saved_usd, batches without a known cost]``.
     :param turnaround: By model, how many batches took up to each of ``bounds_s``, and longer.
+    :param is_all: No notes were left out for being too many.
     """
 
     models: list[str]
@@ -115,6 +113,7 @@ class Totals(BaseModel):
     per_day: list[tuple[str, str, int, float, float, int]]
     bounds_s: list[int]
     turnaround: dict[str, list[int]]
+    is_all: bool
 
 
 class Detail(BaseModel):

@@ -116,12 +116,23 @@ def strangers(connection, monkeypatch, case):
         monkeypatch.setenv("AIRFLOW_CONN_GEMINI_DEFAULT", json.dumps(fields | {"conn_type": "http"}))
     elif case == "broken extra":
         connection(extra="[1]")
+    elif case in ODD_SECRETS:
+        connection(extra={"webhook_secret": ODD_SECRETS[case]})
     return {"other key": {"secret": "whsec_AAAA"}, "old": {"age": 400}, "from the future": {"age": -400}}.get(
         case, {}
     )
 
 
-CASES = ("other key", "old", "from the future", "no secret", "other kind of connection", "broken extra")
+ODD_SECRETS = {"a secret beyond ASCII": "gehe\u00eemnis", "a secret with nothing in it": "whsec_\n"}
+CASES = (
+    "other key",
+    "old",
+    "from the future",
+    "no secret",
+    "other kind of connection",
+    "broken extra",
+    *ODD_SECRETS,
+)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -123,7 +123,7 @@ def staged(folder: Path) -> Iterator[Stage]:
             airflow.stop()
 
 
-def fill(stage: Stage, count: int = PAST) -> None:
+def fill(stage: Stage, count: int | str = PAST) -> None:
     """Write batches of earlier weeks."""
     command = [sys.executable, "-m", "tests.browser.past", str(count), "support_tickets", "product_archive"]
     subprocess.run(command, env=stage.airflow.env, cwd=ROOT, check=True)

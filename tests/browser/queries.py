@@ -27,6 +27,8 @@ if __name__ == "__main__":
         Written("b", "r3", task_id="fetch", value=landed(**note), key="gemini_batch_landed"),
         Written("hidden", "r4", value=landed()),
         Written("b", "r5", state="failed", value="s3://kept/elsewhere"),
+        Written("a", "r6", value=landed(submitted_at="2026-01-01", landed_at="today", cost_usd="much")),
+        Written("hidden", "r7", value=landed(submitted_at=10**12, landed_at=10**30, rows=10**20)),
     )
     with create_session(scoped=False) as session:
         said = totals(session, DAGS, 30)

@@ -203,6 +203,22 @@ def test_a_phone_needs_no_sideways_scrolling(as_user, opened, tab, shot, view):
     shot(f"phone-{view}")
 
 
+def test_the_first_of_mapped_tasks_opens_by_a_click(stage, as_user, runs, tab):
+    fill(stage, "mapped")
+    for number in (0, 1):
+        tab.go(f"{as_user('viewer')}?text=mapped")
+        tab.until("document.querySelectorAll('.batches tbody tr').length == 2")
+        tab.run(f"document.querySelector('button[aria-label*=\"[{number}]\"]').click()")
+        tab.until(f"document.querySelector('h1')?.innerText == 'support_tickets / batch [{number}]'")
+
+
+def test_without_sums_the_list_is_shown_with_a_notice(as_user, runs, tab):
+    # More days than the server adds up.
+    tab.go(f"{as_user('viewer')}?days=9999")
+    tab.until("document.querySelectorAll('.batches tbody tr').length == 50")
+    tab.until("document.body.innerText.includes('Sums and charts cannot be shown.')")
+
+
 def test_the_keyboard_reaches_the_details_and_comes_back(as_user, runs, tab):
     tab.go(f"{as_user('viewer')}?text=support_tickets&days=7")
     tab.until("!!document.querySelector('.batches tbody tr')")

@@ -99,6 +99,13 @@ def test_reconcile_and_sweep_work_with_the_variable_alone(ab, rows, calls, tmp_p
     assert (swept.status, swept.json["landed"]) == (0, [f"{tmp_path}/out/results.jsonl"])
 
 
+@pytest.mark.parametrize("hours", ["nan", "-5", "inf", "soon"])
+def test_a_sweep_takes_no_number_of_hours_that_is_none(ab, tmp_path, hours):
+    ended = ab("sweep", str(tmp_path), f"--older-than-hours={hours}")
+    assert ended.status == 2
+    assert f"'{hours}' is not a number of hours from 0" in ended.err
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

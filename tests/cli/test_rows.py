@@ -130,10 +130,19 @@ def test_an_option_that_cannot_work_is_refused_before_anything_is_sent(ab, rows,
     assert gemini_emulator.journal() == []
 
 
+@pytest.mark.parametrize("flag", ["--prompt-file", "--request-params", "--output-type"])
+def test_a_file_of_an_option_that_is_not_utf8_is_named(ab, rows, tmp_path, flag):
+    (tmp_path / "latin.json").write_bytes(b"caf\xe9 {text}")
+    ended = ab("estimate", "rows.jsonl", *MODEL, flag, "latin.json")
+    assert ended.status == 2
+    assert f"{flag} latin.json is not UTF-8: byte 0xe9 at 3." in ended.err
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         (("--embeddings", "--system-prompt", "x"), "--system-prompt means nothing to an embedding model"),
+        (("--embeddings", "--system-prompt", "gemini"), "--system-prompt means nothing to an embedding model"),
         (("--embeddings", "--file-column", "x"), "--file-column means nothing to an embedding model"),
         (("--embeddings", "--input-format", "openai"), "--input-format means nothing to an embedding model"),
         (("--embeddings", "--task-type", "SEARCH"), "task_type must be one of RETRIEVAL_QUERY, "),

@@ -198,3 +198,15 @@ def test_the_wrong_kind_of_model_is_refused_before_anything_is_uploaded(ab, rows
     assert ended.status == 2
     assert "submit with --embeddings" in ended.err
     assert gemini_emulator.journal() == []
+
+
+def test_submitting_after_a_cancel_lands_and_the_next_time_sends_what_was_left(ab, rows, calls, gemini_emulator):
+    gemini_emulator.add_fault(action="job", state="STUCK")
+    ab(*SUBMIT)
+    (job,) = calls("batches.create")
+    ab("cancel", job, "--yes")
+    ab("wait", job, "--poll-interval", "1")
+    ab(*SUBMIT)
+    assert calls("batches.create") == [job]
+    ab(*SUBMIT)
+    assert len(calls("batches.create")) == 2

@@ -32,6 +32,14 @@ def test_the_results_of_a_batch_land_and_each_change_is_a_line(ab, rows, calls, 
     assert (tmp_path / "out" / "manifest.json").exists()
 
 
+def test_a_cost_that_nobody_knows_is_told_with_what_may_be_missing(ab, rows, tmp_path):
+    (tmp_path / "texts.csv").write_text("id,text\n1,I like it\n2,Broken\n")
+    like = ("--embeddings", "--model", "gemini-embedding-001", "--key", "id", "--prompt", "{text}")
+    ended = ab("submit", "texts.csv", *like, "--result-path", "vectors", "--wait", *QUICK)
+    assert ended.status == 0
+    assert "cost     unknown: 2 answers have no token count, or no price for gemini-embedding-001" in ended.out
+
+
 def test_it_sends_no_row_again(ab, rows, calls, gemini_emulator):
     gemini_emulator.add_fault(action="rows", mutation="error", keys=["b"])
     ab(*SUBMIT)

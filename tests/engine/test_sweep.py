@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from upath import UPath
 
+from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.engine.documents import Layout
 from airflow_provider_batch.engine.identity import Identity, JobTag
+from airflow_provider_batch.engine.lifetime import results_until
 from airflow_provider_batch.engine.step import Wait
 from airflow_provider_batch.engine.sweep import Kind, reconcile, sweep
 from airflow_provider_batch.errors import BatchError
@@ -66,6 +69,22 @@ def test_a_paid_job_that_nobody_landed_is_found_with_the_hours_that_are_left(nig
     (finding,) = found(task, lake)
     assert (finding.kind, finding.job, finding.ledger) == (Kind.UNLANDED, task.jobs[0], str(task.ledger.folder))
     assert finding.hours_left == pytest.approx(18, abs=0.1)
+
+
+@pytest.mark.parametrize(("state", "hours"), [(JobState.SUCCEEDED, 28), (JobState.RUNNING, None)])
+def test_results_are_kept_from_the_end_of_a_job_not_from_its_submission(state, hours):
+    submitted = datetime(2026, 5, 4, tzinfo=timezone.utc)
+    job = JobSnapshot("batches/a", state, "", created_at=submitted, ended_at=submitted + timedelta(hours=20))
+    now = submitted + timedelta(hours=40)
+    until = results_until(job)
+    assert (None if until is None else (until - now.timestamp()) / 3600) == hours
+
+
+def test_a_job_that_does_not_say_when_it_ended_is_counted_from_its_submission():
+    submitted = datetime(2026, 5, 4, tzinfo=timezone.utc)
+    job = JobSnapshot("batches/a", JobState.SUCCEEDED, "", created_at=submitted)
+    assert results_until(job) == submitted.timestamp() + 48 * 3600
+    assert results_until(JobSnapshot("batches/a", JobState.SUCCEEDED, "")) is None
 
 
 def test_a_sweep_lands_it_and_sends_nothing(nightly, lake, created, gemini_emulator):

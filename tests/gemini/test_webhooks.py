@@ -33,6 +33,29 @@ def test_the_secret_may_be_the_key_as_it_is_written():
     assert WebhookReceiver(SECRET).accept(signed(key=SECRET.encode()), BODY, NOW)
 
 
+def test_a_line_break_around_the_secret_does_not_matter():
+    assert WebhookReceiver(f"{SECRET}\n").accept(signed(), BODY, NOW)
+
+
+def test_a_secret_beyond_ascii_rejects_what_it_did_not_sign():
+    receiver = WebhookReceiver("gehe\u00eemnis")
+    with pytest.raises(WebhookRejectedError):
+        receiver.accept(signed(), BODY, NOW)
+    assert receiver.accept(signed(key="gehe\u00eemnis".encode()), BODY, NOW)
+
+
+@pytest.mark.parametrize("secret", ["whsec_", " \n", "whsec_ \n"])
+def test_a_secret_with_nothing_in_it_is_none(secret):
+    with pytest.raises(ConfigError, match="without a secret"):
+        WebhookReceiver(secret)
+
+
+def test_nothing_is_no_key_to_sign_with():
+    # Some versions of Python decode this to nothing.
+    with pytest.raises(WebhookRejectedError):
+        WebhookReceiver("whsec_==").accept(signed(key=b""), BODY, NOW)
+
+
 def test_one_valid_signature_among_several_is_enough():
     headers = signed()
     headers["webhook-signature"] = "v1a,x v1,AAAA " + headers["webhook-signature"]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from airflow.models.connection import Connection
+from airflow.models.log import Log
 from airflow.utils.session import create_session
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from tests.ui.conftest import ASKED
 from tests.ui.rows import Written, glance, landed
@@ -43,6 +44,15 @@ def look(server, batches):
             return answer.json()
 
     return ask
+
+
+def audited():
+    """What Airflow's audit log says about cancelled batches. It is empty afterwards."""
+    with create_session(scoped=False) as session:
+        found = session.scalars(select(Log).where(Log.event == "gemini_batch_cancel")).all()
+        said = [(entry.dag_id, entry.owner, json.loads(entry.extra)) for entry in found]
+        session.execute(delete(Log).where(Log.event == "gemini_batch_cancel"))
+    return said
 
 
 def named(row):
@@ -146,6 +156,20 @@ def test_an_editor_cancels_and_the_ledger_says_who_did(batches, left_running, lo
     note = json.loads((Path(said["row"]["ledger"]) / "r1.cancel.json").read_text())
     assert (note["by"], note["why"]) == ("editor", "cancelled in Airflow's UI by editor")
     assert "cancel" in [event["kind"] for event in look()["history"]]
+    assert audited() == [("case_short", "editor", {"jobs": [left_running]})]
+
+
+def test_a_refused_cancel_is_noted_audited_and_told(batches, left_running, look, server, gemini_emulator):
+    gemini_emulator.add_fault(action="status", call="batches.cancel", status=403, times=None)
+    row = look()["row"]
+    with server.client("editor") as editor:
+        answer = editor.post("/api/batch/cancel", params=named(row), headers=ASKED)
+    assert answer.status_code == 502
+    assert f"1 of its jobs may run on: {left_running} was not asked to end." in answer.json()["detail"]
+    assert (Path(row["ledger"]) / "r1.cancel.json").exists()
+    ((dag_id, who, said),) = audited()
+    assert (dag_id, who, said["jobs"]) == ("case_short", "editor", [])
+    assert left_running in said["trouble"]
 
 
 def test_a_batch_that_has_landed_cannot_be_cancelled(case, look, server):

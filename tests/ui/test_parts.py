@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from datetime import datetime, timezone
 
 import pytest
+from airflow.utils.session import create_session
 
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.engine.identity import place_mark
+from airflow_provider_batch.errors import LedgerError
+from airflow_provider_batch.ui import totals
 from airflow_provider_batch.ui.bounded import Bounded, TookTooLongError
+from airflow_provider_batch.ui.detail import told
 from airflow_provider_batch.ui.live import seen_as
-from airflow_provider_batch.ui.totals import BOUNDS_S, Batch, summed
-from airflow_provider_batch.ui.views import STORED_S, Row, state_of
+from airflow_provider_batch.ui.totals import BOUNDS_S, Batch, noted, summed
+from airflow_provider_batch.ui.views import Row, state_of
 
 NOON = int(datetime(2026, 5, 4, 12, tzinfo=timezone.utc).timestamp())
 MARK = "a" * 24
@@ -62,7 +68,7 @@ def job(state, place="r1s1e1", generation=1, **said):
     return JobSnapshot("batches/x", state, "", display_name=name, **said)
 
 
-def seen(*jobs):
+def seen(*jobs, ledger=f"/lake/_ledger/{MARK}/1"):
     row = Row(
         dag_id="d",
         run_id="r",
@@ -71,7 +77,7 @@ def seen(*jobs):
         task_state="deferred",
         try_number=1,
         changed_at=0,
-        ledger=f"/lake/_ledger/{MARK}/1",
+        ledger=ledger,
         folder="/lake",
         mark=MARK,
     )
@@ -93,10 +99,37 @@ def test_rounds_and_generations_before_the_newest_are_passed_over():
     assert seen(job(JobState.RUNNING, generation=2)) is None
 
 
+@pytest.mark.parametrize("ledger", ["nonsense", f"/lake/_ledger/{MARK}/one"])
+def test_a_ledger_that_is_none_has_no_jobs_and_stops_nobody(ledger):
+    assert seen(job(JobState.RUNNING), ledger=ledger) is None
+
+
+@pytest.mark.parametrize("said", [None, "yesterday", "nan", "inf", "-1", 10**400, "1e300", {}, []])
+def test_what_is_no_number_of_a_batch_is_not_added_up(said):
+    said_nothing = noted("d", "l", "m", "c", said, said, said, said, said)
+    assert said_nothing[4:] == (None,) * 5
+
+
+def test_numbers_are_taken_as_texts_as_some_databases_give_them():
+    assert noted("d", "l", "m", "c", "10", 7, "8", "0.5", 1)[4:] == (10, 7, 8, 0.5, 1.0)
+
+
+def test_sums_of_the_newest_notes_only_say_that_they_are():
+    assert summed([batch("l1")], 30, {}).is_all
+    assert not summed([batch("l1")], 30, {}, is_all=False).is_all
+
+
+def test_sums_are_remembered_for_few_numbers_of_days(airflow_db):
+    with create_session(scoped=False) as session:
+        for days in range(1, 20):
+            totals.totals(session, {"d"}, days)
+    assert [*totals._remembered] == [17, 18, 19]
+
+
 def test_results_are_lost_two_days_after_the_first_job_has_ended():
     ended = datetime(2026, 5, 4, tzinfo=timezone.utc)
     said = seen(job(JobState.SUCCEEDED, ended_at=ended), job(JobState.RUNNING, "r1s2e1"))
-    assert said.lost_at == int(ended.timestamp()) + STORED_S
+    assert said.lost_at == int(ended.timestamp()) + 48 * 3600
 
 
 def test_many_who_ask_at_once_have_it_worked_out_once():
@@ -125,6 +158,55 @@ def test_nobody_waits_longer_than_the_patience_for_what_is_slow():
         bounded.get("k", lambda: go.wait(10))
     go.set()
     assert Bounded.get(bounded, "k", lambda: None) is True
+
+
+def test_somebody_who_asks_for_many_waits_for_the_slowest_only():
+    go = threading.Event()
+    bounded = Bounded(threads=3, keep_s=60, patience_s=0.2)
+    began = time.monotonic()
+    answers = [bounded.begin(number, lambda: go.wait(10)) for number in range(3)]
+    until = bounded.patience()
+    for answer in answers:
+        with pytest.raises(TookTooLongError):
+            answer.wait(until)
+    assert time.monotonic() - began < 0.55
+    go.set()
+
+
+def test_an_answer_holds_from_the_moment_at_which_it_is_there():
+    bounded = Bounded(threads=1, keep_s=1.0, patience_s=0.1)
+    go, asked = threading.Event(), []
+
+    def work():
+        asked.append(1)
+        go.wait(10)
+        return 7
+
+    answer = bounded.begin("k", work)
+    # Longer than an answer holds.
+    with pytest.raises(TookTooLongError):
+        answer.wait(time.monotonic() + 1.1)
+    go.set()
+    answer.wait(time.monotonic() + 10)
+    assert (bounded.get("k", work), len(asked)) == (7, 1)
+
+
+def test_work_that_hangs_keeps_no_process_from_ending():
+    code = """
+import time
+from airflow_provider_batch.ui.bounded import Bounded
+Bounded(threads=1, keep_s=1, patience_s=1).begin("k", lambda: time.sleep(60))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+def test_a_viewer_is_not_told_what_a_store_said():
+    said = PermissionError("https://lake/x?signature=hunter2")
+    error = LedgerError(f"The ledger at /x could not be read: PermissionError: {said}")
+    # As "raise error from None" leaves it where the store's failure was caught.
+    error.__context__ = said
+    assert told(error) == "The ledger at /x could not be read (PermissionError)."
+    assert told(LedgerError("It has no plan.")) == "It has no plan."
 
 
 def test_a_failure_is_told_to_all_and_forgotten_with_time():

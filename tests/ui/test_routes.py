@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+from datetime import datetime, timezone
+
 import httpx
 import pytest
 
@@ -9,6 +13,14 @@ from airflow_provider_batch.airflow_compat import PAGE_ROUTE
 from tests.ui.auth import OPEN_DAG
 from tests.ui.conftest import ASKED
 from tests.ui.rows import Written, glance, landed
+
+
+@pytest.fixture(scope="module")
+def no_totals_yet():
+    """A number of days whose sums the server has not worked out before."""
+    days = itertools.count(31)
+    return lambda: next(days)
+
 
 ROUTES = ("/api/batches", "/api/totals", "/api/live", "/api/batch?dag_id=a&run_id=b&task_id=c")
 
@@ -66,6 +78,53 @@ def test_a_guest_sees_the_batches_of_their_own_dag_only(server, batches):
         assert guest.post("/api/batch/cancel", params=where, headers=ASKED).status_code == 403
     with server.client("viewer") as viewer:
         assert viewer.get("/api/totals").json()["cost_usd"] == 7.5
+
+
+BAD_NOTES = {
+    "a text as a time": {"submitted_at": "2026-01-01", "landed_at": "yesterday"},
+    "milliseconds": {"submitted_at": 1_790_000_000_000, "landed_at": 1_790_000_000_000},
+    "beyond all calendars": {"landed_at": 10**17},
+    "beyond 64 bits": {"submitted_at": 10**30, "landed_at": 10**30},
+    "words as a cost": {"cost_usd": "much", "rows": "many"},
+    "less than nothing": {"cost_usd": -1e9, "rows": -5},
+    "an object as a model": {"model": {"a": 1}},
+    "a list as a ledger": {"ledger": [1]},
+    "a ledger that is none": {"ledger": "nonsense", "landed_at": None},
+    "a generation that is none": {"ledger": "/x/_ledger/m/one", "landed_at": None},
+}
+
+
+@pytest.mark.parametrize("case", BAD_NOTES)
+def test_a_note_of_another_dag_takes_the_page_from_nobody(server, batches, no_totals_yet, case):
+    batches(
+        Written("case_once", "good", value=landed()),
+        Written("case_deferred", "bad", value=landed() | BAD_NOTES[case]),
+    )
+    with server.client("viewer") as viewer:
+        page = viewer.get("/api/batches", params={"since": 1}).json()
+        said = viewer.get("/api/totals", params={"days": no_totals_yet()}).json()
+        assert viewer.get("/api/live").status_code == 200
+    assert {row["run_id"] for row in page["rows"]} == {"good", "bad"}
+    assert said["cost_usd"] >= 0.5
+    with server.client("guest") as guest:
+        assert guest.get("/api/totals", params={"days": no_totals_yet()}).json()["cost_usd"] == 0.5
+
+
+@pytest.mark.parametrize("asked", [{"since": 10**30}, {"since": -1}, {"offset": 10**30}])
+def test_a_number_beyond_what_a_database_holds_is_refused(server, batches, asked):
+    with server.client("viewer") as viewer:
+        assert viewer.get("/api/batches", params=asked).status_code == 422
+
+
+def test_a_batch_behind_an_xcom_backend_is_in_the_weeks_of_its_note(server, batches):
+    batches(
+        Written("case_once", "new", value="s3://xcoms/new"),
+        Written("case_once", "old", value="s3://xcoms/old", at=datetime(2020, 1, 1, tzinfo=timezone.utc)),
+    )
+    since = int(time.time()) - 30 * 86_400
+    with server.client("viewer") as viewer:
+        page = viewer.get("/api/batches", params={"since": since}).json()
+    assert [row["run_id"] for row in page["rows"]] == ["new"]
 
 
 FILTERS = {

@@ -176,7 +176,7 @@ function history(said) {
         isNew ? el("b", {}, date) : null, at.toLocaleTimeString("en-GB")),
       el("div", {}, el("strong", {}, event.title), where ? el("span", { class: "quiet" }, ` ${where}`) : null,
         event.text ? el("p", {}, event.text) : null));
-  })), said.left_out ? el("p", { class: "quiet" }, `${number(said.left_out)} more notes are in the ledger.`) : null);
+  })), said.left_out ? el("p", { class: "quiet" }, `${number(said.left_out)} more notes, of earlier rounds or later shards, are in the ledger.`) : null);
 }
 
 function places(said) {

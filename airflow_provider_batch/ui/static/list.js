@@ -5,13 +5,14 @@ import { isActive, isOpen, jobsInWords, pill, progress, statuses, timeLeft, tile
 
 export function tiles(totals) {
   const unknown = totals.unknown_costs ? `${number(totals.unknown_costs)} of unknown cost` : `in ${totals.days} days`;
-  return el("dl", { class: "tiles" },
+  return [el("dl", { class: "tiles" },
     tile("In flight", number(totals.active), null, totals.active ? "active" : ""),
     tile("Landed", number(totals.landed), `in ${totals.days} days`),
     tile("Failed", number(totals.failed), `in ${totals.days} days`, totals.failed ? "bad" : ""),
     tile("Rows", short(totals.rows), "landed"),
     tile("Cost", usd(totals.cost_usd), unknown),
-    tile("Saved", usd(totals.saved_usd), "against single calls", "good"));
+    tile("Saved", usd(totals.saved_usd), "against single calls", "good")),
+    totals.is_all ? "" : el("p", { class: "quiet" }, "There are too many batches to add up; the sums and charts are of the newest only. Choose fewer days.")];
 }
 
 const HEAD = ["Task", "Model", "State", "Rows", "Submitted", "Time left", "Tokens", "Cost", ""];

@@ -41,7 +41,7 @@ function go(where, { replace = false } = {}) {
 }
 
 const isDetail = () => NAMES.every((name) => wanted[name]);
-const task = () => ({ dag_id: wanted.dag_id, run_id: wanted.run_id, task_id: wanted.task_id, map_index: Number(wanted.map_index || -1) });
+const task = () => ({ dag_id: wanted.dag_id, run_id: wanted.run_id, task_id: wanted.task_id, map_index: Number(wanted.map_index === "" ? -1 : wanted.map_index) });
 
 /* What is there */
 
@@ -115,7 +115,7 @@ async function drawList(isCurrent, quietly) {
   figures.catch(() => {});
   const page = await api.batches({
     text: wanted.text, state: wanted.state, model: wanted.model, connection: wanted.connection,
-    since: Math.floor(Date.now() / 1000) - days * 86_400, offset: wanted.offset || 0, limit: PAGE_ROWS,
+    since: Math.max(0, Math.floor(Date.now() / 1000) - days * 86_400), offset: wanted.offset || 0, limit: PAGE_ROWS,
   });
   if (!isCurrent()) return;
   const put = () => {
@@ -127,12 +127,26 @@ async function drawList(isCurrent, quietly) {
   list.pages.replaceChildren(...pages(page));
   performance.mark("first-data");
   if (!quietly) scrollTo(0, 0);
-  const totals = await figures;
+  await drawFigures(figures, isCurrent, quietly);
+  if (!isCurrent()) return;
+  if (page.rows.some(isOpen) && (await ask()) && isCurrent()) put();
+}
+
+/** Sums and charts; the list is there without them. */
+async function drawFigures(figures, isCurrent, quietly) {
+  let totals;
+  try {
+    totals = await figures;
+  } catch (error) {
+    if (!isCurrent() || (quietly && error.status === 0)) return;
+    list.tiles.replaceChildren(el("p", { class: "notice" }, `Sums and charts cannot be shown. ${error.message}`));
+    list.charts.replaceChildren();
+    return;
+  }
   if (!isCurrent()) return;
   fillFilters(totals);
-  list.tiles.replaceChildren(tiles(totals));
+  list.tiles.replaceChildren(...tiles(totals));
   if (!list.charts.querySelector("details[open]")) list.charts.replaceChildren(costPerDay(totals), turnaround(totals));
-  if (page.rows.some(isOpen) && (await ask()) && isCurrent()) put();
 }
 
 /** What the API says about jobs that run; the page is complete without it. */
@@ -176,7 +190,7 @@ function fillFilters(totals) {
     choice("state", "State", { "": "Any state", active: "In flight", done: "Done", failed: "Failed" }),
     choice("model", "Model", named("All models", totals?.models ?? [])),
     choice("connection", "Connection", named("All connections", totals?.connections ?? [])),
-    choice("days", "Submitted", Object.fromEntries(Object.entries(DAYS).map(([days, text]) => [days, `last ${text}`]))),
+    choice("days", "Changed", Object.fromEntries(Object.entries(DAYS).map(([days, text]) => [days, `last ${text}`]))),
   ];
   // The field that is typed into stays where it is.
   if (before) {
