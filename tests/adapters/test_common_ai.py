@@ -354,7 +354,7 @@ def test_a_damaged_line_is_passed_over_and_said_in_the_log(adapter, gemini_emula
     ("changes", "why"),
     [
         ({"request_params": {"temperature": 0.2}}, "Request 0: .*generationConfig"),
-        ({"request_params": {"generation_config": {"topK": 1}}}, "two spellings"),
+        ({"request_params": {"generation_config": {"topKK": 1}}}, "Request 0: .*topK"),
     ],
 )
 def test_parameters_in_the_wrong_place_are_refused_before_the_network(adapter, gemini_emulator, changes, why):
