@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, BinaryIO, Literal
@@ -166,8 +165,9 @@ def open_ledger(service: BatchService, order: Order, rows: StagedRows) -> Ledger
             ensure_free(order.folder, order.identity)
             _ensure_acceptable(service, order, rows, _estimate(service, order, rows))
         return known[-1]
-    for superseded in known:
-        _end(service, read_batch(superseded))
+    for earlier in map(read_batch, known):
+        if earlier.superseded:
+            _end(service, earlier)
     ledger = generation(order.folder, order.identity.mark, len(known) + 1)
     if _begin(service, order, rows, content, ledger, known):
         return ledger
@@ -201,8 +201,7 @@ def _goes_on(service: BatchService, order: Order, ledger: Ledger, batch: Batch, 
     if not batch.has_spent:
         _abandon(service, ledger, content)
         return False
-    jobs = [shard.job or (shard.landed.job if shard.landed else None) for shard in batch.shards]
-    named = _named([job for job in jobs if job]) or "a job whose create call is not answered yet"
+    named = _named(batch.jobs) or "a job whose create call is not answered yet"
     if order.on_content_change == "adopt":
         log.warning(
             "Rows or model have changed (%s, now %s); going on with %s.", batch.plan.content, content, named
@@ -220,7 +219,7 @@ def _goes_on(service: BatchService, order: Order, ledger: Ledger, batch: Batch, 
     )
 
 
-def _named(jobs: list[str]) -> str:
+def _named(jobs: tuple[str, ...]) -> str:
     return ", ".join(jobs[:MAX_NAMED]) + (f" and {len(jobs) - MAX_NAMED} more" if len(jobs) > MAX_NAMED else "")
 
 
@@ -247,7 +246,7 @@ def _end(service: BatchService, batch: Batch) -> None:
     Before each new batch, until nothing is left to be asked: a call that failed is made up for.
     """
     for shard in batch.shards:
-        if shard.landed or not batch.superseded:
+        if shard.landed:
             continue
         if shard.is_unresolved and shard.last:
             service.unstage(shard.last.sending.input_file)
@@ -340,7 +339,7 @@ def _remote_jobs(service: BatchService, order: Order, known: list[Ledger]) -> li
             code="AGB-S04",
             remedy="Nothing was sent. Run the task again when the listing works.",
         )
-    noted = set(_noted(known))
+    noted = {job for ledger in known for job in read_batch(ledger).jobs}
     strangers = [pair for name, pair in matching(found, order.identity.mark).items() if name not in noted]
     strangers = [(tag, job) for tag, job in strangers if job.state is JobState.SUCCEEDED or not _is_over(job)]
     elsewhere = [job.name for tag, job in strangers if tag.place != order.place]
@@ -358,14 +357,6 @@ def _remote_jobs(service: BatchService, order: Order, known: list[Ledger]) -> li
 
 def _is_over(job: JobSnapshot) -> bool:
     return job.state.is_terminal or job.done
-
-
-def _noted(known: list[Ledger]) -> Iterator[str]:
-    for ledger in known:
-        for shard in read_batch(ledger).shards:
-            job = shard.job or (shard.landed.job if shard.landed else None)
-            if job:
-                yield job
 
 
 def _ensure_expected(strangers: list[tuple[JobTag, JobSnapshot]], plan: Plan) -> None:

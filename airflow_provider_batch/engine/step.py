@@ -299,8 +299,8 @@ def _after_publication(batch: Batch, policy: Policy) -> Action:
 def _after_landing(batch: Batch, policy: Policy, now: float) -> Action:
     last = batch.round
     # What a person has ended goes on when a person clears the task, and not by a retry.
-    ended_by_person = last.cancel is not None and last.cancel.by is not None
-    if last.cancel and not ended_by_person and policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
+    may_go_on = last.cancel is not None and last.cancel.by is None
+    if may_go_on and policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
         return BeginRound(is_new_start=True)
     in_time = last.cancel is None and now < deadline(last, policy)
     if in_time and not policy.submit_only and _goes_again(batch, policy, is_new_try=False):

@@ -170,8 +170,7 @@ def _read(ledgers: Iterable[Ledger]) -> tuple[list[Known], list[Finding]]:
 
 def _earlier(ledger: Ledger) -> Iterator[str]:
     for number in range(1, ledger.generation):
-        before = Ledger(ledger.folder.parent / str(number))
-        yield from (job for shard in read_batch(before).shards if (job := _job_of(shard)))
+        yield from read_batch(Ledger(ledger.folder.parent / str(number))).jobs
 
 
 def _listed(service: BatchService) -> dict[str, JobSnapshot]:
