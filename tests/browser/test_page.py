@@ -230,6 +230,23 @@ def test_the_keyboard_reaches_the_details_and_comes_back(as_user, runs, tab):
     assert tab.run("document.querySelector('input[name=text]').value") == "support_tickets"
 
 
+def test_the_keyboard_stays_where_it_is_when_the_page_asks_again(as_user, runs, tab, opened):
+    at = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
+    tab.go(as_user("viewer"))
+    tab.until("document.querySelectorAll('.batches tbody tr').length == 50")
+    tab.run("document.querySelectorAll('.batches .open button')[7].focus()")
+    wanted, table = tab.run(at), "document.querySelector('.batches')"
+    tab.run(f"window.before = {table}; dispatchEvent(new Event('popstate'))")
+    tab.until(f"{table} != window.before")
+    assert wanted.startswith("Details of ")
+    assert tab.run(at) == wanted
+    opened("product_archive", "caption")
+    tab.run("document.querySelector('.where a').focus()")
+    tab.run("window.before = document.querySelector('h1'); document.visibilityState")
+    tab.until("document.querySelector('h1') != window.before", patience_s=40)
+    assert tab.run(at) == "DAG"
+
+
 def test_links_lead_out_of_the_frame_into_airflow(stage, as_user, runs, tab):
     as_user("viewer")
     where = {"dag_id": "support_tickets", "run_id": runs["support_tickets"], "task_id": "label", "map_index": -1}

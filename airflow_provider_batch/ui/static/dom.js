@@ -24,6 +24,15 @@ function filled(element, attributes, children) {
   return element;
 }
 
+/** Put elements in the place of others. The keyboard stays on the button or link that it was on. */
+export function put(room, ...children) {
+  const held = room.contains(document.activeElement) ? nameOf(document.activeElement) : null;
+  room.replaceChildren(...children);
+  if (held) [...room.querySelectorAll("a, button, summary")].find((one) => nameOf(one) === held)?.focus({ preventScroll: true });
+}
+
+const nameOf = (element) => JSON.stringify([element.tagName, element.getAttribute("href"), element.getAttribute("aria-label") ?? element.textContent]);
+
 /** Where Airflow is: one folder above this page, wherever a proxy has put it. */
 export const AIRFLOW = new URL("../", new URL("./", location.href));
 

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { costPerDay, turnaround } from "./charts.js";
 import { detail } from "./detail.js";
-import { AIRFLOW, el, frame, keyOf, link } from "./dom.js";
+import { AIRFLOW, el, frame, keyOf, link, put } from "./dom.js";
 import { table, tiles } from "./list.js";
 import { isOpen } from "./parts.js";
 
@@ -75,13 +75,13 @@ async function drawDetail(isCurrent, quietly) {
   if (!quietly) main.replaceChildren(el("p", { class: "empty" }, "Reading the ledger…"));
   const said = await api.batch(task());
   if (!isCurrent()) return;
-  const put = () => main.replaceChildren(...detail(said, live, { back, reload: () => draw({ quietly: true }) }).filter(Boolean));
-  if (!main.querySelector(".cancelling button + button")) put();
+  const show = () => put(main, ...detail(said, live, { back, reload: () => draw({ quietly: true }) }).filter(Boolean));
+  if (!main.querySelector(".cancelling button + button")) show();
   if (!quietly) {
     scrollTo(0, 0);
     if (wanted.show) document.getElementById(wanted.show)?.scrollIntoView();
   }
-  if (isOpen(said.row) && (await ask()) && isCurrent() && !main.querySelector(".cancelling button + button")) put();
+  if (isOpen(said.row) && (await ask()) && isCurrent() && !main.querySelector(".cancelling button + button")) show();
 }
 
 function open(row) {
@@ -118,18 +118,18 @@ async function drawList(isCurrent, quietly) {
     since: Math.max(0, Math.floor(Date.now() / 1000) - days * 86_400), offset: wanted.offset || 0, limit: PAGE_ROWS,
   });
   if (!isCurrent()) return;
-  const put = () => {
-    list.table.replaceChildren(table(page, live, open));
+  const show = () => {
+    put(list.table, table(page, live, open));
     const why = Object.entries(troubles).map(([name, said]) => `${name}: ${said}`).join("; ");
     list.notice.replaceChildren(...(why ? [el("p", { class: "notice" }, `How far running jobs are is not known. ${why}.`)] : []));
   };
-  put();
-  list.pages.replaceChildren(...pages(page));
+  show();
+  put(list.pages, ...pages(page));
   performance.mark("first-data");
   if (!quietly) scrollTo(0, 0);
   await drawFigures(figures, isCurrent, quietly);
   if (!isCurrent()) return;
-  if (page.rows.some(isOpen) && (await ask()) && isCurrent()) put();
+  if (page.rows.some(isOpen) && (await ask()) && isCurrent()) show();
 }
 
 /** Sums and charts; the list is there without them. */
@@ -146,7 +146,7 @@ async function drawFigures(figures, isCurrent, quietly) {
   if (!isCurrent()) return;
   fillFilters(totals);
   list.tiles.replaceChildren(...tiles(totals));
-  if (!list.charts.querySelector("details[open]")) list.charts.replaceChildren(costPerDay(totals), turnaround(totals));
+  if (!list.charts.querySelector("details[open]")) put(list.charts, costPerDay(totals), turnaround(totals));
 }
 
 /** What the API says about jobs that run; the page is complete without it. */
