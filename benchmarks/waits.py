@@ -167,8 +167,9 @@ def _bars(own: Figures, floor: Figures) -> None:
     print(f"ours, {own['waits']:,} waits{'':<20}{'figure':>10}{'bar':>8}")
     _bar("one core, %", own["cpu_percent"], CPU_BAR_PERCENT, "without the measuring itself")
     _bar("memory per wait, KiB", own["kib_per_wait"], MEMORY_BAR_KIB, f"{floor['kib_per_wait']:.1f} doing nothing")
-    for span, name in (("steady", "longest stall, ms"), ("starting", "longest stall at the start, ms")):
-        _bar(name, own[span]["own_max_ms"], STALL_BAR_MS, _stalls(own[span], floor[span], own["quiet"]))
+    _bar("longest stall, ms", own["steady"]["own_max_ms"], STALL_BAR_MS, _stalls("steady", own, floor))
+    beyond = own["starting"]["own_max_ms"] - floor["starting"]["own_max_ms"]
+    _bar("the same at the start, our share", beyond, STALL_BAR_MS, _stalls("starting", own, floor))
     _bar("requests per interval", own["requests_per_interval"], requests, f"{own['kinds']}, {pages}")
     _bar("finish to event, longest, s", notice, notice_bar, f"median {own['notice_median_s'] or math.inf:.1f}")
     _bar("finished jobs not noticed", own["finished"] - own["noticed"], 0, f"of {own['finished']}")
@@ -176,11 +177,13 @@ def _bars(own: Figures, floor: Figures) -> None:
     print()
 
 
-def _stalls(span: Figures, floor: Figures, quiet: Figures) -> str:
+def _stalls(name: str, own: Figures, floor: Figures) -> str:
+    span = own[name]
     return (
+        f"{span['own_max_ms']:.0f} in all, {floor[name]['own_max_ms']:.0f} doing nothing; "
         f"{span['lean_max_ms']:.0f} without garbage collection of up to {span['gc_max_ms']:.0f}; "
         f"with others' share {span['stall_max_ms']:.0f}, 99.9th {span['stall_p999_ms']:.0f}; "
-        f"doing nothing {floor['own_max_ms']:.0f}, before any wait {quiet['own_max_ms']:.0f}"
+        f"before any wait {own['quiet']['own_max_ms']:.0f}"
     )
 
 

@@ -42,7 +42,9 @@ SETTLE_INTERVALS = 0.2
 FIRST_S = 3.0
 """After so many seconds the first trigger has imported, connected and looked."""
 
-WINDOW_INTERVALS = 1.5
+WINDOW_INTERVALS = 2.1
+"""Long enough for a whole interval from the beginning of a listing to the beginning of another."""
+
 PATIENCE_INTERVALS = 2
 MOST_FINISHED = 200
 MEMORY_LIMIT_MIB = 4096
@@ -286,7 +288,7 @@ async def measure(contender: str, url: str, waits: int, interval_s: int, selecto
     await server.post("/control/finish", ends)
     peak_mib = await _until_noticed(triggers, ends, began, interval_s)
     steady = watcher.end()
-    asked = await server.get(f"/control/requests?since={began}&until={began + steady.seconds}")
+    asked, per_interval = await _asked(server, began, began + steady.seconds, interval_s)
     return {
         "contender": contender,
         "waits": waits,
@@ -299,11 +301,21 @@ async def measure(contender: str, url: str, waits: int, interval_s: int, selecto
         "steady": steady.figures(),
         "rss_mib": peak_mib,
         "kib_per_wait": (peak_mib - idle_mib) * 1024 / max(1, waits - 1),
-        "requests_per_interval": sum(asked["kinds"].values()) / steady.seconds * interval_s,
+        "requests_per_interval": per_interval,
         "kinds": asked["kinds"],
         "page_size": asked["page_size"],
         **_noticed(triggers, ends),
     }
+
+
+async def _asked(server: Server, since: float, until: float, interval_s: int) -> tuple[dict[str, Any], float]:
+    """What was asked for, and the requests in an interval: from listing to listing, if there are any."""
+    asked = await server.get(f"/control/requests?since={since}&until={until}")
+    listings, whole = asked["listings"], asked
+    if len(listings) > 1:
+        since, until = listings[0], listings[-1]
+        whole = await server.get(f"/control/requests?since={since}&until={until}")
+    return asked, sum(whole["kinds"].values()) / (until - since) * interval_s
 
 
 def _ends(waits: int, began: float, interval_s: int) -> dict[str, float]:

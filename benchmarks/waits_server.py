@@ -6,7 +6,7 @@ beforehand, so that on two cores the server takes little from those that are mea
 delay for all calls and does not speak the other two APIs; the JSON of a Gemini job is as it answers.
 
 Control, without delay: ``POST /control/jobs`` (how many, how slow), ``POST /control/finish`` (which job at which
-Unix time), ``GET /control/requests?since=&until=`` (how many of which kind came in).
+Unix time), ``GET /control/requests?since=&until=`` (how many of which kind came in, and when listings were begun).
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class Application:
     ) -> tuple[str, Callable[[], bytes] | None]:
         jobs = self._jobs
         if path == "/v1beta/batches":
-            return "list", lambda: jobs.page(query)
+            return "page" if "pageToken" in query else "list", lambda: jobs.page(query)
         if found := _CREATE.fullmatch(path):
             number = int(json.loads(body)["batch"]["inputConfig"]["fileName"].removeprefix("files/job"))
             return "create", lambda: jobs.operation(number)
@@ -190,8 +190,12 @@ class Application:
             self._jobs.finish(json.loads(body))
         elif path == "/control/requests":
             since, until = float(query["since"][0]), float(query["until"][0])
-            kinds = Counter(kind for at, kind in self._jobs.asked if since <= at < until)
-            return {"kinds": kinds, "page_size": self._jobs.page_size}
+            asked = [(at, kind) for at, kind in self._jobs.asked if since <= at < until]
+            return {
+                "kinds": Counter(kind for _, kind in asked),
+                "listings": [at for at, kind in asked if kind == "list"],
+                "page_size": self._jobs.page_size,
+            }
         return {}
 
 

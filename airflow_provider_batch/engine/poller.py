@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -29,8 +30,7 @@ FIRST_SCAN_S = 5.0
 LONGEST_SCAN_S = 60.0
 """First and longest time between listings while the outcome of a create call is unknown, seconds. It doubles."""
 
-SHORTEST_STEP_S = 1.0
-LONGEST_STEP_S = 60.0
+OVERDUE_STEP_S = 5.0
 """Between looks at the clock, for deadlines that nothing else has noticed, seconds."""
 
 PROBES = 3
@@ -84,9 +84,7 @@ class Poller:
         self._stirred = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._tell_unreadable_at = 0.0
-        # One timer for everybody: whatever hangs, no wait lasts for ever.
-        self._expires_at = NEVER
-        self._timer: asyncio.TimerHandle | None = None
+        self._overdue_at = NEVER
 
     def now(self) -> float:
         """Unix time, seconds, by the server's clock as far as it is known."""
@@ -153,7 +151,7 @@ class Poller:
     def _enter(self, looks: Sequence[Look], scans: Sequence[Scan]) -> None:
         self._roster.add(looks, scans)
         self._stirred.set()
-        self._expire_at(min((look.watch.overdue_at for look in looks), default=NEVER))
+        self._overdue_at = min([self._overdue_at, *(look.watch.overdue_at for look in looks)])
         if self._roster and (self._task is None or self._task.done()):
             # In a context of its own: what it logs must not end up in the log of whoever came first.
             self._task = contextvars.Context().run(asyncio.ensure_future, self._run())
@@ -163,37 +161,25 @@ class Poller:
         if self._roster or self._task is None:
             return
         task, self._task = self._task, None
-        self._stop_timer()
         self._ended()
         task.cancel()
         with suppress(asyncio.CancelledError):
             await asyncio.shield(asyncio.gather(task, return_exceptions=True))
 
-    def _expire_at(self, time_: float) -> None:
-        """Have a look at the deadlines at this time too, Unix time."""
-        if time_ < self._expires_at:
-            self._stop_timer()
-            self._expires_at = time_
-            self._start_timer()
-
-    def _start_timer(self) -> None:
-        # In steps, as the server's clock may turn out to be another than was thought.
-        left = min(max(self._expires_at - self.now(), SHORTEST_STEP_S), LONGEST_STEP_S)
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(left, self._expire, context=contextvars.Context())
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._expires_at = None, NEVER
-
-    def _expire(self) -> None:
-        if self.now() >= self._expires_at:
-            self._expires_at = self._roster.expire(self.now())
-        if self._expires_at < NEVER:
-            self._start_timer()
+    async def _expire(self) -> None:
+        """Whatever hangs, no wait lasts for ever."""
+        while True:
+            await asyncio.sleep(OVERDUE_STEP_S)
+            if self.now() < self._overdue_at:
+                continue
+            self._overdue_at = NEVER
+            names = iter(list(self._roster.looks))
+            while some := list(itertools.islice(names, TURN)):
+                self._overdue_at = min(self._overdue_at, self._roster.expire(some, self.now()))
+                await asyncio.sleep(0)
 
     async def _run(self) -> None:
+        expiring = asyncio.ensure_future(self._expire())
         try:
             while True:
                 self._stirred.clear()
@@ -212,6 +198,8 @@ class Poller:
             for scan in self._roster.scans:
                 scan.took([], fault)
         finally:
+            expiring.cancel()
+            await asyncio.gather(expiring, return_exceptions=True)
             if self._service is not None:
                 self._replaced.append(self._service)
                 self._service = None
@@ -226,16 +214,15 @@ class Poller:
     async def _read_listing(self) -> None:
         """Look everybody's jobs up in the listing; ask for those that it does not show."""
         began = self._clock()
-        wanted = set(self._roster.looks) - self._roster.unlisted
         scans = [scan for scan in self._roster.scans if scan.due <= began]
         error: BatchError | None = None
         pages = 0
         try:
             service = await self._connected()
             try:
-                pages = await self._read_pages(service, wanted, scans, began)
+                pages = await self._read_pages(service, scans, began)
             except AuthError:
-                pages = await self._read_pages(await self._reconnected(service), wanted, scans, began)
+                pages = await self._read_pages(await self._reconnected(service), scans, began)
         except BatchError as failure:
             error = failure
         self._roster.reading(began, self._clock() - began, pages)
@@ -243,15 +230,13 @@ class Poller:
             scan.ended(began, error)
         if error is None or _is_for_good(error):
             # Also where listing is what is refused: whether waiting has an end is for the single answer to say.
-            self._roster.unlisted |= wanted & set(self._roster.looks)
-            await self._ask(sorted(wanted))
+            await self._ask(self._roster.hid())
         else:
-            await self._fail(wanted, error)
+            await self._fail(list(self._roster.wanted()), error)
 
-    async def _read_pages(
-        self, service: WaitingService, wanted: set[str], scans: Sequence[Scan], began: float
-    ) -> int:
-        """Read until nobody wants more; the number of pages. Takes what it has found out of ``wanted``."""
+    async def _read_pages(self, service: WaitingService, scans: Sequence[Scan], began: float) -> int:
+        """Read until nobody wants more; the number of pages."""
+        self._roster.begin()
         pages = 0
         async for page in service.pages():
             pages += 1
@@ -260,13 +245,10 @@ class Poller:
                     # Ours stays wanted, and is asked for by itself.
                     self._tell_unreadable(job, began)
                     continue
-                if job.name in self._roster.looks:
-                    self._roster.saw(job, began, self.now())
-                    self._roster.unlisted.discard(job.name)
-                    wanted.discard(job.name)
+                self._roster.showed(job, began, self.now())
                 for scan in scans:
                     scan.see(job)
-            if not wanted and not scans:
+            if not self._roster.wanted() and not scans:
                 break
         return pages
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import heapq
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -20,11 +22,14 @@ from airflow_provider_batch.errors import BatchError
 FEW = 5
 """Jobs that are asked for one by one rather than by reading the listing."""
 
-JITTER = 0.05
+JITTER = 0.04
 """Share by which times between looks are shortened at random, so that pollers do not keep step."""
 
 REST_FACTOR = 2.0
 """A listing is read again no sooner than this many times what reading it took."""
+
+SOME = 100
+"""Jobs that are considered at a time: if so many are due, others can wait until these are done."""
 
 BELIEVE_S = 900.0
 """Seconds for which a job that the listing did not show is asked for by itself."""
@@ -81,6 +86,10 @@ class Look:
     waiter: Waiter
     due: float
 
+    def __lt__(self, other: Look) -> bool:
+        # Of those that are due at the same time any may come first.
+        return False
+
     def follow(self, verdict: Verdict, at: float, hurry: float) -> None:
         """Do what was decided after a look.
 
@@ -129,6 +138,40 @@ class Scan:
         self.took(matches, error)
 
 
+class Agenda:
+    """Looks by the time that they are due. What it takes does not grow with those that only wait."""
+
+    def __init__(self) -> None:
+        # An entry whose look has another time by now is void.
+        self._entries: list[tuple[float, Look]] = []
+
+    def put(self, look: Look) -> None:
+        """The look's time has been set."""
+        # Two for one: void entries go as others come, not all at once.
+        self._drop(2)
+        if look.due < NEVER:
+            heapq.heappush(self._entries, (look.due, look))
+
+    def due(self, at: float, most: int) -> list[Look]:
+        """The first that are due."""
+        found: dict[Look, None] = {}
+        while len(found) < most and self.next() <= at:
+            found[heapq.heappop(self._entries)[1]] = None
+        for look in found:
+            heapq.heappush(self._entries, (look.due, look))
+        return list(found)
+
+    def next(self) -> float:
+        """When the first is due."""
+        self._drop(len(self._entries))
+        return self._entries[0][0] if self._entries else NEVER
+
+    def _drop(self, most: int) -> None:
+        while most and self._entries and self._entries[0][0] != self._entries[0][1].due:
+            heapq.heappop(self._entries)
+            most -= 1
+
+
 class Plan(NamedTuple):
     """What to do now.
 
@@ -148,13 +191,19 @@ class Roster:
     def __init__(self) -> None:
         self.looks: dict[str, list[Look]] = {}
         self.scans: list[Scan] = []
-        self.unlisted: set[str] = set()
-        """Jobs that a whole listing did not show, or that no listing can be had for."""
+        self._listed, self._single = Agenda(), Agenda()
+        # Each job is in one of these: looked up in the listing that is read, or in the next, or asked for by
+        # itself because a whole listing did not show it or none can be had.
+        self._wanted: set[str] = set()
+        self._seen: set[str] = set()
+        self._unlisted: set[str] = set()
         self._believed_until = -NEVER
+        self._intervals: Counter[float] = Counter()
         self._pages = 0
         self._read_at = -NEVER
         self._reading_took_s = 0.0
-        self._is_woken = False
+        # Somebody was woken, or everybody, since the listing was begun.
+        self._is_woken = self._all_are_woken = False
         # Jobs that somebody was woken for since they were asked for last.
         self._woken: set[str] = set()
         # The same for everybody: those who are looked up together stay together.
@@ -166,18 +215,28 @@ class Roster:
     def add(self, looks: Iterable[Look], scans: Iterable[Scan]) -> None:
         """Somebody begins to wait."""
         for look in looks:
-            self.looks.setdefault(look.watch.job_name, []).append(look)
+            name = look.watch.job_name
+            if name not in self.looks:
+                self.looks[name] = []
+                self._seen.add(name)
+            self.looks[name].append(look)
+            self._intervals[look.watch.poll_interval_s] += 1
+            self._put(look)
         self.scans.extend(scans)
 
     def remove(self, looks: Iterable[Look], scans: Iterable[Scan]) -> None:
         """Somebody does not wait any more."""
         for look in looks:
             name = look.watch.job_name
+            look.due = NEVER
+            self._intervals[look.watch.poll_interval_s] -= 1
+            if not self._intervals[look.watch.poll_interval_s]:
+                del self._intervals[look.watch.poll_interval_s]
             self.looks[name].remove(look)
             if not self.looks[name]:
                 del self.looks[name]
-                self.unlisted.discard(name)
-                self._woken.discard(name)
+                for names in (self._wanted, self._seen, self._unlisted, self._woken):
+                    names.discard(name)
         for scan in scans:
             self.scans.remove(scan)
 
@@ -185,57 +244,82 @@ class Roster:
         """Everybody who waits for a job, once for each job."""
         return (look.waiter for looks in self.looks.values() for look in looks)
 
-    def expire(self, now: float) -> float:
-        """End the waits of which nothing was heard until long after their deadline.
+    def expire(self, names: Iterable[str], now: float) -> float:
+        """End the waits for these jobs of which nothing was heard until long after their deadline.
 
-        :return: When the next is to be ended so, Unix time.
+        :return: When the next of them is to be ended so, Unix time.
         """
         following = NEVER
-        for looks in self.looks.values():
-            for look in looks:
-                if look.waiter.news.done():
-                    continue
-                if now >= look.watch.overdue_at:
-                    name = look.watch.job_name
-                    text = f"Nothing was heard of {name} until {MAX_ERROR_WAIT_S:.0f} s after the deadline."
-                    look.waiter.end(News("timeout", name, "", text))
-                else:
-                    following = min(following, look.watch.overdue_at)
+        for look in (look for name in names for look in self._of(name)):
+            if now >= look.watch.overdue_at:
+                name = look.watch.job_name
+                text = f"Nothing was heard of {name} until {MAX_ERROR_WAIT_S:.0f} s after the deadline."
+                look.waiter.end(News("timeout", name, "", text))
+            else:
+                following = min(following, look.watch.overdue_at)
         return following
 
     def plan(self, at: float) -> Plan:
         """What is due.
 
-        Few jobs are asked for one by one. Many are looked up in the listing, once within the interval of those
-        who wait and not more than half of the time: whoever comes in between is served by the next reading.
+        Few jobs are asked for one by one. Many are looked up in the listing, once within the shortest interval of
+        those who wait and not more than half of the time: whoever comes in between is served by the next reading.
         """
-        if at >= self._believed_until:
-            self.unlisted.clear()
+        if at >= self._believed_until or self._all_are_woken:
+            self._seen |= self._unlisted
+            self._unlisted.clear()
             self._believed_until = at + BELIEVE_S
-        due = [look for looks in self.looks.values() for look in looks if look.due <= at]
-        asked = {look.watch.job_name for look in due}
-        self._woken -= asked
-        listed = asked - self.unlisted
-        is_scanned = any(scan.due <= at for scan in self.scans)
-        # The listing may be long because of others: to read it is worth while if it serves more than it costs.
-        are_many = len(listed) > FEW and len(self.looks) > self._pages
-        if not is_scanned and not are_many:
+        asked = {look.watch.job_name for look in (*self._single.due(at, SOME), *self._listed.due(at, SOME))}
+        if self._all_are_woken and not self._are_many(len(self.looks)):
+            asked, self._all_are_woken = set(self.looks), False
+        self._woken.clear()
+        listed = asked - self._unlisted
+        is_scanned = self._all_are_woken or any(scan.due <= at for scan in self.scans)
+        if not is_scanned and not self._are_many(len(listed)):
             return Plan(tuple(asked), False, self._next(at))
-        pause = 0.0 if is_scanned or self._is_woken else min(look.watch.poll_interval_s for look in due)
+        pause = 0.0 if is_scanned or self._is_woken else min(self._intervals)
         slot = self._read_at + max(REST_FACTOR * self._reading_took_s, pause * self._hurry)
         if slot <= at:
+            self._is_woken = self._all_are_woken = False
             return Plan(tuple(asked - listed), True, at)
         return Plan(tuple(asked - listed), False, min(slot, self._next(at)))
 
+    def _are_many(self, count: int) -> bool:
+        # The listing may be long because of others: to read it is worth while if it serves more than it costs.
+        return count > FEW and len(self.looks) > self._pages
+
     def _next(self, at: float) -> float:
         """When something becomes due."""
-        looks = (look.due for looks in self.looks.values() for look in looks)
-        return min((due for due in (*looks, *(scan.due for scan in self.scans)) if due > at), default=NEVER)
+        dues = (self._listed.next(), self._single.next(), *(scan.due for scan in self.scans))
+        return min((due for due in dues if due > at), default=NEVER)
+
+    def begin(self) -> None:
+        """A listing is read from its beginning."""
+        self._seen |= self._wanted
+        self._wanted, self._seen = self._seen, set()
+
+    def wanted(self) -> set[str]:
+        """The jobs that the listing is to show yet."""
+        return self._wanted
+
+    def showed(self, job: JobSnapshot, at: float, now: float) -> None:
+        """The listing shows this job."""
+        if job.name in self.looks:
+            self._unlisted.discard(job.name)
+            self._wanted.discard(job.name)
+            self._seen.add(job.name)
+            self.saw(job, at, now)
+
+    def hid(self) -> list[str]:
+        """The listing is over, or there is none; the jobs that it did not show."""
+        hidden = sorted(self._wanted)
+        self._unlisted |= self._wanted
+        self._wanted = set()
+        return hidden
 
     def reading(self, at: float, took_s: float, pages: int) -> None:
         """The listing was read, or broke off."""
         self._read_at, self._reading_took_s, self._pages = at, took_s, pages
-        self._is_woken = False
         self._hurry = _hurry()
 
     def saw(self, job: JobSnapshot, at: float, now: float) -> None:
@@ -251,17 +335,23 @@ class Roster:
     def _follow(self, look: Look, verdict: Verdict, at: float) -> None:
         # Whoever is woken while the answer is on its way may have learned of something that is not in it.
         look.follow(verdict, at, 0.0 if look.watch.job_name in self._woken else self._hurry)
+        self._put(look)
+
+    def _put(self, look: Look) -> None:
+        (self._single if look.watch.job_name in self._unlisted else self._listed).put(look)
 
     def _of(self, name: str) -> list[Look]:
         return [look for look in self.looks.get(name, ()) if not look.waiter.news.done()]
 
     def wake(self, job_name: str) -> None:
         """Something may have happened to this job; or to any, if nobody waits for one of that name."""
-        names = [job_name] if job_name in self.looks else list(self.looks)
-        self._woken.update(names)
-        for name in names:
-            for look in self._of(name):
+        if job_name in self.looks:
+            self._woken.add(job_name)
+            for look in self._of(job_name):
                 look.due = -NEVER
+                self._put(look)
+        else:
+            self._all_are_woken = True
         for scan in self.scans:
             scan.due = -NEVER
         self._is_woken = True

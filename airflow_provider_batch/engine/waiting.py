@@ -6,6 +6,7 @@ that worked.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 
 from airflow_provider_batch.contract import JobSnapshot
@@ -117,7 +118,8 @@ class Watch:
     def _news(self, job: JobSnapshot, now: float) -> str:
         """A line when the state changes, at each tenth of the rows, at the first failed one, and now and then."""
         tenth = 10 * (job.succeeded + job.failed) // job.requests if job.requests else 0
-        progress = (job.raw_state, tenth, job.failed > 0)
+        # One string for all jobs that are in this state.
+        progress = (sys.intern(job.raw_state), tenth, job.failed > 0)
         if progress == self._progress and now < self._tell_at:
             return ""
         self._progress, self._tell_at = progress, now + TELL_EVERY_S

@@ -43,8 +43,9 @@ def names(count):
 
 def read_listing(roster, at, jobs, took_s=1.0, pages=1):
     """The listing is read and shows these jobs."""
+    roster.begin()
     for name in jobs:
-        roster.saw(running(name), at, NOON)
+        roster.showed(running(name), at, NOON)
     roster.reading(at, took_s, pages)
 
 
@@ -114,11 +115,38 @@ def test_a_job_that_the_listing_hides_is_asked_for_until_it_is_looked_for_again(
     assert roster.plan(0.0).listing
     hidden, *shown = names(MANY)
     read_listing(roster, 0.0, shown)
-    roster.unlisted.add(hidden)
+    assert roster.hid() == [hidden]
     roster.saw(running(hidden), 0.0, NOON)
     assert roster.plan(INTERVAL_S)[:2] == ((hidden,), True)
-    read_listing(roster, INTERVAL_S, [hidden, *shown])
+    read_listing(roster, INTERVAL_S, shown)
+    roster.saw(running(hidden), INTERVAL_S, NOON)
     assert roster.plan(BELIEVE_S)[:2] == ((), True)
+
+
+def test_whoever_comes_while_the_listing_is_read_does_not_wait_for_it_to_show_the_job(roster, look):
+    roster.add([look(name) for name in names(MANY)], [])
+    roster.begin()
+    roster.add([look("batches/new")], [])
+    for name in names(MANY):
+        roster.showed(running(name), 0.0, NOON)
+    assert roster.wanted() == set()
+    roster.begin()
+    assert roster.wanted() == {*names(MANY), "batches/new"}
+
+
+def test_whoever_leaves_while_the_listing_is_read_is_wanted_no_more(roster, look):
+    looks = [look(name) for name in names(MANY)]
+    roster.add(looks, [])
+    roster.begin()
+    roster.remove(looks, [])
+    assert roster.hid() == []
+
+
+def test_a_listing_that_broke_off_is_read_for_all_again(roster, look):
+    roster.add([look(name) for name in names(MANY)], [])
+    read_listing(roster, 0.0, names(2))
+    roster.begin()
+    assert roster.wanted() == {*names(MANY)}
 
 
 def test_a_display_name_takes_a_reading_whoever_else_waits(roster):
@@ -158,6 +186,43 @@ def test_a_hint_that_names_no_job_of_ours_is_a_reason_to_read_the_listing(roster
     read_listing(roster, 0.0, names(MANY))
     roster.wake("batch_123456")
     assert roster.plan(3.0)[:2] == ((), True)
+
+
+def test_a_hint_that_names_no_job_of_ours_makes_few_be_asked_for_at_once(roster, look):
+    roster.add([look(name, due=50.0) for name in names(2)], [])
+    roster.wake("")
+    assert sorted(roster.plan(3.0).jobs) == names(2)
+    read_listing(roster, 3.0, names(2))
+    assert roster.plan(3.0).jobs == ()
+
+
+def test_hints_that_come_while_the_listing_is_read_are_followed_right_after_it(roster, look):
+    roster.add([look(name) for name in names(MANY)], [])
+    assert roster.plan(0.0).listing
+    for name in names(MANY):
+        roster.wake(name)
+    read_listing(roster, 0.0, names(MANY))
+    assert roster.plan(2.0)[:2] == ((), True)
+
+
+def test_a_time_that_was_moved_counts_and_no_other(roster, look):
+    roster.add([look("batches/a", due=50.0)], [])
+    for at in (10.0, 20.0, 30.0):
+        roster.saw(running("batches/a"), at, NOON)
+    soon = roster.plan(30.0).at
+    assert 30.0 + 0.95 * INTERVAL_S <= soon <= 30.0 + INTERVAL_S
+    assert roster.plan(soon).jobs == ("batches/a",)
+
+
+def test_whoever_looks_more_often_makes_all_be_looked_up_more_often(roster, look):
+    roster.add([look(name) for name in names(MANY)], [])
+    read_listing(roster, 0.0, names(MANY))
+    quick = [look(f"batches/late-{number}", due=10.0) for number in range(FEW + 1)]
+    for one in quick:
+        one.watch.poll_interval_s = 12.0
+    roster.add(quick, [])
+    assert roster.plan(10.0).at <= 12.0
+    assert roster.plan(12.0).listing
 
 
 def test_those_who_have_left_are_asked_for_no_more(roster, look):
