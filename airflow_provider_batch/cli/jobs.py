@@ -6,7 +6,7 @@ import heapq
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -31,7 +31,7 @@ def list_jobs(options: Namespace) -> int:
     from airflow_provider_batch.engine.waiting import duration
 
     with access(options).connect() as client:
-        jobs = [views.job_view(job) for job in _newest(client.list_batches(), options)]
+        jobs = [views.job_view(job) for job in _newest(_readable(client), options)]
         now = client.clock.now()
     if options.json:
         for job in jobs:
@@ -53,6 +53,17 @@ def list_jobs(options: Namespace) -> int:
         ],
     )
     return WELL
+
+
+def _readable(client: GeminiClient) -> Iterator[Batch]:
+    """The whole listing, newest first; what cannot be read hides no other."""
+    from airflow_provider_batch.gemini.answers import Unreadable
+
+    for job in client.list_batch_entries():
+        if isinstance(job, Unreadable):
+            printing.tell(f"warning: a job is left out, as it cannot be read. {job.error}")
+        else:
+            yield job
 
 
 def _newest(jobs: Iterable[Batch], options: Namespace) -> list[Batch]:

@@ -96,15 +96,17 @@ def _generation(ledger: str) -> int | None:
 
 
 def _listing(conn_id: str) -> Jobs:
+    from airflow_provider_batch.gemini.answers import Unreadable
     from airflow_provider_batch.gemini.service import snapshot
     from airflow_provider_batch.ui.server_hook import ServerHook
 
     jobs: Jobs = defaultdict(list)
     until = time.monotonic() + READING_S
     with ServerHook(conn_id).get_conn() as client:
-        for batch in islice(client.list_batches(), MOST_JOBS):
-            job = snapshot(batch)
-            if tag := JobTag.read(job.display_name):
+        for batch in islice(client.list_batch_entries(), MOST_JOBS):
+            # One that cannot be read is most likely somebody else's, and must not hide the others.
+            job = None if isinstance(batch, Unreadable) else snapshot(batch)
+            if job and (tag := JobTag.read(job.display_name)):
                 jobs[tag.mark, tag.place].append(job)
             if time.monotonic() > until:
                 break

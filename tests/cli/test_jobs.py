@@ -41,6 +41,15 @@ def test_jobs_are_listed_newest_first_with_what_matters(ab, job):
     assert [line["rows"] for line in ab("list", "--json").lines] == [3, 2]
 
 
+def test_a_job_that_cannot_be_read_hides_no_other(ab, gemini_emulator):
+    jobs = [{"name": "batches/a", "metadata": {"displayName": 7}}, {"name": "batches/b", "metadata": {}}]
+    body = {"operations": jobs}
+    gemini_emulator.add_fault(call="batches.list", action="status", status=200, body=body, times=None)
+    done = ab("list", "--json")
+    assert ([line["name"] for line in done.lines], done.status) == (["batches/b"], 0)
+    assert "a job is left out" in done.err
+
+
 def test_a_listing_is_narrowed_by_number_prefix_and_state(ab, job, gemini_emulator):
     names = [job("a.1"), job("b.1"), job("a.2")]
     gemini_emulator.force_job(names[1], state="FAILED")
