@@ -6,6 +6,7 @@ Imports nothing of ours and nothing heavy: every ``airflow`` command imports thi
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
@@ -245,24 +246,27 @@ def whole(text: str) -> int:
 
 def seconds(text: str) -> float:
     """A number of seconds above 0, for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
+    value = _finite(text)
+    if not value > 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return value
 
 
 def hours(text: str) -> float:
     """A number of hours from 0, for argparse."""
+    value = _finite(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours from 0")
+    return value
+
+
+def _finite(text: str) -> float:
+    """A finite number, or NaN, which is neither above nor below anything."""
     try:
         value = float(text)
     except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours from 0")
-    return value
+        return math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 COMMANDS = (

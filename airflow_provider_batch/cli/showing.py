@@ -32,9 +32,7 @@ def _batch(options: Namespace) -> int:
     open_path = access(options).open_path if options.conn_id else open_plain
     folder = open_folder(open_path, options.target, "DIR")
     ledger, batch = newest(folder)
-    manifest = Manifest.read(folder)
-    if manifest is not None and manifest.ledger_uri != str(ledger.folder):
-        manifest = None
+    manifest = Manifest.read(folder, ledger.folder)
     plan = batch.plan
     events, left_out = history(ledger)
     view: dict[str, Any] = {

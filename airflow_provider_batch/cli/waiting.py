@@ -136,8 +136,8 @@ def go_on(work: Work, patience: Patience) -> Landed | Sent:
 
     :raises UnfinishedError: The user's time is over.
     """
+    from airflow_provider_batch.engine.actions import Wait
     from airflow_provider_batch.engine.run import Run
-    from airflow_provider_batch.engine.step import Wait
 
     with board() as shown:
         while True:

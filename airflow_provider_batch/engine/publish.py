@@ -128,8 +128,7 @@ def _published_meanwhile(ledger: Ledger, batch: Batch, folder: UPath) -> Manifes
     """What another visit has published since this one read the ledger."""
     if batch.round.published or ledger.read(_published_name(batch), Published) is None:
         return None
-    manifest = Manifest.read(folder)
-    return manifest if manifest is not None and manifest.ledger_uri == str(ledger.folder) else None
+    return Manifest.read(folder, ledger.folder)
 
 
 def tidy(service: BatchService, ledger: Ledger, batch: Batch, *, keep_remote_files: bool) -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from upath import UPath
 
 from airflow_provider_batch.contract import RESULTS_PATIENCE_S, BatchService, JobSnapshot, JobState
-from airflow_provider_batch.engine import step, submit
+from airflow_provider_batch.engine import actions, step, submit
+from airflow_provider_batch.engine.actions import Action, Wait
 from airflow_provider_batch.engine.claim import ensure_free
 from airflow_provider_batch.engine.costs import Prices, no_prices, receipt
 from airflow_provider_batch.engine.documents import Cancel, Plan
@@ -23,7 +24,7 @@ from airflow_provider_batch.engine.observer import LANDING, SUBMISSION, Observer
 from airflow_provider_batch.engine.publish import publish, tidy
 from airflow_provider_batch.engine.rounds import begin_round
 from airflow_provider_batch.engine.state import Batch, Shard, read_batch
-from airflow_provider_batch.engine.step import Action, Policy, Visit, Wait, next_action
+from airflow_provider_batch.engine.step import Policy, Visit, next_action
 from airflow_provider_batch.errors import (
     ApiError,
     ApiUnreachableError,
@@ -95,15 +96,15 @@ class Work:
 
 
 _CHAPTERS = {
-    step.Send: SUBMISSION,
-    step.Adopt: SUBMISSION,
-    step.Revoke: SUBMISSION,
-    step.Presume: SUBMISSION,
-    step.CancelRound: SUBMISSION,
-    step.BeginRound: SUBMISSION,
-    step.Land: LANDING,
-    step.Publish: LANDING,
-    step.Done: LANDING,
+    actions.Send: SUBMISSION,
+    actions.Adopt: SUBMISSION,
+    actions.Revoke: SUBMISSION,
+    actions.Presume: SUBMISSION,
+    actions.CancelRound: SUBMISSION,
+    actions.BeginRound: SUBMISSION,
+    actions.Land: LANDING,
+    actions.Publish: LANDING,
+    actions.Done: LANDING,
 }
 """Where in the log an action belongs; the others say nothing there."""
 
@@ -146,50 +147,50 @@ class Run:
 
     def _finish(self, batch: Batch, action: Action) -> Result | None:
         """The end of the visit, if the action is one."""
-        if isinstance(action, step.Done):
+        if isinstance(action, actions.Done):
             return Landed(_published(self._work), batch)
-        if isinstance(action, step.Publish):
+        if isinstance(action, actions.Publish):
             return self._publish(batch)
-        if isinstance(action, step.Submitted):
+        if isinstance(action, actions.Submitted):
             return Sent(batch)
-        if isinstance(action, step.TimedOut):
+        if isinstance(action, actions.TimedOut):
             raise _timed_out(action)
-        if isinstance(action, step.UnknownState):
+        if isinstance(action, actions.UnknownState):
             raise _unknown_state(action)
-        if isinstance(action, step.Ambiguous):
+        if isinstance(action, actions.Ambiguous):
             raise _ambiguous(action)
         return None
 
     def _act(self, batch: Batch, action: Action) -> None:
-        if isinstance(action, step.Look):
+        if isinstance(action, actions.Look):
             self._look(action.jobs)
-        elif isinstance(action, step.List):
+        elif isinstance(action, actions.List):
             self._visit.found = self._work.service.find(batch.plan.identity.prefix)
-        elif isinstance(action, step.Send):
+        elif isinstance(action, actions.Send):
             self._send(batch, action.shard)
-        elif isinstance(action, step.Land):
+        elif isinstance(action, actions.Land):
             self._land(batch, action.shard, action.job)
-        elif isinstance(action, step.CancelRound):
+        elif isinstance(action, actions.CancelRound):
             self._cancel(batch, action.jobs)
-        elif isinstance(action, step.BeginRound):
+        elif isinstance(action, actions.BeginRound):
             self._begin_round(batch, is_new_start=action.is_new_start)
         else:
             self._resolve(action)
 
     def _resolve(self, action: Action) -> None:
         """Evidence about a create call whose outcome is unknown."""
-        if isinstance(action, step.Adopt):
+        if isinstance(action, actions.Adopt):
             log.info("Found %s: the create call had arrived.", action.job.name)
             submit.record_job(self._desk, _stem(action.shard), action.job)
             self._work.on_job(action.job.name)
-        elif isinstance(action, step.Revoke):
+        elif isinstance(action, actions.Revoke):
             if not submit.revoke(self._desk, action.shard):
                 self._visit.not_revoked.add(action.shard.name)
-        elif isinstance(action, step.NoteScan):
+        elif isinstance(action, actions.NoteScan):
             submit.note_scan(self._desk, action.shard, action.number)
             # Each note needs a listing of its own.
             self._visit.found = None
-        elif isinstance(action, step.Presume):
+        elif isinstance(action, actions.Presume):
             submit.presume_absent(self._desk, action.shard)
 
     def _look(self, jobs: tuple[str, ...]) -> None:
@@ -301,9 +302,8 @@ def _reader(work: Work, batch: Batch) -> RowDialect:
 
 
 def _published(work: Work) -> Manifest:
-    manifest = Manifest.read(work.folder)
-    is_ours = manifest is not None and manifest.ledger_uri == str(work.ledger.folder)
-    if manifest is None or not is_ours or not (work.folder / UPath(manifest.result_uri).name).exists():
+    manifest = Manifest.read(work.folder, work.ledger.folder)
+    if manifest is None or not (work.folder / UPath(manifest.result_uri).name).exists():
         raise BatchError(
             f"The ledger at {work.ledger.folder} says that the results are in {work.folder}, and they are not.",
             code="AGB-R11",
@@ -317,7 +317,7 @@ def _stem(shard: Shard) -> str:
     return f"{shard.name}.e{shard.last.number if shard.last else 1}"
 
 
-def _timed_out(action: step.TimedOut) -> BatchError:
+def _timed_out(action: actions.TimedOut) -> BatchError:
     if not action.jobs:
         return JobTimeoutError(
             "Nothing could be submitted before the deadline.",
@@ -335,7 +335,7 @@ def _timed_out(action: step.TimedOut) -> BatchError:
     )
 
 
-def _unknown_state(action: step.UnknownState) -> JobUnreadableError:
+def _unknown_state(action: actions.UnknownState) -> JobUnreadableError:
     return JobUnreadableError(
         f"{action.job.name} ended in a state unknown here: {action.job.raw_state}.",
         job_name=action.job.name,
@@ -360,7 +360,7 @@ def _unreadable(name: str, error: BatchError) -> JobUnreadableError:
     )
 
 
-def _ambiguous(action: step.Ambiguous) -> SubmitUnknownError:
+def _ambiguous(action: actions.Ambiguous) -> SubmitUnknownError:
     name = action.shard.last.sending.display_name if action.shard.last else ""
     return SubmitUnknownError(
         f"A create call was sent, its answer was lost, and no job named {name} shows after long looking.",

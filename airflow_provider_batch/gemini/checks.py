@@ -1,8 +1,7 @@
 """What can be said of a request before anybody pays for it: fields in their places, values the API takes.
 
-The fields are those of the API's published document, revision 20251218, with a few that official clients send
-since. Both spellings of the protocol's JSON are known, ``generationConfig`` and ``generation_config``. What lies
-inside tools, schemas and function arguments is left to the API.
+Both spellings of the protocol's JSON are known, ``generationConfig`` and ``generation_config``. What lies inside
+tools, schemas and function arguments is left to the API.
 """
 
 from __future__ import annotations
@@ -12,6 +11,21 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
+from airflow_provider_batch.gemini.fields import (
+    BLOB,
+    CALLS,
+    CONFIG_PLACE,
+    CONTENT,
+    DATA,
+    FILE,
+    GENERATION_CONFIG,
+    HOMES,
+    PART,
+    REQUEST,
+    SCHEMAS,
+    THINKING,
+    THINKING_PLACE,
+)
 from airflow_provider_batch.gemini.names import camel_case
 from airflow_provider_batch.rows.attachments import Reference
 from airflow_provider_batch.rows.dialect import BadRowError
@@ -23,112 +37,6 @@ LITTLE_FOR_THINKING = 1024
 _TYPES = {"string": str, "boolean": bool, "object": dict, "list": list}
 
 _INT32 = range(-(2**31), 2**31)
-
-_REQUEST = {
-    "model": "string",
-    "contents": "any",
-    "systemInstruction": "any",
-    "generationConfig": "object",
-    "tools": "list",
-    "toolConfig": "object",
-    "safetySettings": "list",
-    "cachedContent": "string",
-}
-
-_GENERATION_CONFIG = {
-    "candidateCount": "int32",
-    "stopSequences": "list",
-    "maxOutputTokens": "int32",
-    "temperature": "number",
-    "topP": "number",
-    "topK": "int32",
-    "seed": "int32",
-    "responseMimeType": "string",
-    "responseSchema": "object",
-    "_responseJsonSchema": "any",
-    "responseJsonSchema": "any",
-    "presencePenalty": "number",
-    "frequencyPenalty": "number",
-    "responseLogprobs": "boolean",
-    "logprobs": "int32",
-    "enableEnhancedCivicAnswers": "boolean",
-    "responseModalities": "list",
-    "speechConfig": "object",
-    "thinkingConfig": "object",
-    "imageConfig": "object",
-    "mediaResolution": "string",
-    # Sent by official clients, not in the published document yet.
-    "responseFormat": "any",
-    "audioTranscriptionConfig": "any",
-    "translationConfig": "any",
-}
-
-_SCHEMAS = ("responseSchema", "responseJsonSchema", "_responseJsonSchema")
-
-_EMBED = {
-    "model": "string",
-    "content": "any",
-    "taskType": "string",
-    "title": "string",
-    "outputDimensionality": "int32",
-}
-
-_THINKING = {"includeThoughts": "boolean", "thinkingBudget": "int32", "thinkingLevel": "string"}
-
-_CONTENT = {"parts": "list", "role": "string"}
-
-_BLOB = {"mimeType": "string", "data": "string", "displayName": "string"}
-_FILE = {"mimeType": "string", "fileUri": "string", "displayName": "string"}
-
-_DATA = {
-    "text": "string",
-    "inlineData": "object",
-    "fileData": "object",
-    "functionCall": "object",
-    "functionResponse": "object",
-    "executableCode": "object",
-    "codeExecutionResult": "object",
-    # Sent by official clients, not in the published document yet.
-    "toolCall": "any",
-    "toolResponse": "any",
-}
-
-_PART = {
-    **_DATA,
-    "videoMetadata": "object",
-    "thought": "boolean",
-    "thoughtSignature": "string",
-    "partMetadata": "object",
-    "mediaResolution": "any",
-    # As above.
-    "mediaProcessing": "any",
-    "audioTranscription": "any",
-}
-
-_CALLS = _DATA.keys() - {"text", "inlineData", "fileData"}
-
-_CONFIG_PLACE = "request.generationConfig"
-_THINKING_PLACE = f"{_CONFIG_PLACE}.thinkingConfig"
-
-_HOMES = {
-    **{name: f"{_THINKING_PLACE}.{name}" for name in _THINKING},
-    **{name: f"{_CONFIG_PLACE}.{name}" for name in _GENERATION_CONFIG},
-    **{name: f"request.{name}" for name in _REQUEST},
-    # Names that other clients and APIs have for the same thing.
-    "config": _CONFIG_PLACE,
-    "parameters": _CONFIG_PLACE,
-    "maxTokens": f"{_CONFIG_PLACE}.maxOutputTokens",
-    "maxCompletionTokens": f"{_CONFIG_PLACE}.maxOutputTokens",
-    "stop": f"{_CONFIG_PLACE}.stopSequences",
-    "n": f"{_CONFIG_PLACE}.candidateCount",
-    "thinking": _THINKING_PLACE,
-    "messages": "request.contents",
-    "prompt": "request.contents",
-    "content": "request.contents",
-    "system": "request.systemInstruction",
-    "systemPrompt": "request.systemInstruction",
-    "instructions": "request.systemInstruction",
-}
 
 _OPENAI = frozenset({"custom_id", "body", "method", "url"})
 
@@ -178,7 +86,7 @@ class RequestCheck:
     :param with_files: Pass files that are uploaded before the row is sent.
     """
 
-    _homes: ClassVar[Mapping[str, str]] = _HOMES
+    _homes: ClassVar[Mapping[str, str]] = HOMES
 
     def __init__(
         self, model: str | None = None, *, allow_unknown_fields: bool = False, with_files: bool = False
@@ -213,7 +121,7 @@ class RequestCheck:
 
         :raises BadRowError: The API would refuse it, or read it otherwise than it was meant.
         """
-        fields = self._fields(request, _REQUEST, "request")
+        fields = self._fields(request, REQUEST, "request")
         self._check_model(fields.get("model"))
         facts = self._contents(fields.get("contents"))
         for name, check in self._shared.items():
@@ -287,18 +195,18 @@ class RequestCheck:
             )
 
     def _config(self, config: Any) -> Facts:
-        fields = self._fields(config, _GENERATION_CONFIG, _CONFIG_PLACE)
+        fields = self._fields(config, GENERATION_CONFIG, CONFIG_PLACE)
         for name, lowest, highest in (("temperature", 0, 2), ("topP", 0, 1), ("maxOutputTokens", 1, None)):
-            _check_range(fields.get(name), lowest, highest, f"{_CONFIG_PLACE}.{name}")
+            check_range(fields.get(name), lowest, highest, f"{CONFIG_PLACE}.{name}")
         cap = None if fields.get("maxOutputTokens") is None else int(fields["maxOutputTokens"])
         thinking: Mapping[str, Any] = {}
         if fields.get("thinkingConfig") is not None:
-            thinking = self._fields(fields["thinkingConfig"], _THINKING, _THINKING_PLACE)
+            thinking = self._fields(fields["thinkingConfig"], THINKING, THINKING_PLACE)
         budget = int(thinking.get("thinkingBudget") or 0)
         if cap is not None and 0 < cap <= budget:
             raise BadRowError(
                 "AGB-I27",
-                f"{_CONFIG_PLACE}.maxOutputTokens={cap} is not above thinkingBudget={budget}, and thinking counts "
+                f"{CONFIG_PLACE}.maxOutputTokens={cap} is not above thinkingBudget={budget}, and thinking counts "
                 "towards it: nothing would be left for the answer",
             )
         caution = None
@@ -307,7 +215,7 @@ class RequestCheck:
                 f"maxOutputTokens is below {LITTLE_FOR_THINKING} and the model thinks by itself: thinking counts "
                 "towards it, so answers may be cut off or empty. Raise it, or set thinkingConfig"
             )
-        schemas = [schema for name in _SCHEMAS if (schema := fields.get(name)) is not None]
+        schemas = [schema for name in SCHEMAS if (schema := fields.get(name)) is not None]
         _check_schemas(schemas, fields.get("responseMimeType"))
         answers = max(1, int(fields.get("candidateCount") or 1))
         return Facts(_size(schemas), max_output=cap, caution=caution, answers=answers)
@@ -336,8 +244,8 @@ class RequestCheck:
             raise BadRowError(
                 "AGB-I16", f'{place} must be {{"parts": [{{"text": ...}}]}}, got {json_type(content)}'
             )
-        is_plain = content.keys() <= _CONTENT.keys() and type(content.get("parts")) is list
-        fields = content if is_plain and content.get("role") in _ROLES else self._fields(content, _CONTENT, place)
+        is_plain = content.keys() <= CONTENT.keys() and type(content.get("parts")) is list
+        fields = content if is_plain and content.get("role") in _ROLES else self._fields(content, CONTENT, place)
         role = fields.get("role")
         if role in _FOREIGN_ROLES:
             raise BadRowError(
@@ -357,18 +265,18 @@ class RequestCheck:
         place = f"{above}.parts[{index}]"
         if isinstance(part, str):
             raise BadRowError("AGB-I16", f'{place} must be an object, got string; write {{"text": ...}}')
-        fields = self._fields(part, _PART, place)
-        if all(fields.get(name) is None for name in _DATA) and fields.keys() <= _PART.keys():
+        fields = self._fields(part, PART, place)
+        if all(fields.get(name) is None for name in DATA) and fields.keys() <= PART.keys():
             raise BadRowError("AGB-I16", f"{place} has nothing in it; it needs a text, inlineData or fileData")
         text_bytes = len((fields.get("text") or "").encode())
-        text_bytes += _size([call for name in _CALLS if (call := fields.get(name)) is not None])
+        text_bytes += _size([call for name in CALLS if (call := fields.get(name)) is not None])
         media = attached = 0
         files: tuple[str, ...] = ()
         if (blob := fields.get("inlineData")) is not None:
-            self._needs(blob, _BLOB, ("mimeType", "data"), f"{place}.inlineData")
+            self._needs(blob, BLOB, ("mimeType", "data"), f"{place}.inlineData")
             media = 1
         if (file := fields.get("fileData")) is not None:
-            uri = self._needs(file, _FILE, ("fileUri",), f"{place}.fileData")["fileUri"]
+            uri = self._needs(file, FILE, ("fileUri",), f"{place}.fileData")["fileUri"]
             media = 1
             if self._with_files and Reference.parse(uri):
                 attached = 1
@@ -384,33 +292,6 @@ class RequestCheck:
             if not fields.get(name):
                 raise BadRowError("AGB-I16", f"{place} needs {name}")
         return fields
-
-
-class EmbeddingCheck(RequestCheck):
-    """Checks EmbedContentRequest objects and what stands beside them."""
-
-    _homes: ClassVar[Mapping[str, str]] = {
-        **{name: f"request.{name}" for name in _EMBED},
-        "contents": "request.content (one for each row, as each key has one vector)",
-        "text": 'request.content: {"parts": [{"text": ...}]}',
-        "input": 'request.content: {"parts": [{"text": ...}]}',
-        "dimensions": "request.outputDimensionality",
-        "config": "request (an embeddings request has no config around its fields)",
-        "embedContentConfig": "request (an embeddings request has no config around its fields)",
-    }
-
-    def request(self, request: Mapping[str, Any]) -> Facts:
-        """Check a request.
-
-        :raises BadRowError: The API would refuse it, or it is not one content with something in it.
-        """
-        fields = self._fields(request, _EMBED, "request")
-        self._check_model(fields.get("model"))
-        _check_range(fields.get("outputDimensionality"), 1, None, "request.outputDimensionality")
-        facts = self._content(fields.get("content"), "request.content")
-        if not facts.text_bytes and not facts.media:
-            raise BadRowError("AGB-I16", "request.content has an empty text, which has no vector")
-        return facts
 
 
 def is_address(uri: str) -> bool:
@@ -459,16 +340,20 @@ def _check_schemas(schemas: list[Any], mime_type: str | None) -> None:
     """By what the published document says of these fields."""
     if len(schemas) > 1:
         raise BadRowError(
-            "AGB-I15", f"{_CONFIG_PLACE} has responseSchema and responseJsonSchema, which exclude each other"
+            "AGB-I15", f"{CONFIG_PLACE} has responseSchema and responseJsonSchema, which exclude each other"
         )
     if schemas and mime_type in (None, "", "text/plain"):
         raise BadRowError(
             "AGB-I15",
-            f'{_CONFIG_PLACE} has a response schema, which needs "responseMimeType": "application/json" beside it',
+            f'{CONFIG_PLACE} has a response schema, which needs "responseMimeType": "application/json" beside it',
         )
 
 
-def _check_range(value: Any, lowest: float, highest: float | None, place: str) -> None:
+def check_range(value: Any, lowest: float, highest: float | None, place: str) -> None:
+    """A number within bounds, or nothing.
+
+    :raises BadRowError: It is outside.
+    """
     number = _number(value)
     if number is not None and (number < lowest or (highest is not None and number > highest)):
         wanted = f"{lowest} to {highest}" if highest is not None else f"at least {lowest}"

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.gemini.checks import EmbeddingCheck
+from airflow_provider_batch.gemini.checks import Facts, RequestCheck, check_range
+from airflow_provider_batch.gemini.fields import EMBED
 from airflow_provider_batch.gemini.requests import laid_over
 from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.rows.dialect import BadRowError
@@ -44,6 +45,33 @@ def check_options(task_type: str | None, dimensions: int | None) -> None:
 
 def _wrong(what: str) -> ConfigError:
     return ConfigError(f"{what}.", code="AGB-C06", remedy="Correct it.")
+
+
+class EmbeddingCheck(RequestCheck):
+    """Checks EmbedContentRequest objects and what stands beside them."""
+
+    _homes: ClassVar[Mapping[str, str]] = {
+        **{name: f"request.{name}" for name in EMBED},
+        "contents": "request.content (one for each row, as each key has one vector)",
+        "text": 'request.content: {"parts": [{"text": ...}]}',
+        "input": 'request.content: {"parts": [{"text": ...}]}',
+        "dimensions": "request.outputDimensionality",
+        "config": "request (an embeddings request has no config around its fields)",
+        "embedContentConfig": "request (an embeddings request has no config around its fields)",
+    }
+
+    def request(self, request: Mapping[str, Any]) -> Facts:
+        """Check a request.
+
+        :raises BadRowError: The API would refuse it, or it is not one content with something in it.
+        """
+        fields = self._fields(request, EMBED, "request")
+        self._check_model(fields.get("model"))
+        check_range(fields.get("outputDimensionality"), 1, None, "request.outputDimensionality")
+        facts = self._content(fields.get("content"), "request.content")
+        if not facts.text_bytes and not facts.media:
+            raise BadRowError("AGB-I16", "request.content has an empty text, which has no vector")
+        return facts
 
 
 class EmbeddingRows(GeminiRows):

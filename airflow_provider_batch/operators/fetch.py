@@ -56,10 +56,11 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch, match, publish; return the manifest."""
+        from airflow_provider_batch.engine.actions import Wait
         from airflow_provider_batch.engine.ledger import Ledger
         from airflow_provider_batch.engine.outcome import ensure_done
         from airflow_provider_batch.engine.run import Landed, Run, Work
-        from airflow_provider_batch.engine.step import Policy, Wait
+        from airflow_provider_batch.engine.step import Policy
         from airflow_provider_batch.engine.submission import Submission
         from airflow_provider_batch.errors import JobError
         from airflow_provider_batch.gemini.rows import GeminiRows

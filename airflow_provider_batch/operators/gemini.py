@@ -40,13 +40,14 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from pydantic import BaseModel
 
+    from airflow_provider_batch.engine.actions import Wait
     from airflow_provider_batch.engine.begin import OnContentChange, Order
     from airflow_provider_batch.engine.glance import Glance
     from airflow_provider_batch.engine.identity import Identity
     from airflow_provider_batch.engine.ledger import Ledger
     from airflow_provider_batch.engine.run import Landed, Result, Work
     from airflow_provider_batch.engine.state import Batch
-    from airflow_provider_batch.engine.step import Policy, Wait
+    from airflow_provider_batch.engine.step import Policy
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.hooks.gemini import Account
     from airflow_provider_batch.lineage.report import TaskReport
@@ -519,9 +520,9 @@ class GeminiBatchOperator(BaseOperator):
     ) -> dict[str, Any]:
         from dataclasses import replace
 
+        from airflow_provider_batch.engine.actions import Wait
         from airflow_provider_batch.engine.glance import KEY
         from airflow_provider_batch.engine.run import Landed, Run
-        from airflow_provider_batch.engine.step import Wait
 
         self._live = order.identity, work.ledger
         glance = self._glance(work.ledger, work.policy)

@@ -119,13 +119,17 @@ class Manifest(BaseModel):
             file.write(self.model_dump_json(indent=2).encode() + b"\n")
 
     @classmethod
-    def read(cls, folder: UPath) -> Manifest | None:
-        """The manifest in ``folder``, None if there is none that can be read."""
+    def read(cls, folder: UPath, ledger: UPath | None = None) -> Manifest | None:
+        """The manifest in ``folder``, None if there is none that can be read.
+
+        :param ledger: That of the batch; the manifest of another batch does not count.
+        """
         try:
             with opened(folder / FILE_NAME) as file:
-                return cls.model_validate_json(file.read(MAX_FILE_BYTES))
+                found = cls.model_validate_json(file.read(MAX_FILE_BYTES))
         except (FileNotFoundError, ValidationError):
             return None
+        return found if ledger is None or found.ledger_uri == str(ledger) else None
 
     @classmethod
     def load(cls, source: Manifest | dict[str, Any]) -> Manifest:

@@ -90,8 +90,8 @@ def _read(row: Row) -> dict[str, Any]:
         "estimate": _estimate(batch),
         "places": {"Folder": row.folder, "Ledger": row.ledger},
     }
-    manifest = Manifest.read(folder)
-    if manifest is None or manifest.ledger_uri != str(ledger.folder):
+    manifest = Manifest.read(folder, ledger.folder)
+    if manifest is None:
         return found
     places = {"Results": manifest.result_uri, "Failed rows": manifest.failed_uri}
     places["Quarantine"] = manifest.quarantine_uri

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from airflow_provider_batch.contract import Absent, CannotTell, Found, JobSnapshot, JobState
-from airflow_provider_batch.engine import step
+from airflow_provider_batch.engine import actions
 from airflow_provider_batch.engine.documents import (
     Cancel,
     Landed,
@@ -22,7 +22,7 @@ from airflow_provider_batch.engine.documents import (
 )
 from airflow_provider_batch.engine.identity import Identity
 from airflow_provider_batch.engine.state import Batch, Epoch, Round, Shard, Upload
-from airflow_provider_batch.engine.step import Policy, Visit, next_action
+from airflow_provider_batch.engine.step import Policy, Visit, goes_on_by_retry, next_action
 from airflow_provider_batch.errors import BatchError
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
@@ -89,23 +89,23 @@ def decide(one, visit=None, now=NOW, **policy):
 
 
 def test_rows_that_were_never_sent_are_sent():
-    assert decide(batch(shard())) == step.Send(shard())
+    assert decide(batch(shard())) == actions.Send(shard())
 
 
 def test_a_job_is_looked_at_before_anything_else_is_done():
-    assert decide(batch(shard(accepted()), shard(number=2))) == step.Look(("batches/a",))
+    assert decide(batch(shard(accepted()), shard(number=2))) == actions.Look(("batches/a",))
 
 
 @pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED])
 def test_a_job_that_has_ended_is_landed_however_it_ended(state):
     one = shard(accepted())
-    assert decide(batch(one), seen(job(state))) == step.Land(one, job(state))
+    assert decide(batch(one), seen(job(state))) == actions.Land(one, job(state))
 
 
 @pytest.mark.parametrize("state", [JobState.PENDING, JobState.RUNNING, JobState.UNKNOWN])
 def test_a_job_that_runs_is_waited_for(state):
     wait = decide(batch(shard(accepted())), seen(job(state)))
-    assert wait == step.Wait(("batches/a",), (), None, NOW + 86_400)
+    assert wait == actions.Wait(("batches/a",), (), None, NOW + 86_400)
 
 
 def test_a_job_that_could_not_be_looked_at_is_waited_for():
@@ -115,25 +115,25 @@ def test_a_job_that_could_not_be_looked_at_is_waited_for():
 
 def test_a_job_that_is_done_in_an_unknown_word_is_not_waited_for_and_not_sent_again():
     strange = job(JobState.UNKNOWN, done=True)
-    assert decide(batch(shard(accepted())), seen(strange)) == step.UnknownState(strange)
+    assert decide(batch(shard(accepted())), seen(strange)) == actions.UnknownState(strange)
 
 
 def test_an_unknown_outcome_is_resolved_by_the_listing_first():
-    assert decide(batch(shard(epoch()))) == step.List()
+    assert decide(batch(shard(epoch()))) == actions.List()
 
 
 def test_a_job_of_that_very_call_is_adopted():
     one = shard(epoch(2))
     name = batch(one).tag(one, 2).new_display_name()
     mine, other = job(JobState.RUNNING, display_name=name), job(JobState.RUNNING, "batches/b", "something else")
-    assert decide(batch(one), seen(found=Found((other, mine)))) == step.Adopt(one, mine)
+    assert decide(batch(one), seen(found=Found((other, mine)))) == actions.Adopt(one, mine)
 
 
 def test_a_job_of_an_earlier_call_is_not_taken_for_it():
     one = shard(epoch(2))
     name = batch(one).tag(one, 1).new_display_name()
     found = Found((job(JobState.FAILED, display_name=name),))
-    assert isinstance(decide(batch(one), seen(found=found)), step.Wait)
+    assert isinstance(decide(batch(one), seen(found=found)), actions.Wait)
 
 
 def test_before_the_evidence_is_due_everybody_waits_for_the_name():
@@ -143,87 +143,87 @@ def test_before_the_evidence_is_due_everybody_waits_for_the_name():
 
 def test_after_two_minutes_without_the_job_its_input_is_deleted():
     one = shard(epoch())
-    assert decide(batch(one), seen(found=Absent()), now=NOW + 120) == step.Revoke(one)
+    assert decide(batch(one), seen(found=Absent()), now=NOW + 120) == actions.Revoke(one)
 
 
 def test_a_listing_that_cannot_tell_is_no_evidence_however_late():
     unclear = seen(found=CannotTell(BatchError("page 2 failed")))
-    assert isinstance(decide(batch(shard(epoch())), unclear, now=NOW + 9_999), step.Wait)
+    assert isinstance(decide(batch(shard(epoch())), unclear, now=NOW + 9_999), actions.Wait)
 
 
 def test_an_input_that_cannot_be_deleted_holds_everything_up():
     visit = seen(found=Absent())
     visit.not_revoked.add("r1.s1")
-    assert isinstance(decide(batch(shard(epoch())), visit, now=NOW + 9_999), step.Wait)
+    assert isinstance(decide(batch(shard(epoch())), visit, now=NOW + 9_999), actions.Wait)
 
 
 @pytest.mark.parametrize(
     ("scans", "minutes", "action"),
-    [(0, 6, None), (0, 7, step.NoteScan), (2, 19, None), (2, 20, step.NoteScan), (3, 20, step.Presume)],
+    [(0, 6, None), (0, 7, actions.NoteScan), (2, 19, None), (2, 20, actions.NoteScan), (3, 20, actions.Presume)],
 )
 def test_a_job_is_presumed_absent_after_three_listings_over_twenty_minutes(scans, minutes, action):
     one = shard(epoch(revoked=Revoked(at=NOON), scans=scans))
     found = decide(batch(one), seen(found=Absent()), now=NOW + 60 * minutes)
-    assert isinstance(found, action or step.Wait)
+    assert isinstance(found, action or actions.Wait)
 
 
 def test_a_listing_that_shows_another_job_of_the_batch_is_believed_in_half_the_time():
     one = shard(epoch(revoked=Revoked(at=NOON), scans=3), number=2)
     running = job(JobState.RUNNING)
     visit = seen(running, found=Found((running,)))
-    assert decide(batch(shard(accepted()), one), visit, now=NOW + 600) == step.Presume(one)
+    assert decide(batch(shard(accepted()), one), visit, now=NOW + 600) == actions.Presume(one)
 
 
 def test_a_user_who_wants_to_decide_is_asked():
     one = shard(epoch(revoked=Revoked(at=NOON), scans=3))
     visit = seen(found=Absent())
-    assert decide(batch(one), visit, now=NOW + 1200, resubmit_ambiguous=False) == step.Ambiguous(one)
+    assert decide(batch(one), visit, now=NOW + 1200, resubmit_ambiguous=False) == actions.Ambiguous(one)
 
 
 def test_nobody_who_may_not_send_presumes_or_sends():
     one = shard(epoch(revoked=Revoked(at=NOON), scans=3))
-    assert isinstance(decide(batch(one), seen(found=Absent()), now=NOW + 1200, may_send=False), step.Wait)
-    assert isinstance(decide(batch(shard()), may_send=False), step.Wait)
+    assert isinstance(decide(batch(one), seen(found=Absent()), now=NOW + 1200, may_send=False), actions.Wait)
+    assert isinstance(decide(batch(shard()), may_send=False), actions.Wait)
 
 
 def test_a_full_queue_is_tried_again_when_the_server_said_so():
     one = shard(refused(retry_in=60))
     assert decide(batch(one), now=NOW + 59).until == NOW + 60
-    assert decide(batch(one), now=NOW + 60) == step.Send(one)
+    assert decide(batch(one), now=NOW + 60) == actions.Send(one)
 
 
 def test_shards_go_out_until_the_limit_on_tokens_is_reached():
     flying, waiting = shard(accepted()), shard(number=2)
     visit = seen(job(JobState.RUNNING))
-    assert decide(batch(flying, waiting), visit, max_tokens_in_flight=200) == step.Send(waiting)
-    assert isinstance(decide(batch(flying, waiting), visit, max_tokens_in_flight=199), step.Wait)
+    assert decide(batch(flying, waiting), visit, max_tokens_in_flight=200) == actions.Send(waiting)
+    assert isinstance(decide(batch(flying, waiting), visit, max_tokens_in_flight=199), actions.Wait)
 
 
 def test_one_shard_is_tried_however_large_it_is():
-    assert isinstance(decide(batch(shard()), max_tokens_in_flight=1), step.Send)
+    assert isinstance(decide(batch(shard()), max_tokens_in_flight=1), actions.Send)
 
 
 def test_after_a_refusal_for_quota_half_of_it_is_kept_in_flight_for_an_hour():
     flying, again = shard(accepted()), shard(refused(in_flight=100, retry_in=1), number=2)
     visit = seen(job(JobState.RUNNING))
-    assert isinstance(decide(batch(flying, again), visit, now=NOW + 60), step.Wait)
-    assert decide(batch(flying, again), visit, now=NOW + 3_601) == step.Send(again)
+    assert isinstance(decide(batch(flying, again), visit, now=NOW + 60), actions.Wait)
+    assert decide(batch(flying, again), visit, now=NOW + 3_601) == actions.Send(again)
 
 
 def test_landed_rows_are_published():
-    assert decide(batch(shard(done=landed()))) == step.Publish()
+    assert decide(batch(shard(done=landed()))) == actions.Publish()
 
 
 def test_rows_that_failed_in_passing_are_sent_again_within_the_time():
     one = batch(shard(done=landed(passing=1)))
-    assert decide(one) == step.BeginRound(is_new_start=False)
-    assert decide(one, now=NOW + 86_400) == step.Publish()
-    assert decide(one, retry_failed_rows=False) == step.Publish()
+    assert decide(one) == actions.BeginRound(is_new_start=False)
+    assert decide(one, now=NOW + 86_400) == actions.Publish()
+    assert decide(one, retry_failed_rows=False) == actions.Publish()
 
 
 def test_rows_are_sent_three_times_at_most():
-    assert decide(batch(shard(done=landed(passing=1)), rounds=2)) == step.BeginRound(is_new_start=False)
-    assert decide(batch(shard(done=landed(passing=1)), rounds=3)) == step.Publish()
+    assert decide(batch(shard(done=landed(passing=1)), rounds=2)) == actions.BeginRound(is_new_start=False)
+    assert decide(batch(shard(done=landed(passing=1)), rounds=3)) == actions.Publish()
 
 
 @pytest.mark.parametrize(
@@ -240,51 +240,67 @@ def test_rows_are_sent_three_times_at_most():
 )
 def test_rows_of_a_job_that_ended_badly_are_sent_again_if_it_may_do_better(state, code, again):
     one = batch(shard(done=landed(state, undone=3, error_code=code)))
-    assert decide(one) == (step.BeginRound(is_new_start=False) if again else step.Publish())
+    assert decide(one) == (actions.BeginRound(is_new_start=False) if again else actions.Publish())
 
 
 def test_what_was_published_is_done_for_a_resume_and_goes_on_for_a_new_try():
     one = batch(shard(done=landed(JobState.CANCELLED, undone=3)), published=Published(at=NOON))
-    assert decide(one, is_new_try=False) == step.Done()
-    assert decide(one, is_new_try=True) == step.BeginRound(is_new_start=True)
+    assert decide(one, is_new_try=False) == actions.Done()
+    assert decide(one, is_new_try=True) == actions.BeginRound(is_new_start=True)
+
+
+@pytest.mark.parametrize(
+    ("done", "rounds", "goes_on"),
+    [
+        (landed(passing=1), 2, True),
+        (landed(passing=1), 3, False),
+        (landed(), 1, False),
+        (landed(JobState.FAILED, undone=3), 1, True),
+    ],
+    ids=["rows that failed in passing", "as often as may be", "no row is left over", "a job that failed"],
+)
+def test_a_retry_goes_on_if_rows_may_do_better(done, rounds, goes_on):
+    one = batch(shard(done=done), rounds=rounds, published=Published(at=NOON))
+    assert goes_on_by_retry(one, Policy()) == goes_on
+    assert goes_on_by_retry(one, Policy(affords=lambda *_: False)) is False
 
 
 def test_a_complete_batch_is_done_for_everybody():
-    assert decide(batch(shard(done=landed()), published=Published(at=NOON))) == step.Done()
+    assert decide(batch(shard(done=landed()), published=Published(at=NOON))) == actions.Done()
 
 
 def test_at_the_deadline_the_jobs_are_left_alone():
     late = decide(batch(shard(accepted())), seen(job(JobState.RUNNING)), now=NOW + 86_400)
-    assert late == step.TimedOut(("batches/a",))
+    assert late == actions.TimedOut(("batches/a",))
 
 
 def test_at_the_deadline_a_finished_job_is_landed_all_the_same():
     late = decide(batch(shard(accepted())), seen(job(JobState.SUCCEEDED)), now=NOW + 99_999)
-    assert isinstance(late, step.Land)
+    assert isinstance(late, actions.Land)
 
 
 def test_the_deadline_is_judged_by_a_look_that_worked_for_five_minutes():
     one = batch(shard(accepted()))
     blind = Visit({"batches/a": None})
-    assert isinstance(decide(one, blind, now=NOW + 86_400), step.Wait)
-    assert isinstance(decide(one, blind, now=NOW + 86_700), step.TimedOut)
+    assert isinstance(decide(one, blind, now=NOW + 86_400), actions.Wait)
+    assert isinstance(decide(one, blind, now=NOW + 86_700), actions.TimedOut)
 
 
 def test_nothing_is_sent_after_the_deadline():
-    assert decide(batch(shard()), now=NOW + 86_400) == step.TimedOut(())
+    assert decide(batch(shard()), now=NOW + 86_400) == actions.TimedOut(())
 
 
 def test_at_the_deadline_the_jobs_are_asked_to_end_if_the_user_wants_it():
     visit = seen(job(JobState.RUNNING))
     late = decide(batch(shard(accepted())), visit, now=NOW + 86_400, cancel_on_timeout=True)
-    assert late == step.CancelRound(("batches/a",))
+    assert late == actions.CancelRound(("batches/a",))
 
 
 def test_cancelled_jobs_are_waited_for_and_nothing_more_is_sent():
     cancel = Cancel(at=later(86_400), why="the deadline passed")
     unsent = shard(number=2)
     one = batch(shard(accepted()), unsent, cancel=cancel)
-    assert decide(one, seen(job(JobState.RUNNING)), now=NOW + 86_401) == step.Land(unsent, None)
+    assert decide(one, seen(job(JobState.RUNNING)), now=NOW + 86_401) == actions.Land(unsent, None)
     visit = seen(job(JobState.RUNNING))
     visit.asked.add("batches/a")
     wait = decide(batch(shard(accepted()), cancel=cancel), visit, now=NOW + 86_401)
@@ -294,31 +310,33 @@ def test_cancelled_jobs_are_waited_for_and_nothing_more_is_sent():
 def test_results_that_are_still_to_be_named_are_waited_for_beyond_the_deadline():
     visit = seen(job(JobState.SUCCEEDED))
     visit.not_ready.add("batches/a")
-    assert isinstance(decide(batch(shard(accepted())), visit, now=NOW + 86_401, cancel_on_timeout=True), step.Wait)
+    assert isinstance(
+        decide(batch(shard(accepted())), visit, now=NOW + 86_401, cancel_on_timeout=True), actions.Wait
+    )
 
 
 def test_a_job_that_runs_on_is_asked_again_to_end_at_each_visit_of_its_task():
     one = batch(shard(accepted()), cancel=Cancel(at=NOON, why="the deadline passed"))
-    assert decide(one, seen(job(JobState.RUNNING))) == step.CancelRound(("batches/a",))
-    assert isinstance(decide(one, seen(job(JobState.RUNNING)), may_send=False), step.Wait)
+    assert decide(one, seen(job(JobState.RUNNING))) == actions.CancelRound(("batches/a",))
+    assert isinstance(decide(one, seen(job(JobState.RUNNING)), may_send=False), actions.Wait)
 
 
 def test_what_a_person_has_ended_is_not_begun_again_by_a_retry_before_it_was_published():
     cancel = Cancel(at=NOON, why="asked to end", by="ann")
     assert (
         decide(batch(shard(done=landed(JobState.CANCELLED, undone=3)), cancel=cancel), is_new_try=True)
-        == step.Publish()
+        == actions.Publish()
     )
 
 
 def test_rows_of_a_task_that_was_stopped_are_sent_again_by_its_next_try_only():
     cancel = Cancel(at=NOON, why="the task was stopped")
     one = batch(shard(done=landed(JobState.CANCELLED, undone=3)), cancel=cancel)
-    assert decide(one, is_new_try=True) == step.BeginRound(is_new_start=True)
-    assert decide(one, is_new_try=False) == step.Publish()
+    assert decide(one, is_new_try=True) == actions.BeginRound(is_new_start=True)
+    assert decide(one, is_new_try=False) == actions.Publish()
 
 
 def test_who_only_submits_is_done_when_everything_is_sent():
     running = seen(job(JobState.RUNNING))
-    assert decide(batch(shard(accepted())), running, submit_only=True) == step.Submitted()
-    assert isinstance(decide(batch(shard(accepted()), shard(number=2)), running, submit_only=True), step.Send)
+    assert decide(batch(shard(accepted())), running, submit_only=True) == actions.Submitted()
+    assert isinstance(decide(batch(shard(accepted()), shard(number=2)), running, submit_only=True), actions.Send)
