@@ -6,7 +6,8 @@ import importlib
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -101,9 +102,18 @@ def skip(error: BatchError) -> Exception:
     return _airflow_exception("AirflowSkipException", error.message)
 
 
-def fail_without_retry(error: BatchError) -> Exception:
-    """An exception that Airflow does not answer with a retry, for an end that only a person should undo."""
-    return _airflow_exception("AirflowFailException", str(error))
+@contextmanager
+def saving_retries() -> Iterator[None]:
+    """What no retry can mend fails the task at once, so that somebody hears of it at once.
+
+    :raises AirflowFailException: Instead of a final :class:`BatchError`, which is its cause.
+    """
+    try:
+        yield
+    except BatchError as error:
+        if error.is_final:
+            raise _airflow_exception("AirflowFailException", str(error)) from error
+        raise
 
 
 def _airflow_exception(name: str, text: str) -> Exception:

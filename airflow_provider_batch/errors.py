@@ -37,6 +37,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+FINAL = frozenset(
+    {"AGB-C05", "AGB-C06", "AGB-C13", "AGB-C14", "AGB-C15", "AGB-S05", "AGB-S06", "AGB-S09", "AGB-J03", "AGB-R02"}
+)
+"""Codes of errors that stay until a person has done something about them."""
+
 
 class BatchError(Exception):
     """Anything this package raises on purpose.
@@ -44,10 +49,12 @@ class BatchError(Exception):
     :param message: What is wrong and where, one sentence, without a credential or row content.
     :param code: Stable identifier to search for, such as ``AGB-I14``; empty where none is assigned.
     :param remedy: What to do next, one sentence.
+    :ivar is_final: Another try of the task would end the same way, as far as is known.
     """
 
     def __init__(self, message: str, *, code: str = "", remedy: str = "") -> None:
         self.message = message
+        self.is_final = code in FINAL
         self.code = code
         self.remedy = remedy
         # Others' words at the end of a message may have no full stop.
@@ -112,6 +119,8 @@ class InputError(NothingSpentError):
         self.rows = rows
         self.bad_rows = bad_rows
         super().__init__(message, code=code, remedy=remedy)
+        # Rows that cannot be sent cannot be sent the next time either.
+        self.is_final = bool(rows)
 
 
 class EmptyInputError(InputError):
@@ -261,4 +270,4 @@ class ResultsNotReadyError(JobError):
 
 
 class PartialResultsError(JobError):
-    """Results were landed, but rows failed and the task was told to accept none."""
+    """Results were landed, but more rows failed than the task was told to accept."""

@@ -68,6 +68,7 @@ class Run:
 
     state: str
     tasks: dict[str, str]
+    tries: dict[str, int]
     xcom: dict[str, object]
     log: str
 
@@ -95,6 +96,7 @@ def run_dag(airflow_db, connection, capfd):
         return Run(
             state=str(dag_run.state),
             tasks={ti.task_id: str(ti.state) for ti in instances},
+            tries={ti.task_id: ti.try_number for ti in instances},
             xcom={ti.task_id: ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index) for ti in instances},
             log=captured.out + captured.err,
         )

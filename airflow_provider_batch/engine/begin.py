@@ -235,7 +235,7 @@ def _abandon(service: BatchService, ledger: Ledger, content: str) -> None:
     if read_batch(ledger).has_spent:
         raise BatchError(
             "Another try of this task has just sent other rows.",
-            code="AGB-S05",
+            code="AGB-S07",
             remedy="Nothing was sent by this one. Its next try asks the jobs of the other rows to end and begins.",
         )
 

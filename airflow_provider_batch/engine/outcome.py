@@ -66,23 +66,27 @@ def ensure_done(batch: Batch, manifest: Manifest) -> None:
     raise _worst(bad, where)
 
 
-def ensure_complete(manifest: Manifest) -> None:
-    """Return if every row is a success.
+def ensure_enough(manifest: Manifest, most_failed: float) -> None:
+    """Return if enough rows have a usable answer. A batch without any never has.
 
-    :raises PartialResultsError: Some are not. The results are landed all the same.
+    :param most_failed: The largest share of the rows that may have none, 0 to 1; those left out are among them.
+    :raises PartialResultsError: There are more. The results are landed all the same.
     """
     failed = {status.value: n for status, n in sorted(manifest.counts.items()) if status is not RowStatus.SUCCESS}
     if manifest.skipped:
         failed["left out before sending"] = manifest.skipped
-    if failed:
-        raise PartialResultsError(
-            f"{sum(failed.values())} of {manifest.request_count + manifest.skipped} rows of {manifest.job_name} "
-            f"have no usable answer: {', '.join(f'{n} {what}' for what, n in failed.items())}.",
-            job_name=manifest.job_name,
-            code="AGB-R02",
-            remedy=f"Answers are in {manifest.result_uri}, the requests of these rows in {manifest.failed_uri}; "
-            "fail_on_partial_error=False would accept them.",
-        )
+    rows, without = manifest.request_count + manifest.skipped, sum(failed.values())
+    if without < rows and without <= most_failed * rows:
+        return
+    allowed = f" At most {most_failed * 100:g} % of them may." if without < rows and most_failed else ""
+    raise PartialResultsError(
+        f"{without} of {rows} rows of {manifest.job_name} have no usable answer: "
+        f"{', '.join(f'{n} {what}' for what, n in failed.items())}.{allowed}",
+        job_name=manifest.job_name,
+        code="AGB-R02",
+        remedy=f"The results are landed in {manifest.result_uri}, with the reason beside each of these rows, "
+        f"and their requests in {manifest.failed_uri}.",
+    )
 
 
 def _worst(bad: list[Landed], where: str) -> JobError:

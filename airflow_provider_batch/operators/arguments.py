@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_provider_batch.errors import ConfigError
+
+Word = TypeVar("Word", bound=str)
 
 
 def output_spec(value: Any) -> Any:
@@ -50,6 +52,13 @@ def usd(value: float | str) -> Decimal:
     raise _wrong("max_cost_usd", "a sum in USD above 0", value)
 
 
+def share(name: str, value: float) -> float:
+    """A share of a whole, 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise _wrong(name, "a share from 0 to 1, such as 0.05 for 5 %", value)
+    return float(value)
+
+
 def count(name: str, value: int, most: int) -> int:
     """A whole number from 0."""
     return value if value == 0 and not isinstance(value, bool) else whole(name, value, most)
@@ -62,7 +71,7 @@ def whole(name: str, value: int, most: int | None) -> int:
     return value
 
 
-def one_of(name: str, value: str, values: tuple[str, ...]) -> str:
+def one_of(name: str, value: Word, values: tuple[Word, ...]) -> Word:
     """One of these words."""
     if value not in values:
         raise _wrong(name, f"one of {', '.join(values)}", value)

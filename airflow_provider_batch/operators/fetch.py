@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_batch.airflow_compat import object_path, tell_outlets
+from airflow_provider_batch.airflow_compat import object_path, saving_retries, tell_outlets
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import LINKS, show
-from airflow_provider_batch.operators.gemini import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, left_s
+from airflow_provider_batch.operators.arguments import share
+from airflow_provider_batch.operators.running import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, left_s
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,6 +33,9 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
 
     :param submission: What the submitting operator returned.
     :param conn_id: Airflow connection of type ``gemini``.
+    :param max_failed_fraction: Fail, after landing, if a greater share of the rows has no usable answer, 0 to 1. A
+        batch without any usable answer always fails.
+    :param fail_on_partial_error: The same as ``max_failed_fraction=0``.
     :param keep_remote_files: Leave the uploaded and the result files on the server, which deletes them after 48 h.
     """
 
@@ -45,20 +49,25 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
         *,
         submission: Mapping[str, Any],
         conn_id: str = GeminiBatchHook.default_conn_name,
+        max_failed_fraction: float = 1.0,
+        fail_on_partial_error: bool = False,
         keep_remote_files: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.submission = submission
         self.conn_id = conn_id
+        most_failed = share("max_failed_fraction", max_failed_fraction)
+        self.max_failed_fraction = 0.0 if fail_on_partial_error else most_failed
         self.keep_remote_files = keep_remote_files
         self._landed: tuple[Manifest, Ledger] | tuple[()] = ()
 
+    @saving_retries()
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch, match, publish; return the manifest."""
         from airflow_provider_batch.engine.actions import Wait
         from airflow_provider_batch.engine.ledger import Ledger
-        from airflow_provider_batch.engine.outcome import ensure_done
+        from airflow_provider_batch.engine.outcome import ensure_done, ensure_enough
         from airflow_provider_batch.engine.run import Landed, Run, Work
         from airflow_provider_batch.engine.step import Policy
         from airflow_provider_batch.engine.submission import Submission
@@ -96,6 +105,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
         self._landed = result.manifest, work.ledger
         self._show(context, result, submission.ledger)
         ensure_done(result.batch, result.manifest)
+        ensure_enough(result.manifest, self.max_failed_fraction)
         tell_outlets(context, self.outlets, result.manifest.to_xcom())
         return result.manifest.to_xcom()
 

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
-from airflow_provider_batch.airflow_compat import (
-    Fence,
-    default_deferrable,
-    fail_without_retry,
-    object_path,
-    result_path_type,
-    skip,
-    sql_hook,
-    task_state,
-    tell_outlets,
-)
-from airflow_provider_batch.errors import BatchError, ConfigError, EmptyInputError, JobCancelledError
+from airflow_provider_batch.airflow_compat import default_deferrable, object_path, result_path_type, sql_hook
+from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
-from airflow_provider_batch.links.gemini import LINKS, show
+from airflow_provider_batch.links.gemini import LINKS
 from airflow_provider_batch.operators.arguments import (
     count,
     is_rendered,
@@ -30,47 +17,26 @@ from airflow_provider_batch.operators.arguments import (
     output_spec,
     path_text,
     seconds,
+    share,
     usd,
     whole,
 )
+from airflow_provider_batch.operators.running import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, BatchRun
 from airflow_provider_batch.rows.templates import check_system_prompt, check_template, columns_in
-from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
     from pydantic import BaseModel
 
-    from airflow_provider_batch.engine.actions import Wait
-    from airflow_provider_batch.engine.begin import OnContentChange, Order
-    from airflow_provider_batch.engine.glance import Glance
-    from airflow_provider_batch.engine.identity import Identity
-    from airflow_provider_batch.engine.ledger import Ledger
-    from airflow_provider_batch.engine.run import Landed, Result, Work
-    from airflow_provider_batch.engine.state import Batch
-    from airflow_provider_batch.engine.step import Policy
-    from airflow_provider_batch.gemini.service import GeminiBatchService
-    from airflow_provider_batch.hooks.gemini import Account
-    from airflow_provider_batch.lineage.report import TaskReport
+    from airflow_provider_batch.engine.begin import OnContentChange
     from airflow_provider_batch.rows.dialect import RowDialect
-    from airflow_provider_batch.rows.manifest import Manifest
     from airflow_provider_batch.rows.prompts import Prompt
-    from airflow_provider_batch.rows.shards import ShardLimits
     from airflow_provider_batch.rows.sources import Source
     from airflow_provider_batch.rows.sources.tables import SqlQuery
     from airflow_provider_batch.rows.staging import Intake
     from airflow_provider_batch.rows.structured import OutputType
 
-DEFAULT_TIMEOUT_S = 86_400.0
-"""24 h, the API's own target for a batch. It ends a job itself at 48 h."""
-
-MAX_TIMEOUT_S = 14 * 86_400.0
-"""Two weeks: room for rounds and for a full queue."""
-
 MIN_POLL_INTERVAL_S = 1.0
 MAX_POLL_INTERVAL_S = 3_600.0
-
-BLIND_WAIT_S = 300.0
-"""Between looks of workers while the triggerer cannot ask about the jobs, seconds."""
 
 DEFAULT_INLINE_BYTES = 64 * 1024
 """Of a file that is put into its row: a thumbnail. Larger ones would make the rows much larger than the text."""
@@ -84,11 +50,8 @@ MAX_COUNTED_ROWS = 1000
 MAX_EARLIER_ROWS = 2000
 """Earlier answers that an estimate looks at."""
 
-JOB_NAME_KEY = "job_name"
-"""XCom key of the newest remote job, pushed as soon as the job exists."""
 
-
-class GeminiBatchOperator(BaseOperator):
+class GeminiBatchOperator(BatchRun):
     """Run a JSON Lines file of Gemini requests as a batch and land the results.
 
     Validates every row, uploads the file, creates the job, waits, and writes ``results.jsonl`` (one line per
@@ -166,7 +129,10 @@ class GeminiBatchOperator(BaseOperator):
     :param poll_interval: Seconds between looks at the job, 1 to 3,600.
     :param timeout: Seconds from submission, by the server's clock, up to two weeks. ``execution_timeout`` ends
         the wait as well if it is shorter, as Airflow itself does not apply it while a task is deferred.
-    :param fail_on_partial_error: Fail the task, after landing, if any row has no usable answer.
+    :param max_failed_fraction: Fail the task, after landing, if a greater share of the rows has no usable answer,
+        0 to 1. Rows left out by ``on_bad_row="skip"`` are among them. A batch without any usable answer always
+        fails.
+    :param fail_on_partial_error: The same as ``max_failed_fraction=0``: fail if any row has no usable answer.
     :param retry_failed_rows: Send rows again that failed for a passing reason (429, 5xx, expired, missing).
     :param max_row_attempts: How often a row is sent at most, over all tries, 1 to 10.
     :param cancel_on_timeout: At the deadline, ask the jobs to end and land what finished.
@@ -183,7 +149,6 @@ class GeminiBatchOperator(BaseOperator):
     template_fields: Sequence[str] = ("model", "requests", "result_path", "conn_id", "estimate_from", "files_path")
     ui_color = "#e8f0fe"
     operator_extra_links = LINKS
-    _embeds = False
 
     def __init__(
         self,
@@ -215,6 +180,7 @@ class GeminiBatchOperator(BaseOperator):
         deferrable: bool | None = None,
         poll_interval: float = 60.0,
         timeout: float = DEFAULT_TIMEOUT_S,
+        max_failed_fraction: float = 1.0,
         fail_on_partial_error: bool = False,
         retry_failed_rows: bool = True,
         max_row_attempts: int = 3,
@@ -272,7 +238,8 @@ class GeminiBatchOperator(BaseOperator):
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.poll_interval = seconds("poll_interval", poll_interval, MIN_POLL_INTERVAL_S, MAX_POLL_INTERVAL_S)
         self.timeout = seconds("timeout", timeout, 1.0, MAX_TIMEOUT_S)
-        self.fail_on_partial_error = fail_on_partial_error
+        most_failed = share("max_failed_fraction", max_failed_fraction)
+        self.max_failed_fraction = 0.0 if fail_on_partial_error else most_failed
         self.retry_failed_rows = retry_failed_rows
         self.max_row_attempts = whole("max_row_attempts", max_row_attempts, 10)
         self.cancel_on_timeout = cancel_on_timeout
@@ -281,116 +248,6 @@ class GeminiBatchOperator(BaseOperator):
         self.on_ambiguous = one_of("on_ambiguous", on_ambiguous, ("resubmit", "fail"))
         self.shard_rows = None if shard_rows is None else whole("shard_rows", shard_rows, None)
         self.keep_remote_files = keep_remote_files
-        self._live: tuple[Identity, Ledger] | None = None
-        self._manifest: Manifest | None = None
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Begin, or go on with what an earlier try began."""
-        from dataclasses import asdict
-
-        from airflow_provider_batch.engine.begin import estimated, ledger_for
-        from airflow_provider_batch.engine.ledger import generations
-        from airflow_provider_batch.engine.observer import PREFLIGHT
-        from airflow_provider_batch.lineage.report import TaskReport
-        from airflow_provider_batch.rows.sinks.parquet import require_pyarrow
-
-        if self.output_format == "parquet":
-            require_pyarrow()
-        intake = self._intake()
-        hook = GeminiBatchHook(self.conn_id)
-        account = hook.account()
-        with hook.service(embeddings=self._embeds) as service, TaskReport(self.log) as report:
-            order = self._order(context, account, hook)
-            report.chapter(PREFLIGHT)
-            try:
-                if self.is_dry_run:
-                    return asdict(estimated(service, order, intake, self._dialect()))
-                for earlier in generations(order.folder, order.identity.mark)[-1:]:
-                    # Whoever stops this try while it reads its rows means the jobs of the try before.
-                    self._live = order.identity, earlier
-                ledger = ledger_for(service, order, intake, self._dialect())
-            except EmptyInputError as error:
-                if self.on_empty == "skip":
-                    raise skip(error) from None
-                raise
-            policy = self._policy(order, account, is_new_try=True)
-            return self._go_on(context, order, self._work(context, service, order, ledger, policy, report))
-
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Resume after the trigger: the ledger and the API say what is next, whatever the event says."""
-        from airflow_provider_batch.engine.begin import current
-        from airflow_provider_batch.engine.ledger import generations
-        from airflow_provider_batch.lineage.report import TaskReport
-
-        hook = GeminiBatchHook(self.conn_id)
-        account = hook.account()
-        order = self._order(context, account, hook)
-        known = generations(order.folder, order.identity.mark)
-        if not known or event.get("ledger") != str(known[-1].folder):
-            raise ConfigError(
-                f"The ledger of this task, {event.get('ledger')}, is not where result_path says, {order.folder}.",
-                code="AGB-C08",
-                remedy="Nothing was sent or cancelled. Use a path that renders the same in every try, or restore "
-                "the ledger.",
-            )
-        current(order, known)
-        self.log.info("Resumed: %s", event.get("message") or event.get("outcome"))
-        with hook.service(embeddings=self._embeds) as service, TaskReport(self.log) as report:
-            policy = self._policy(order, account, is_new_try=False)
-            work = self._work(context, service, order, known[-1], policy, report)
-            return self._go_on(context, order, work, event)
-
-    def on_kill(self) -> None:
-        """Ask the jobs to end if the task was marked failed; leave them alone in every other case."""
-        from airflow_provider_batch.engine.cancelling import RECHECK_S, may_cancel
-        from airflow_provider_batch.engine.ledger import note_cancel
-        from airflow_provider_batch.engine.state import read_batch
-
-        if not self.cancel_on_kill or self._live is None:
-            return
-        identity, ledger = self._live
-        task = _task(identity)
-        first = task_state(task)
-        time.sleep(RECHECK_S)
-        states = [first, task_state(task)]
-        batch = read_batch(ledger)
-        jobs = [shard.job for shard in batch.round.shards if shard.job and not shard.landed]
-        if not may_cancel(states) or not jobs:
-            self.log.info("The task is %s: its jobs are left alone.", states[-1] or "in an unknown state")
-            return
-        asked, errors = [], []
-        try:
-            with GeminiBatchHook(self.conn_id).service() as service:
-                for name in jobs:
-                    self.log.warning("The task is %s: %s is asked to end.", states[-1], name)
-                    try:
-                        service.cancel(name)
-                        asked.append(name)
-                    except BatchError as error:
-                        self.log.error("%s could not be asked to end and may run on: %s", name, error)
-                        errors.append(error)
-        finally:
-            if asked:
-                note_cancel(ledger, f"r{batch.round.number}.cancel.json", "the task was stopped")
-        if errors:
-            raise errors[0]
-
-    def get_openlineage_facets_on_start(self) -> Any:
-        """What the OpenLineage provider asks before the task runs."""
-        from airflow_provider_batch.lineage.gemini import lineage
-
-        return lineage([self.requests, self.files_path])
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """What the OpenLineage provider asks when the task has succeeded."""
-        from airflow_provider_batch.lineage.gemini import lineage
-
-        ledger = self._live[1] if self._live else None
-        return lineage([self.requests, self.files_path], self._manifest, ledger)
-
-    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
-        """The same when it has failed: what was sent, and what has landed all the same."""
-        return self.get_openlineage_facets_on_complete(task_instance)
 
     def _intake(self) -> Intake:
         """Where the rows come from, and how each becomes a request."""
@@ -447,34 +304,6 @@ class GeminiBatchOperator(BaseOperator):
             with_files=self.files_path is not None,
         )
 
-    def _model_name(self) -> str:
-        from airflow_provider_batch.gemini.calls import model_path
-
-        return model_path(self.model).removeprefix("models/")
-
-    def _order(self, context: Context, account: Account, hook: GeminiBatchHook) -> Order:
-        from airflow_provider_batch.engine.begin import Order
-        from airflow_provider_batch.engine.documents import Layout
-        from airflow_provider_batch.engine.preflight import Budget
-
-        output = self._output()
-        return Order(
-            identity=_identity(context, account.deployment),
-            account=account.label,
-            model=self._model_name(),
-            folder=object_path(self.result_path, "result_path"),
-            limits=self._limits(account),
-            on_content_change=self.on_content_change,  # type: ignore[arg-type]
-            budget=Budget(self.max_cost_usd, hook.prices().price, self._earlier),
-            files_needed_s=min(self.timeout, DEFAULT_TIMEOUT_S),
-            output_schema=output.json_schema if output else None,
-            layout=Layout(
-                format=self.output_format,  # type: ignore[arg-type]
-                in_input_order=self.keep_order,
-                keeps_remote_files=self.keep_remote_files,
-            ),
-        )
-
     def _earlier(self) -> list[int]:
         """Output tokens of earlier answers, thinking included."""
         from itertools import islice
@@ -492,153 +321,6 @@ class GeminiBatchOperator(BaseOperator):
         rows = islice(read_results(manifest, path_type=result_path_type()), MAX_EARLIER_ROWS)
         return [row.usage.output + row.usage.thinking for row in rows if row.usage is not None]
 
-    def _limits(self, account: Account) -> ShardLimits:
-        from airflow_provider_batch.rows.shards import MAX_SHARD_BYTES, ShardLimits
-
-        # The API's address of a file may be longer than its name.
-        size = MAX_SHARD_BYTES if self.files_path is None else MAX_SHARD_BYTES * 3 // 4
-        return ShardLimits(rows=self.shard_rows, size_bytes=size, tokens=account.max_enqueued_tokens)
-
-    def _policy(self, order: Order, account: Account, *, is_new_try: bool) -> Policy:
-        from airflow_provider_batch.engine.step import Policy
-
-        shorter = [] if self.execution_timeout is None else [self.execution_timeout.total_seconds()]
-        return Policy(
-            timeout_s=min([self.timeout, *shorter]),
-            max_row_attempts=self.max_row_attempts,
-            retry_failed_rows=self.retry_failed_rows,
-            cancel_on_timeout=self.cancel_on_timeout,
-            resubmit_ambiguous=self.on_ambiguous == "resubmit",
-            max_tokens_in_flight=account.max_enqueued_tokens,
-            affords=order.budget.affords,
-            is_new_try=is_new_try,
-            submit_only=not self.wait_for_completion,
-        )
-
-    def _go_on(
-        self, context: Context, order: Order, work: Work, event: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        from dataclasses import replace
-
-        from airflow_provider_batch.engine.actions import Wait
-        from airflow_provider_batch.engine.glance import KEY
-        from airflow_provider_batch.engine.run import Landed, Run
-
-        self._live = order.identity, work.ledger
-        glance = self._glance(work.ledger, work.policy)
-        show(context["ti"], KEY, glance)
-        while True:
-            result: Result = Run(work).go()
-            if isinstance(result, Landed) and self.wait_for_completion:
-                return self._ended(context, result, glance)
-            if not isinstance(result, Wait):
-                return self._submission(result.batch, work.ledger)
-            if self.deferrable:
-                self._defer(result, order.identity, work, event or {})
-            time.sleep(max(0.1, min(self.poll_interval, left_s(result, work.service.now()))))
-            work = replace(work, policy=replace(work.policy, is_new_try=False))
-
-    def _work(
-        self,
-        context: Context,
-        service: GeminiBatchService,
-        order: Order,
-        ledger: Ledger,
-        policy: Policy,
-        report: TaskReport,
-    ) -> Work:
-        from airflow_provider_batch.engine.run import Work
-
-        fence = Fence(context.get("task_state_store"), str(ledger.folder.parent))
-        fence.check_pointer()
-        ti = context["ti"]
-        return Work(
-            service=service,
-            ledger=ledger,
-            folder=order.folder,
-            dialect=self._dialect(),
-            policy=policy,
-            limits=order.limits,
-            prices=order.budget.prices,
-            output=self._output(),
-            fence=fence,
-            files=self._files(),
-            on_job=lambda name: ti.xcom_push(key=JOB_NAME_KEY, value=name),
-            observer=report,
-        )
-
-    def _defer(self, wait: Wait, identity: Identity, work: Work, event: Mapping[str, Any]) -> None:
-        from airflow_provider_batch.engine.state import read_batch
-
-        looks, until = True, wait.until
-        if event.get("outcome") in ("unreadable", "unknown_state"):
-            # This worker has just looked. The triggerer would end the next wait at once, and so on for ever.
-            looks, until = False, min(wait.until or wait.deadline, work.service.now() + BLIND_WAIT_S)
-            self.log.warning(
-                "The triggerer cannot wait for the jobs, and this worker can: %s A worker looks again in %.0f s. "
-                "Make the connection %r, and this package, the same on triggerers and workers.",
-                event.get("message"),
-                BLIND_WAIT_S,
-                self.conn_id,
-            )
-        self.defer(
-            trigger=GeminiBatchTrigger(
-                conn_id=self.conn_id,
-                deadline=wait.deadline,
-                job_names=wait.jobs,
-                display_names=wait.names,
-                until=until,
-                poll_interval=self.poll_interval,
-                ledger=str(work.ledger.folder),
-                waiting_task=_task(identity) if self.cancel_on_kill else None,
-                cancel_note=f"r{read_batch(work.ledger).round.number}.cancel.json",
-                looks=looks,
-            ),
-            method_name="execute_complete",
-        )
-
-    def _glance(self, ledger: Ledger, policy: Policy) -> Glance:
-        from airflow_provider_batch.engine.glance import of_plan
-        from airflow_provider_batch.engine.state import read_batch
-        from airflow_provider_batch.engine.step import deadline
-
-        batch = read_batch(ledger)
-        return of_plan(batch.plan, str(ledger.folder), self.conn_id, deadline(batch.round, policy))
-
-    def _ended(self, context: Context, landed: Landed, glance: Glance) -> dict[str, Any]:
-        from airflow_provider_batch.engine import glance as glances
-        from airflow_provider_batch.engine.outcome import ensure_complete, ensure_done
-
-        self._manifest = landed.manifest
-        show(context["ti"], glances.KEY, glances.landed(glance, landed.manifest))
-        try:
-            ensure_done(landed.batch, landed.manifest)
-        except JobCancelledError as error:
-            raise fail_without_retry(error) from error
-        if self.fail_on_partial_error:
-            ensure_complete(landed.manifest)
-        tell_outlets(context, self.outlets, landed.manifest.to_xcom())
-        return landed.manifest.to_xcom()
-
-    def _submission(self, batch: Batch, ledger: Ledger) -> dict[str, Any]:
-        from airflow_provider_batch.engine.submission import Submission
-
-        plan, jobs = batch.plan, batch.jobs
-        return Submission(
-            job_name=jobs[0] if jobs else "",
-            job_names=jobs,
-            model=plan.model,
-            result_path=self.result_path,
-            ledger=str(ledger.folder),
-            request_count=plan.rows,
-            submitted_at=plan.first.created_at,
-        ).to_xcom()
-
-
-def left_s(wait: Wait, now: float) -> float:
-    """Seconds until something is due."""
-    return min(wait.deadline, wait.until if wait.until is not None else wait.deadline) - now
-
 
 def _source(requests: Any) -> Source:
     """What is to be read: an opened path, a query, a data frame, or rows."""
@@ -652,20 +334,3 @@ def _source(requests: Any) -> Source:
         connect = sql_hook(requests.conn_id).get_conn
         return QueryRows(connect, requests.sql, requests.parameters, f"the query on {requests.conn_id}")
     return source_of(requests)
-
-
-def _identity(context: Context, deployment: str) -> Identity:
-    from airflow_provider_batch.engine.identity import Identity
-
-    ti = context["ti"]
-    map_index = -1 if ti.map_index is None else ti.map_index
-    return Identity(ti.dag_id, ti.task_id, ti.run_id, map_index, deployment)
-
-
-def _task(identity: Identity) -> dict[str, Any]:
-    return {
-        "dag_id": identity.dag_id,
-        "task_id": identity.task_id,
-        "run_id": identity.run_id,
-        "map_index": identity.map_index,
-    }

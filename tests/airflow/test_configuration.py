@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from airflow.exceptions import AirflowException
 
 from airflow_provider_batch import gemini
 from airflow_provider_batch.decorators.gemini import gemini_batch_task
@@ -28,12 +29,14 @@ def run(folder, operator=GeminiBatchOperator, **arguments):
 
 
 def refused(emulator, folder, error=ConfigError, **arguments):
-    with pytest.raises(error) as caught:
+    with pytest.raises((error, AirflowException)) as caught:
         run(folder, **arguments)
-    assert caught.value.remedy
+    found = caught.value if isinstance(caught.value, error) else caught.value.__cause__
+    assert isinstance(found, error)
+    assert found.remedy
     assert [call["call"] for call in emulator.journal()] == []
     assert not (folder / "out").exists()
-    return caught.value
+    return found
 
 
 CONNECTIONS = [

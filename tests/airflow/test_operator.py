@@ -136,6 +136,33 @@ def test_rows_with_errors_fail_the_task_if_asked_but_are_landed(case, gemini_emu
     assert landed(case.folder)["b"]["status"] == "error"
 
 
+def test_as_many_rows_may_fail_as_the_task_allows(case, gemini_emulator):
+    gemini_emulator.add_fault(action="rows", mutation="error", keys=["b", "d"], times=None)
+    assert case("half", "a", "b", "c", "d").state == "success"
+
+
+def test_more_rows_that_fail_for_good_fail_the_task_at_once(case, gemini_emulator):
+    gemini_emulator.add_fault(action="rows", mutation="error", keys=["b", "c"], times=None)
+    run = case("half", "a", "b", "c")
+    assert (run.tasks["batch"], run.tries["batch"]) == ("failed", 1)
+    assert "2 of 3 rows" in run.log
+    assert "At most 50 % of them may." in run.log
+    assert set(landed(case.folder)) == {"a", "b", "c"}
+
+
+def test_a_batch_without_any_usable_answer_fails_its_task(case, gemini_emulator):
+    gemini_emulator.add_fault(action="rows", mutation="error", keys=["a", "b"], times=None)
+    run = case("deferred", "a", "b")
+    assert (run.tasks["batch"], set(landed(case.folder))) == ("failed", {"a", "b"})
+
+
+@pytest.mark.parametrize(("keys", "conf"), [("aa", {}), ("ab", {"model": "gemini-none"})], ids=["row", "model"])
+def test_what_no_retry_can_mend_is_not_tried_again(case, gemini_emulator, keys, conf):
+    run = case("deferred_retry", *keys, **conf)
+    assert (run.tasks["batch"], run.tries["batch"]) == ("failed", 1)
+    assert calls(gemini_emulator, "files.upload") == []
+
+
 def test_dropped_repeated_and_shuffled_rows_still_add_up(case, gemini_emulator):  # T24, T25
     gemini_emulator.add_fault(action="rows", mutation="drop", keys=["a"], times=None)
     gemini_emulator.add_fault(action="rows", mutation="duplicate", keys=["b"], times=None)

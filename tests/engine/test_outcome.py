@@ -8,7 +8,7 @@ from airflow_provider_batch import errors
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.engine.documents import Cancel, Landed, Plan, RoundPlan, ShardPlan
 from airflow_provider_batch.engine.identity import Identity
-from airflow_provider_batch.engine.outcome import ensure_complete, ensure_done, ensure_succeeded
+from airflow_provider_batch.engine.outcome import ensure_done, ensure_enough, ensure_succeeded
 from airflow_provider_batch.engine.state import Batch, Round, Shard, Upload
 from airflow_provider_batch.rows.manifest import Manifest
 
@@ -43,21 +43,46 @@ def test_each_other_state_has_its_error_with_job_and_next_step(state, kind, word
     assert caught.value.job_name == "batches/abc"
 
 
-def test_rows_without_answers_are_counted_by_status():
-    manifest = Manifest(
+def manifest(skipped=0, **counts):
+    return Manifest(
         job_name="batches/abc",
         model="m",
         result_uri="/r",
-        request_count=10,
-        counts={"success": 7, "error": 2, "missing": 1},
+        request_count=sum(counts.values()),
+        counts=counts,
+        skipped=skipped,
     )
-    with pytest.raises(errors.PartialResultsError, match=r"3 of 10 rows .*: 2 error, 1 missing"):
-        ensure_complete(manifest)
 
 
-def test_all_rows_answered_raise_nothing():
-    manifest = Manifest(job_name="batches/a", model="m", result_uri="/r", request_count=2, counts={"success": 2})
-    assert ensure_complete(manifest) is None
+def test_rows_without_answers_are_counted_by_status():
+    words = r"AGB-R02 4 of 11 rows of batches/abc have no usable answer: 2 error, 1 missing, 1 left out"
+    with pytest.raises(errors.PartialResultsError, match=words) as caught:
+        ensure_enough(manifest(success=7, error=2, missing=1, skipped=1), 0)
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("rows", "most_failed"),
+    [(manifest(success=2), 0), (manifest(success=3, error=1), 0.25), (manifest(success=1, error=99), 1)],
+    ids=["none", "as many as may", "any but all"],
+)
+def test_as_many_rows_may_fail_as_are_allowed(rows, most_failed):
+    assert ensure_enough(rows, most_failed) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "most_failed"),
+    [
+        (manifest(success=3, error=1), 0.2),
+        (manifest(success=3, skipped=1), 0.2),
+        (manifest(error=2), 1),
+        (manifest(error=1, skipped=1), 1),
+    ],
+    ids=["more than may", "left out", "all", "all or left out"],
+)
+def test_more_do_not_pass(rows, most_failed):
+    with pytest.raises(errors.PartialResultsError):
+        ensure_enough(rows, most_failed)
 
 
 NOW = datetime(2026, 5, 4, tzinfo=timezone.utc)
@@ -92,9 +117,6 @@ def cancelled(by):
     ids=["a person", "the deadline"],
 )
 def test_jobs_that_a_person_has_cancelled_are_not_sent_again_by_a_retry(by, kind, words):
-    manifest = Manifest(
-        job_name="batches/abc", model="m", result_uri="/r", request_count=2, counts={"cancelled": 2}
-    )
     with pytest.raises(kind) as caught:
-        ensure_done(cancelled(by), manifest)
+        ensure_done(cancelled(by), manifest(cancelled=2))
     assert str(caught.value).startswith(words)
