@@ -11,9 +11,10 @@ import contextvars
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from airflow_provider_batch.contract import JobSnapshot, UnreadableJob, WaitingService
 from airflow_provider_batch.engine.roster import NEVER, Look, News, Roster, Scan, Waiter
@@ -33,6 +34,9 @@ LONGEST_SCAN_S = 60.0
 OVERDUE_STEP_S = 5.0
 """Between looks at the clock, for deadlines that nothing else has noticed, seconds."""
 
+AFTER_FAULT_S = 1.0
+"""Rest after a fault of ours, of which all have been told, seconds."""
+
 PROBES = 3
 """Jobs that are asked for before a rejected credential is believed for all: one may be somebody else's."""
 
@@ -43,6 +47,8 @@ PASSING = (408, 429)
 """HTTP statuses below 500 that may pass by themselves."""
 
 log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,8 @@ class Poller:
         self._stirred = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._tell_unreadable_at = 0.0
+        # When those who begin to wait now are looked for.
+        self._gathered_at = -NEVER
         self._overdue_at = NEVER
 
     def now(self) -> float:
@@ -98,8 +106,11 @@ class Poller:
         loop = asyncio.get_running_loop()
         waiter = Waiter(loop.create_future(), tell)
         at = loop.time()
+        if at > self._gathered_at:
+            self._gathered_at = at + GATHER_S
         looks = tuple(
-            Look(Watch(name, vigil.deadline, vigil.poll_interval_s), waiter, at + GATHER_S) for name in vigil.jobs
+            Look(Watch(name, vigil.deadline, vigil.poll_interval_s), waiter, self._gathered_at)
+            for name in vigil.jobs
         )
         scans = (_scan(vigil.names, waiter, at),) if vigil.names else ()
         self._enter(looks, scans)
@@ -182,39 +193,50 @@ class Poller:
         expiring = asyncio.ensure_future(self._expire())
         try:
             while True:
-                self._stirred.clear()
-                await self._close_replaced()
-                plan = self._roster.plan(self._clock())
-                if plan.listing:
-                    await self._read_listing()
-                if plan.jobs:
-                    await self._ask(plan.jobs)
-                if not plan.listing and not plan.jobs:
-                    await self._rest(plan.at)
-        except Exception as fault:  # noqa: BLE001
-            # Ours. Whoever waits must hear of it, or waits for ever.
-            for waiter in self._roster.waiters():
-                waiter.fail(fault)
-            for scan in self._roster.scans:
-                scan.took([], fault)
+                try:
+                    await self._turn()
+                except Exception as fault:  # noqa: BLE001
+                    # Ours. Whoever waits must hear of it, or waits for ever; the last one to leave ends this.
+                    for waiter in self._roster.waiters():
+                        waiter.fail(fault)
+                    for scan in self._roster.scans:
+                        scan.took([], fault)
+                    await asyncio.sleep(AFTER_FAULT_S)
         finally:
-            expiring.cancel()
-            await asyncio.gather(expiring, return_exceptions=True)
             if self._service is not None:
                 self._replaced.append(self._service)
                 self._service = None
+            expiring.cancel()
+            await asyncio.gather(expiring, return_exceptions=True)
             await self._close_replaced()
+
+    async def _turn(self) -> None:
+        self._stirred.clear()
+        await self._close_replaced()
+        plan = self._roster.plan(self._clock())
+        if plan.listing:
+            await self._read_listing()
+        if plan.jobs:
+            await self._ask(plan.jobs)
+        if not plan.listing and not plan.jobs:
+            await self._rest(plan.at)
 
     async def _rest(self, at: float) -> None:
         """Until something is due or somebody comes."""
-        left = min(at - self._clock(), LONGEST_SCAN_S)
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._stirred.wait(), max(left, 0.0))
+        left = max(min(at - self._clock(), LONGEST_SCAN_S), 0.0)
+        # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the event.
+        timer = asyncio.get_running_loop().call_later(left, self._stirred.set)
+        try:
+            await self._stirred.wait()
+        finally:
+            timer.cancel()
 
     async def _read_listing(self) -> None:
         """Look everybody's jobs up in the listing; ask for those that it does not show."""
         began = self._clock()
         scans = [scan for scan in self._roster.scans if scan.due <= began]
+        for scan in scans:
+            scan.begin()
         error: BatchError | None = None
         pages = 0
         try:
@@ -237,6 +259,8 @@ class Poller:
     async def _read_pages(self, service: WaitingService, scans: Sequence[Scan], began: float) -> int:
         """Read until nobody wants more; the number of pages."""
         self._roster.begin()
+        for scan in scans:
+            scan.begin()
         pages = 0
         async for page in service.pages():
             pages += 1
@@ -260,7 +284,7 @@ class Poller:
     async def _ask(self, names: Sequence[str]) -> None:
         """Ask for jobs one by one, some at a time."""
         probes, rest = names[:PROBES], iter(names[PROBES:])
-        errors = await asyncio.gather(*map(self._ask_for, probes))
+        errors = await _together(map(self._ask_for, probes))
         if names[PROBES:] and all(isinstance(error, AuthError) for error in errors) and errors[0]:
             await self._fail(rest, errors[0])
             return
@@ -269,7 +293,7 @@ class Poller:
             for name in rest:
                 await self._ask_for(name)
 
-        await asyncio.gather(*(ask_on() for _ in range(AT_A_TIME)))
+        await _together(ask_on() for _ in range(AT_A_TIME))
 
     async def _ask_for(self, name: str) -> BatchError | None:
         try:
@@ -311,6 +335,17 @@ class Poller:
 
     def _clock(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+async def _together(works: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:
+    """Do all at the same time; when one fails, or this is cancelled, none is left running."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _scan(names: tuple[str, ...], waiter: Waiter, at: float) -> Scan:

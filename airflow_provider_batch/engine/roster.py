@@ -31,6 +31,9 @@ REST_FACTOR = 2.0
 SOME = 100
 """Jobs that are considered at a time: if so many are due, others can wait until these are done."""
 
+ROOM = 1000
+"""Entries of an agenda before void ones are looked for."""
+
 BELIEVE_S = 900.0
 """Seconds for which a job that the listing did not show is asked for by itself."""
 
@@ -130,10 +133,16 @@ class Scan:
         if job.display_name.startswith(self.prefixes):
             self.matches.append(job)
 
+    def begin(self) -> None:
+        """The listing is read from its beginning."""
+        self.matches = []
+        self.due = NEVER
+
     def ended(self, at: float, error: Exception | None) -> None:
-        """The listing was read, or broke off."""
+        """The listing that was begun at this time was read, or broke off."""
         matches, self.matches = self.matches, []
-        self.due = at + self.wait_s
+        # Whoever was woken meanwhile is due already.
+        self.due = min(self.due, at + self.wait_s)
         self.wait_s = min(self.longest_s, 2 * self.wait_s)
         self.took(matches, error)
 
@@ -144,6 +153,7 @@ class Agenda:
     def __init__(self) -> None:
         # An entry whose look has another time by now is void.
         self._entries: list[tuple[float, Look]] = []
+        self._room = ROOM
 
     def put(self, look: Look) -> None:
         """The look's time has been set."""
@@ -151,6 +161,11 @@ class Agenda:
         self._drop(2)
         if look.due < NEVER:
             heapq.heappush(self._entries, (look.due, look))
+        if len(self._entries) > self._room:
+            # Behind one that is not due yet they pile up.
+            self._entries = [entry for entry in self._entries if entry[0] == entry[1].due]
+            heapq.heapify(self._entries)
+            self._room = max(ROOM, 3 * len(self._entries))
 
     def due(self, at: float, most: int) -> list[Look]:
         """The first that are due."""
@@ -270,12 +285,14 @@ class Roster:
             self._unlisted.clear()
             self._believed_until = at + BELIEVE_S
         asked = {look.watch.job_name for look in (*self._single.due(at, SOME), *self._listed.due(at, SOME))}
-        if self._all_are_woken and not self._are_many(len(self.looks)):
-            asked, self._all_are_woken = set(self.looks), False
+        is_scanned = any(scan.due <= at for scan in self.scans)
+        if self._all_are_woken:
+            is_scanned |= self._are_many(len(self.looks))
+            asked = asked if is_scanned else set(self.looks)
         self._woken.clear()
         listed = asked - self._unlisted
-        is_scanned = self._all_are_woken or any(scan.due <= at for scan in self.scans)
         if not is_scanned and not self._are_many(len(listed)):
+            self._all_are_woken = False
             return Plan(tuple(asked), False, self._next(at))
         pause = 0.0 if is_scanned or self._is_woken else min(self._intervals)
         slot = self._read_at + max(REST_FACTOR * self._reading_took_s, pause * self._hurry)

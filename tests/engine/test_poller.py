@@ -67,12 +67,15 @@ class Waiting:
         self.told = []
         self.opened = self.closed = self.ended = self.access_fails = 0
         self.access_hangs = False
+        self.access_faults = []
         self._base_url = base_url
         self.poller = Poller(self._connect, self._end)
 
     async def _connect(self):
         if self.access_hangs:
             await asyncio.Event().wait()
+        if self.access_faults and (fault := self.access_faults.pop(0)):
+            raise fault
         if self.access_fails:
             self.access_fails -= 1
             raise BatchError("the connection could not be looked up")
@@ -339,6 +342,50 @@ def test_the_poller_begins_anew_after_the_last_has_left(waiting, jobs):
 
     assert asyncio.run(wait()) == ["due", "due"]
     assert (waiting.opened, waiting.closed, waiting.ended) == (2, 2, 2)
+
+
+def test_a_fault_ends_all_waits_and_leaves_nothing_open(waiting, create, gemini_emulator):
+    few = create(*[f"agb.{number}" for number in range(FEW)])
+    gemini_emulator.add_fault(call="batches.get", action="status", status=401, times=None)
+    waiting.access_faults = [None, ValueError("a fault of ours")]
+
+    async def wait():
+        ends = await asyncio.gather(*(waiting.wait([name]) for name in few), return_exceptions=True)
+        return {type(end) for end in ends}, asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert asyncio.run(wait()) == ({ValueError}, set())
+    assert waiting.opened == waiting.closed == 1
+
+
+def test_whoever_begins_to_wait_while_a_fault_is_told_is_served(waiting, jobs, gemini_emulator):
+    gemini_emulator.force_job(jobs[0], state="SUCCEEDED")
+    waiting.access_faults = [ValueError("a fault of ours")]
+
+    async def again():
+        with pytest.raises(ValueError, match="a fault of ours"):
+            await waiting.wait(jobs[:1])
+        return await waiting.wait(jobs[:1])
+
+    async def wait():
+        return await asyncio.wait_for(asyncio.gather(again(), waiting.wait(jobs[1:]), return_exceptions=True), 20)
+
+    news, fault = asyncio.run(wait())
+    assert (news.outcome, type(fault)) == ("finished", ValueError)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2])
+def test_whoever_leaves_while_being_woken_leaves(waiting, jobs, turns):
+    async def wait():
+        one = asyncio.ensure_future(waiting.wait(jobs, interval=60))
+        await asyncio.sleep(1)
+        waiting.poller.wake(jobs[0])
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        one.cancel()
+        await asyncio.wait([one], timeout=10)
+        return one.done(), asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert asyncio.run(wait()) == (True, set())
 
 
 def test_what_is_told_is_told_in_the_context_of_the_one_who_waits(waiting, jobs):

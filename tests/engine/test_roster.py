@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from airflow_provider_batch.contract import JobSnapshot, JobState
-from airflow_provider_batch.engine.roster import BELIEVE_S, FEW, Look, Roster, Scan, Waiter
+from airflow_provider_batch.engine.roster import BELIEVE_S, FEW, ROOM, Agenda, Look, Roster, Scan, Waiter
 from airflow_provider_batch.engine.waiting import Watch
 
 NOON = 1_800_000_000.0
@@ -159,7 +159,9 @@ def test_readings_for_a_display_name_become_rarer(roster):
     scan = Scan(("agb.",), lambda jobs, error: None, 5.0, 10.0, 60.0)
     dues = []
     for _ in range(5):
-        scan.ended(scan.due, None)
+        at = scan.due
+        scan.begin()
+        scan.ended(at, None)
         dues.append(scan.due)
     assert dues == [15.0, 35.0, 75.0, 135.0, 195.0]
 
@@ -203,6 +205,39 @@ def test_hints_that_come_while_the_listing_is_read_are_followed_right_after_it(r
         roster.wake(name)
     read_listing(roster, 0.0, names(MANY))
     assert roster.plan(2.0)[:2] == ((), True)
+
+
+def test_a_hint_for_everybody_waits_until_it_can_be_followed(roster, look):
+    scan = Scan(("agb.",), lambda jobs, error: None, 5.0, 60.0, 60.0)
+    roster.add([look(name, due=50.0) for name in names(2)], [scan])
+    read_listing(roster, 0.0, names(2), took_s=5.0)
+    roster.wake("")
+    assert roster.plan(6.0) == ((), False, 10.0)
+    roster.remove([], [scan])
+    assert sorted(roster.plan(7.0).jobs) == names(2)
+
+
+def test_a_hint_that_comes_while_the_listing_is_read_has_it_read_again(roster):
+    scan = Scan(("agb.",), lambda jobs, error: None, 5.0, 60.0, 60.0)
+    roster.add([], [scan])
+    assert roster.plan(5.0).listing
+    scan.begin()
+    roster.wake("")
+    scan.ended(5.0, None)
+    roster.reading(5.0, 1.0, 1)
+    assert roster.plan(7.0).listing
+
+
+def test_times_that_are_moved_leave_nothing_behind(look):
+    agenda = Agenda()
+    agenda.put(look("batches/soon", due=1.0))
+    late = [look(name) for name in names(ROOM)]
+    for at in range(10):
+        for one in late:
+            one.due = 100.0 + at
+            agenda.put(one)
+    assert len(agenda._entries) <= 4 * ROOM
+    assert {*agenda.due(200.0, 2 * ROOM)} >= {*late}
 
 
 def test_a_time_that_was_moved_counts_and_no_other(roster, look):
