@@ -37,10 +37,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-FINAL = frozenset(
-    {"AGB-C05", "AGB-C06", "AGB-C13", "AGB-C14", "AGB-C15", "AGB-S05", "AGB-S06", "AGB-S09", "AGB-J03", "AGB-R02"}
-)
-"""Codes of errors that stay until a person has done something about them."""
+FINAL = frozenset({"AGB-C05", "AGB-C06", "AGB-C13", "AGB-C14", "AGB-S09", "AGB-J03", "AGB-R02"})
+"""Codes of errors that stay until a person does something about them, unless whoever raises one knows better."""
+
+PASSING = frozenset({"AGB-I06", "AGB-I08", "AGB-I12", "AGB-I18", "AGB-I22", "AGB-I25"})
+"""Findings in rows that may pass: files that are still being written or copied, functions that ask a service."""
 
 
 class BatchError(Exception):
@@ -119,8 +120,8 @@ class InputError(NothingSpentError):
         self.rows = rows
         self.bad_rows = bad_rows
         super().__init__(message, code=code, remedy=remedy)
-        # Rows that cannot be sent cannot be sent the next time either.
-        self.is_final = bool(rows)
+        # One row that cannot be sent the next time either is enough.
+        self.is_final = any(row.code not in PASSING for row in rows)
 
 
 class EmptyInputError(InputError):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_batch.errors import ApiError, ConfigError
+from airflow_provider_batch.errors import ApiError, BadRow, ConfigError, InputError
 
 
 @pytest.mark.parametrize("message", ["It is wrong", "It is wrong."])
@@ -17,3 +17,24 @@ def test_words_of_the_api_are_ended_before_the_remedy():
 
 def test_an_error_without_a_remedy_is_its_message_as_it_stands():
     assert str(ConfigError("It is wrong")) == "It is wrong"
+
+
+@pytest.mark.parametrize(
+    ("codes", "is_final"),
+    [
+        (["AGB-I14"], True),
+        (["AGB-I18", "AGB-I14"], True),
+        (["AGB-I18"], False),
+        (["AGB-I06"], False),
+        ([], False),
+    ],
+    ids=["a key twice", "a file that is not there, and a key twice", "such a file", "a cut-off row", "no row"],
+)
+def test_another_try_is_of_no_use_if_one_row_can_never_be_sent(codes, is_final):
+    rows = tuple(BadRow(f"line {line}", "a", code, "is wrong") for line, code in enumerate(codes, 1))
+    assert InputError("Wrong.", source="rows.jsonl", rows=rows).is_final == is_final
+
+
+@pytest.mark.parametrize(("code", "is_final"), [("AGB-C05", True), ("AGB-C01", False), ("AGB-C15", False)])
+def test_another_try_is_of_no_use_where_only_a_person_can_help(code, is_final):
+    assert ConfigError("Wrong.", code=code).is_final == is_final

@@ -66,19 +66,21 @@ def ensure_done(batch: Batch, manifest: Manifest) -> None:
     raise _worst(bad, where)
 
 
-def ensure_enough(manifest: Manifest, most_failed: float) -> None:
-    """Return if enough rows have a usable answer. A batch without any never has.
+def ensure_enough(manifest: Manifest, most_failed: float | None) -> None:
+    """Return if enough rows have a usable answer.
 
-    :param most_failed: The largest share of the rows that may have none, 0 to 1; those left out are among them.
+    :param most_failed: The largest share of the rows that may have none, 0 to 1, None = any but all. Those left
+        out are among them.
     :raises PartialResultsError: There are more. The results are landed all the same.
     """
     failed = {status.value: n for status, n in sorted(manifest.counts.items()) if status is not RowStatus.SUCCESS}
     if manifest.skipped:
         failed["left out before sending"] = manifest.skipped
     rows, without = manifest.request_count + manifest.skipped, sum(failed.values())
-    if without < rows and without <= most_failed * rows:
+    # Not a product: 0.29 * 100 is less than 29.
+    if without < rows if most_failed is None else without / rows <= most_failed:
         return
-    allowed = f" At most {most_failed * 100:g} % of them may." if without < rows and most_failed else ""
+    allowed = f" At most {most_failed * 100:g} % of them may." if most_failed else ""
     raise PartialResultsError(
         f"{without} of {rows} rows of {manifest.job_name} have no usable answer: "
         f"{', '.join(f'{n} {what}' for what, n in failed.items())}.{allowed}",

@@ -164,13 +164,17 @@ def goes_on(landed: Landed, policy: Policy) -> bool:
     return policy.retry_failed_rows and (landed.state is JobState.EXPIRED or failed_in_passing)
 
 
-def goes_on_by_retry(batch: Batch, policy: Policy) -> bool:
-    """A new try would send rows of a complete batch again."""
-    return _goes_again(batch, policy, is_new_try=True)
+def retry_helps(batch: Batch, policy: Policy) -> bool:
+    """A retry of the task would send rows of a landed batch again, and may.
+
+    What a person has ended goes on when a person clears the task, and not by a retry.
+    """
+    is_ended_by_person = batch.round.cancel is not None and batch.round.cancel.by is not None
+    return not is_ended_by_person and _goes_again(batch, policy, is_new_try=True)
 
 
 def _after_publication(batch: Batch, policy: Policy) -> Action:
-    if policy.is_new_try and goes_on_by_retry(batch, policy):
+    if policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
         return BeginRound(is_new_start=True)
     return Done()
 

@@ -115,6 +115,9 @@ class GeminiBatchService:
         try:
             said = self._client.get_model(model)
         except NotFoundError as error:
+            if error.rpc_status != "NOT_FOUND":
+                # Not the API's own answer: a gateway's, which may pass.
+                raise
             raise ConfigError(
                 f"The API knows no model {model!r} for this credential: {error.detail}",
                 code="AGB-C05",

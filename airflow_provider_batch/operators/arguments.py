@@ -52,11 +52,13 @@ def usd(value: float | str) -> Decimal:
     raise _wrong("max_cost_usd", "a sum in USD above 0", value)
 
 
-def share(name: str, value: float) -> float:
-    """A share of a whole, 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise _wrong(name, "a share from 0 to 1, such as 0.05 for 5 %", value)
-    return float(value)
+def most_failed(share: float | None, fails_on_any: bool) -> float | None:
+    """The share of the rows that may fail, 0 to 1; None = any but all."""
+    if fails_on_any or share is None:
+        return 0.0 if fails_on_any else None
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise _wrong("max_failed_fraction", "a share from 0 to 1, such as 0.05 for 5 %", share)
+    return float(share)
 
 
 def count(name: str, value: int, most: int) -> int:

@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow_provider_batch.airflow_compat import object_path, saving_retries, tell_outlets
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import LINKS, show
-from airflow_provider_batch.operators.arguments import share
+from airflow_provider_batch.operators.arguments import most_failed
 from airflow_provider_batch.operators.running import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, left_s
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
 
     :param submission: What the submitting operator returned.
     :param conn_id: Airflow connection of type ``gemini``.
-    :param max_failed_fraction: Fail, after landing, if a greater share of the rows has no usable answer, 0 to 1. A
-        batch without any usable answer always fails.
+    :param max_failed_fraction: Fail, after landing, if a greater share of the rows has no usable answer, 0 to 1.
+        None = any number of them, but not all.
     :param fail_on_partial_error: The same as ``max_failed_fraction=0``.
     :param keep_remote_files: Leave the uploaded and the result files on the server, which deletes them after 48 h.
     """
@@ -49,7 +49,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
         *,
         submission: Mapping[str, Any],
         conn_id: str = GeminiBatchHook.default_conn_name,
-        max_failed_fraction: float = 1.0,
+        max_failed_fraction: float | None = None,
         fail_on_partial_error: bool = False,
         keep_remote_files: bool = False,
         **kwargs: Any,
@@ -57,8 +57,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
         super().__init__(**kwargs)
         self.submission = submission
         self.conn_id = conn_id
-        most_failed = share("max_failed_fraction", max_failed_fraction)
-        self.max_failed_fraction = 0.0 if fail_on_partial_error else most_failed
+        self.max_failed_fraction = most_failed(max_failed_fraction, fail_on_partial_error)
         self.keep_remote_files = keep_remote_files
         self._landed: tuple[Manifest, Ledger] | tuple[()] = ()
 

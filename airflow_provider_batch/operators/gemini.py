@@ -13,11 +13,11 @@ from airflow_provider_batch.links.gemini import LINKS
 from airflow_provider_batch.operators.arguments import (
     count,
     is_rendered,
+    most_failed,
     one_of,
     output_spec,
     path_text,
     seconds,
-    share,
     usd,
     whole,
 )
@@ -72,6 +72,8 @@ class GeminiBatchOperator(BatchRun):
       they are asked to end and what finished is landed first.
     - *Cancelled by somebody else*: what finished is landed and the task fails without a retry.
     - *Rows or model changed between tries*: see ``on_content_change``.
+    - *An error that no retry can mend*, such as rows that cannot be sent: the task fails at once, by an
+      ``AirflowFailException`` whose cause is the error, and uses up no retries.
 
     The events of outlet assets have the manifest as their ``extra``.
 
@@ -130,8 +132,7 @@ class GeminiBatchOperator(BatchRun):
     :param timeout: Seconds from submission, by the server's clock, up to two weeks. ``execution_timeout`` ends
         the wait as well if it is shorter, as Airflow itself does not apply it while a task is deferred.
     :param max_failed_fraction: Fail the task, after landing, if a greater share of the rows has no usable answer,
-        0 to 1. Rows left out by ``on_bad_row="skip"`` are among them. A batch without any usable answer always
-        fails.
+        0 to 1. Rows left out by ``on_bad_row="skip"`` are among them. None = any number of them, but not all.
     :param fail_on_partial_error: The same as ``max_failed_fraction=0``: fail if any row has no usable answer.
     :param retry_failed_rows: Send rows again that failed for a passing reason (429, 5xx, expired, missing).
     :param max_row_attempts: How often a row is sent at most, over all tries, 1 to 10.
@@ -180,7 +181,7 @@ class GeminiBatchOperator(BatchRun):
         deferrable: bool | None = None,
         poll_interval: float = 60.0,
         timeout: float = DEFAULT_TIMEOUT_S,
-        max_failed_fraction: float = 1.0,
+        max_failed_fraction: float | None = None,
         fail_on_partial_error: bool = False,
         retry_failed_rows: bool = True,
         max_row_attempts: int = 3,
@@ -238,8 +239,7 @@ class GeminiBatchOperator(BatchRun):
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.poll_interval = seconds("poll_interval", poll_interval, MIN_POLL_INTERVAL_S, MAX_POLL_INTERVAL_S)
         self.timeout = seconds("timeout", timeout, 1.0, MAX_TIMEOUT_S)
-        most_failed = share("max_failed_fraction", max_failed_fraction)
-        self.max_failed_fraction = 0.0 if fail_on_partial_error else most_failed
+        self.max_failed_fraction = most_failed(max_failed_fraction, fail_on_partial_error)
         self.retry_failed_rows = retry_failed_rows
         self.max_row_attempts = whole("max_row_attempts", max_row_attempts, 10)
         self.cancel_on_timeout = cancel_on_timeout

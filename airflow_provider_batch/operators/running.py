@@ -76,7 +76,7 @@ class BatchRun(BaseOperator):
     deferrable: bool
     poll_interval: float
     timeout: float
-    max_failed_fraction: float
+    max_failed_fraction: float | None
     retry_failed_rows: bool
     max_row_attempts: int
     cancel_on_timeout: bool
@@ -338,7 +338,7 @@ class BatchRun(BaseOperator):
     def _ended(self, context: Context, landed: Landed, glance: Glance, policy: Policy) -> dict[str, Any]:
         from airflow_provider_batch.engine import glance as glances
         from airflow_provider_batch.engine.outcome import ensure_done, ensure_enough
-        from airflow_provider_batch.engine.step import goes_on_by_retry
+        from airflow_provider_batch.engine.step import retry_helps
 
         self._manifest = landed.manifest
         show(context["ti"], glances.KEY, glances.landed(glance, landed.manifest))
@@ -346,7 +346,7 @@ class BatchRun(BaseOperator):
         try:
             ensure_enough(landed.manifest, self.max_failed_fraction)
         except PartialResultsError as error:
-            error.is_final = not goes_on_by_retry(landed.batch, policy)
+            error.is_final = not retry_helps(landed.batch, policy)
             raise
         tell_outlets(context, self.outlets, landed.manifest.to_xcom())
         return landed.manifest.to_xcom()

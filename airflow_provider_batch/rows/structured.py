@@ -225,8 +225,11 @@ def _imported(spec: str) -> Any:
         raise _unusable(f"{spec!r} is not of the form package.module.Class")
     try:
         return operator.attrgetter(name)(importlib.import_module(module))
-    except Exception as error:
-        raise _unusable(f"{spec!r} cannot be imported ({type(error).__name__}: {error})") from error
+    except Exception as fault:
+        error = _unusable(f"{spec!r} cannot be imported ({type(fault).__name__}: {fault})")
+        # Another worker may have it.
+        error.is_final = False
+        raise error from fault
 
 
 def _model(spec: Any) -> type[BaseModel]:

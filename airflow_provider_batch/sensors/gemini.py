@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_batch.airflow_compat import default_deferrable, saving_retries
+from airflow_provider_batch.airflow_compat import default_deferrable
 from airflow_provider_batch.errors import (
     AuthError,
     BatchError,
@@ -53,7 +53,6 @@ class GeminiBatchSensor(BaseSensorOperator):
         self.conn_id = conn_id
         self.deferrable = default_deferrable() if deferrable is None else deferrable
 
-    @saving_retries()
     def execute(self, context: Context) -> Any:
         """Wait, in the triggerer if deferrable."""
         if not self.deferrable:
@@ -80,7 +79,6 @@ class GeminiBatchSensor(BaseSensorOperator):
         running = self._running()
         return PokeReturnValue(not running, xcom_value=None if running else self.submission)
 
-    @saving_retries()
     def execute_complete(self, context: Context, event: Mapping[str, Any], deadline: float | None = None) -> Any:
         """Resume after the trigger: the API tells how the jobs ended."""
         outcome, name = str(event.get("outcome")), str(event.get("job_name"))

@@ -22,7 +22,7 @@ from airflow_provider_batch.engine.documents import (
 )
 from airflow_provider_batch.engine.identity import Identity
 from airflow_provider_batch.engine.state import Batch, Epoch, Round, Shard, Upload
-from airflow_provider_batch.engine.step import Policy, Visit, goes_on_by_retry, next_action
+from airflow_provider_batch.engine.step import Policy, Visit, next_action, retry_helps
 from airflow_provider_batch.errors import BatchError
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
@@ -250,19 +250,21 @@ def test_what_was_published_is_done_for_a_resume_and_goes_on_for_a_new_try():
 
 
 @pytest.mark.parametrize(
-    ("done", "rounds", "goes_on"),
+    ("done", "rounds", "cancel", "helps"),
     [
-        (landed(passing=1), 2, True),
-        (landed(passing=1), 3, False),
-        (landed(), 1, False),
-        (landed(JobState.FAILED, undone=3), 1, True),
+        (landed(passing=1), 2, None, True),
+        (landed(passing=1), 3, None, False),
+        (landed(), 1, None, False),
+        (landed(JobState.FAILED, undone=3), 1, None, True),
+        (landed(passing=1), 1, Cancel(at=NOON, why="the deadline"), True),
+        (landed(passing=1), 1, Cancel(at=NOON, why="cancelled by eva", by="eva"), False),
     ],
-    ids=["rows that failed in passing", "as often as may be", "no row is left over", "a job that failed"],
+    ids=["failed in passing", "sent often enough", "none left", "a failed job", "the deadline", "a person"],
 )
-def test_a_retry_goes_on_if_rows_may_do_better(done, rounds, goes_on):
-    one = batch(shard(done=done), rounds=rounds, published=Published(at=NOON))
-    assert goes_on_by_retry(one, Policy()) == goes_on
-    assert goes_on_by_retry(one, Policy(affords=lambda *_: False)) is False
+def test_a_retry_helps_if_rows_may_do_better(done, rounds, cancel, helps):
+    one = batch(shard(done=done), rounds=rounds, cancel=cancel, published=Published(at=NOON))
+    assert retry_helps(one, Policy()) == helps
+    assert retry_helps(one, Policy(affords=lambda *_: False)) is False
 
 
 def test_a_complete_batch_is_done_for_everybody():

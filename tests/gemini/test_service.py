@@ -7,7 +7,7 @@ from io import BytesIO
 import pytest
 
 from airflow_provider_batch.contract import Absent, CannotTell, Found
-from airflow_provider_batch.errors import AuthError
+from airflow_provider_batch.errors import AuthError, ConfigError, NotFoundError
 from airflow_provider_batch.gemini.auth import ApiKey
 from airflow_provider_batch.gemini.client import GeminiClient
 from airflow_provider_batch.gemini.service import GeminiBatchService
@@ -57,6 +57,14 @@ def test_a_file_that_cannot_be_asked_for_is_not_taken_for_gone(service, file, ge
     gemini_emulator.add_fault(call="files.get", action="status", status=403, details=DISABLED)
     with pytest.raises(AuthError):
         service.file_expiry(file)
+
+
+def test_a_model_is_unknown_only_if_the_api_says_so(service, gemini_emulator):
+    with pytest.raises(ConfigError, match="AGB-C05"):
+        service.check_model("gemini-none")
+    gemini_emulator.add_fault(call="models.get", action="status", status=404, body="default backend", times=None)
+    with pytest.raises(NotFoundError):
+        service.check_model("gemini-2.5-flash")
 
 
 def listed(emulator, *operations):
