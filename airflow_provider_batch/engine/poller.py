@@ -40,8 +40,8 @@ AFTER_FAULT_S = 1.0
 PROBES = 3
 """Jobs that are asked for before a rejected credential is believed for all: one may be somebody else's."""
 
-TURN = 50
-"""Waits that are told something before the event loop gets on with other things."""
+TURN = 25
+"""Jobs or waits that are seen to before the event loop gets on with other things."""
 
 PASSING = (408, 429)
 """HTTP statuses below 500 that may pass by themselves."""
@@ -264,7 +264,9 @@ class Poller:
         pages = 0
         async for page in service.pages():
             pages += 1
-            for job in page:
+            for number, job in enumerate(page, 1):
+                if number % TURN == 0:
+                    await asyncio.sleep(0)
                 if isinstance(job, UnreadableJob):
                     # Ours stays wanted, and is asked for by itself.
                     self._tell_unreadable(job, began)

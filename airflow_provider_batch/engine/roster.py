@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -89,10 +90,6 @@ class Look:
     waiter: Waiter
     due: float
 
-    def __lt__(self, other: Look) -> bool:
-        # Of those that are due at the same time any may come first.
-        return False
-
     def follow(self, verdict: Verdict, at: float, hurry: float) -> None:
         """Do what was decided after a look.
 
@@ -151,8 +148,10 @@ class Agenda:
     """Looks by the time that they are due. What it takes does not grow with those that only wait."""
 
     def __init__(self) -> None:
-        # An entry whose look has another time by now is void.
-        self._entries: list[tuple[float, Look]] = []
+        # An entry whose look has another time by now is void. Those of the same time stay in the order in which
+        # they came: the listing has one, too, so that the next one to become void is the first.
+        self._entries: list[tuple[float, int, Look]] = []
+        self._count = itertools.count()
         self._room = ROOM
 
     def put(self, look: Look) -> None:
@@ -160,20 +159,21 @@ class Agenda:
         # Two for one: void entries go as others come, not all at once.
         self._drop(2)
         if look.due < NEVER:
-            heapq.heappush(self._entries, (look.due, look))
+            heapq.heappush(self._entries, (look.due, next(self._count), look))
         if len(self._entries) > self._room:
             # Behind one that is not due yet they pile up.
-            self._entries = [entry for entry in self._entries if entry[0] == entry[1].due]
+            self._entries = [entry for entry in self._entries if entry[0] == entry[2].due]
             heapq.heapify(self._entries)
             self._room = max(ROOM, 3 * len(self._entries))
 
     def due(self, at: float, most: int) -> list[Look]:
         """The first that are due."""
-        found: dict[Look, None] = {}
+        found: dict[Look, tuple[float, int, Look]] = {}
         while len(found) < most and self.next() <= at:
-            found[heapq.heappop(self._entries)[1]] = None
-        for look in found:
-            heapq.heappush(self._entries, (look.due, look))
+            entry = heapq.heappop(self._entries)
+            found[entry[2]] = entry
+        for entry in found.values():
+            heapq.heappush(self._entries, entry)
         return list(found)
 
     def next(self) -> float:
@@ -182,7 +182,7 @@ class Agenda:
         return self._entries[0][0] if self._entries else NEVER
 
     def _drop(self, most: int) -> None:
-        while most and self._entries and self._entries[0][0] != self._entries[0][1].due:
+        while most and self._entries and self._entries[0][0] != self._entries[0][2].due:
             heapq.heappop(self._entries)
             most -= 1
 
@@ -231,10 +231,11 @@ class Roster:
         """Somebody begins to wait."""
         for look in looks:
             name = look.watch.job_name
-            if name not in self.looks:
-                self.looks[name] = []
+            if name in self.looks:
+                self.looks[name].append(look)
+            else:
+                self.looks[name] = [look]
                 self._seen.add(name)
-            self.looks[name].append(look)
             self._intervals[look.watch.poll_interval_s] += 1
             self._put(look)
         self.scans.extend(scans)
@@ -284,7 +285,7 @@ class Roster:
             self._seen |= self._unlisted
             self._unlisted.clear()
             self._believed_until = at + BELIEVE_S
-        asked = {look.watch.job_name for look in (*self._single.due(at, SOME), *self._listed.due(at, SOME))}
+        asked = self._due(at)
         is_scanned = any(scan.due <= at for scan in self.scans)
         if self._all_are_woken:
             is_scanned |= self._are_many(len(self.looks))
@@ -300,6 +301,13 @@ class Roster:
             self._is_woken = self._all_are_woken = False
             return Plan(tuple(asked - listed), True, at)
         return Plan(tuple(asked - listed), False, min(slot, self._next(at)))
+
+    def _due(self, at: float) -> set[str]:
+        """The jobs that are due; some of them, if the listing is read for all."""
+        single, listed = _names(self._single.due(at, SOME)), _names(self._listed.due(at, FEW + 1))
+        if not self._are_many(len(listed - self._unlisted)):
+            listed = _names(self._listed.due(at, SOME))
+        return single | listed
 
     def _are_many(self, count: int) -> bool:
         # The listing may be long because of others: to read it is worth while if it serves more than it costs.
@@ -372,6 +380,10 @@ class Roster:
         for scan in self.scans:
             scan.due = -NEVER
         self._is_woken = True
+
+
+def _names(looks: Iterable[Look]) -> set[str]:
+    return {look.watch.job_name for look in looks}
 
 
 def _hurry() -> float:
