@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,25 @@ from airflow_provider_batch.emulator.process import running_emulator
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 180
+LOCKED_S = 20
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 HEALTH_NAMES = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+
+
+def asked(method: str, url: str, **kwargs: Any) -> httpx.Response:
+    """Ask Airflow. On SQLite it answers 500 while another of its processes writes: then again, for some time."""
+    deadline = time.monotonic() + LOCKED_S
+    while True:
+        response = httpx.request(method, url, timeout=30, trust_env=False, **kwargs)
+        if response.status_code != 500 or time.monotonic() > deadline:
+            return response
+        time.sleep(0.5)
+
+
+def new_run(conf: dict[str, str]) -> dict[str, Any]:
+    """The body of a call that starts a run; with an id, so that asking twice starts one."""
+    now = datetime.now(timezone.utc).isoformat()
+    return {"dag_run_id": f"manual__{now}", "logical_date": None, "conf": conf}
 
 
 class Airflow:
@@ -109,15 +127,20 @@ class Airflow:
 
     def trigger(self, dag_id: str, **conf: str) -> str:
         """Start a run as soon as the DAG is known, return its id."""
-        body = {"logical_date": None, "conf": conf}
+        body = new_run(conf)
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
-                return str(self._call("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+                self._call("POST", f"/dags/{dag_id}/dagRuns", json=body)
             except httpx.HTTPStatusError as error:
+                # 409: it was made by a call that was answered with 500.
+                if error.response.status_code == 409:
+                    return str(body["dag_run_id"])
                 if error.response.status_code != 404 or time.monotonic() > deadline:
                     raise
                 time.sleep(1)
+            else:
+                return str(body["dag_run_id"])
 
     def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
         """Have a task and those after it run again."""
@@ -126,7 +149,7 @@ class Airflow:
         self._call("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
 
     def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
-        response = httpx.request(method, f"{self.url}/api/v2{path}", timeout=30, trust_env=False, **kwargs)
+        response = asked(method, f"{self.url}/api/v2{path}", **kwargs)
         response.raise_for_status()
         return dict(response.json())
 
