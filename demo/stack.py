@@ -10,9 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,17 @@ def asked(method: str, url: str, **kwargs: Any) -> httpx.Response:
         time.sleep(0.5)
 
 
-def new_run(conf: dict[str, str]) -> dict[str, Any]:
-    """The body of a call that starts a run; with an id, so that asking twice starts one."""
-    now = datetime.now(timezone.utc).isoformat()
-    return {"dag_run_id": f"manual__{now}", "logical_date": None, "conf": conf}
+def start_run(post: Callable[..., httpx.Response], conf: dict[str, str]) -> str:
+    """Start a run under an id of ours, so that asking twice starts one; return the id.
+
+    :param post: Posts a body, ``json``, to the runs of a DAG.
+    """
+    run_id = f"manual__{datetime.now(timezone.utc).isoformat()}"
+    answer = post(json={"dag_run_id": run_id, "logical_date": None, "conf": conf})
+    # 409: it was made by a call that was answered with 500.
+    if answer.status_code != 409:
+        answer.raise_for_status()
+    return run_id
 
 
 class Airflow:
@@ -127,20 +135,15 @@ class Airflow:
 
     def trigger(self, dag_id: str, **conf: str) -> str:
         """Start a run as soon as the DAG is known, return its id."""
-        body = new_run(conf)
+        post = partial(asked, "POST", f"{self.url}/api/v2/dags/{dag_id}/dagRuns")
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
-                self._call("POST", f"/dags/{dag_id}/dagRuns", json=body)
+                return start_run(post, conf)
             except httpx.HTTPStatusError as error:
-                # 409: it was made by a call that was answered with 500.
-                if error.response.status_code == 409:
-                    return str(body["dag_run_id"])
                 if error.response.status_code != 404 or time.monotonic() > deadline:
                     raise
                 time.sleep(1)
-            else:
-                return str(body["dag_run_id"])
 
     def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
         """Have a task and those after it run again."""

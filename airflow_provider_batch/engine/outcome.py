@@ -77,8 +77,9 @@ def ensure_enough(manifest: Manifest, most_failed: float | None) -> None:
     if manifest.skipped:
         failed["left out before sending"] = manifest.skipped
     rows, without = manifest.request_count + manifest.skipped, sum(failed.values())
-    # Not a product: 0.29 * 100 is less than 29.
-    if without < rows if most_failed is None else without / rows <= most_failed:
+    # A quotient: as a product, 0.29 * 100 is less than 29.
+    is_enough = without < rows if most_failed is None else without / rows <= most_failed
+    if is_enough:
         return
     allowed = f" At most {most_failed * 100:g} % of them may." if most_failed else ""
     raise PartialResultsError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -184,10 +183,10 @@ class Poller:
             if self.now() < self._overdue_at:
                 continue
             self._overdue_at = NEVER
-            names = iter(list(self._roster.looks))
-            while some := list(itertools.islice(names, TURN)):
-                self._overdue_at = min(self._overdue_at, self._roster.expire(some, self.now()))
-                await asyncio.sleep(0)
+            for number, name in enumerate(list(self._roster.looks), 1):
+                self._overdue_at = min(self._overdue_at, self._roster.expire(name, self.now()))
+                if number % TURN == 0:
+                    await asyncio.sleep(0)
 
     async def _run(self) -> None:
         expiring = asyncio.ensure_future(self._expire())

@@ -260,15 +260,14 @@ class Roster:
         """Everybody who waits for a job, once for each job."""
         return (look.waiter for looks in self.looks.values() for look in looks)
 
-    def expire(self, names: Iterable[str], now: float) -> float:
-        """End the waits for these jobs of which nothing was heard until long after their deadline.
+    def expire(self, name: str, now: float) -> float:
+        """End the waits for a job of which nothing was heard until long after their deadline.
 
         :return: When the next of them is to be ended so, Unix time.
         """
         following = NEVER
-        for look in (look for name in names for look in self._of(name)):
+        for look in self._of(name):
             if now >= look.watch.overdue_at:
-                name = look.watch.job_name
                 text = f"Nothing was heard of {name} until {MAX_ERROR_WAIT_S:.0f} s after the deadline."
                 look.waiter.end(News("timeout", name, "", text))
             else:

@@ -54,8 +54,10 @@ def usd(value: float | str) -> Decimal:
 
 def most_failed(share: float | None, fails_on_any: bool) -> float | None:
     """The share of the rows that may fail, 0 to 1; None = any but all."""
-    if fails_on_any or share is None:
-        return 0.0 if fails_on_any else None
+    if fails_on_any:
+        return 0.0
+    if share is None:
+        return None
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
         raise _wrong("max_failed_fraction", "a share from 0 to 1, such as 0.05 for 5 %", share)
     return float(share)

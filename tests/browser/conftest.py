@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ import httpx
 import pytest
 
 from airflow_provider_batch.emulator.process import Emulator, running_emulator
-from demo.stack import Airflow, asked, new_run
+from demo.stack import Airflow, asked, start_run
 from tests.browser.browser import Tab, browser, chromium
 
 collect_ignore_glob = [] if os.environ.get("BROWSER") else ["test_*.py"]
@@ -72,12 +73,7 @@ class Stage:
     def run(self, dag_id: str) -> str:
         """Start a run of a DAG that has been found."""
         until(lambda: dag_id in [d["dag_id"] for d in self.api("GET", "/api/v2/dags")["dags"]], 90)
-        body = new_run({})
-        answer = self._asked("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
-        # 409: it was made by a call that was answered with 500.
-        if answer.status_code != 409:
-            answer.raise_for_status()
-        return str(body["dag_run_id"])
+        return start_run(partial(self._asked, "POST", f"/api/v2/dags/{dag_id}/dagRuns"), {})
 
     def task(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """Its only task instance."""
