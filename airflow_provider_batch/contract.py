@@ -197,6 +197,14 @@ class BatchService(Protocol):
         """Unix time, seconds, by the vendor's clock as far as it is known."""
         ...
 
+    def knows_time(self) -> bool:
+        """An answer has said what time it is. Before, :meth:`now` is the clock of this machine."""
+        ...
+
+    def ask_time(self) -> None:
+        """Make a call that costs nothing, for the time of its answer."""
+        ...
+
     def check_model(self, model: str) -> ModelFacts:
         """Raise :class:`ConfigError` if there is no such model for this credential. Costs nothing."""
         ...
@@ -245,8 +253,8 @@ class BatchService(Protocol):
         """Ask for the end of a job. Rows that have finished may be billed."""
         ...
 
-    def fetch_results(self, job: JobSnapshot, to: BinaryIO) -> int:
-        """Write an ended job's result lines to ``to``; return the number of bytes, 0 if it left none.
+    def fetch_results(self, job: JobSnapshot, to: BinaryIO) -> int | None:
+        """Write an ended job's result lines to ``to``; return the number of bytes, None if it names no results.
 
         :raises ResultsNotReadyError: They are to be waited for: the job succeeded; or rows of it are finished, and
             it has not ended longer than :data:`RESULTS_PATIENCE_S` ago.
@@ -259,6 +267,10 @@ class WaitingService(Protocol):
 
     def now(self) -> float:
         """As :meth:`BatchService.now`."""
+        ...
+
+    def knows_time(self) -> bool:
+        """As :meth:`BatchService.knows_time`."""
         ...
 
     async def look(self, job_name: str) -> JobSnapshot:

@@ -10,6 +10,7 @@
     │   │   └── EmptyInputError      no row at all
     │   ├── FileNotReadyError        the uploaded file never became usable
     │   └── SubmitRefusedError       the create call had no effect
+    ├── TemporaryError               something that failed this time and may work the next
     ├── LedgerError                  the record of what was sent cannot be used; nothing was sent or cancelled
     ├── SupersededError              another try of the same task has taken over
     ├── SubmitUnknownError           a create call whose outcome nobody knows: a job may exist
@@ -44,6 +45,13 @@ PASSING = frozenset({"AGB-I06", "AGB-I08", "AGB-I12", "AGB-I18", "AGB-I22", "AGB
 """Findings in rows that may pass: files that are still being written or copied, functions that ask a service."""
 
 
+PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+"""HTTP statuses that may pass by themselves."""
+
+FOREIGN = frozenset({"AGB-A01", "AGB-A06"})
+"""Codes of answers that are not the API's: a proxy's page in its place may pass, too."""
+
+
 class BatchError(Exception):
     """Anything this package raises on purpose.
 
@@ -61,6 +69,11 @@ class BatchError(Exception):
         # Others' words at the end of a message may have no full stop.
         said = f"{message}." if remedy and message and message[-1] not in ".!?:" else message
         super().__init__(" ".join(part for part in (code, said, remedy) if part))
+
+    @property
+    def may_pass(self) -> bool:
+        """The same may work a little later, with nothing changed by a person."""
+        return False
 
 
 class NothingSpentError(BatchError):
@@ -150,6 +163,15 @@ class SubmitRefusedError(NothingSpentError):
         super().__init__(message, code=code, remedy=remedy)
 
 
+class TemporaryError(BatchError):
+    """Something that failed this time and may work the next; nothing was sent."""
+
+    @property
+    def may_pass(self) -> bool:
+        """Always."""
+        return True
+
+
 class LedgerError(BatchError):
     """The ledger is unreadable, damaged, of a newer version or of somebody else. Nothing was sent or cancelled."""
 
@@ -202,6 +224,11 @@ class ApiError(BatchError):
         said = f": {detail.strip()}" if detail.strip() else "."
         super().__init__(f"The Gemini API answered {call} with {status}{said}{hint}", remedy=remedy)
 
+    @property
+    def may_pass(self) -> bool:
+        """By its HTTP status."""
+        return self.http_status in PASSING_STATUSES
+
 
 class AuthError(ApiError):
     """401 or 403: the credential is missing, wrong, or may not see this file or job."""
@@ -229,10 +256,21 @@ class ApiUnreachableError(BatchError):
             f"No answer from the Gemini API to {call}: {reason}.",
             remedy="Check the connection's host, DNS, proxies and firewalls.",
         )
+        self._is_distrust = "CERTIFICATE_VERIFY_FAILED" in reason
+
+    @property
+    def may_pass(self) -> bool:
+        """Unless the certificate of the other side is not trusted: a person decides about that."""
+        return not self._is_distrust
 
 
 class ProtocolError(BatchError):
     """An answer that is not what the API's reference describes, such as HTML from a captive proxy."""
+
+    @property
+    def may_pass(self) -> bool:
+        """If it is not the API's at all."""
+        return self.code in FOREIGN
 
 
 class JobError(BatchError):
@@ -267,7 +305,12 @@ class JobUnreadableError(JobError):
 
 
 class ResultsNotReadyError(JobError):
-    """The API says that rows of an ended job are finished and names no results. They may come a little later."""
+    """Rows of an ended job are finished, and their results are not there, or what is there cannot be believed."""
+
+    @property
+    def may_pass(self) -> bool:
+        """They may come a little later."""
+        return True
 
 
 class PartialResultsError(JobError):

@@ -11,16 +11,19 @@ from typing import Any
 from upath import UPath
 
 from airflow_provider_batch.contract import BatchService
+from airflow_provider_batch.engine.actions import Wait
 from airflow_provider_batch.engine.begin import Order, estimated, ledger_for
+from airflow_provider_batch.engine.belief import BeliefPatience
 from airflow_provider_batch.engine.costs import Prices, no_prices
 from airflow_provider_batch.engine.documents import Layout
+from airflow_provider_batch.engine.evidence import Patience
 from airflow_provider_batch.engine.identity import Identity
 from airflow_provider_batch.engine.ledger import Ledger
 from airflow_provider_batch.engine.observer import Observer
 from airflow_provider_batch.engine.outcome import ensure_done
 from airflow_provider_batch.engine.preflight import Budget
 from airflow_provider_batch.engine.run import Landed, Result, Run, Work
-from airflow_provider_batch.engine.step import Patience, Policy, Wait
+from airflow_provider_batch.engine.step import Policy
 from airflow_provider_batch.gemini.attachments import RowFiles
 from airflow_provider_batch.gemini.auth import ApiKey
 from airflow_provider_batch.gemini.client import GeminiClient
@@ -38,7 +41,9 @@ from airflow_provider_batch.rows.structured import OutputType
 
 MODEL = "gemini-2.5-flash"
 
-QUICK = Patience(revoke_after=0.6, absent_after=0.6, scans=3, retry=0.1)
+QUICK = Patience(
+    revoke_after=0.6, absent_after=0.6, scans=3, retry=0.1, results=BeliefPatience(fetches=3, seconds=0.3)
+)
 """The evidence about an unknown create call, in tenths of seconds instead of minutes."""
 
 

@@ -112,10 +112,11 @@ def _write(job: ResultJob, path: Path) -> ResultFacts:
             output.write(lines)
             digest.update(lines)
             size += len(lines)
-            # A row counts and is billed once, whatever a fault does to its line.
+            # A row is billed once, whatever a fault does to its line, and counted if there is a line.
             tokens += result.tokens
-            succeeded += "response" in result.body
-            failed += "response" not in result.body
+            if result.lines:
+                succeeded += "response" in result.body
+                failed += "response" not in result.body
     return ResultFacts(succeeded, failed, size, digest.hexdigest(), tokens)
 
 

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 
 from airflow_provider_batch.contract import JobSnapshot
 from airflow_provider_batch.engine.state import Shard
+from airflow_provider_batch.errors import BatchError
+
+
+@dataclass(frozen=True)
+class AskTime:
+    """Make a call that costs nothing, for the time of its answer."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,21 @@ class Send:
 
 
 @dataclass(frozen=True)
+class CannotSend:
+    """Whether a job for these rows exists cannot be told now, so none may be made."""
+
+    shard: Shard
+    error: BatchError
+
+
+@dataclass(frozen=True)
+class Extend:
+    """Note that the jobs have new time."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Land:
     """Fetch the results of an ended job; of none if the shard was never sent."""
 
@@ -104,6 +125,11 @@ class Wait:
 
 
 @dataclass(frozen=True)
+class Tidy:
+    """Delete what nobody needs after the publication."""
+
+
+@dataclass(frozen=True)
 class Done:
     """The results are in the folder."""
 
@@ -121,6 +147,13 @@ class TimedOut:
 
 
 @dataclass(frozen=True)
+class ResultsOverdue:
+    """The deadline passed, and the results of a job that ended cannot be had."""
+
+    error: BatchError
+
+
+@dataclass(frozen=True)
 class UnknownState:
     """A job says that it is done, in a word that nobody here knows."""
 
@@ -135,21 +168,26 @@ class Ambiguous:
 
 
 Action = (
-    Look
+    AskTime
+    | Look
     | List
     | Adopt
     | Revoke
     | NoteScan
     | Presume
     | Send
+    | CannotSend
+    | Extend
     | Land
     | CancelRound
     | BeginRound
     | Publish
     | Wait
+    | Tidy
     | Done
     | Submitted
     | TimedOut
+    | ResultsOverdue
     | UnknownState
     | Ambiguous
 )

@@ -6,6 +6,7 @@ goes on (:mod:`claim`).
 
 from __future__ import annotations
 
+import io
 import logging
 import secrets
 from dataclasses import dataclass, field
@@ -25,17 +26,33 @@ from airflow_provider_batch.engine.documents import (
     Sending,
     Superseded,
 )
+from airflow_provider_batch.engine.evidence import matching
 from airflow_provider_batch.engine.identity import Identity, JobTag, content_mark, place_mark
-from airflow_provider_batch.engine.ledger import Ledger, check_store, generation, generations
+from airflow_provider_batch.engine.ledger import (
+    ADOPTED,
+    Ledger,
+    check_store,
+    generation,
+    generations,
+    is_retired,
+    remove_ledgers,
+)
 from airflow_provider_batch.engine.preflight import (
     Budget,
     ensure_acceptable,
     estimate,
 )
+from airflow_provider_batch.engine.proof import digest
 from airflow_provider_batch.engine.rounds import keep_shards
 from airflow_provider_batch.engine.state import Batch, read_batch, shard_name
-from airflow_provider_batch.engine.step import matching
-from airflow_provider_batch.errors import AuthError, BatchError, ConfigError, InputError, NotFoundError
+from airflow_provider_batch.errors import (
+    AuthError,
+    BatchError,
+    ConfigError,
+    InputError,
+    NotFoundError,
+    TemporaryError,
+)
 from airflow_provider_batch.rows.dialect import RowDialect
 from airflow_provider_batch.rows.estimate import Estimate
 from airflow_provider_batch.rows.keys import KeyTable
@@ -272,6 +289,14 @@ def _begin(
         # Something is sent; what exists already is paid for, whatever the limit says.
         _ensure_acceptable(service, order, rows, said)
     check_store(order.folder)
+    if is_retired(order.folder, order.identity.mark):
+        # By the user's wish the rows are paid for again; what is left of the time before must not be read.
+        remove_ledgers(order.folder, order.identity.mark)
+    ledger.bind(content)
+    for name in ledger.names():
+        if name.endswith(".sending.json"):
+            # Noted by a try that was gone before it had a plan; of other rows, it must not become part of this one.
+            ledger.read(name, Sending)
     shards = keep_shards(ledger, 1, rows.files.rows, rows.staged.cuts, order.model)
     now = _time(service)
     plan = Plan(
@@ -289,13 +314,16 @@ def _begin(
         layout=order.layout,
         output_schema=order.output_schema,
         columns_file=_keep(rows.files.columns, ledger, "columns"),
+        columns_sha256=digest(rows.files.columns),
         skipped_file=_keep(rows.files.skipped, ledger, "skipped"),
+        skipped_sha256=digest(rows.files.skipped),
         first=RoundPlan(shards=tuple(shards), created_at=now, clock_from=now),
     )
     _ensure_expected(strangers, plan)
     _adopt(ledger, plan, strangers, now)
     if not ledger.put("plan.json", plan):
         return False
+    ledger.is_new = True
     try:
         ensure_free(order.folder, order.identity)
     except BatchError:
@@ -314,7 +342,7 @@ def _ensure_acceptable(service: BatchService, order: Order, rows: StagedRows, sa
 
 def _keep(part: BinaryIO, ledger: Ledger, what: str) -> str | None:
     """Keep a spool beside the plan, under a name of its own, as two tries may do so at the same moment."""
-    if not part.tell():
+    if not part.seek(0, io.SEEK_END):
         return None
     name = f"{what}.{secrets.token_hex(4)}.jsonl"
     keep(part, ledger.path(name))
@@ -334,7 +362,8 @@ def _remote_jobs(service: BatchService, order: Order, known: list[Ledger]) -> li
     if isinstance(found, CannotTell):
         if isinstance(found.error, AuthError):
             raise found.error
-        raise BatchError(
+        kind = TemporaryError if found.error.may_pass else BatchError
+        raise kind(
             f"Whether a job for this task exists already cannot be told: {found.error}",
             code="AGB-S04",
             remedy="Nothing was sent. Run the task again when the listing works.",
@@ -383,7 +412,7 @@ def _adopt(ledger: Ledger, plan: Plan, strangers: list[tuple[JobTag, JobSnapshot
         job = min(jobs, key=lambda j: (j.state is not JobState.SUCCEEDED, str(j.created_at), j.name))
         log.info("Going on with %s (%s), submitted before; nothing is sent.", job.name, job.raw_state)
         stem = f"{shard_name(1, number)}.e1"
-        sending = Sending(at=now, owner="adopted", display_name=job.display_name, input_file=job.input_file or "")
+        sending = Sending(at=now, owner=ADOPTED, display_name=job.display_name, input_file=job.input_file or "")
         ledger.put(f"{stem}.sending.json", sending)
         ledger.put(f"{stem}.outcome.json", Outcome(at=now, job=job.name, job_created_at=job.created_at))
 

@@ -23,9 +23,14 @@ LEDGER_VERSION = 1
 
 
 class Document(BaseModel):
-    """Anything in a ledger. Unknown fields are left alone: a newer version may have written them."""
+    """Anything in a ledger. Unknown fields are left alone: a newer version may have written them.
+
+    :param batch: ``content`` of the plan that the document belongs to; empty where it was written without one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    batch: str = ""
 
 
 class ShardPlan(Document):
@@ -34,6 +39,7 @@ class ShardPlan(Document):
     :param file: Name of the file with its rows, beside this document.
     :param content: Digest of these rows and the model, as in the display names of its jobs.
     :param tokens: Rough number of input tokens, for the limit on enqueued tokens.
+    :param sha256: Of the file. Empty in plans of earlier versions.
     """
 
     file: str
@@ -41,6 +47,7 @@ class ShardPlan(Document):
     size_bytes: int
     content: str
     tokens: int
+    sha256: str = ""
 
 
 class RoundPlan(Document):
@@ -94,7 +101,9 @@ class Plan(Document):
     skipped: int = 0
     layout: Layout = Layout()
     columns_file: str | None = None
+    columns_sha256: str = ""
     skipped_file: str | None = None
+    skipped_sha256: str = ""
     names_files: bool = False
     first: RoundPlan
     output_schema: dict[str, Any] | None = None
@@ -207,7 +216,7 @@ class Landed(Document):
     """``<shard>.landed.json``: the rows of a job are beside this document, each with a status.
 
     :param job: None if no job was made for the shard.
-    :param size_bytes: Of the rows beside this document.
+    :param size_bytes: Of the rows beside this document; ``sha256`` is of the same file.
     :param ended_at: When the job ended, None if nobody said.
     :param long_tokens: The part of ``tokens`` that is of rows with long prompts; some models charge more for them.
     :param unmetered: Answers without a token count.
@@ -223,6 +232,7 @@ class Landed(Document):
     error_code: int = 0
     counts: dict[RowStatus, int]
     size_bytes: int = 0
+    sha256: str = ""
     ended_at: datetime | None = None
     tokens: TokenTotals = TokenTotals()
     long_tokens: TokenTotals = TokenTotals()
@@ -230,8 +240,25 @@ class Landed(Document):
     passing: int = 0
     undone: int = 0
     quarantined: int = 0
+    quarantine_sha256: str = ""
     input_file: str | None = None
     output_file: str | None = None
+
+
+class Fetched(Document):
+    """``<shard>.fetched<n>.json``: results came that contradict what is known of the job, and were not believed.
+
+    :param size_bytes: Of what came.
+    :param lines: In it.
+    :param rows: Of these, answers to rows that were sent.
+    :param why: What is wrong.
+    """
+
+    at: datetime
+    size_bytes: int
+    lines: int
+    rows: int
+    why: str
 
 
 class Cancel(Document):
@@ -245,8 +272,34 @@ class Cancel(Document):
     by: str | None = None
 
 
+class Publishing(Document):
+    """``r<round>.publishing.<owner>.json``: a visit begins to put results in place of those that are there.
+
+    If it was not finished, its writer may wake up later and go on; who publishes after it keeps what is needed
+    to publish once more.
+    """
+
+    at: datetime
+
+
 class Published(Document):
-    """``r<round>.published.json``: the results of all rounds so far are in the result folder."""
+    """``r<round>.published.json``: the results of all rounds so far are in the result folder.
+
+    :param by: Owner of the note ``publishing`` that it ends; empty in ledgers of earlier versions.
+    """
+
+    at: datetime
+    by: str = ""
+
+
+class Tidied(Document):
+    """``r<round>.tidied.json``: what nobody needs after the publication is deleted."""
+
+    at: datetime
+
+
+class Extended(Document):
+    """``r<round>.extended<n>.json``: a person cleared the task after its deadline. Its jobs have new time."""
 
     at: datetime
 

@@ -7,6 +7,7 @@ in a quarantine file. Landing again gives the same files.
 
 from __future__ import annotations
 
+import codecs
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -17,10 +18,12 @@ from typing import BinaryIO, cast
 import msgspec
 
 from airflow_provider_batch.contract import BatchService, JobSnapshot, JobState
-from airflow_provider_batch.engine.documents import Landed
+from airflow_provider_batch.engine.belief import Arrived, Belief, BeliefPatience, belief, is_confirmed
+from airflow_provider_batch.engine.documents import Fetched, Landed
 from airflow_provider_batch.engine.ledger import Ledger
+from airflow_provider_batch.engine.proof import Hashing, differs, digest
 from airflow_provider_batch.engine.state import Shard
-from airflow_provider_batch.errors import LedgerError
+from airflow_provider_batch.errors import LedgerError, ResultsNotReadyError
 from airflow_provider_batch.rows.dialect import (
     BadRowError,
     LandedRow,
@@ -126,27 +129,17 @@ def land(
     job: JobSnapshot | None,
     dialect: RowDialect,
     on_first: Callable[[Landed], object] = lambda _: None,
+    patience: BeliefPatience | None = None,
 ) -> Landed:
     """Fetch what an ended job left, match it to the shard's rows, keep it beside the ledger.
 
     :param job: None if the shard was never sent.
     :param on_first: Told what landed, unless another visit has landed it already.
+    :param patience: With results that contradict what is known of the job.
+    :raises ResultsNotReadyError: What came is not believed (:mod:`belief`). It is to be fetched again.
     :raises BatchError: The results could not be fetched; nothing is noted and the next try does it again.
     """
-    ended = job or _NEVER_SENT
-    tally = _Tally(ended)
-    with spool() as quarantine:
-        with published(ledger.path(results_name(shard))) as results:
-            keys = _arrivals(ledger, shard, dialect)
-            with Behind(results) as behind:
-                match = _Match(keys, behind, quarantine, dialect, tally)
-                size = _fetch(service, job, match) if job else 0
-                if tally.rows < shard.plan.rows:
-                    match.leave(_keys(ledger, shard, dialect))
-            written = results.tell()
-        if tally.quarantined:
-            keep(quarantine, ledger.path(quarantine_name(shard)))
-    landed = _document(tally, job, written)
+    landed, size = _landed(service, ledger, shard, job, dialect, patience or BeliefPatience())
     if landed.unmetered:
         log.warning(
             "AGB-R06 %d answers of %s have no token count; they are billed all the same, and not in the cost.",
@@ -154,15 +147,73 @@ def land(
             landed.job,
         )
     if ledger.put(f"{shard.name}.landed.json", landed):
+        ledger.written.add(landed.sha256)
         on_first(landed)
     log.info(
         "Landed %s (%s): %d bytes of results, %s.",
         job.name if job else shard.name,
-        ended.raw_state,
+        (job or _NEVER_SENT).raw_state,
         size,
         counts_in_words(landed.counts),
     )
     return landed
+
+
+def _landed(
+    service: BatchService,
+    ledger: Ledger,
+    shard: Shard,
+    job: JobSnapshot | None,
+    dialect: RowDialect,
+    patience: BeliefPatience,
+) -> tuple[Landed, int]:
+    """Put the rows beside the ledger, without a note of it; what is to be noted, and the size of the results."""
+    tally = _Tally(job or _NEVER_SENT)
+    with spool() as quarantine:
+        with published(ledger.path(results_name(shard))) as file:
+            keys = _arrivals(ledger, shard, dialect)
+            results = Hashing(file)
+            with Behind(cast(BinaryIO, results)) as behind:
+                match = _Match(keys, behind, quarantine, dialect, tally)
+                size = _fetch(service, job, match) if job else None
+                if job and size is not None:
+                    _ensure_believed(service, ledger, shard, job, match.arrived(size), patience)
+                if tally.rows < shard.plan.rows:
+                    match.leave(_keys(ledger, shard, dialect))
+        lines = digest(quarantine) if tally.quarantined else ""
+        if tally.quarantined:
+            keep(quarantine, ledger.path(quarantine_name(shard)))
+    return _document(tally, job, results, lines), size or 0
+
+
+def _ensure_believed(
+    service: BatchService,
+    ledger: Ledger,
+    shard: Shard,
+    job: JobSnapshot,
+    arrived: Arrived,
+    patience: BeliefPatience,
+) -> None:
+    """Note results that are not believed yet.
+
+    :raises ResultsNotReadyError: They are to be fetched again. Nothing is deleted, and no row is sent again.
+    """
+    kind, why = belief(job, shard.plan.rows, arrived)
+    now = datetime.fromtimestamp(service.now(), timezone.utc)
+    if is_confirmed(kind, arrived, shard.fetched, now, patience):
+        if kind is not Belief.BELIEVED:
+            log.warning("The results of %s stay as they are: %s.", job.name, why)
+        return
+    if kind is not Belief.FOREIGN:
+        fetched = Fetched(at=now, size_bytes=arrived.size_bytes, lines=arrived.lines, rows=arrived.rows, why=why)
+        ledger.put(f"{shard.name}.fetched{len(shard.fetched) + 1}.json", fetched)
+    raise ResultsNotReadyError(
+        f"What came as the results of {job.name} is not believed: {why}.",
+        job_name=job.name,
+        code="AGB-R12",
+        remedy="The job and its results are kept and fetched again; no row is sent again. If it stays so, look "
+        "for a proxy between this machine and the API.",
+    )
 
 
 def results_name(shard: Shard) -> str:
@@ -188,13 +239,30 @@ def requests_of(ledger: Ledger, shard: Shard, dialect: RowDialect) -> Iterator[t
     count = 0
     try:
         with opened(ledger.path(shard.plan.file)) as file:
-            for _, data in read_lines(file):
+            rows = Hashing(file)
+            for _, data in read_lines(cast(BinaryIO, rows)):
                 count += 1
                 yield dialect.read_key(data or b""), data or b""
-    except (FileNotFoundError, msgspec.MsgspecError) as error:
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _lost(ledger, shard, type(error).__name__) from None
     if count != shard.plan.rows:
         raise _lost(ledger, shard, f"{count} rows instead of {shard.plan.rows}")
+    if wrong := differs(shard.plan.sha256, rows.sha256):
+        raise _lost(ledger, shard, wrong)
+
+
+def ensure_kept(ledger: Ledger, shard: Shard) -> None:
+    """Make sure that the kept rows are those that were planned, before they are sent.
+
+    :raises LedgerError: They are gone or are others.
+    """
+    try:
+        with opened(ledger.path(shard.plan.file)) as file:
+            wrong = differs(shard.plan.sha256, digest(file))
+    except FileNotFoundError as error:
+        wrong = type(error).__name__
+    if wrong:
+        raise _lost(ledger, shard, wrong)
 
 
 def _keys(ledger: Ledger, shard: Shard, dialect: RowDialect) -> Iterator[str]:
@@ -216,11 +284,11 @@ def _arrivals(ledger: Ledger, shard: Shard, dialect: RowDialect) -> Arrivals:
         raise _lost(ledger, shard, str(error)) from None
 
 
-def _fetch(service: BatchService, job: JobSnapshot, match: _Match) -> int:
-    """Match the lines of the results while they arrive; size in bytes."""
+def _fetch(service: BatchService, job: JobSnapshot, match: _Match) -> int | None:
+    """Match the lines of the results while they arrive; size in bytes, None if there are none."""
     incoming = Incoming(match.take)
     size = service.fetch_results(job, cast(BinaryIO, incoming))
-    incoming.finish()
+    match.end(incoming.rest())
     return size
 
 
@@ -237,14 +305,31 @@ class _Match:
         self._tally = tally
         self._encode_lines = msgspec.json.Encoder().encode_lines
         self._number = 0
+        self._lines = self._damaged = self._unknown = 0
+        self._is_torn = False
+
+    def arrived(self, size_bytes: int) -> Arrived:
+        """What came, after the last line of the results."""
+        tally = self._tally
+        return Arrived(size_bytes, self._lines, tally.rows, self._damaged, self._unknown, self._is_torn)
+
+    def end(self, rest: list[bytes | None]) -> None:
+        """The last line of the results, if it has no line break."""
+        damaged = self._damaged
+        self.take(rest)
+        self._is_torn = self._damaged > damaged
 
     def take(self, lines: list[bytes | None]) -> None:
         """The next lines of the results."""
         rows = []
         for data in lines:
             self._number += 1
+            if self._number == 1:
+                # A proxy, or an editor on its way, may put a byte-order mark before the first line.
+                data = (data or b"").removeprefix(codecs.BOM_UTF8)
             if data == b"":
                 continue
+            self._lines += 1
             row = self._belonging(data or b"")
             if isinstance(row, str):
                 self._tally.quarantine(self._number, row)
@@ -274,14 +359,16 @@ class _Match:
         try:
             row = self._dialect.read_result(data)
         except BadRowError as bad:
+            self._damaged += 1
             return f"{bad.code} {bad.what}"
         arrival = self._keys.arrive(row.key)
         if arrival is Arrival.EXPECTED:
             return row
+        self._unknown += arrival is Arrival.UNKNOWN
         return f"AGB-R05 {'its key came before' if arrival is Arrival.AGAIN else 'no row with its key was sent'}"
 
 
-def _document(tally: _Tally, job: JobSnapshot | None, size_bytes: int) -> Landed:
+def _document(tally: _Tally, job: JobSnapshot | None, results: Hashing, quarantine_sha256: str) -> Landed:
     return Landed(
         at=datetime.now(timezone.utc),
         job=job.name if job else None,
@@ -290,7 +377,8 @@ def _document(tally: _Tally, job: JobSnapshot | None, size_bytes: int) -> Landed
         error=tally.job.error,
         error_code=tally.job.error_code,
         counts=tally.counts,
-        size_bytes=size_bytes,
+        size_bytes=results.size_bytes,
+        sha256=results.sha256,
         ended_at=job.ended_at if job else None,
         tokens=tally.usage.totals,
         long_tokens=tally.of_long.totals,
@@ -298,6 +386,7 @@ def _document(tally: _Tally, job: JobSnapshot | None, size_bytes: int) -> Landed
         passing=tally.passing,
         undone=tally.undone,
         quarantined=tally.quarantined,
+        quarantine_sha256=quarantine_sha256,
         input_file=job.input_file if job else None,
         output_file=job.output_file if job else None,
     )

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from typing import BinaryIO, cast
 
 import msgspec
 
 from airflow_provider_batch.engine.land import requests_of
 from airflow_provider_batch.engine.ledger import Ledger
+from airflow_provider_batch.engine.proof import Hashing, differs
 from airflow_provider_batch.engine.state import Batch
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.rows.dialect import LandedRow, RowDialect
@@ -43,19 +45,25 @@ def in_input_order(
                 file.seek(place)
                 row = decode(file.readline())
                 yield row if columns is None else msgspec.structs.replace(row, source=_next(columns, ledger))
+        if columns is not None and next(columns, None) is not None:
+            raise _lost(ledger, "the kept columns are more than the rows")
 
 
 def _columns(ledger: Ledger, batch: Batch) -> Iterator[bytes] | None:
-    return None if batch.plan.columns_file is None else _lines(ledger, batch.plan.columns_file)
+    plan = batch.plan
+    return None if plan.columns_file is None else _lines(ledger, plan.columns_file, plan.columns_sha256)
 
 
-def _lines(ledger: Ledger, name: str) -> Iterator[bytes]:
+def _lines(ledger: Ledger, name: str, sha256: str) -> Iterator[bytes]:
     try:
         with opened(ledger.path(name)) as file:
-            for _, data in read_lines(file):
+            rows = Hashing(file)
+            for _, data in read_lines(cast(BinaryIO, rows)):
                 yield data or b""
     except FileNotFoundError:
         raise _lost(ledger, f"{name} is gone") from None
+    if wrong := differs(sha256, rows.sha256):
+        raise _lost(ledger, f"{name} has changed, {wrong}")
 
 
 def _next(columns: Iterator[bytes], ledger: Ledger) -> dict[str, object]:

@@ -59,6 +59,8 @@ class Vigil:
     :param until: Until this Unix time, None = no such time.
     :param deadline: Unix time at which the user's patience ends.
     :param poll_interval_s: Longest time between looks, seconds.
+    :param asked_at: Unix time at which these times were set, by the clock that they were set by. What has gone by
+        since is measured for as long as no answer says what time it is. None = this machine's clock will do.
     """
 
     jobs: tuple[str, ...]
@@ -66,6 +68,7 @@ class Vigil:
     until: float | None
     deadline: float
     poll_interval_s: float
+    asked_at: float | None = None
 
 
 Connect = Callable[[], Awaitable[WaitingService]]
@@ -97,6 +100,11 @@ class Poller:
         """Unix time, seconds, by the server's clock as far as it is known."""
         return self._service.now() if self._service is not None else time.time()
 
+    def _server_now(self) -> float | None:
+        """The same by the server's clock, None while no answer has said what time it is."""
+        service = self._service
+        return service.now() if service is not None and service.knows_time() else None
+
     async def wait(self, vigil: Vigil, tell: Callable[[str], object]) -> News:
         """Wait until there is news.
 
@@ -108,7 +116,7 @@ class Poller:
         if at > self._gathered_at:
             self._gathered_at = at + GATHER_S
         looks = tuple(
-            Look(Watch(name, vigil.deadline, vigil.poll_interval_s), waiter, self._gathered_at)
+            Look(Watch(name, vigil.deadline, vigil.poll_interval_s, vigil.asked_at, at), waiter, self._gathered_at)
             for name in vigil.jobs
         )
         scans = (_scan(vigil.names, waiter, at),) if vigil.names else ()
@@ -116,8 +124,7 @@ class Poller:
         try:
             if vigil.until is None and vigil.jobs:
                 return await waiter.news
-            due = vigil.deadline if vigil.until is None else min(vigil.until, vigil.deadline)
-            return await self._until(due, vigil.poll_interval_s, waiter.news)
+            return await self._until(vigil, waiter.news)
         finally:
             await self._leave(looks, scans)
 
@@ -152,11 +159,19 @@ class Poller:
         """Somebody waits for this job."""
         return job_name in self._roster.looks
 
-    async def _until(self, due: float, longest_s: float, news: asyncio.Future[News]) -> News:
+    async def _until(self, vigil: Vigil, news: asyncio.Future[News]) -> News:
+        began = self._clock()
         # In steps, as the server's clock may turn out to be another than was thought.
-        while not news.done() and (left := due - self.now()) > 0:
-            await asyncio.wait({news}, timeout=min(left, longest_s))
+        while not news.done() and (left := self._left_s(vigil, self._clock() - began)) > 0:
+            await asyncio.wait({news}, timeout=min(left, vigil.poll_interval_s))
         return news.result() if news.done() else News("due", message="The time to go on has come.")
+
+    def _left_s(self, vigil: Vigil, waited_s: float) -> float:
+        due = vigil.deadline if vigil.until is None else min(vigil.until, vigil.deadline)
+        now = self._server_now()
+        if now is None:
+            now = time.time() if vigil.asked_at is None else vigil.asked_at + waited_s
+        return due - now
 
     def _enter(self, looks: Sequence[Look], scans: Sequence[Scan]) -> None:
         self._roster.add(looks, scans)
@@ -180,11 +195,12 @@ class Poller:
         """Whatever hangs, no wait lasts for ever."""
         while True:
             await asyncio.sleep(OVERDUE_STEP_S)
-            if self.now() < self._overdue_at:
+            now = self._server_now()
+            if now is not None and now < self._overdue_at:
                 continue
             self._overdue_at = NEVER
             for number, name in enumerate(list(self._roster.looks), 1):
-                self._overdue_at = min(self._overdue_at, self._roster.expire(name, self.now()))
+                self._overdue_at = min(self._overdue_at, self._roster.expire(name, now, self._clock()))
                 if number % TURN == 0:
                     await asyncio.sleep(0)
 
@@ -304,14 +320,14 @@ class Poller:
             except AuthError:
                 job = await (await self._reconnected(service)).look(name)
         except BatchError as error:
-            self._roster.failed(name, error, self._clock(), self.now())
+            self._roster.failed(name, error, self._clock(), self._server_now())
             return error
         self._roster.saw(job, self._clock(), self.now())
         return None
 
     async def _fail(self, names: Iterable[str], error: BatchError) -> None:
         for number, name in enumerate(names, 1):
-            self._roster.failed(name, error, self._clock(), self.now())
+            self._roster.failed(name, error, self._clock(), self._server_now())
             if number % TURN == 0:
                 await asyncio.sleep(0)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from typing import BinaryIO
 
 import msgspec
@@ -21,11 +22,13 @@ from upath import UPath
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.engine.claim import ensure_replaceable
 from airflow_provider_batch.engine.costs import Prices, cost_of, no_prices, receipt
-from airflow_provider_batch.engine.documents import Attached, Published, Retired
+from airflow_provider_batch.engine.documents import Attached, Landed, Published, Retired, Tidied
 from airflow_provider_batch.engine.identity import Identity
 from airflow_provider_batch.engine.land import quarantine_name, requests_of
-from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, generations
+from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, generations, remove_ledgers
 from airflow_provider_batch.engine.order import in_input_order
+from airflow_provider_batch.engine.proof import Hashing, differs
+from airflow_provider_batch.engine.replacing import LateError, Replacing, sleepers
 from airflow_provider_batch.engine.rounds import copy_results, result_rows, results_of
 from airflow_provider_batch.engine.state import Batch, Round, Shard, read_batch
 from airflow_provider_batch.errors import LedgerError
@@ -33,7 +36,7 @@ from airflow_provider_batch.rows.dialect import LandedRow, RowDialect, RowStatus
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.manifest import FILE_NAME, Manifest, TokenTotals
 from airflow_provider_batch.rows.sinks.parquet import write_parquet
-from airflow_provider_batch.rows.storage import keep, listed, opened, published, spool
+from airflow_provider_batch.rows.storage import READ_BYTES, opened, ready, spool
 
 log = logging.getLogger(__name__)
 
@@ -54,61 +57,93 @@ class _Tally:
 
 
 def publish(
-    ledger: Ledger, batch: Batch, folder: UPath, dialect: RowDialect, prices: Prices = no_prices
-) -> Manifest:
+    ledger: Ledger,
+    batch: Batch,
+    folder: UPath,
+    dialect: RowDialect,
+    prices: Prices = no_prices,
+    *,
+    is_again: bool = False,
+) -> Manifest | None:
     """Write the results, ``failed.jsonl``, ``quarantine.jsonl`` and ``jobs.jsonl``, then ``manifest.json``.
 
     Publishing again gives the same files. If another visit was quicker, its files stay as they are: it may have
     tidied up what would be needed to make them again.
 
+    :param is_again: The state is published; its files are to be put in place once more.
+    :return: None if the ledger has a newer state: it is to be read again.
     :raises LedgerError: A landed part is gone or damaged, or does not hold each row once; nothing is published,
         and what is there stays.
     :raises ConfigError: The folder holds what another task instance still needs.
     """
-    if (already := _published_meanwhile(ledger, batch, folder)) is not None:
-        return already
+    replacing = Replacing(ledger, batch, is_again=is_again)
     try:
-        return _publish(ledger, batch, folder, dialect, prices)
+        return _publish(ledger, batch, folder, dialect, prices, replacing)
+    except LateError as late:
+        if late.has_replaced:
+            _publish_newest(ledger, folder, dialect, prices)
+        return None
     except (LedgerError, FileNotFoundError):
         # What another visit has published it may have tidied up while this one was reading.
-        if (already := _published_meanwhile(ledger, batch, folder)) is not None:
-            return already
+        if not batch.round.published and ledger.read(_published_name(batch), Published) is not None:
+            return None
         raise
+    finally:
+        replacing.leave()
 
 
-def _publish(ledger: Ledger, batch: Batch, folder: UPath, dialect: RowDialect, prices: Prices) -> Manifest:
+def _publish_newest(ledger: Ledger, folder: UPath, dialect: RowDialect, prices: Prices) -> None:
+    """Make up for files of an older state that have taken the place of newer ones."""
+    newest = read_batch(ledger)
+    if not newest.round.published or newest.superseded:
+        # Its own publication comes, after this one.
+        return
+    log.warning("This worker was late, and results of an earlier state were in the folder for a moment.")
+    publish(ledger, newest, folder, dialect, prices, is_again=True)
+
+
+def _publish(
+    ledger: Ledger, batch: Batch, folder: UPath, dialect: RowDialect, prices: Prices, replacing: Replacing
+) -> Manifest:
     """Everything is put together first; then each file takes the place of the one before in one step."""
+    target = folder / RESULTS_FILES[batch.plan.layout.format]
     with ExitStack() as stack:
-        results, failed, quarantine = (stack.enter_context(spool(folder)) for _ in range(3))
+        results, failed, quarantine, receipts, told = (stack.enter_context(spool(folder)) for _ in range(5))
         whole = _whole(batch)
-        publish_whole = stack.enter_context(results_of(ledger, whole)) if whole else None
         tally = _assemble(ledger, batch, dialect, None if whole else results, failed)
         _ensure_each_row_once(ledger, batch, tally)
         quarantined = _copy_quarantine(ledger, batch, quarantine)
-        if batch.plan.layout.format == "parquet":
+        twin = None
+        if whole:
+            results, twin = stack.enter_context(results_of(ledger, whole))
+        elif batch.plan.layout.format == "parquet":
             table = stack.enter_context(spool(folder))
             write_parquet(results, table, batch.plan.output_schema)
             results = table
-        if (already := _published_meanwhile(ledger, batch, folder)) is not None:
-            return already
-        _retire_previous(ledger, batch, folder)
-        target = folder / RESULTS_FILES[batch.plan.layout.format]
-        if publish_whole:
-            publish_whole(target)
-        else:
-            keep(results, target)
-        _keep(failed, folder / FAILED_FILE, wanted=tally.failed > 0)
-        _keep(quarantine, folder / QUARANTINE_FILE, wanted=quarantined > 0)
-    _receipts(batch, folder, prices)
-    manifest = _manifest(ledger, batch, folder, tally, quarantined)
-    cost = cost_of(batch.landed, batch.plan.model, prices)
-    manifest = manifest.model_copy(update={"cost_usd": cost.batch_usd, "standard_usd": cost.standard_usd})
-    manifest.write(folder)
-    for name in set(RESULTS_FILES.values()) - {target.name}:
-        (folder / name).unlink(missing_ok=True)
-    now = datetime.now(timezone.utc)
-    ledger.put(_published_name(batch), Published(at=now))
+        _receipts(batch, receipts, prices)
+        manifest = _manifest(ledger, batch, folder, tally, quarantined, prices)
+        told.write(manifest.to_file())
+        steps = [
+            stack.enter_context(ready(results, target, twin)),
+            _kept(stack, failed, folder / FAILED_FILE, wanted=tally.failed > 0),
+            _kept(stack, quarantine, folder / QUARANTINE_FILE, wanted=quarantined > 0),
+            stack.enter_context(ready(receipts, folder / JOBS_FILE)),
+            stack.enter_context(ready(told, folder / FILE_NAME)),
+        ]
+        replacing.begin()
+        replacing.step(lambda: _retire_previous(ledger, batch, folder))
+        for step in steps:
+            replacing.step(step)
+        for name in set(RESULTS_FILES.values()) - {target.name}:
+            replacing.step(partial((folder / name).unlink, missing_ok=True))
+        replacing.end()
     return manifest
+
+
+def _kept(stack: ExitStack, part: BinaryIO, target: UPath, *, wanted: bool) -> Callable[[], object]:
+    if wanted:
+        return stack.enter_context(ready(part, target))
+    return partial(target.unlink, missing_ok=True)
 
 
 def _ensure_each_row_once(ledger: Ledger, batch: Batch, tally: _Tally) -> None:
@@ -124,40 +159,44 @@ def _published_name(batch: Batch) -> str:
     return f"r{batch.round.number}.published.json"
 
 
-def _published_meanwhile(ledger: Ledger, batch: Batch, folder: UPath) -> Manifest | None:
-    """What another visit has published since this one read the ledger."""
-    if batch.round.published or ledger.read(_published_name(batch), Published) is None:
-        return None
-    return Manifest.read(folder, ledger.folder)
-
-
 def tidy(service: BatchService, ledger: Ledger, batch: Batch, *, keep_remote_files: bool) -> None:
     """Delete what nobody needs any more: remote files of landed jobs, and copies of rows in the ledger.
 
-    Copies stay as long as rows are left over that a later try may send again.
+    Copies stay as long as rows are left over that a later try may send again. Where another visit may be asleep in
+    the middle of publishing, they stay until a later visit, or the sweep: they are what could mend its work.
     """
     if not keep_remote_files:
         for file in _remote_files(ledger, batch):
             service.unstage(file)
-    if any(shard.landed and (shard.landed.passing or shard.landed.undone) for shard in batch.round.shards):
+    if sleepers(ledger, batch):
+        log.info("The copies of rows in %s are left for a later visit to delete.", ledger.folder)
         return
-    for name in ledger.names():
-        if name.endswith(".jsonl"):
-            ledger.path(name).unlink(missing_ok=True)
+    if not any(shard.landed and (shard.landed.passing or shard.landed.undone) for shard in batch.round.shards):
+        for name in ledger.names_now():
+            if name.endswith(".jsonl"):
+                ledger.remove(name)
+    ledger.put(f"r{batch.round.number}.tidied.json", Tidied(at=datetime.now(timezone.utc)))
 
 
 def _remote_files(ledger: Ledger, batch: Batch) -> set[str]:
-    """Files on the server that what landed since the publication before this one has used or made."""
+    """Files on the server that what landed since the last time they were deleted has used or made."""
     files: set[str] = set()
     names = ledger.names() if batch.plan.names_files else set()
     for round_ in reversed(batch.rounds):
-        if round_.published:
+        if round_.is_tidied:
             break
         for shard in round_.shards:
-            if shard.landed:
-                files |= {file for file in (shard.landed.input_file, shard.landed.output_file) if file}
+            files |= set(_files_of(shard.landed)) if shard.landed else set()
         files |= {file.name for attached in _attached(ledger, names, round_) for file in attached.files}
     return files
+
+
+def _files_of(landed: Landed) -> Iterator[str]:
+    if landed.input_file:
+        yield landed.input_file
+    # Results that were not whole stay for a person to look at, until the server deletes them.
+    if landed.output_file and not landed.quarantined and not landed.counts.get(RowStatus.MISSING):
+        yield landed.output_file
 
 
 def _attached(ledger: Ledger, names: set[str], round_: Round) -> Iterator[Attached]:
@@ -258,8 +297,24 @@ def _note_answered(ledger: Ledger, batch: Batch, answered: KeyTable) -> None:
 def _add_skipped(ledger: Ledger, batch: Batch, failed: BinaryIO) -> None:
     """Bad rows that were left out go to the failed ones, with what is wrong with them."""
     if batch.plan.skipped_file:
-        with opened(ledger.path(batch.plan.skipped_file)) as skipped:
-            shutil.copyfileobj(skipped, failed, 1024 * 1024)
+        _copy_proven(ledger, batch.plan.skipped_file, batch.plan.skipped_sha256, failed)
+
+
+def _copy_proven(ledger: Ledger, name: str, sha256: str, to: BinaryIO) -> None:
+    try:
+        with opened(ledger.path(name)) as file:
+            lines = Hashing(file)
+            shutil.copyfileobj(lines, to, READ_BYTES)
+    except FileNotFoundError:
+        wrong = "it is gone"
+    else:
+        wrong = differs(sha256, lines.sha256)
+    if wrong:
+        raise LedgerError(
+            f"{name} of the ledger at {ledger.folder} cannot be used: {wrong}.",
+            code="AGB-L02",
+            remedy="Nothing was published, and what has landed stays there. Restore the file.",
+        )
 
 
 def _copy_quarantine(ledger: Ledger, batch: Batch, lines: BinaryIO) -> int:
@@ -268,27 +323,21 @@ def _copy_quarantine(ledger: Ledger, batch: Batch, lines: BinaryIO) -> int:
     for shard in batch.shards:
         if shard.landed and shard.landed.quarantined:
             count += shard.landed.quarantined
-            with opened(ledger.path(quarantine_name(shard))) as part:
-                shutil.copyfileobj(part, lines, 1024 * 1024)
+            _copy_proven(ledger, quarantine_name(shard), shard.landed.quarantine_sha256, lines)
     return count
 
 
-def _receipts(batch: Batch, folder: UPath, prices: Prices) -> None:
+def _receipts(batch: Batch, lines: BinaryIO, prices: Prices) -> None:
     encode = msgspec.json.Encoder().encode
-    with published(folder / JOBS_FILE) as lines:
-        for landed in batch.landed:
-            if landed.job:
-                lines.write(encode(receipt(landed, batch.plan.model, prices)) + b"\n")
+    for landed in batch.landed:
+        if landed.job:
+            lines.write(encode(receipt(landed, batch.plan.model, prices)) + b"\n")
 
 
-def _keep(part: BinaryIO, target: UPath, *, wanted: bool) -> None:
-    if not wanted:
-        target.unlink(missing_ok=True)
-        return
-    keep(part, target)
-
-
-def _manifest(ledger: Ledger, batch: Batch, folder: UPath, tally: _Tally, quarantined: int) -> Manifest:
+def _manifest(
+    ledger: Ledger, batch: Batch, folder: UPath, tally: _Tally, quarantined: int, prices: Prices
+) -> Manifest:
+    cost = cost_of(batch.landed, batch.plan.model, prices)
     landed = [shard.landed for shard in batch.shards if shard.landed]
     jobs = [one.job for one in landed if one.job]
     return Manifest(
@@ -304,6 +353,8 @@ def _manifest(ledger: Ledger, batch: Batch, folder: UPath, tally: _Tally, quaran
         counts=dict(tally.counts),
         skipped=batch.plan.skipped,
         tokens=_sum([one.tokens for one in landed]),
+        cost_usd=cost.batch_usd,
+        standard_usd=cost.standard_usd,
         unmetered=sum(one.unmetered for one in landed),
         quarantine_uri=str(folder / QUARANTINE_FILE) if quarantined else None,
         quarantined=quarantined,
@@ -336,7 +387,6 @@ def _retire_previous(ledger: Ledger, batch: Batch, folder: UPath) -> None:
 
 
 def _retire(folder: UPath, mark: str, successor: Identity) -> None:
-    previous = folder / FOLDER / mark
     ensure_replaceable(folder, mark, successor)
     jobs = [
         shard.landed.job
@@ -346,16 +396,4 @@ def _retire(folder: UPath, mark: str, successor: Identity) -> None:
     ]
     gone = Retired(at=datetime.now(timezone.utc), jobs=tuple(jobs))
     Ledger(folder / FOLDER / RETIRED).put(f"{mark}.json", gone)
-    for generation in sorted(listed(previous)):
-        for name in listed(previous / generation):
-            (previous / generation / name).unlink(missing_ok=True)
-        _remove_folder(previous / generation)
-    _remove_folder(previous)
-
-
-def _remove_folder(folder: UPath) -> None:
-    try:
-        folder.rmdir()
-    except (OSError, NotImplementedError):
-        # Only some stores have folders.
-        return
+    remove_ledgers(folder, mark)

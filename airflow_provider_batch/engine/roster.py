@@ -260,14 +260,15 @@ class Roster:
         """Everybody who waits for a job, once for each job."""
         return (look.waiter for looks in self.looks.values() for look in looks)
 
-    def expire(self, name: str, now: float) -> float:
+    def expire(self, name: str, now: float | None, at: float) -> float:
         """End the waits for a job of which nothing was heard until long after their deadline.
 
+        :param now: None while no answer has said what time it is.
         :return: When the next of them is to be ended so, Unix time.
         """
         following = NEVER
         for look in self._of(name):
-            if now >= look.watch.overdue_at:
+            if look.watch.time(now, at) >= look.watch.overdue_at:
                 text = f"Nothing was heard of {name} until {MAX_ERROR_WAIT_S:.0f} s after the deadline."
                 look.waiter.end(News("timeout", name, "", text))
             else:
@@ -351,10 +352,13 @@ class Roster:
         for look in self._of(job.name):
             self._follow(look, look.watch.saw(job, now), at)
 
-    def failed(self, name: str, error: BatchError, at: float, now: float) -> None:
-        """A look that did not work."""
+    def failed(self, name: str, error: BatchError, at: float, now: float | None) -> None:
+        """A look that did not work.
+
+        :param now: None while no answer has said what time it is.
+        """
         for look in self._of(name):
-            self._follow(look, look.watch.failed(error, now), at)
+            self._follow(look, look.watch.failed(error, look.watch.time(now, at)), at)
 
     def _follow(self, look: Look, verdict: Verdict, at: float) -> None:
         # Whoever is woken while the answer is on its way may have learned of something that is not in it.

@@ -7,13 +7,12 @@ another worker, what is sent again is what was sent before, even if the source h
 
 from __future__ import annotations
 
-import io
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import msgspec
 from upath import UPath
@@ -22,13 +21,14 @@ from airflow_provider_batch.engine.documents import Landed, RoundPlan, ShardPlan
 from airflow_provider_batch.engine.identity import content_mark
 from airflow_provider_batch.engine.land import is_passing, is_undone, requests_of, results_name
 from airflow_provider_batch.engine.ledger import Ledger
+from airflow_provider_batch.engine.proof import Hashing, differs
 from airflow_provider_batch.engine.state import Batch, Round, Shard, shard_name
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.rows.dialect import LandedRow, RowDialect
 from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.shards import Cut, ShardLimits, ShardWriter
-from airflow_provider_batch.rows.storage import READ_BYTES, copy, keep, opened, published, spool
+from airflow_provider_batch.rows.storage import READ_BYTES, keep, opened, published, spool
 
 
 def keep_shards(ledger: Ledger, number: int, rows: BinaryIO, cuts: list[Cut], model: str) -> list[ShardPlan]:
@@ -46,7 +46,14 @@ def keep_shards(ledger: Ledger, number: int, rows: BinaryIO, cuts: list[Cut], mo
             _copy(rows, cut, ledger.path(name))
         content = content_mark(cut.sha256, model)
         shards.append(
-            ShardPlan(file=name, rows=cut.rows, size_bytes=cut.size_bytes, content=content, tokens=cut.tokens)
+            ShardPlan(
+                file=name,
+                rows=cut.rows,
+                size_bytes=cut.size_bytes,
+                content=content,
+                tokens=cut.tokens,
+                sha256=cut.sha256,
+            )
         )
     return shards
 
@@ -90,10 +97,12 @@ def result_rows(ledger: Ledger, shard: Shard) -> Iterator[LandedRow]:
     path = ledger.path(results_name(shard))
     try:
         with opened(path) as file:
-            for _, data in read_lines(file):
+            rows = Hashing(file)
+            for _, data in read_lines(cast(BinaryIO, rows)):
                 yield decode(data or b"")
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _unusable(path, shard, type(error).__name__) from None
+    _ensure_whole(path, shard, rows)
 
 
 def copy_results(ledger: Ledger, shard: Shard, to: BinaryIO) -> None:
@@ -102,45 +111,48 @@ def copy_results(ledger: Ledger, shard: Shard, to: BinaryIO) -> None:
     :raises LedgerError: The file is gone, or not as long as it was.
     """
     path = ledger.path(results_name(shard))
-    start = to.tell()
     try:
         with opened(path) as file:
-            shutil.copyfileobj(file, to, READ_BYTES)
+            rows = Hashing(file)
+            shutil.copyfileobj(rows, to, READ_BYTES)
     except FileNotFoundError as error:
         raise _unusable(path, shard, type(error).__name__) from None
-    _ensure_whole(path, shard, to.tell() - start)
+    _ensure_whole(path, shard, rows)
 
 
 @contextmanager
-def results_of(ledger: Ledger, shard: Shard) -> Iterator[Callable[[UPath], None]]:
-    """Hold the landed rows of a shard; what is given publishes them as they are, at the place it is called with.
+def results_of(ledger: Ledger, shard: Shard) -> Iterator[tuple[BinaryIO, UPath]]:
+    """Hold the landed rows of a shard: the open file, and where it is.
 
     On a local disk they are safe from here on, even if another visit publishes them too and tidies up.
 
-    :raises LedgerError: The file is gone, or not as long as it was.
+    :raises LedgerError: The file is gone, or not what it was.
     """
     path = ledger.path(results_name(shard))
     try:
         with opened(path) as file:
-            _ensure_whole(path, shard, file.seek(0, io.SEEK_END))
-            yield lambda target: _publish_held(file, path, target)
+            _ensure_proven(ledger, path, shard, file)
+            yield file, path
     except FileNotFoundError as error:
         raise _unusable(path, shard, type(error).__name__) from None
 
 
-def _publish_held(file: BinaryIO, path: UPath, target: UPath) -> None:
-    try:
-        copy(path, target)
-    except FileNotFoundError:
-        file.seek(0)
-        with published(target) as part:
-            shutil.copyfileobj(file, part, READ_BYTES)
+def _ensure_proven(ledger: Ledger, path: UPath, shard: Shard, file: BinaryIO) -> None:
+    """The same before the file is given away as it is; one that this visit has written need not be read again."""
+    if _landed(shard).sha256 in ledger.written:
+        return
+    rows = Hashing(file)
+    while rows.read():
+        pass
+    _ensure_whole(path, shard, rows)
 
 
-def _ensure_whole(path: UPath, shard: Shard, size: int) -> None:
-    wanted = _landed(shard).size_bytes
-    if size != wanted:
-        raise _unusable(path, shard, f"{size} bytes instead of {wanted}")
+def _ensure_whole(path: UPath, shard: Shard, rows: Hashing) -> None:
+    landed = _landed(shard)
+    if rows.size_bytes != landed.size_bytes:
+        raise _unusable(path, shard, f"{rows.size_bytes} bytes instead of {landed.size_bytes}")
+    if wrong := differs(landed.sha256, rows.sha256):
+        raise _unusable(path, shard, wrong)
 
 
 def _unusable(path: UPath, shard: Shard, what: str) -> LedgerError:

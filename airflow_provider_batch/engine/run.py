@@ -6,17 +6,17 @@ It never sleeps. A task that waits is deferred, or sleeps in its operator, and c
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from upath import UPath
 
-from airflow_provider_batch.contract import RESULTS_PATIENCE_S, BatchService, JobSnapshot, JobState
+from airflow_provider_batch.contract import Absent, BatchService, JobSnapshot
 from airflow_provider_batch.engine import actions, step, submit
 from airflow_provider_batch.engine.actions import Action, Wait
 from airflow_provider_batch.engine.claim import ensure_free
 from airflow_provider_batch.engine.costs import Prices, no_prices, receipt
-from airflow_provider_batch.engine.documents import Cancel, Plan
+from airflow_provider_batch.engine.documents import Cancel, Extended, Plan
 from airflow_provider_batch.engine.documents import Landed as LandedJob
 from airflow_provider_batch.engine.land import land
 from airflow_provider_batch.engine.ledger import Ledger
@@ -128,10 +128,14 @@ class Run:
         :raises SubmitUnknownError: Whether a job exists cannot be told, and the user wants to decide.
         :raises BatchError: Anything else that went wrong; the next try goes on from the ledger.
         """
+        if self._work.ledger.is_new:
+            # The listing was read before its plan was written, a moment ago.
+            self._visit.found = Absent()
         while True:
             batch = read_batch(self._work.ledger)
             if batch.superseded:
                 raise submit.superseded(str(self._work.ledger.folder))
+            self._visit.is_timed = self._work.service.knows_time()
             action = next_action(batch, self._visit, self._policy, self._work.service.now())
             if isinstance(action, Wait):
                 self._work.observer.chapter(None)
@@ -143,18 +147,36 @@ class Run:
                 tell(self._work.observer.finished, batch.plan, result.manifest)
             if result is not None:
                 return result
-            self._act(batch, action)
+            try:
+                self._act(batch, action)
+            except BatchError as error:
+                if not error.may_pass:
+                    raise
+                return self._later(batch, error)
+
+    def _later(self, batch: Batch, error: BatchError) -> Wait:
+        """What failed for a reason that may pass is done in a later visit, and the worker is free meanwhile.
+
+        :raises BatchError: It is too late for that.
+        """
+        now, ends = self._work.service.now(), step.deadline(batch.round, self._policy)
+        if self._work.service.knows_time() and now >= ends + step.LOOK_GRACE_S:
+            raise error
+        log.warning("Waiting, and trying again: %s", error)
+        self._work.observer.chapter(None)
+        jobs = tuple(shard.job for shard in batch.round.shards if shard.job and not shard.landed)
+        return Wait(jobs, (), now + self._policy.patience.retry, ends)
 
     def _finish(self, batch: Batch, action: Action) -> Result | None:
         """The end of the visit, if the action is one."""
         if isinstance(action, actions.Done):
             return Landed(_published(self._work), batch)
-        if isinstance(action, actions.Publish):
-            return self._publish(batch)
         if isinstance(action, actions.Submitted):
             return Sent(batch)
         if isinstance(action, actions.TimedOut):
-            raise _timed_out(action)
+            raise _timed_out(action, self._visit.not_sent)
+        if isinstance(action, actions.ResultsOverdue):
+            raise action.error
         if isinstance(action, actions.UnknownState):
             raise _unknown_state(action)
         if isinstance(action, actions.Ambiguous):
@@ -174,14 +196,26 @@ class Run:
             self._cancel(batch, action.jobs)
         elif isinstance(action, actions.BeginRound):
             self._begin_round(batch, is_new_start=action.is_new_start)
+        elif isinstance(action, actions.Publish):
+            self._publish(batch)
+        elif isinstance(action, actions.Tidy):
+            self._tidy(batch)
+        elif isinstance(action, actions.Extend):
+            self._extend(batch, action.number)
         else:
             self._resolve(action)
 
     def _resolve(self, action: Action) -> None:
         """Evidence about a create call whose outcome is unknown."""
-        if isinstance(action, actions.Adopt):
+        if isinstance(action, actions.AskTime):
+            self._ask_time()
+        elif isinstance(action, actions.CannotSend):
+            if not action.error.may_pass:
+                raise action.error
+            self._cannot_send(action.shard, action.error)
+        elif isinstance(action, actions.Adopt):
             log.info("Found %s: the create call had arrived.", action.job.name)
-            submit.record_job(self._desk, _stem(action.shard), action.job)
+            submit.adopt(self._desk, action.shard, action.job)
             self._work.on_job(action.job.name)
         elif isinstance(action, actions.Revoke):
             if not submit.revoke(self._desk, action.shard):
@@ -203,6 +237,13 @@ class Run:
                 log.info("%s cannot be asked about now: %s", name, error)
                 self._visit.jobs[name] = None
 
+    def _ask_time(self) -> None:
+        self._visit.time_is_asked = True
+        try:
+            self._work.service.ask_time()
+        except BatchError as error:
+            log.info("The API does not say what time it is: %s", error)
+
     def _land(self, batch: Batch, shard: Shard, job: JobSnapshot | None) -> None:
         try:
             land(
@@ -212,15 +253,17 @@ class Run:
                 job,
                 _reader(self._work, batch),
                 lambda landed: self._tell_landed(batch, landed, job),
+                self._policy.patience.results,
             )
-        except ResultsNotReadyError as error:
-            ended = job and (job.ended_at or job.created_at)
-            is_late = not ended or self._work.service.now() > ended.timestamp() + RESULTS_PATIENCE_S
-            # Of a job that did not succeed the service itself expects nothing any more after that time.
-            if not job or (is_late and job.state is JobState.SUCCEEDED):
+        except BatchError as error:
+            if job is None or not error.may_pass:
                 raise
-            log.info("Waiting a little: %s", error.message)
-            self._visit.not_ready.add(job.name)
+            if isinstance(error, ResultsNotReadyError) and job.name not in self._visit.doubted:
+                # Once more at once: what a proxy said may be over already.
+                self._visit.doubted.add(job.name)
+                return
+            log.warning("The results of %s are fetched later: %s", job.name, error)
+            self._visit.not_ready[job.name] = error
 
     def _tell_submitted(self) -> None:
         plan = self._work.ledger.read("plan.json", Plan)
@@ -233,13 +276,30 @@ class Run:
             tell(self._work.observer.landed, batch.plan, bill, turnaround(job))
 
     def _send(self, batch: Batch, shard: Shard) -> None:
-        job = submit.send(self._desk, batch, shard)
-        # What is listed now may hold a job that was not there before.
-        self._visit.found = None
-        if job is not None:
-            self._visit.jobs[job.name] = job
-            log.info("Created %s, display name %s.", job.name, job.display_name)
-            self._work.on_job(job.name)
+        try:
+            job = submit.send(self._desk, batch, shard)
+        except BatchError as error:
+            if not error.may_pass:
+                raise
+            self._cannot_send(shard, error)
+            return
+        if job is None:
+            # What is listed now may hold a job that was not there before.
+            self._visit.found = None
+            return
+        self._visit.jobs[job.name] = job
+        log.info("Created %s, display name %s.", job.name, job.display_name)
+        self._work.on_job(job.name)
+
+    def _cannot_send(self, shard: Shard, error: BatchError) -> None:
+        log.warning("%s is sent later: %s", shard.name, error)
+        self._visit.not_sent[shard.name] = error
+
+    def _extend(self, batch: Batch, number: int) -> None:
+        name = f"r{batch.round.number}.extended{number}.json"
+        self._work.ledger.put(name, Extended(at=self._desk.now()))
+        log.info("The task was cleared after its deadline: its jobs go on, with new time.")
+        self._policy = replace(self._policy, is_cleared=False)
 
     def _cancel(self, batch: Batch, jobs: tuple[str, ...]) -> None:
         cancel = batch.round.cancel or Cancel(at=self._desk.now(), why="the deadline passed")
@@ -282,13 +342,22 @@ class Run:
         # A new try begins one round; what comes after it is the engine's own.
         self._policy = replace(policy, is_new_try=False)
 
-    def _publish(self, batch: Batch) -> Landed:
+    def _publish(self, batch: Batch) -> None:
         work = self._work
         manifest = publish(work.ledger, batch, work.folder, work.dialect, work.prices)
-        log.info("The results are in %s.", manifest.result_uri)
+        if manifest is not None:
+            log.info("The results are in %s.", manifest.result_uri)
+        # A new try begins one round at most, and what has landed in this visit is its end.
+        self._policy = replace(self._policy, is_new_try=False)
+
+    def _tidy(self, batch: Batch) -> None:
+        work = self._work
         keep = work.keep_remote_files or batch.plan.layout.keeps_remote_files
-        tidy(work.service, work.ledger, batch, keep_remote_files=keep)
-        return Landed(manifest, batch)
+        self._visit.is_tidied = True
+        try:
+            tidy(work.service, work.ledger, batch, keep_remote_files=keep)
+        except BatchError as error:
+            log.warning("What nobody needs any more is not deleted yet: %s", error)
 
 
 def _reader(work: Work, batch: Batch) -> RowDialect:
@@ -313,14 +382,11 @@ def _published(work: Work) -> Manifest:
     return manifest
 
 
-def _stem(shard: Shard) -> str:
-    return f"{shard.name}.e{shard.last.number if shard.last else 1}"
-
-
-def _timed_out(action: actions.TimedOut) -> BatchError:
+def _timed_out(action: actions.TimedOut, not_sent: Mapping[str, BatchError]) -> BatchError:
     if not action.jobs:
+        last = next((f" {error.message}" for error in not_sent.values()), "")
         return JobTimeoutError(
-            "Nothing could be submitted before the deadline.",
+            f"Nothing could be submitted before the deadline.{last}",
             job_name="",
             code="AGB-P05",
             remedy="No job exists. The reasons are in the log and the ledger; run the task again later.",
@@ -330,8 +396,9 @@ def _timed_out(action: actions.TimedOut) -> BatchError:
         f"{names} not finished at the deadline. Not cancelled, so it may still run and be billed.",
         job_name=action.jobs[0],
         code="AGB-P05",
-        remedy="The next try of this task goes on with the same jobs and pays nothing more. Raise timeout, set "
-        "cancel_on_timeout, or cancel with GeminiBatchHook.cancel_batch.",
+        remedy="Clear the task to wait on for the same jobs, until the API ends them 48 h after their submission: "
+        "nothing is sent or paid for again. Or raise timeout, set cancel_on_timeout, or cancel the jobs with "
+        "`airflow-batch cancel`.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from datetime import datetime
 from airflow_provider_batch.engine.documents import (
     Attached,
     Cancel,
+    Extended,
+    Fetched,
     Landed,
     Outcome,
     Plan,
@@ -24,7 +27,7 @@ from airflow_provider_batch.engine.documents import (
     Uploaded,
 )
 from airflow_provider_batch.engine.identity import JobTag
-from airflow_provider_batch.engine.ledger import D, Ledger
+from airflow_provider_batch.engine.ledger import ADOPTED, D, Ledger, hole
 from airflow_provider_batch.errors import LedgerError
 
 _FILE = re.compile(r"f(\d+)\.(session|file)\.json")
@@ -61,7 +64,10 @@ class Upload:
 
 @dataclass(frozen=True)
 class Shard:
-    """One part of a round. ``epochs`` and ``upload`` are left empty when it has landed: nobody needs them."""
+    """One part of a round. ``epochs`` and ``upload`` are left empty when it has landed: nobody needs them.
+
+    :param fetched: Results that came and were not believed, in their order.
+    """
 
     round: int
     number: int
@@ -69,6 +75,7 @@ class Shard:
     epochs: tuple[Epoch, ...]
     upload: Upload
     landed: Landed | None
+    fetched: tuple[Fetched, ...] = ()
 
     @property
     def name(self) -> str:
@@ -108,13 +115,20 @@ class Shard:
 
 @dataclass(frozen=True)
 class Round:
-    """Rows that were sent together."""
+    """Rows that were sent together.
+
+    :param publishing: Names of the notes of visits that began to publish.
+    :param extended: When a person gave its jobs new time, in that order.
+    """
 
     number: int
     plan: RoundPlan
     shards: tuple[Shard, ...]
     cancel: Cancel | None
     published: Published | None
+    is_tidied: bool = False
+    publishing: tuple[str, ...] = ()
+    extended: tuple[Extended, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -177,7 +191,6 @@ def read_batch(ledger: Ledger) -> Batch:
 
     :raises LedgerError: It cannot be read or misses a part.
     """
-    names = ledger.names()
     plan = ledger.read("plan.json", Plan)
     if plan is None:
         raise LedgerError(
@@ -185,10 +198,14 @@ def read_batch(ledger: Ledger) -> Batch:
             code="AGB-L02",
             remedy="Nothing was sent or cancelled. Restore the folder, or delete it if its jobs are not wanted.",
         )
+    ledger.bind(plan.content)
+    names = ledger.documents()
     rounds = [_round(ledger, names, 1, plan.first)]
     while f"r{len(rounds) + 1}.plan.json" in names:
         number = len(rounds) + 1
         rounds.append(_round(ledger, names, number, _there(ledger, f"r{number}.plan.json", RoundPlan)))
+    for round_ in rounds:
+        _ensure_landed(ledger, names, round_)
     superseded = ledger.read("superseded.json", Superseded) if "superseded.json" in names else None
     return Batch(plan, ledger.generation, tuple(rounds), superseded)
 
@@ -201,6 +218,20 @@ def _there(ledger: Ledger, name: str, kind: type[D]) -> D:
     return document
 
 
+def _ensure_landed(ledger: Ledger, names: set[str], round_: Round) -> None:
+    """Make sure that all has landed of a round that was published, or that another followed."""
+    after = {f"r{round_.number}.published.json", f"r{round_.number + 1}.plan.json"} & names
+    for shard in round_.shards:
+        if after and shard.landed is None:
+            raise hole(ledger, min(after), f"{shard.name}.landed.json")
+        if shard.landed and shard.landed.job and not any(_outcomes(names, shard.name)):
+            raise hole(ledger, f"{shard.name}.landed.json", f"{shard.name}.e1.outcome.json")
+
+
+def _outcomes(names: set[str], shard: str) -> Iterator[str]:
+    return (name for name in names if name.startswith(f"{shard}.e") and name.endswith(".outcome.json"))
+
+
 def _round(ledger: Ledger, names: set[str], number: int, plan: RoundPlan) -> Round:
     cancel, published = f"r{number}.cancel.json", f"r{number}.published.json"
     return Round(
@@ -209,7 +240,18 @@ def _round(ledger: Ledger, names: set[str], number: int, plan: RoundPlan) -> Rou
         tuple(_shard(ledger, names, number, n, shard) for n, shard in enumerate(plan.shards, 1)),
         ledger.read(cancel, Cancel) if cancel in names else None,
         ledger.read(published, Published) if published in names else None,
+        f"r{number}.tidied.json" in names,
+        tuple(sorted(name for name in names if name.startswith(f"r{number}.publishing."))),
+        tuple(_series(ledger, names, f"r{number}.extended", Extended)),
     )
+
+
+def _series(ledger: Ledger, names: set[str], stem: str, kind: type[D]) -> Iterator[D]:
+    """Documents that are numbered from 1."""
+    for number in itertools.count(1):
+        if f"{stem}{number}.json" not in names:
+            return
+        yield _there(ledger, f"{stem}{number}.json", kind)
 
 
 def _shard(ledger: Ledger, names: set[str], round_number: int, number: int, plan: ShardPlan) -> Shard:
@@ -220,7 +262,11 @@ def _shard(ledger: Ledger, names: set[str], round_number: int, number: int, plan
     epochs: list[Epoch] = []
     while f"{name}.e{len(epochs) + 1}.sending.json" in names:
         epochs.append(_epoch(ledger, names, f"{name}.e{len(epochs) + 1}", len(epochs) + 1, plan.content))
-    return Shard(round_number, number, plan, tuple(epochs), _upload(ledger, names, name), None)
+    upload = _upload(ledger, names, name)
+    if upload.number == 0 and any(epoch.sending.owner != ADOPTED for epoch in epochs):
+        raise hole(ledger, f"{name}.e1.sending.json", f"{name}.f1.file.json")
+    fetched = tuple(_series(ledger, names, f"{name}.fetched", Fetched))
+    return Shard(round_number, number, plan, tuple(epochs), upload, None, fetched)
 
 
 def _epoch(ledger: Ledger, names: set[str], name: str, number: int, content: str) -> Epoch:

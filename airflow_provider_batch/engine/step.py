@@ -7,52 +7,41 @@ resolved, and only then may something be sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
-from airflow_provider_batch.contract import CannotTell, FindOutcome, Found, JobSnapshot, JobState
+from airflow_provider_batch.contract import RESULTS_PATIENCE_S, CannotTell, FindOutcome, JobSnapshot, JobState
 from airflow_provider_batch.engine.actions import (
     Action,
     Adopt,
     Ambiguous,
+    AskTime,
     BeginRound,
     CancelRound,
+    CannotSend,
     Done,
+    Extend,
     Land,
     List,
     Look,
     NoteScan,
     Presume,
     Publish,
+    ResultsOverdue,
     Revoke,
     Send,
     Submitted,
+    Tidy,
     TimedOut,
     UnknownState,
     Wait,
 )
 from airflow_provider_batch.engine.documents import Landed, Refusal
-from airflow_provider_batch.engine.identity import JobTag
+from airflow_provider_batch.engine.evidence import Patience, due_at, of_epoch, of_shard, shows_known_job
 from airflow_provider_batch.engine.state import Batch, Epoch, Round, Shard
+from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.rows.dialect import may_pass
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long an unknown outcome stays unknown. Seconds, by the server's clock.
-
-    :param revoke_after: From the create call to the deletion of its input. Longer than any request lives.
-    :param absent_after: From the deletion to the presumption that there is no job, if a job of this batch is
-        visible in the listings; twice as long otherwise.
-    :param scans: Complete listings without the job within that time.
-    :param retry: After a listing that cannot tell, or a deletion that failed.
-    """
-
-    revoke_after: float = 120.0
-    absent_after: float = 600.0
-    scans: int = 3
-    retry: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +56,7 @@ class Policy:
     :param max_tokens_in_flight: Of all shards together, None = no limit of our own.
     :param affords: Rows of a batch, so many, may be sent again for the money that the user allows.
     :param is_new_try: The task was started, not resumed: an ended batch with rows left over goes on.
+    :param is_cleared: By a person, who may want jobs to go on after the deadline.
     :param may_send: Send create calls at all. False for those who only take what is there.
     :param submit_only: Stop when everything is submitted.
     """
@@ -79,6 +69,7 @@ class Policy:
     max_tokens_in_flight: int | None = None
     affords: Callable[[Batch, int], bool] = lambda batch, rows: True
     is_new_try: bool = True
+    is_cleared: bool = False
     may_send: bool = True
     submit_only: bool = False
     patience: Patience = field(default_factory=Patience)
@@ -90,16 +81,26 @@ class Visit:
 
     :param jobs: Looks by job name; None where the look failed for a reason that may pass.
     :param found: The jobs of the task instance, None if nobody has listed them yet.
-    :param not_ready: Jobs that have ended and whose results are not there yet.
+    :param not_ready: Jobs that have ended and whose results cannot be had yet, and why.
+    :param not_sent: Shards that cannot be sent now, for a reason that may pass, and why.
     :param not_revoked: Shards whose input could not be deleted now.
+    :param doubted: Jobs whose results were fetched in this visit and not believed.
     :param asked: Jobs that were asked to end.
+    :param is_tidied: All was done in this visit to delete what nobody needs.
+    :param is_timed: An answer of this visit has said what time it is.
+    :param time_is_asked: A call was made for that.
     """
 
     jobs: dict[str, JobSnapshot | None] = field(default_factory=dict)
     found: FindOutcome | None = None
-    not_ready: set[str] = field(default_factory=set)
+    not_ready: dict[str, BatchError] = field(default_factory=dict)
+    not_sent: dict[str, BatchError] = field(default_factory=dict)
     not_revoked: set[str] = field(default_factory=set)
+    doubted: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
+    is_tidied: bool = False
+    is_timed: bool = False
+    time_is_asked: bool = False
 
 
 AFTER_CANCEL_S = 3600.0
@@ -108,8 +109,14 @@ AFTER_CANCEL_S = 3600.0
 LOOK_GRACE_S = 300.0
 """The deadline is judged by a look that worked, but not for longer than this, seconds."""
 
-RESULTS_WAIT_S = 15.0
-"""Between looks for the results of a job that has ended, seconds."""
+RESULTS_WAIT_S = (15.0, 600.0)
+"""Shortest and longest time between looks for the results of a job that has ended, seconds."""
+
+RESULTS_SHARE = 0.1
+"""They are looked for again after this share of the time since the end of the job."""
+
+MAX_LIFE_S = 48 * 3600.0
+"""The API ends a job itself after this time, so no person's new time for it reaches further, seconds."""
 
 FILE_LIFE = timedelta(hours=36)
 """What an upload must still live to be sent: the API deletes files after 48 h, and a job may queue for a day."""
@@ -125,15 +132,17 @@ def next_action(batch: Batch, visit: Visit, policy: Policy, now: float) -> Actio
     """
     last = batch.round
     if last.published:
-        return _after_publication(batch, policy)
+        return _after_publication(batch, visit, policy)
     open_shards = [shard for shard in last.shards if shard.landed is None]
     if not open_shards:
-        return _after_landing(batch, policy, now)
+        return _after_landing(batch, visit, policy, now)
     return (
         _look(open_shards, visit)
         or _land(open_shards, visit)
         or _resolve(batch, open_shards, visit, policy, now)
-        or _send(last, open_shards, policy, now)
+        or _time(open_shards, last, visit, policy, now)
+        or _extend(last, open_shards, policy, now)
+        or _send(batch, open_shards, visit, policy, now)
         or _submitted(last, policy)
         or _ask_again(last, open_shards, visit, policy)
         or _give_up(last, open_shards, visit, policy, now)
@@ -145,7 +154,9 @@ def deadline(last: Round, policy: Policy) -> float:
     """Unix time at which the user's patience ends, or that with jobs asked to end."""
     if last.cancel:
         return last.cancel.at.timestamp() + AFTER_CANCEL_S
-    return last.plan.clock_from.timestamp() + policy.timeout_s
+    began = last.plan.clock_from.timestamp()
+    extended = max((one.at.timestamp() + policy.timeout_s for one in last.extended), default=began)
+    return max(began + policy.timeout_s, min(extended, began + MAX_LIFE_S))
 
 
 def left_over(last: Round, policy: Policy, *, is_new_try: bool) -> int:
@@ -173,22 +184,22 @@ def retry_helps(batch: Batch, policy: Policy) -> bool:
     return not is_ended_by_person and _goes_again(batch, policy, is_new_try=True)
 
 
-def _after_publication(batch: Batch, policy: Policy) -> Action:
+def _after_publication(batch: Batch, visit: Visit, policy: Policy) -> Action:
     if policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
         return BeginRound(is_new_start=True)
-    return Done()
+    return Done() if batch.round.is_tidied or visit.is_tidied else Tidy()
 
 
-def _after_landing(batch: Batch, policy: Policy, now: float) -> Action:
+def _after_landing(batch: Batch, visit: Visit, policy: Policy, now: float) -> Action:
     last = batch.round
     # What a person has ended goes on when a person clears the task, and not by a retry.
     may_go_on = last.cancel is not None and last.cancel.by is None
     if may_go_on and policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
         return BeginRound(is_new_start=True)
-    in_time = last.cancel is None and now < deadline(last, policy)
-    if in_time and not policy.submit_only and _goes_again(batch, policy, is_new_try=False):
-        return BeginRound(is_new_start=False)
-    return Publish()
+    if last.cancel is not None or policy.submit_only or not _goes_again(batch, policy, is_new_try=False):
+        return Publish()
+    begin = BeginRound(is_new_start=False) if now < deadline(last, policy) else Publish()
+    return _time([], last, visit, policy, now) or begin
 
 
 def _goes_again(batch: Batch, policy: Policy, *, is_new_try: bool) -> bool:
@@ -230,13 +241,6 @@ def _resolve(batch: Batch, shards: list[Shard], visit: Visit, policy: Policy, no
     return None
 
 
-def of_epoch(found: FindOutcome, batch: Batch, shard: Shard, epoch: int) -> JobSnapshot | None:
-    """The job of a create call in a listing; the oldest if there are several."""
-    stem = batch.tag(shard, epoch).stem
-    jobs = [job for job in found.jobs if job.display_name.startswith(stem)] if isinstance(found, Found) else []
-    return min(jobs, key=lambda job: (str(job.created_at), job.name), default=None)
-
-
 def _presume(batch: Batch, shard: Shard, epoch: Epoch, visit: Visit, policy: Policy, now: float) -> Action | None:
     """What evidence is due, or whether there is enough of it.
 
@@ -244,7 +248,7 @@ def _presume(batch: Batch, shard: Shard, epoch: Epoch, visit: Visit, policy: Pol
     """
     if not policy.may_send:
         return None
-    due = due_at(epoch, policy.patience, is_strong=shows_known_job(batch, visit))
+    due = due_at(epoch, policy.patience, is_strong=shows_known_job(batch, visit.found))
     if now < due:
         return None
     if epoch.revoked is None:
@@ -254,22 +258,26 @@ def _presume(batch: Batch, shard: Shard, epoch: Epoch, visit: Visit, policy: Pol
     return Presume(shard) if policy.resubmit_ambiguous else Ambiguous(shard)
 
 
-def due_at(epoch: Epoch, patience: Patience, *, is_strong: bool) -> float:
-    """Unix time of the next piece of evidence about an unknown create call."""
-    if epoch.revoked is None:
-        return epoch.sending.at.timestamp() + patience.revoke_after
-    total = patience.absent_after * (1 if is_strong else 2)
-    step = min(epoch.scans + 1, patience.scans) / patience.scans
-    return epoch.revoked.at.timestamp() + total * step
+def _time(shards: list[Shard], last: Round, visit: Visit, policy: Policy, now: float) -> Action | None:
+    """What time it is must be known from here on, by the server's clock: this machine's may be hours off."""
+    if visit.is_timed:
+        return None
+    if not visit.time_is_asked:
+        return AskTime()
+    return replace(_wait(last, shards, visit, policy, now), until=now + policy.patience.retry)
 
 
-def shows_known_job(batch: Batch, visit: Visit) -> bool:
-    """A job that is known to exist is in the listing: it shows what there is."""
-    known = {shard.job for shard in batch.shards if shard.job}
-    return isinstance(visit.found, Found) and any(job.name in known for job in visit.found.jobs)
+def _extend(last: Round, shards: list[Shard], policy: Policy, now: float) -> Action | None:
+    """A person who clears the task after the deadline wants its jobs to go on, as long as the API lets them."""
+    runs = any(shard.job or shard.is_unresolved for shard in shards)
+    if not (policy.is_cleared and policy.is_new_try and runs) or last.cancel or now < deadline(last, policy):
+        return None
+    began = last.plan.clock_from.timestamp()
+    return Extend(len(last.extended) + 1) if now < began + MAX_LIFE_S else None
 
 
-def _send(last: Round, shards: list[Shard], policy: Policy, now: float) -> Action | None:
+def _send(batch: Batch, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Action | None:
+    last = batch.round
     unsent = [shard for shard in shards if not shard.job and not shard.is_unresolved]
     if last.cancel:
         return Land(unsent[0], None) if unsent else None
@@ -277,10 +285,16 @@ def _send(last: Round, shards: list[Shard], policy: Policy, now: float) -> Actio
         return None
     for shard in unsent:
         retry_at = shard.outcome.retry_at if shard.outcome else None
-        if retry_at is not None and now < retry_at.timestamp():
+        is_early = retry_at is not None and now < retry_at.timestamp()
+        if is_early or shard.name in visit.not_sent or not _fits(shard, last, policy, now):
             continue
-        if _fits(shard, last, policy, now):
-            return Send(shard)
+        if visit.found is None:
+            # A call that a gateway refused may have arrived all the same, and a ledger may have lost one.
+            return List()
+        if isinstance(visit.found, CannotTell):
+            return CannotSend(shard, visit.found.error)
+        job = of_shard(visit.found, batch, shard)
+        return Send(shard) if job is None else Adopt(shard, job)
     return None
 
 
@@ -318,16 +332,22 @@ def _ask_again(last: Round, shards: list[Shard], visit: Visit, policy: Policy) -
 
 
 def _give_up(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Action | None:
-    if visit.not_ready:
-        # Ended and paid for; how long its results may take has an end of its own.
+    if any(_ended_lately(visit.jobs.get(name), now) for name in visit.not_ready):
+        # However late it is: its results are paid for, and may come a moment after its end.
         return None
-    jobs = tuple(shard.job for shard in shards if shard.job)
+    jobs = tuple(shard.job for shard in shards if shard.job and shard.job not in visit.not_ready)
     unseen = any(visit.jobs.get(job) is None for job in jobs) or any(shard.is_unresolved for shard in shards)
     if now < deadline(last, policy) + (LOOK_GRACE_S if unseen else 0.0):
         return None
-    if policy.cancel_on_timeout and last.cancel is None:
+    if jobs and policy.cancel_on_timeout and last.cancel is None:
         return CancelRound(jobs)
-    return TimedOut(jobs)
+    late = next(iter(visit.not_ready.values()), None)
+    return TimedOut(jobs) if late is None else ResultsOverdue(late)
+
+
+def _ended_lately(job: JobSnapshot | None, now: float) -> bool:
+    ended = job and (job.ended_at or job.created_at)
+    return ended is not None and now < ended.timestamp() + RESULTS_PATIENCE_S
 
 
 def _wait(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Wait:
@@ -338,16 +358,17 @@ def _wait(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now: f
             names.append(shard.last.sending.display_name)
             # The listing of this visit could not tell, or it is too early; a strong one is hoped for.
             times.append(max(due_at(shard.last, policy.patience, is_strong=True), now + policy.patience.retry))
+        elif shard.name in visit.not_sent:
+            times.append(now + policy.patience.retry)
         elif not shard.job and shard.outcome and shard.outcome.retry_at:
             times.append(max(shard.outcome.retry_at.timestamp(), now + 1.0))
-    if visit.not_ready:
-        times.append(now + RESULTS_WAIT_S)
+        elif shard.job and shard.job in visit.not_ready:
+            times.append(now + _results_wait_s(visit.jobs.get(shard.job), now))
     jobs = tuple(shard.job for shard in shards if shard.job and shard.job not in visit.not_ready)
     return Wait(jobs, tuple(names), min(times, default=None), deadline(last, policy))
 
 
-def matching(found: FindOutcome, mark: str) -> Mapping[str, tuple[JobTag, JobSnapshot]]:
-    """The jobs of a task instance by name, with what their display names say."""
-    jobs = found.jobs if isinstance(found, Found) else ()
-    tagged = {job.name: (tag, job) for job in jobs if (tag := JobTag.read(job.display_name)) is not None}
-    return {name: pair for name, pair in tagged.items() if pair[0].mark == mark}
+def _results_wait_s(job: JobSnapshot | None, now: float) -> float:
+    ended = job and (job.ended_at or job.created_at)
+    least, most = RESULTS_WAIT_S
+    return max(least, min(most, RESULTS_SHARE * (now - ended.timestamp()))) if ended else least

@@ -32,7 +32,8 @@ from airflow_provider_batch.engine.documents import (
     Session,
     Uploaded,
 )
-from airflow_provider_batch.engine.ledger import Ledger
+from airflow_provider_batch.engine.land import ensure_kept
+from airflow_provider_batch.engine.ledger import ADOPTED, Ledger
 from airflow_provider_batch.engine.state import Batch, Shard
 from airflow_provider_batch.engine.step import FILE_LIFE, tokens_in_flight
 from airflow_provider_batch.errors import (
@@ -115,6 +116,21 @@ def send(desk: Desk, batch: Batch, shard: Shard) -> JobSnapshot | None:
         return None
     _record_refusal(desk, shard, stem, outcome, input_file)
     return None
+
+
+def adopt(desk: Desk, shard: Shard, job: JobSnapshot) -> None:
+    """Note a job of a shard that the listing shows and no document knows of.
+
+    It belongs to the last create call if nobody has noted what came of that one; else a call of its own stands for
+    it, as what is noted stays.
+    """
+    if shard.is_unresolved and shard.last:
+        record_job(desk, f"{shard.name}.e{shard.last.number}", job)
+        return
+    stem = f"{shard.name}.e{len(shard.epochs) + 1}"
+    sending = Sending(at=desk.now(), owner=ADOPTED, display_name=job.display_name, input_file=job.input_file or "")
+    desk.ledger.put(f"{stem}.sending.json", sending)
+    record_job(desk, stem, job)
 
 
 def record_job(desk: Desk, stem: str, job: JobSnapshot) -> None:
@@ -219,6 +235,7 @@ def _uploaded(desk: Desk, batch: Batch, shard: Shard, display_name: str) -> str:
 def _rows_to_send(desk: Desk, shard: Shard, attached: Attached) -> Iterator[tuple[BinaryIO, int]]:
     """The rows and their size in bytes: those that were kept, with the addresses of the files that they name."""
     if not attached.files:
+        ensure_kept(desk.ledger, shard)
         with opened(desk.ledger.path(shard.plan.file)) as kept:
             yield kept, shard.plan.size_bytes
         return

@@ -1,12 +1,13 @@
 """The decision after each look at a job: go on, finished, or give up. Pure: values and a clock in, a value out.
 
 A failed look is never a reason to cancel or to send anything again, and the deadline is judged only after a look
-that worked.
+that worked, by the server's clock.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass, field
 
 from airflow_provider_batch.contract import JobSnapshot
@@ -64,11 +65,16 @@ class Watch:
     :param job_name: The job.
     :param deadline: Unix time, seconds. Absolute, so that a restart does not start it again.
     :param poll_interval_s: Longest time between looks that work, seconds.
+    :param asked_at: Unix time at which the wait was begun, by the clock that its deadline was set by; None = the
+        clock of this machine will do.
+    :param since: The same moment, or a later one, on the clock of the event loop, seconds.
     """
 
     job_name: str
     deadline: float
     poll_interval_s: float
+    asked_at: float | None = None
+    since: float = 0.0
     _errors: int = field(default=0, init=False)
     _not_found: int = field(default=0, init=False)
     _progress: tuple[str, int, bool] | None = field(default=None, init=False)
@@ -79,6 +85,16 @@ class Watch:
     def overdue_at(self) -> float:
         """When waiting ends even though no look has worked since the deadline, Unix time."""
         return self.deadline + MAX_ERROR_WAIT_S
+
+    def time(self, now: float | None, at: float) -> float:
+        """Unix time by which the deadline may be judged.
+
+        :param now: By the server's clock, None while no answer has said what time it is.
+        :param at: On the clock of the event loop.
+        """
+        if now is not None:
+            return now
+        return time.time() if self.asked_at is None else self.asked_at + at - self.since
 
     def saw(self, job: JobSnapshot, now: float) -> Verdict:
         """A look that worked."""

@@ -23,8 +23,14 @@ from airflow_provider_batch.errors import (
 )
 from airflow_provider_batch.gemini.exchange import Answer, Lost
 from airflow_provider_batch.gemini.rpc import detail, retry_hint_s, rpc_error
+from airflow_provider_batch.gemini.wire import Batch, File
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+N = TypeVar("N", Batch, File)
+
+NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding bytes raises that are no JSON, or JSON that is nested deeper than anybody means it."""
 
 MAX_DETAIL_CHARS = 600
 """Longest server message that goes into an error. A create can list many bad lines in one message."""
@@ -49,8 +55,28 @@ def read(model: type[M], call: str, outcome: Answer | Lost) -> M:
     :raises ApiUnreachableError: There was no answer.
     :raises ProtocolError: The answer is not what the API's reference describes.
     """
-    body = expect_ok(call, outcome).body
-    return _valid(model, body or b"{}", call, outcome)
+    return _valid(model, expect_ok(call, outcome).body, call, outcome)
+
+
+def read_named(model: type[N], name: str, call: str, outcome: Answer | Lost) -> N:
+    """The same for the resource of this name: what is said of another one must not be taken for it.
+
+    :raises ProtocolError: The answer is of another resource.
+    """
+    found = read(model, call, outcome)
+    if found.name != name:
+        raise _unexpected(call, outcome, "it is of another resource")
+    return found
+
+
+def expect_done(call: str, outcome: Answer | Lost) -> None:
+    """Return if the API itself says that something was done: it answers with an empty JSON object.
+
+    A page of a proxy, or nothing, is no proof that a job was asked to end or that a file is gone.
+
+    :raises BatchError: As :func:`read`.
+    """
+    _fields(call, outcome)
 
 
 def read_page(model: type[M], field: str, call: str, outcome: Answer | Lost) -> LazyPage[M]:
@@ -62,14 +88,35 @@ def read_page(model: type[M], field: str, call: str, outcome: Answer | Lost) -> 
     :param field: Where the items are.
     :raises BatchError: As :func:`read`; for an item when it is read.
     """
+    fields = _fields(call, outcome)
+    try:
+        items = _decoded(fields, field, list[msgspec.Raw]) or []
+        token = _decoded(fields, "nextPageToken", str) or ""
+        left_out = _decoded(fields, "unreachable", list[msgspec.Raw])
+    except NOT_JSON as error:
+        raise _unexpected(call, outcome, type(error).__name__) from None
+    if left_out:
+        # google.longrunning.ListOperationsResponse: places whose operations are not in the listing.
+        raise _unexpected(call, outcome, f"{len(left_out)} parts of the listing are unreachable")
+    if fields and not {field, "nextPageToken", "unreachable"} & fields.keys():
+        raise _unexpected(call, outcome, f"there is no {field} in it")
+    return LazyPage([bytes(item) for item in items], lambda item: _valid(model, item, call, outcome), token)
+
+
+def _decoded(fields: Mapping[str, msgspec.Raw], name: str, kind: type[T]) -> T | None:
+    return msgspec.json.decode(fields[name], type=kind | None) if name in fields else None
+
+
+def _fields(call: str, outcome: Answer | Lost) -> dict[str, msgspec.Raw]:
+    """The fields of a JSON object that is not an error."""
     body = expect_ok(call, outcome).body
     try:
-        fields = msgspec.json.decode(body or b"{}", type=dict[str, msgspec.Raw])
-        items = msgspec.json.decode(fields.get(field) or b"[]", type=list[msgspec.Raw])
-        token = msgspec.json.decode(fields.get("nextPageToken") or b'""', type=str)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _unexpected(call, outcome, str(error)) from None
-    return LazyPage([bytes(item) for item in items], lambda item: _valid(model, item, call, outcome), token)
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except NOT_JSON as error:
+        raise _unexpected(call, outcome, type(error).__name__) from None
+    if "error" in fields:
+        raise _unexpected(call, outcome, "an error with the status of a success")
+    return fields
 
 
 @dataclass(frozen=True)
@@ -106,14 +153,14 @@ class LazyPage(Generic[M]):
             try:
                 entry: M | Unreadable = self._read(item)
             except ProtocolError as error:
-                entry = Unreadable(_fields(item), error)
+                entry = Unreadable(_said(item), error)
             yield entry
 
 
-def _fields(item: bytes) -> dict[str, Any]:
+def _said(item: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(item, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except NOT_JSON:
         return {}
 
 
@@ -129,6 +176,12 @@ def _valid(model: type[M], body: bytes, call: str, outcome: Answer | Lost) -> M:
 def expect_ok(call: str, outcome: Answer | Lost) -> Answer:
     """Return the answer if it is a success, raise what it is otherwise."""
     if isinstance(outcome, Lost):
+        if outcome.is_foreign:
+            raise ProtocolError(
+                f"Not the API's answer to {call}: {outcome.reason}.",
+                code="AGB-A06",
+                remedy="Nothing was deleted or sent again. Check for a proxy between this machine and the API.",
+            )
         raise ApiUnreachableError(call=call, reason=outcome.reason, was_sent=outcome.was_sent)
     if outcome.status in (200, 201, 204, 206):
         return outcome

@@ -14,6 +14,7 @@ from airflow_provider_batch.errors import (
     BatchError,
     ConfigError,
     FileNotReadyError,
+    ProtocolError,
     SubmitUnknownError,
 )
 from airflow_provider_batch.gemini import answers
@@ -90,7 +91,10 @@ def create_batch(
     if isinstance(outcome, Answer) and outcome.status in _DEFINITE_REFUSALS and rpc_error(outcome.body):
         raise answers.api_error(call, outcome)
     try:
-        return answers.read(Batch, call, outcome)
+        created = answers.read(Batch, call, outcome)
+        if created.metadata.display_name not in ("", display_name):
+            raise ProtocolError(f"the answer is of another job, {created.name}", code="AGB-A01")
+        return created
     except BatchError as error:
         # Whatever kept us from reading a job's name here, the server may have made the job.
         raise SubmitUnknownError(
@@ -108,7 +112,7 @@ def _rows(requests: Iterable[InlineRequest]) -> list[dict[str, Any]]:
 def get_batch(name: str) -> Script[Batch]:
     """One batch. Raises :class:`NotFoundError` for one that is not visible."""
     request = Request(f"get {name}", "GET", _resource(name))
-    return answers.read(Batch, request.call, (yield from persist(request)))
+    return answers.read_named(Batch, name, request.call, (yield from persist(request)))
 
 
 def list_batches(page_token: str = "", page_size: int = PAGE_SIZE) -> Script[answers.LazyPage[Batch]]:
@@ -119,7 +123,8 @@ def list_batches(page_token: str = "", page_size: int = PAGE_SIZE) -> Script[ans
 
 def cancel_batch(name: str) -> Script[None]:
     """Ask for cancellation. What the job ends as is known only by getting it afterwards."""
-    yield from _expect_ok(Request(f"cancel {name}", "POST", f"{_resource(name)}:cancel", json_body={}))
+    request = Request(f"cancel {name}", "POST", f"{_resource(name)}:cancel", json_body={})
+    answers.expect_done(request.call, (yield from persist(request)))
 
 
 def update_batch(
@@ -147,7 +152,7 @@ def delete_batch(name: str) -> Script[None]:
 def get_file(name: str) -> Script[File]:
     """A file's metadata."""
     request = Request(f"get {name}", "GET", _resource(name))
-    return answers.read(File, request.call, (yield from persist(request)))
+    return answers.read_named(File, name, request.call, (yield from persist(request)))
 
 
 def list_files(page_token: str = "", page_size: int = PAGE_SIZE) -> Script[FilePage]:
@@ -216,11 +221,7 @@ def list_models(page_token: str = "", page_size: int = PAGE_SIZE) -> Script[Mode
 
 def _delete(name: str) -> Script[None]:
     request = Request(f"delete {name}", "DELETE", _resource(name))
-    answers.expect_ok(request.call, (yield from persist_delete(request)))
-
-
-def _expect_ok(request: Request) -> Script[None]:
-    answers.expect_ok(request.call, (yield from persist(request)))
+    answers.expect_done(request.call, (yield from persist_delete(request)))
 
 
 def _paging(page_token: str, page_size: int) -> dict[str, str]:

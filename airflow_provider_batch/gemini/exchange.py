@@ -66,11 +66,17 @@ class ReadBlock:
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer. ``body`` is empty for a download whose bytes went to the sink."""
+    """An HTTP answer. ``body`` is empty for a download whose bytes went to the sink.
+
+    :param received: Bytes of a download's body that the sink holds now, counted from the body's start.
+    :param total: Length of the whole body of a download in bytes, None if the server does not say.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
+    received: int = 0
+    total: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,11 +85,15 @@ class Lost:
 
     :param was_sent: False only if it is certain that no byte of the request left this machine.
     :param received: Bytes of a download's body that the sink holds now, counted from the body's start.
+    :param total: Length of the whole body of a download in bytes, None if the server did not say.
+    :param is_foreign: Something answered, and not with what was asked for: a page of a proxy, another range.
     """
 
     reason: str
     was_sent: bool = True
     received: int = 0
+    total: int | None = None
+    is_foreign: bool = False
 
 
 Act = Request | Download | ReadBlock

@@ -7,13 +7,12 @@ create twice makes two jobs. Reads, cancel, delete and the steps of an upload ch
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Generator
 
+from airflow_provider_batch.errors import PASSING_STATUSES
 from airflow_provider_batch.gemini.exchange import Answer, Download, Lost, Pause, Reply, Request, Step
 from airflow_provider_batch.gemini.rpc import retry_hint_s, rpc_error
-
-PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-"""HTTP statuses that may pass by themselves."""
 
 MAX_TRIES = 4
 """With the waits below, four tries outlast a fault of about ten seconds. Longer ones are the caller's."""
@@ -24,6 +23,9 @@ MAX_WAIT_S = 20.0
 
 MAX_CALL_S = 180.0
 """No try begins later than this after the call began, seconds: a server that answers slowly and badly."""
+
+SLOWEST_BYTES_PER_S = 10 * 1024
+"""A body that comes more slowly than this, after a first :data:`MAX_CALL_S`, is given up: it may never end."""
 
 
 def persist(request: Request) -> Generator[Step, Reply, Answer | Lost]:
@@ -49,7 +51,7 @@ def persist_delete(request: Request) -> Generator[Step, Reply, Answer | Lost]:
     yield from pause(wait_s(1))
     outcome = yield from persist(request)
     gone = isinstance(outcome, Answer) and outcome.status == 404 and rpc_error(outcome.body) is not None
-    return Answer(200, {}) if gone else outcome
+    return Answer(200, {}, b"{}") if gone else outcome
 
 
 def pause(seconds: float) -> Generator[Step, Reply, float]:
@@ -71,28 +73,56 @@ def once(request: Request | Download) -> Generator[Step, Reply, Answer | Lost]:
 def persist_download(request: Request, from_byte: int = 0) -> Generator[Step, Reply, Answer | Lost]:
     """Fetch a body into the sink; after a cut, go on from the last byte that arrived.
 
-    A cut that brought new bytes does not use up a try: a long body over a poor line still arrives.
+    A cut that brought new bytes does not use up a try: a long body over a poor line still arrives. The body is
+    whole when the sink holds as many bytes as the server said that it has, the first time and each time after.
 
     :param from_byte: The sink holds the body up to here already.
     """
-    offset, failures = from_byte, 0
+    offset, failures, total = from_byte, 0, None
     while True:
-        outcome = yield from once(Download(request, from_byte=offset))
-        if isinstance(outcome, Answer) and outcome.status == 416 and _ends_at(outcome, offset):
-            return Answer(200, {})
-        if not may_pass(outcome):
+        outcome = _of_one_body((yield from once(Download(request, from_byte=offset))), offset, total)
+        if isinstance(outcome, Answer) and not may_pass(outcome):
             return outcome
-        reached = outcome.received if isinstance(outcome, Lost) else 0
+        reached = outcome.received
+        total = total if outcome.total is None else outcome.total
         failures = 1 if reached > offset else failures + 1
         offset = max(offset, reached)
         if failures >= MAX_TRIES:
             return outcome
-        yield from pause(wait_s(failures))
+        elapsed = yield from pause(wait_s(failures))
+        if elapsed > MAX_CALL_S + (offset - from_byte) / SLOWEST_BYTES_PER_S:
+            return outcome
 
 
-def _ends_at(answer: Answer, offset: int) -> bool:
-    """True if the server refuses a range because the body is complete (RFC 9110, section 15.5.17)."""
-    return answer.headers.get("content-range", "").replace(" ", "") == f"bytes*/{offset}"
+def _of_one_body(outcome: Answer | Lost, offset: int, total: int | None) -> Answer | Lost:
+    """The outcome of a part of a download, as what it is by all that was said of the body before.
+
+    :param offset: Where the part began.
+    :param total: Length of the whole body as it was said before.
+    """
+    if isinstance(outcome, Lost):
+        return outcome
+    if outcome.status == 416:
+        return _beyond(outcome, offset, total)
+    if outcome.status not in (200, 206):
+        is_success = 200 <= outcome.status < 300
+        return Lost(f"{outcome.status} in place of the file", is_foreign=True) if is_success else outcome
+    said = outcome.total
+    if total is not None and said is not None and said != total:
+        why = f"the file had {total} bytes, now it has {said}"
+        return Lost(why, received=min(outcome.received, total), total=total, is_foreign=True)
+    wanted = said if total is None else total
+    if wanted is not None and outcome.received != wanted:
+        return Lost(f"{outcome.received} of {wanted} bytes came", received=outcome.received, total=wanted)
+    return outcome
+
+
+def _beyond(answer: Answer, offset: int, total: int | None) -> Answer | Lost:
+    """What it means that there is nothing behind the last byte (RFC 9110, section 15.5.17)."""
+    said = re.fullmatch(r"bytes ?\*/(\d+)", answer.headers.get("content-range", "").strip())
+    if said is None or int(said[1]) != offset or total not in (None, offset):
+        return answer if said is None else Lost("416 in the middle of the file", is_foreign=True)
+    return Answer(200, {}, received=offset, total=offset)
 
 
 def may_pass(outcome: Answer | Lost) -> bool:

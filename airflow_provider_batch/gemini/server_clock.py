@@ -1,6 +1,7 @@
 """The server's clock, as the Date header of its answers tells it.
 
-Deadlines and expiries are the server's; a worker whose clock is ten minutes off must not see them early.
+Deadlines and expiries are the server's; a worker whose clock is hours off must not see them early. Between two
+answers the time since the last one is measured, so a clock that is set meanwhile changes nothing.
 """
 
 from __future__ import annotations
@@ -18,11 +19,20 @@ TOLD_SKEW_S = 60.0
 """A difference that somebody should look into, seconds."""
 
 
+def steady_s() -> float:
+    """Seconds that only go forward, and count while the machine is suspended, where the system can tell."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class ServerClock:
-    """Local time, corrected by what the last answer said."""
+    """The time of the last answer, and what has gone by since.
+
+    :ivar is_set: An answer has said what time it is.
+    """
 
     def __init__(self) -> None:
-        self._skew_s = 0.0
+        self.is_set = False
+        self._offset_s = 0.0
         self._told = False
 
     def note(self, date_header: str | None) -> None:
@@ -32,11 +42,12 @@ class ServerClock:
         except (TypeError, ValueError):
             return
         skew = server - time.time()
-        self._skew_s = skew if abs(skew) > IGNORED_SKEW_S else 0.0
+        self.is_set = True
+        self._offset_s = (server if abs(skew) > IGNORED_SKEW_S else time.time()) - steady_s()
         if abs(skew) > TOLD_SKEW_S and not self._told:
             self._told = True
             log.warning("This machine's clock is %.0f s off the API's; the API's is used.", -skew)
 
     def now(self) -> float:
         """Unix time, seconds, by the server's clock; by the local one before the first answer."""
-        return time.time() + self._skew_s
+        return steady_s() + self._offset_s if self.is_set else time.time()

@@ -165,6 +165,14 @@ class GeminiBatchService:
         """Unix time, seconds, by the API's clock."""
         return self._client.clock.now()
 
+    def knows_time(self) -> bool:
+        """An answer of this client's has said what time it is."""
+        return self._client.clock.is_set
+
+    def ask_time(self) -> None:
+        """List one model, for the time of the answer."""
+        next(self._client.list_models(page_size=1), None)
+
     def stage(self, rows: BinaryIO, size_bytes: int, display_name: str, session: UploadSession) -> InputFile:
         """Upload the rows and wait until they may be used; ``files/...``."""
         file = self._resumed(rows, size_bytes, display_name, session.load())
@@ -274,7 +282,7 @@ class GeminiBatchService:
         except ApiError as error:
             _pass_if_over(job_name, error)
 
-    def fetch_results(self, job: JobSnapshot, to: BinaryIO) -> int:
+    def fetch_results(self, job: JobSnapshot, to: BinaryIO) -> int | None:
         """Write the result lines of an ended job; a file's bytes, or inline rows in the file's form.
 
         :raises ResultsNotReadyError: The job succeeded, or rows of it are finished and it has just ended; and it
@@ -291,7 +299,7 @@ class GeminiBatchService:
                 remedy="The job is kept and nothing is sent again. Clear the task later to fetch the results.",
             )
         if output is None:
-            return 0
+            return None
         if output.responses_file:
             return self._client.download_file(output.responses_file, to)
         for row in output.inlined_responses or ():
@@ -326,6 +334,10 @@ class AsyncGeminiBatchService:
     def now(self) -> float:
         """Unix time, seconds, by the API's clock."""
         return self._client.clock.now()
+
+    def knows_time(self) -> bool:
+        """As :meth:`GeminiBatchService.knows_time`."""
+        return self._client.clock.is_set
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -11,6 +11,7 @@ import functools
 import logging
 import re
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -21,6 +22,7 @@ from airflow_provider_batch import __version__
 from airflow_provider_batch.errors import ProtocolError
 from airflow_provider_batch.gemini.auth import DEFAULT_BASE_URL, Credential, checked_base_url, origin
 from airflow_provider_batch.gemini.exchange import MAX_JSON_BYTES, Answer, Download, Lost, ReadBlock, Request
+from airflow_provider_batch.gemini.repeats import MAX_CALL_S, SLOWEST_BYTES_PER_S
 
 TIMEOUT = httpx.Timeout(75.0, connect=15.0)
 """Seconds. The API's front end gives up at about 60 s, so its own answer arrives before we stop listening."""
@@ -71,6 +73,10 @@ class Endpoint:
         return {**request.headers, **credential}
 
 
+class ForeignError(httpx.TransportError):
+    """An answer to a download that is not the file."""
+
+
 class Taken:
     """Takes one answer's body: into memory up to a limit, or into the sink of a download."""
 
@@ -80,31 +86,52 @@ class Taken:
         self._status = 0
         self._headers: dict[str, str] = {}
         self._body = bytearray()
+        self._total: int | None = None
+        self._began = time.monotonic()
+        self._size = 0
         self.to_file = False
 
     def begin(self, response: httpx.Response) -> None:
-        """Look at the head of the answer and decide where its body goes."""
-        self._status, self._headers = response.status_code, dict(response.headers)
-        self.to_file = self._download is not None and response.status_code in (200, 206)
-        if self.to_file:
-            self._rewind()
+        """Look at the head of the answer and decide where its body goes.
 
-    def _rewind(self) -> None:
-        """Write from where the server begins: at the wanted byte, or at 0 if it ignored the range."""
-        start = self._download.from_byte if self._download and self._status == 206 else 0
-        begins = re.match(r"bytes (\d+)-", self._headers.get("content-range", ""))
-        if self._status == 206 and (begins is None or int(begins.group(1)) != start):
-            raise ProtocolError(
-                "The server answered a ranged download with another range than asked for.",
-                code="AGB-A06",
-                remedy="Run the task again; the results stay on the server.",
-            )
-        sink = self._file()
-        sink.seek(start)
-        sink.truncate()
+        :raises ForeignError: It is a success and not of the file that is downloaded.
+        """
+        self._status, self._headers = response.status_code, dict(response.headers)
+        self._began = time.monotonic()
+        if self._download is not None and response.status_code in (200, 206):
+            self._ensure_file()
+            start, self._total = self._place(self._download)
+            self.to_file = True
+            sink = self._file()
+            sink.seek(start)
+            sink.truncate()
+
+    def _ensure_file(self) -> None:
+        kind = self._headers.get("content-type", "").partition(";")[0].strip().lower()
+        coding = self._headers.get("content-encoding", "identity").strip().lower()
+        if "html" in kind:
+            raise ForeignError("a page of HTML came in place of the file")
+        if coding not in ("", "identity"):
+            raise ForeignError("the file came in a coding that was not asked for")
+
+    def _place(self, download: Download) -> tuple[int, int | None]:
+        """Where the body begins in the file, and how long the file is: a server may ignore a range."""
+        if self._status == 200:
+            length = self._headers.get("content-length", "")
+            return 0, int(length) if length.isdigit() else None
+        said = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", self._headers.get("content-range", "").strip())
+        if said is None or int(said[1]) != download.from_byte:
+            raise ForeignError("another range came than was asked for")
+        return download.from_byte, None if said[2] == "*" else int(said[2])
 
     def add(self, chunk: bytes) -> None:
-        """Take a piece of the body."""
+        """Take a piece of the body.
+
+        :raises httpx.ReadTimeout: The body comes so slowly that it may never end.
+        """
+        self._size += len(chunk)
+        if time.monotonic() - self._began > MAX_CALL_S + self._size / SLOWEST_BYTES_PER_S:
+            raise httpx.ReadTimeout(f"{self._size} bytes in {time.monotonic() - self._began:.0f} s")
         if self.to_file:
             self._file().write(chunk)
             return
@@ -118,13 +145,20 @@ class Taken:
 
     def answer(self) -> Answer:
         """The complete answer."""
-        return Answer(self._status, self._headers, bytes(self._body))
+        received = self._file().tell() if self.to_file else 0
+        return Answer(self._status, self._headers, bytes(self._body), received, self._total)
 
     def lost(self, error: httpx.TransportError) -> Lost:
         """What there is of an answer that broke off."""
         reason = f"{type(error).__name__} {error}".strip()
         received = self._file().tell() if self.to_file else 0
-        return Lost(reason, was_sent=not isinstance(error, _NOT_SENT), received=received)
+        return Lost(
+            str(error) if isinstance(error, ForeignError) else reason,
+            was_sent=not isinstance(error, _NOT_SENT),
+            received=received,
+            total=self._total,
+            is_foreign=isinstance(error, ForeignError),
+        )
 
     def _file(self) -> BinaryIO:
         return _present(self._sink)

@@ -215,6 +215,12 @@ def _read_progress(
         if rpc_error(outcome.body):
             raise answers.api_error(call, outcome)
         file = answers.read(UploadedFile, call, outcome).file if outcome.body else None
+        if file is not None and file.size_bytes not in (0, size_bytes):
+            raise ProtocolError(
+                f"The server has {file.size_bytes} of {size_bytes} bytes of {call} and calls it complete.",
+                code="AGB-A10",
+                remedy="No job was created. Run the task again; an upload costs nothing.",
+            )
         return _Progress(size_bytes, is_final=True, file=file)
     if status == "active" and "x-goog-upload-size-received" in outcome.headers:
         return _Progress(_received(call, outcome, size_bytes))

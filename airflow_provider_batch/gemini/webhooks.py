@@ -122,7 +122,7 @@ def list_webhooks(page_token: str = "") -> Script[WebhookPage]:
 def delete_webhook(name: str) -> Script[None]:
     """Take a receiver off the list."""
     request = Request(f"delete {name}", "DELETE", _path(name))
-    answers.expect_ok(request.call, (yield from persist_delete(request)))
+    answers.expect_done(request.call, (yield from persist_delete(request)))
 
 
 def rotate_webhook_secret(name: str) -> Script[RotatedSecret]:

@@ -116,6 +116,6 @@ class Incoming(io.RawIOBase):
         """What was used cannot be taken back; the same bytes come again."""
         return self._at
 
-    def finish(self) -> None:
-        """Take the last line, if it has no line break."""
-        self._take(self._cutter.rest())
+    def rest(self) -> list[bytes | None]:
+        """The last line, if it has no line break."""
+        return self._cutter.rest()

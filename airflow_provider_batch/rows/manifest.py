@@ -14,7 +14,7 @@ from upath import UPath
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.dialect import RowStatus, Usage
-from airflow_provider_batch.rows.storage import opened, published
+from airflow_provider_batch.rows.storage import opened
 
 FILE_NAME = "manifest.json"
 MAX_XCOM_BYTES = 2048
@@ -113,10 +113,9 @@ class Manifest(BaseModel):
         """
         return self.model_dump(mode="json")
 
-    def write(self, folder: UPath) -> None:
-        """Publish as ``manifest.json`` in ``folder``."""
-        with published(folder / FILE_NAME) as file:
-            file.write(self.model_dump_json(indent=2).encode() + b"\n")
+    def to_file(self) -> bytes:
+        """What ``manifest.json`` holds."""
+        return self.model_dump_json(indent=2).encode() + b"\n"
 
     @classmethod
     def read(cls, folder: UPath, ledger: UPath | None = None) -> Manifest | None:

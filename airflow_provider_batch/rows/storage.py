@@ -15,9 +15,10 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -196,45 +197,60 @@ def spool(near: UPath | None = None) -> Iterator[BinaryIO]:
 
 def keep(file: BinaryIO, target: UPath) -> None:
     """Publish a whole spool in place of what is there. Where the system can give it a name, nothing is copied."""
-    local = local_path(target)
-    if local is not None:
-        file.flush()
-        os.fsync(file.fileno())
-        local.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # With a folder's descriptor Python asks for linkat, which follows the link to the nameless file.
-            os.link(f"/proc/self/fd/{file.fileno()}", local, src_dir_fd=file.fileno(), follow_symlinks=True)
-        except (OSError, NotImplementedError):
-            log.debug("%s is copied: it is there already, or its file system cannot name a nameless file.", local)
-        else:
-            return
+    with ready(file, target) as put_in_place:
+        put_in_place()
+
+
+@contextmanager
+def ready(file: BinaryIO, target: UPath, twin: UPath | None = None) -> Iterator[Callable[[], None]]:
+    """A whole file beside its target, synced; what is given puts it in place of what is there, in one step.
+
+    On object storage the step is the upload, which shows when it is complete.
+
+    :param file: Open for reading, and for as long as the block lasts.
+    :param twin: The same file by its path, if it is never changed: on the same local disk it gets a second name,
+        and nothing is copied.
+    """
+    there = local_path(target)
+    if there is None:
+        yield partial(_put, file, target)
+        return
+    there.parent.mkdir(parents=True, exist_ok=True)
+    part = there.with_name(f".{there.name}.{secrets.token_hex(4)}.part")
+    try:
+        _name(file, part, None if twin is None else local_path(twin))
+        yield partial(_in_place, part, there)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _put(file: BinaryIO, target: UPath) -> None:
     file.seek(0)
     with published(target) as part:
         shutil.copyfileobj(file, part, READ_BYTES)
 
 
-def copy(source: UPath, target: UPath) -> None:
-    """Publish a file under a second name in place of what is there.
+def _in_place(part: Path, target: Path) -> None:
+    part.replace(target)
 
-    Where both are on one local disk nothing is copied: neither must be changed afterwards, only deleted.
 
-    :raises FileNotFoundError: There is no such file.
-    """
-    here, there = local_path(source), local_path(target)
-    if here is not None and there is not None:
-        part = there.with_name(f".{there.name}.{secrets.token_hex(4)}.part")
-        try:
-            there.parent.mkdir(parents=True, exist_ok=True)
-            os.link(here, part)
-            part.replace(there)
-        except OSError:
-            log.debug("%s is copied: it cannot have a second name.", here)
-        else:
+def _name(file: BinaryIO, part: Path, twin: Path | None) -> None:
+    """Give a file its name on a local disk, by a link if that can be."""
+    try:
+        if twin is not None:
+            os.link(twin, part)
             return
-        finally:
-            part.unlink(missing_ok=True)
-    with opened(source) as file, published(target) as out:
-        shutil.copyfileobj(file, out, READ_BYTES)
+        file.flush()
+        os.fsync(file.fileno())
+        # With a folder's descriptor Python asks for linkat, which follows the link to the nameless file.
+        os.link(f"/proc/self/fd/{file.fileno()}", part, src_dir_fd=file.fileno(), follow_symlinks=True)
+    except (OSError, NotImplementedError):
+        log.debug("%s is copied: its file system cannot give a file a second name.", part)
+        file.seek(0)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            shutil.copyfileobj(file, out, READ_BYTES)
+            out.flush()
+            os.fsync(out.fileno())
 
 
 def _nameless(near: UPath | None) -> BinaryIO:

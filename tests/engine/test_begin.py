@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from airflow_provider_batch.engine.actions import Wait
 from airflow_provider_batch.engine.documents import Layout
 from airflow_provider_batch.engine.identity import Identity
 from airflow_provider_batch.engine.run import Run, Work
-from airflow_provider_batch.engine.step import Wait
 from airflow_provider_batch.errors import BatchError, ConfigError, InputError, LedgerError, SupersededError
 from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.rows.manifest import Manifest
@@ -181,6 +181,7 @@ def test_the_ledger_tells_the_story_of_a_plain_batch(task):
         "r1.s1.f1.file.json",
         "r1.s1.f1.session.json",
         "r1.s1.landed.json",
+        "r1.tidied.json",
     ]
 
 
@@ -269,17 +270,22 @@ def test_the_input_of_a_create_call_that_may_still_arrive_is_taken_away(task, ge
 
 def test_jobs_that_were_taken_over_are_not_the_jobs_of_other_rows(task, created):
     """A try took over the job of a lost ledger and was gone before it had a plan."""
-    task.finish()
-    plan, kept = task.ledger.folder / "plan.json", task.ledger.folder
-    for path in (
-        plan,
-        task.folder / "manifest.json",
-        *(kept / name for name in task.ledger.names() if "landed" in name or "published" in name),
-    ):
-        path.unlink(missing_ok=True)
-    with pytest.raises(LedgerError, match=r"AGB-L02 r1.s1.e1.sending.json .* is of other rows than the plan"):
+    task = task.but(layout=Layout(keeps_remote_files=True))
+    for kept in ("nothing", ".e1."):
+        task.finish()
+        (task.folder / "manifest.json").unlink()
+        remove(task, lambda name, kept=kept: kept not in name)
+    with pytest.raises(LedgerError, match=r"AGB-L02 .*r1.s1.e1.sending.json is of other rows"):
         task.but(rows=[ask(key) for key in "cba"]).finish()
+    assert task.finish().counts == {"success": 3}
     assert len(created()) == 1
+
+
+def remove(task, which):
+    ledger = task.ledger
+    for name in ledger.names():
+        if which(name):
+            ledger.path(name).unlink()
 
 
 def test_a_layout_that_changed_is_said_to_wait_for_the_next_run(task, caplog):

@@ -13,8 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from upath import UPath
 
 from airflow_provider_batch.emulator import running_emulator
+from airflow_provider_batch.engine.actions import Wait
+from airflow_provider_batch.engine.evidence import Patience
 from airflow_provider_batch.engine.identity import Identity, JobTag
-from airflow_provider_batch.engine.step import Patience, Wait
 from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.rows.shards import ShardLimits
 from faults.task import Task, ask

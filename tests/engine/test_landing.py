@@ -11,12 +11,12 @@ from upath import UPath
 
 from airflow_provider_batch.contract import JobState
 from airflow_provider_batch.emulator import running_emulator
+from airflow_provider_batch.engine.actions import Wait
 from airflow_provider_batch.engine.land import results_name
 from airflow_provider_batch.engine.publish import publish
 from airflow_provider_batch.engine.rounds import results_of
 from airflow_provider_batch.engine.run import Run, Work
 from airflow_provider_batch.engine.state import read_batch
-from airflow_provider_batch.engine.step import Wait
 from airflow_provider_batch.errors import (
     BatchError,
     JobCancelledError,
@@ -27,6 +27,7 @@ from airflow_provider_batch.errors import (
 )
 from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.rows.manifest import Manifest
+from airflow_provider_batch.rows.storage import ready
 from faults.task import Task, ask
 from tests.engine.conftest import failed_keys, read, statuses
 
@@ -56,7 +57,8 @@ def test_a_visit_that_publishes_after_another_one_leaves_what_is_there(task):
     before = files(task.folder)
     batch = read_batch(task.ledger)
     stale = replace(batch, rounds=(*batch.rounds[:-1], replace(batch.round, published=None)))
-    assert publish(task.ledger, stale, task.folder, GeminiRows()) == manifest
+    assert publish(task.ledger, stale, task.folder, GeminiRows()) is None
+    assert Manifest.read(task.folder) == manifest
     assert files(task.folder) == before
 
 
@@ -75,9 +77,10 @@ def test_landed_rows_that_are_held_can_be_published_when_they_are_tidied_away(ta
     shard = read_batch(task.ledger).round.shards[0]
     kept = task.ledger.path(results_name(shard))
     kept.write_bytes((task.folder / "results.jsonl").read_bytes())
-    with results_of(task.ledger, shard) as publish_at:
+    again = task.folder / "again.jsonl"
+    with results_of(task.ledger, shard) as (file, path), ready(file, again, path) as put_in_place:
         kept.unlink()
-        publish_at(task.folder / "again.jsonl")
+        put_in_place()
     assert (task.folder / "again.jsonl").read_bytes() == (task.folder / "results.jsonl").read_bytes()
 
 
@@ -217,11 +220,15 @@ def test_results_that_come_after_the_success_are_waited_for_without_holding_a_wo
     assert task.finish().counts == {"success": 3}
 
 
-def test_results_that_never_come_are_an_error_and_nothing_is_sent_again(task, gemini_emulator, created):
-    gemini_emulator.add_fault(action="late_output", seconds=40_000)
+def test_results_that_never_come_are_an_error_at_the_deadline_and_nothing_is_sent_again(
+    task, gemini_emulator, created
+):
+    gemini_emulator.add_fault(action="late_output", seconds=100_000)
     task.attempt()
     until_succeeded(task)
     gemini_emulator.advance_clock(601)
+    assert isinstance(task.resume(), Wait)
+    gemini_emulator.advance_clock(86_400)
     with pytest.raises(ResultsNotReadyError, match="AGB-A05"):
         task.finish()
     assert len(created()) == 1

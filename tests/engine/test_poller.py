@@ -303,7 +303,7 @@ def test_a_job_in_the_listing_that_cannot_be_read_hides_no_other(waiting, many, 
     for name in many:
         gemini_emulator.force_job(name, state="SUCCEEDED")
     listing = httpx.get(f"{gemini_emulator.base_url}/v1beta/batches?pageSize=100&key=k").json()
-    listing["operations"][0]["metadata"]["batchStats"] = None
+    listing["operations"][0]["metadata"]["batchStats"] = "?"
     listing["operations"].insert(0, {"name": "batches/with.a.dot"})
     gemini_emulator.add_fault(call="batches.list", action="status", status=200, body=listing, times=None)
     before = asked()

@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 from upath import UPath
 
+from airflow_provider_batch.engine.actions import Wait
 from airflow_provider_batch.engine.ledger import note_cancel
-from airflow_provider_batch.engine.step import Wait
 from airflow_provider_batch.errors import JobTimeoutError, SubmitUnknownError
 from airflow_provider_batch.rows.shards import ShardLimits
 from faults.task import ask

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -10,6 +11,7 @@ from airflow_provider_batch.contract import Absent, CannotTell, Found, JobSnapsh
 from airflow_provider_batch.engine import actions
 from airflow_provider_batch.engine.documents import (
     Cancel,
+    Extended,
     Landed,
     Outcome,
     Plan,
@@ -59,9 +61,9 @@ def shard(*epochs, number=1, done=None, tokens=100):
     return Shard(1, number, ROWS.model_copy(update={"tokens": tokens}), epochs, Upload(0), done)
 
 
-def batch(*shards, rounds=1, cancel=None, published=None):
+def batch(*shards, rounds=1, cancel=None, published=None, tidied=False, extended=()):
     plan = RoundPlan(shards=(ROWS,), created_at=NOON, clock_from=NOON)
-    last = Round(rounds, plan, shards, cancel, published)
+    last = Round(rounds, plan, shards, cancel, published, tidied, extended=extended)
     head = Plan(
         ledger_version=1,
         identity=Identity("d", "t", "r"),
@@ -81,15 +83,94 @@ def job(state, name="batches/a", display_name="", done=False):
 
 
 def seen(*jobs, found=None):
-    return Visit({one.name: one for one in jobs}, found)
+    return Visit({one.name: one for one in jobs}, found, is_timed=True)
+
+
+NONE_LISTED = seen(found=Absent())
 
 
 def decide(one, visit=None, now=NOW, **policy):
-    return next_action(one, visit or Visit(), Policy(**policy), now)
+    return next_action(one, visit or seen(), Policy(**policy), now)
 
 
-def test_rows_that_were_never_sent_are_sent():
-    assert decide(batch(shard())) == actions.Send(shard())
+def test_rows_that_were_never_sent_are_sent_after_a_look_at_the_listing():
+    assert decide(batch(shard())) == actions.List()
+    assert decide(batch(shard()), NONE_LISTED) == actions.Send(shard())
+
+
+@pytest.mark.parametrize("state", [JobState.PENDING, JobState.RUNNING, JobState.SUCCEEDED])
+@pytest.mark.parametrize("last", [(), (refused(Refusal.FINAL, retry_in=0),)], ids=["never sent", "refused"])
+def test_a_job_that_no_document_knows_is_adopted_and_its_rows_are_not_sent(last, state):
+    one = shard(*last)
+    mine = job(state, display_name=batch(one).tag(one, 1).new_display_name())
+    assert decide(batch(one), seen(found=Found((mine,)))) == actions.Adopt(one, mine)
+
+
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED])
+def test_a_job_that_ended_without_results_keeps_no_row_from_being_sent(state):
+    one = shard(refused(Refusal.FINAL, retry_in=0))
+    dead = job(state, display_name=batch(one).tag(one, 1).new_display_name())
+    assert decide(batch(one), seen(found=Found((dead,)))) == actions.Send(one)
+
+
+def test_nothing_is_sent_while_the_listing_cannot_be_read():
+    error = BatchError("page 2 failed")
+    assert decide(batch(shard()), seen(found=CannotTell(error))) == actions.CannotSend(shard(), error)
+
+
+def test_a_shard_that_cannot_be_sent_now_keeps_no_other_from_being_sent():
+    first, second = shard(), shard(number=2)
+    visit = seen(found=Absent())
+    visit.not_sent["r1.s1"] = BatchError("503")
+    assert decide(batch(first, second), visit) == actions.Send(second)
+    visit.not_sent["r1.s2"] = BatchError("503")
+    assert decide(batch(first, second), visit).until == NOW + 60
+    assert decide(batch(first, second), visit, now=NOW + 86_400) == actions.TimedOut(())
+
+
+UNTIMED = Visit({"batches/a": job(JobState.RUNNING)}, Absent())
+
+
+def test_no_deadline_is_judged_before_an_answer_has_said_what_time_it_is():
+    running = batch(shard(accepted()))
+    assert decide(running, UNTIMED, now=NOW + 99_999, cancel_on_timeout=True) == actions.AskTime()
+    asked = replace(UNTIMED, time_is_asked=True)
+    for now in (NOW + 99_999, NOW - 99_999):
+        wait = decide(running, asked, now=now, cancel_on_timeout=True)
+        assert (wait.jobs, wait.until) == (("batches/a",), now + 60)
+
+
+def test_a_wait_for_quota_is_not_over_before_an_answer_has_said_what_time_it_is():
+    one = batch(shard(refused(retry_in=60)))
+    assert decide(one, Visit(found=Absent()), now=NOW + 7_200) == actions.AskTime()
+    wait = decide(one, Visit(found=Absent(), time_is_asked=True), now=NOW + 7_200)
+    assert wait.until == NOW + 7_200 + 60
+
+
+def test_no_round_is_begun_or_left_out_before_an_answer_has_said_what_time_it_is():
+    one = batch(shard(done=landed(passing=1)))
+    assert decide(one, Visit()) == actions.AskTime()
+    assert isinstance(decide(one, Visit(time_is_asked=True), now=NOW + 99_999), actions.Wait)
+
+
+def test_what_is_complete_is_published_whatever_time_it_is():
+    assert decide(batch(shard(done=landed())), Visit()) == actions.Publish()
+
+
+def test_a_person_who_clears_the_task_gives_its_jobs_new_time():
+    running, visit = batch(shard(accepted())), seen(job(JobState.RUNNING))
+    late = NOW + 86_400 + 60
+    assert decide(running, visit, now=late) == actions.TimedOut(("batches/a",))
+    assert decide(running, visit, now=late, is_cleared=True) == actions.Extend(1)
+    longer = batch(shard(accepted()), extended=(Extended(at=later(86_460)),))
+    assert decide(longer, visit, now=late).deadline == NOW + 86_460 + 86_400 - 60
+    assert decide(longer, visit, now=NOW + 48 * 3600, is_cleared=True) == actions.TimedOut(("batches/a",))
+
+
+def test_an_own_limit_that_is_longer_than_the_life_of_a_job_is_kept():
+    longer = batch(shard(accepted()), extended=(Extended(at=later(3_600)),))
+    visit = seen(job(JobState.RUNNING))
+    assert decide(longer, visit, timeout_s=72 * 3600).deadline == NOW + 72 * 3600
 
 
 def test_a_job_is_looked_at_before_anything_else_is_done():
@@ -109,7 +190,7 @@ def test_a_job_that_runs_is_waited_for(state):
 
 
 def test_a_job_that_could_not_be_looked_at_is_waited_for():
-    wait = decide(batch(shard(accepted())), Visit({"batches/a": None}))
+    wait = decide(batch(shard(accepted())), Visit({"batches/a": None}, is_timed=True))
     assert wait.jobs == ("batches/a",)
 
 
@@ -188,24 +269,24 @@ def test_nobody_who_may_not_send_presumes_or_sends():
 
 def test_a_full_queue_is_tried_again_when_the_server_said_so():
     one = shard(refused(retry_in=60))
-    assert decide(batch(one), now=NOW + 59).until == NOW + 60
-    assert decide(batch(one), now=NOW + 60) == actions.Send(one)
+    assert decide(batch(one), NONE_LISTED, now=NOW + 59).until == NOW + 60
+    assert decide(batch(one), NONE_LISTED, now=NOW + 60) == actions.Send(one)
 
 
 def test_shards_go_out_until_the_limit_on_tokens_is_reached():
     flying, waiting = shard(accepted()), shard(number=2)
-    visit = seen(job(JobState.RUNNING))
+    visit = seen(job(JobState.RUNNING), found=Absent())
     assert decide(batch(flying, waiting), visit, max_tokens_in_flight=200) == actions.Send(waiting)
     assert isinstance(decide(batch(flying, waiting), visit, max_tokens_in_flight=199), actions.Wait)
 
 
 def test_one_shard_is_tried_however_large_it_is():
-    assert isinstance(decide(batch(shard()), max_tokens_in_flight=1), actions.Send)
+    assert isinstance(decide(batch(shard()), NONE_LISTED, max_tokens_in_flight=1), actions.Send)
 
 
 def test_after_a_refusal_for_quota_half_of_it_is_kept_in_flight_for_an_hour():
     flying, again = shard(accepted()), shard(refused(in_flight=100, retry_in=1), number=2)
-    visit = seen(job(JobState.RUNNING))
+    visit = seen(job(JobState.RUNNING), found=Absent())
     assert isinstance(decide(batch(flying, again), visit, now=NOW + 60), actions.Wait)
     assert decide(batch(flying, again), visit, now=NOW + 3_601) == actions.Send(again)
 
@@ -243,8 +324,14 @@ def test_rows_of_a_job_that_ended_badly_are_sent_again_if_it_may_do_better(state
     assert decide(one) == (actions.BeginRound(is_new_start=False) if again else actions.Publish())
 
 
+def test_what_nobody_needs_after_the_publication_is_deleted_by_whoever_comes():
+    one = batch(shard(done=landed()), published=Published(at=NOON))
+    assert decide(one) == actions.Tidy()
+    assert decide(one, replace(seen(), is_tidied=True)) == actions.Done()
+
+
 def test_what_was_published_is_done_for_a_resume_and_goes_on_for_a_new_try():
-    one = batch(shard(done=landed(JobState.CANCELLED, undone=3)), published=Published(at=NOON))
+    one = batch(shard(done=landed(JobState.CANCELLED, undone=3)), published=Published(at=NOON), tidied=True)
     assert decide(one, is_new_try=False) == actions.Done()
     assert decide(one, is_new_try=True) == actions.BeginRound(is_new_start=True)
 
@@ -268,7 +355,7 @@ def test_a_retry_helps_if_rows_may_do_better(done, rounds, cancel, helps):
 
 
 def test_a_complete_batch_is_done_for_everybody():
-    assert decide(batch(shard(done=landed()), published=Published(at=NOON))) == actions.Done()
+    assert decide(batch(shard(done=landed()), published=Published(at=NOON), tidied=True)) == actions.Done()
 
 
 def test_at_the_deadline_the_jobs_are_left_alone():
@@ -283,13 +370,13 @@ def test_at_the_deadline_a_finished_job_is_landed_all_the_same():
 
 def test_the_deadline_is_judged_by_a_look_that_worked_for_five_minutes():
     one = batch(shard(accepted()))
-    blind = Visit({"batches/a": None})
+    blind = Visit({"batches/a": None}, is_timed=True)
     assert isinstance(decide(one, blind, now=NOW + 86_400), actions.Wait)
     assert isinstance(decide(one, blind, now=NOW + 86_700), actions.TimedOut)
 
 
 def test_nothing_is_sent_after_the_deadline():
-    assert decide(batch(shard()), now=NOW + 86_400) == actions.TimedOut(())
+    assert decide(batch(shard()), NONE_LISTED, now=NOW + 86_400) == actions.TimedOut(())
 
 
 def test_at_the_deadline_the_jobs_are_asked_to_end_if_the_user_wants_it():
@@ -309,12 +396,21 @@ def test_cancelled_jobs_are_waited_for_and_nothing_more_is_sent():
     assert wait.deadline == NOW + 86_400 + 3_600
 
 
-def test_results_that_are_still_to_be_named_are_waited_for_beyond_the_deadline():
-    visit = seen(job(JobState.SUCCEEDED))
-    visit.not_ready.add("batches/a")
-    assert isinstance(
-        decide(batch(shard(accepted())), visit, now=NOW + 86_401, cancel_on_timeout=True), actions.Wait
-    )
+@pytest.mark.parametrize("cancels", [True, False])
+def test_results_are_waited_for_beyond_the_deadline_for_ten_minutes_from_the_end_of_their_job(cancels):
+    visit = seen(replace(job(JobState.SUCCEEDED), ended_at=later(86_390)))
+    visit.not_ready["batches/a"] = error = BatchError("not there yet")
+    one = batch(shard(accepted()))
+    assert decide(one, visit, now=NOW + 86_401, cancel_on_timeout=cancels).until == NOW + 86_401 + 15
+    assert decide(one, visit, now=NOW + 86_991, cancel_on_timeout=cancels) == actions.ResultsOverdue(error)
+
+
+@pytest.mark.parametrize(("ended_ago_s", "wait_s"), [(10, 15), (1_000, 100), (36_000, 600)])
+def test_results_that_do_not_come_are_fetched_less_and_less_often(ended_ago_s, wait_s):
+    visit = seen(replace(job(JobState.SUCCEEDED), ended_at=later(0)))
+    visit.not_ready["batches/a"] = BatchError("a page of a proxy")
+    now = NOW + ended_ago_s
+    assert decide(batch(shard(accepted())), visit, now=now).until == now + wait_s
 
 
 def test_a_job_that_runs_on_is_asked_again_to_end_at_each_visit_of_its_task():
@@ -339,6 +435,6 @@ def test_rows_of_a_task_that_was_stopped_are_sent_again_by_its_next_try_only():
 
 
 def test_who_only_submits_is_done_when_everything_is_sent():
-    running = seen(job(JobState.RUNNING))
+    running = seen(job(JobState.RUNNING), found=Absent())
     assert decide(batch(shard(accepted())), running, submit_only=True) == actions.Submitted()
     assert isinstance(decide(batch(shard(accepted()), shard(number=2)), running, submit_only=True), actions.Send)

@@ -12,10 +12,10 @@ import pytest
 from upath import UPath
 
 from airflow_provider_batch.contract import JobSnapshot, JobState
+from airflow_provider_batch.engine.actions import Wait
 from airflow_provider_batch.engine.documents import Layout
 from airflow_provider_batch.engine.identity import Identity, JobTag
 from airflow_provider_batch.engine.lifetime import results_until
-from airflow_provider_batch.engine.step import Wait
 from airflow_provider_batch.engine.sweep import Kind, reconcile, sweep
 from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.gemini.rows import GeminiRows

@@ -11,7 +11,7 @@ from airflow_provider_batch.gemini.upload import BLOCK_BYTES, MAX_FILE_BYTES, re
 SESSION = "http://127.0.0.1:1/upload/v1beta/files?upload_id=s"
 STARTED = Answer(200, {"x-goog-upload-url": SESSION, "x-goog-upload-status": "active"})
 TAKEN = Answer(200, {"x-goog-upload-status": "active"})
-FINAL = Answer(200, {"x-goog-upload-status": "final"}, b'{"file": {"name": "files/abc", "sizeBytes": "9"}}')
+FINAL = Answer(200, {"x-goog-upload-status": "final"}, b'{"file": {"name": "files/abc", "sizeBytes": "8388613"}}')
 SIZE = BLOCK_BYTES + 5
 
 
@@ -49,7 +49,8 @@ def test_a_file_goes_in_blocks_and_the_last_one_finalizes():
 
 
 def test_a_file_of_exactly_one_block_is_one_request_after_the_start():
-    _, sent = play([STARTED, FINAL], size=BLOCK_BYTES)
+    final = Answer(200, FINAL.headers, FINAL.body.replace(b"8388613", b"8388608"))
+    _, sent = play([STARTED, final], size=BLOCK_BYTES)
     assert sent[1:] == [("upload, finalize", 0, BLOCK_BYTES)]
 
 

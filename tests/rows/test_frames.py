@@ -4,7 +4,6 @@ import json
 
 import msgspec
 import pytest
-from upath import UPath
 
 from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.rows.dialect import ResultRow, RowStatus, Usage
@@ -28,7 +27,6 @@ def manifest(tmp_path):
         request_count=3,
         counts={"success": 3},
     )
-    manifest.write(UPath(tmp_path))
     return manifest
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from airflow_provider_batch.rows.storage import Behind, copy, keep, opened, published, spool
+from airflow_provider_batch.rows.storage import Behind, keep, opened, published, ready, spool
 
 
 @pytest.fixture(params=["local", "object storage"])
@@ -83,21 +83,22 @@ def test_rows_that_were_kept_are_readable_by_their_owner_alone(tmp_path):
     assert (tmp_path / "a.jsonl").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_can_be_published_under_a_second_name_in_place_of_what_was_there(folder):
+@pytest.mark.parametrize("with_twin", [True, False])
+def test_a_file_that_is_ready_takes_the_place_of_what_was_there_in_one_step(folder, with_twin):
     for name, content in {"a.jsonl": b"rows", "b.jsonl": b"something longer"}.items():
         with published(folder / name) as file:
             file.write(content)
-    copy(folder / "a.jsonl", folder / "b.jsonl")
-    (folder / "a.jsonl").unlink()
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"b.jsonl": b"rows"}
+    twin = folder / "a.jsonl" if with_twin else None
+    with opened(folder / "a.jsonl") as file, ready(file, folder / "b.jsonl", twin) as put_in_place:
+        assert (folder / "b.jsonl").read_bytes() == b"something longer"
+        put_in_place()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"a.jsonl": b"rows", "b.jsonl": b"rows"}
 
 
-def test_what_is_not_there_cannot_be_published_and_replaces_nothing(folder):
-    with published(folder / "b.jsonl") as file:
+def test_a_file_that_was_ready_and_not_put_in_place_leaves_nothing_behind(folder):
+    with spool() as file, ready(file, folder / "b.jsonl"):
         file.write(b"rows")
-    with pytest.raises(FileNotFoundError):
-        copy(folder / "a.jsonl", folder / "b.jsonl")
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"b.jsonl": b"rows"}
+    assert not folder.exists() or list(folder.iterdir()) == []
 
 
 def test_what_is_written_behind_is_all_there_in_order_when_the_block_ends(tmp_path):
