@@ -140,7 +140,7 @@ def _fetch(client: GeminiClient, batch: Batch, to: BinaryIO, begun: int) -> int:
         return client.download_file(batch.output.responses_file, to, begun)
     to.seek(0)
     to.truncate()
-    return GeminiBatchService(client).fetch_results(snapshot(batch), to)
+    return GeminiBatchService(client).fetch_results(snapshot(batch), to) or 0
 
 
 def _to_stdout(client: GeminiClient, batch: Batch) -> None:

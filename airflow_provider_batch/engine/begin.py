@@ -295,7 +295,7 @@ def _begin(
     ledger.bind(content)
     for name in ledger.names():
         if name.endswith(".sending.json"):
-            # Noted by a try that was gone before it had a plan; of other rows, it must not become part of this one.
+            # Noted by a try that was gone before it had a plan: if it is of other rows, it must not be taken over.
             ledger.read(name, Sending)
     shards = keep_shards(ledger, 1, rows.files.rows, rows.staged.cuts, order.model)
     now = _time(service)

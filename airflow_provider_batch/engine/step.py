@@ -346,7 +346,7 @@ def _give_up(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now
 
 
 def _ended_lately(job: JobSnapshot | None, now: float) -> bool:
-    ended = job and (job.ended_at or job.created_at)
+    ended = (job.ended_at or job.created_at) if job else None
     return ended is not None and now < ended.timestamp() + RESULTS_PATIENCE_S
 
 
