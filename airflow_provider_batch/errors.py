@@ -12,6 +12,7 @@
     │   └── SubmitRefusedError       the create call had no effect
     ├── TemporaryError               something that failed this time and may work the next
     ├── LedgerError                  the record of what was sent cannot be used; nothing was sent or cancelled
+    ├── StorageError                 a disk or an object store failed
     ├── SupersededError              another try of the same task has taken over
     ├── SubmitUnknownError           a create call whose outcome nobody knows: a job may exist
     ├── ApiError                     the API answered a call with an error
@@ -174,6 +175,10 @@ class TemporaryError(BatchError):
 
 class LedgerError(BatchError):
     """The ledger is unreadable, damaged, of a newer version or of somebody else. Nothing was sent or cancelled."""
+
+
+class StorageError(BatchError):
+    """A disk or an object store did not take or give a file. What was paid for is where it was."""
 
 
 class SupersededError(BatchError):

@@ -17,6 +17,7 @@ from upath import UPath
 
 from airflow_provider_batch.contract import BatchService, CannotTell, JobSnapshot, JobState
 from airflow_provider_batch.engine.claim import ensure_free, ensure_not_replaced
+from airflow_provider_batch.engine.disks import coded_storage_errors
 from airflow_provider_batch.engine.documents import (
     LEDGER_VERSION,
     Layout,
@@ -108,7 +109,7 @@ def ledger_for(service: BatchService, order: Order, intake: Intake, dialect: Row
     :raises InputError: The input, or any row, cannot be sent, and nothing has been yet.
     :raises ConfigError: As :func:`open_ledger`.
     """
-    with spools(order.folder) as files, KeyTable() as keys:
+    with coded_storage_errors(), spools(order.folder) as files, KeyTable() as keys:
         try:
             staged = stage(intake, dialect, files, keys, order.limits)
         except InputError as error:
@@ -128,7 +129,7 @@ def estimated(service: BatchService, order: Order, intake: Intake, dialect: RowD
     :raises InputError: The input, or any row, cannot be sent.
     :raises BudgetError: The batch may cost more than it is allowed to.
     """
-    with spools() as files, KeyTable() as keys:
+    with coded_storage_errors(), spools() as files, KeyTable() as keys:
         staged = stage(intake, dialect, files, keys, order.limits)
         _tell(staged)
         said = estimate(service, order.model, files.rows, staged, order.budget, order.limits.tokens)

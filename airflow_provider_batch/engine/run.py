@@ -16,6 +16,7 @@ from airflow_provider_batch.engine import actions, step, submit
 from airflow_provider_batch.engine.actions import Action, Wait
 from airflow_provider_batch.engine.claim import ensure_free
 from airflow_provider_batch.engine.costs import Prices, no_prices, receipt
+from airflow_provider_batch.engine.disks import coded_storage_errors
 from airflow_provider_batch.engine.documents import Cancel, Extended, Plan
 from airflow_provider_batch.engine.documents import Landed as LandedJob
 from airflow_provider_batch.engine.land import land
@@ -123,11 +124,17 @@ class Run:
     def go(self) -> Result:
         """Do all that can be done now.
 
+        :raises StorageError: A disk is full, or a store does not answer.
+
         :raises JobError: The deadline passed, or a job cannot be asked about.
         :raises SubmitRefusedError: The API said a final no to a create call.
         :raises SubmitUnknownError: Whether a job exists cannot be told, and the user wants to decide.
         :raises BatchError: Anything else that went wrong; the next try goes on from the ledger.
         """
+        with coded_storage_errors():
+            return self._go()
+
+    def _go(self) -> Result:
         if self._work.ledger.is_new:
             # The listing was read before its plan was written, a moment ago.
             self._visit.found = Absent()

@@ -263,7 +263,8 @@ def _shard(ledger: Ledger, names: set[str], round_number: int, number: int, plan
     while f"{name}.e{len(epochs) + 1}.sending.json" in names:
         epochs.append(_epoch(ledger, names, f"{name}.e{len(epochs) + 1}", len(epochs) + 1, plan.content))
     upload = _upload(ledger, names, name)
-    if upload.number == 0 and any(epoch.sending.owner != ADOPTED for epoch in epochs):
+    is_uploaded = any(_FILE.fullmatch(n.removeprefix(f"{name}.")) and n.endswith(".file.json") for n in names)
+    if not is_uploaded and any(epoch.sending.owner != ADOPTED for epoch in epochs):
         raise hole(ledger, f"{name}.e1.sending.json", f"{name}.f1.file.json")
     fetched = tuple(_series(ledger, names, f"{name}.fetched", Fetched))
     return Shard(round_number, number, plan, tuple(epochs), upload, None, fetched)

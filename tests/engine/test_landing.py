@@ -24,6 +24,7 @@ from airflow_provider_batch.errors import (
     JobFailedError,
     LedgerError,
     ResultsNotReadyError,
+    StorageError,
 )
 from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.rows.manifest import Manifest
@@ -279,7 +280,7 @@ def test_landed_rows_that_were_cut_off_are_not_published(gemini_emulator, tmp_pa
     folder = UPath(tmp_path / "out")
     task = Task(gemini_emulator.base_url, folder, [ask(key) for key in "abc"])
     (folder / "results.jsonl" / "in the way").mkdir(parents=True)
-    with pytest.raises(OSError, match=r"results\.jsonl"):
+    with pytest.raises(StorageError, match=r"AGB-L05 .*results\.jsonl"):
         task.finish()
     rows = task.ledger.path("r1.s1.results.jsonl")
     rows.write_bytes(rows.read_bytes()[:-10])
