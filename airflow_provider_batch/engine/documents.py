@@ -203,6 +203,18 @@ class Scan(Document):
     at: datetime
 
 
+class Fault(Document):
+    """Rows that ended as ``invalid_output`` for one cause.
+
+    :param cause: In words, without what differs between rows, and without an answer's content.
+    :param key: Of the first such row.
+    """
+
+    cause: str
+    rows: int
+    key: str
+
+
 class Landed(Document):
     """``<shard>.landed.json``: the rows of a job are beside this document, each with a status.
 
@@ -211,7 +223,9 @@ class Landed(Document):
     :param ended_at: When the job ended, None if nobody said.
     :param long_tokens: The part of ``tokens`` that is of rows with long prompts; some models charge more for them.
     :param unmetered: Answers without a token count.
+    :param empty: Successes with nothing but white space in them.
     :param passing: Rows that failed for a reason that may pass.
+    :param faults: The most frequent causes of ``invalid_output``.
     :param undone: Rows left over because the job as a whole failed, expired or was cancelled.
     """
 
@@ -227,8 +241,10 @@ class Landed(Document):
     tokens: TokenTotals = TokenTotals()
     long_tokens: TokenTotals = TokenTotals()
     unmetered: int = 0
+    empty: int = 0
     passing: int = 0
     undone: int = 0
+    faults: tuple[Fault, ...] = ()
     quarantined: int = 0
     input_file: str | None = None
     output_file: str | None = None

@@ -19,6 +19,7 @@ import msgspec
 from airflow_provider_batch.contract import BatchService, JobSnapshot, JobState
 from airflow_provider_batch.engine.documents import Landed
 from airflow_provider_batch.engine.ledger import Ledger
+from airflow_provider_batch.engine.mistakes import Faults
 from airflow_provider_batch.engine.state import Shard
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.rows.dialect import (
@@ -58,8 +59,10 @@ class _Tally:
     usage: TokenSum = field(default_factory=TokenSum)
     of_long: TokenSum = field(default_factory=TokenSum)
     unmetered: int = 0
+    empty: int = 0
     passing: int = 0
     undone: int = 0
+    faults: Faults = field(default_factory=Faults)
     quarantined: int = 0
 
     def add(self, row: LandedRow) -> None:
@@ -72,8 +75,10 @@ class _Tally:
             self.unmetered += 1
         if row.status is RowStatus.SUCCESS:
             self.successes += 1
+            self.empty += row.is_empty
             return
         self.others[row.status] += 1
+        self.faults.add(row)
         self.undone += is_undone(row, self.job.state)
         self.passing += is_passing(row, self.job.state)
 
@@ -295,8 +300,10 @@ def _document(tally: _Tally, job: JobSnapshot | None, size_bytes: int) -> Landed
         tokens=tally.usage.totals,
         long_tokens=tally.of_long.totals,
         unmetered=tally.unmetered,
+        empty=tally.empty,
         passing=tally.passing,
         undone=tally.undone,
+        faults=tally.faults.common,
         quarantined=tally.quarantined,
         input_file=job.input_file if job else None,
         output_file=job.output_file if job else None,

@@ -50,6 +50,7 @@ JOBS_FILE = "jobs.jsonl"
 @dataclass
 class _Tally:
     counts: Counter[RowStatus] = field(default_factory=Counter)
+    empty: int = 0
     failed: int = 0
 
 
@@ -211,6 +212,7 @@ def _copy_landed(ledger: Ledger, batch: Batch, results: BinaryIO | None, tally: 
             copy_results(ledger, shard, results)
         if shard.landed:
             tally.counts.update(shard.landed.counts)
+            tally.empty += shard.landed.empty
 
 
 def _write_rows(
@@ -223,6 +225,7 @@ def _write_rows(
     for row in rows:
         results.write(encode(row) + b"\n")
         tally.counts[row.status] += 1
+        tally.empty += row.is_empty
         if row.status is not RowStatus.SUCCESS:
             unanswered.add(row.key, 0)
 
@@ -302,6 +305,7 @@ def _manifest(ledger: Ledger, batch: Batch, folder: UPath, tally: _Tally, quaran
         ledger_uri=str(ledger.folder),
         request_count=batch.plan.rows,
         counts=dict(tally.counts),
+        empty=tally.empty,
         skipped=batch.plan.skipped,
         tokens=_sum([one.tokens for one in landed]),
         unmetered=sum(one.unmetered for one in landed),

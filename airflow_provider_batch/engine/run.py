@@ -20,6 +20,7 @@ from airflow_provider_batch.engine.documents import Cancel, Plan
 from airflow_provider_batch.engine.documents import Landed as LandedJob
 from airflow_provider_batch.engine.land import land
 from airflow_provider_batch.engine.ledger import Ledger
+from airflow_provider_batch.engine.mistakes import common_mistake, in_words
 from airflow_provider_batch.engine.observer import LANDING, SUBMISSION, Observer, tell, turnaround
 from airflow_provider_batch.engine.publish import publish, tidy
 from airflow_provider_batch.engine.rounds import begin_round
@@ -273,11 +274,10 @@ class Run:
             self._work.dialect,
             self._work.limits,
             self._desk.now(),
-            with_passing=policy.retry_failed_rows,
-            with_undone=lambda landed: is_new_start or step.goes_on(landed, policy),
+            goes_again=step.those_again(batch, policy, is_new_try=is_new_start),
             is_new_start=is_new_start,
         )
-        rows = step.left_over(batch.round, policy, is_new_try=is_new_start)
+        rows = step.left_over(batch, policy, is_new_try=is_new_start)
         log.info("Round %d: %d rows are sent again.", batch.round.number + 1, rows)
         # A new try begins one round; what comes after it is the engine's own.
         self._policy = replace(policy, is_new_try=False)
@@ -286,6 +286,8 @@ class Run:
         work = self._work
         manifest = publish(work.ledger, batch, work.folder, work.dialect, work.prices)
         log.info("The results are in %s.", manifest.result_uri)
+        if (mistake := common_mistake(batch)) is not None:
+            log.warning("AGB-R08 %s", in_words(mistake, manifest))
         keep = work.keep_remote_files or batch.plan.layout.keeps_remote_files
         tidy(work.service, work.ledger, batch, keep_remote_files=keep)
         return Landed(manifest, batch)

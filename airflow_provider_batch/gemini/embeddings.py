@@ -79,6 +79,12 @@ class EmbeddingRows(GeminiRows):
 
     _checks = EmbeddingCheck
 
+    def __init__(
+        self, model: str | None = None, *, allow_unknown_fields: bool = False, with_files: bool = False
+    ) -> None:
+        super().__init__(model, allow_unknown_fields=allow_unknown_fields, with_files=with_files)
+        self._lengths = set()
+
 
 @dataclass(frozen=True)
 class EmbeddingTemplate:

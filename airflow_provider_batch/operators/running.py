@@ -337,6 +337,7 @@ class BatchRun(BaseOperator):
 
     def _ended(self, context: Context, landed: Landed, glance: Glance, policy: Policy) -> dict[str, Any]:
         from airflow_provider_batch.engine import glance as glances
+        from airflow_provider_batch.engine.mistakes import common_mistake
         from airflow_provider_batch.engine.outcome import ensure_done, ensure_enough
         from airflow_provider_batch.engine.step import retry_helps
 
@@ -344,7 +345,7 @@ class BatchRun(BaseOperator):
         show(context["ti"], glances.KEY, glances.landed(glance, landed.manifest))
         ensure_done(landed.batch, landed.manifest)
         try:
-            ensure_enough(landed.manifest, self.max_failed_fraction)
+            ensure_enough(landed.manifest, self.max_failed_fraction, common_mistake(landed.batch))
         except PartialResultsError as error:
             error.is_final = not retry_helps(landed.batch, policy)
             raise

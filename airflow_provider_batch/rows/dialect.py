@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -20,11 +21,13 @@ class RowStatus(str, enum.Enum):
     ERROR = "error"
     """The API answered the row with an error."""
     BLOCKED = "blocked"
-    """The prompt or the answer was held back (safety, recitation and so on). Tokens may have been billed."""
+    """The API says that it held back the prompt or the answer (safety, recitation and so on). Tokens may have been
+    billed."""
     TRUNCATED = "truncated"
     """The answer stopped at the token limit. What there is of it is kept."""
     INVALID_OUTPUT = "invalid_output"
-    """A complete answer that is not of the output type that was asked for. It is kept."""
+    """The model answered, and not with what was asked for: the answer is not of the output type, holds nothing, or
+    was broken off by a malformed call. It is kept, and may be right the next time."""
     CANCELLED = "cancelled"
     """The job was cancelled before the row's turn."""
     EXPIRED = "expired"
@@ -101,6 +104,14 @@ NULL = msgspec.Raw(b"null")
 """No response, or no text."""
 
 
+_BLANK = re.compile(rb'"(?: |\\[nrtfb])*"')
+
+
+def is_blank(text: msgspec.Raw) -> bool:
+    """A JSON string without anything but white space."""
+    return _BLANK.fullmatch(bytes(text)) is not None
+
+
 class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """One row's result, as landed and as read back.
 
@@ -150,6 +161,11 @@ class LandedRow(msgspec.Struct, frozen=True, omit_defaults=True):
     def has_text(self) -> bool:
         """There is a text, and something in it."""
         return self.text is not NULL and bytes(self.text) not in (b"null", b'""')
+
+    @property
+    def is_empty(self) -> bool:
+        """An answer, and nothing in it but white space. One without any text is a call, an image or a vector."""
+        return self.status is RowStatus.SUCCESS and is_blank(self.text)
 
 
 class BadRowError(Exception):

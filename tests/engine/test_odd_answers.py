@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from upath import UPath
 
+from airflow_provider_batch.engine.outcome import ensure_enough
+from airflow_provider_batch.errors import PartialResultsError
 from airflow_provider_batch.rows.dialect import Usage
 from tests.engine.conftest import read
 
@@ -24,14 +26,14 @@ USAGE = {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5}
 THOUGHT = {"text": "hm", "thought": True}
 
 ANSWERS = [
-    ("no candidates", {"usageMetadata": USAGE}, "blocked", None),
+    ("no candidates", {"usageMetadata": USAGE}, "invalid_output", None),
     ("a blocked prompt", {"promptFeedback": {"blockReason": "SAFETY"}}, "blocked", None),
     ("held back for safety", said(finish="SAFETY"), "blocked", "hi"),
     ("held back as a recitation", said([], finish="RECITATION"), "blocked", None),
     ("an unknown reason", said(finish="ESCALATION"), "blocked", "hi"),
     ("cut off", said(finish="MAX_TOKENS"), "truncated", "hi"),
     ("cut off while thinking", said([THOUGHT], finish="MAX_TOKENS"), "truncated", None),
-    ("finished without content", {"candidates": [{"finishReason": "STOP"}]}, "error", None),
+    ("finished without content", {"candidates": [{"finishReason": "STOP"}]}, "invalid_output", None),
     ("candidates of the wrong type", {"candidates": "none"}, "error", None),
     ("a text of the wrong type", said([{"text": 7}]), "error", None),
     ("a call in place of a text", said([{"functionCall": {"name": "f", "args": {}}}]), "success", None),
@@ -58,6 +60,26 @@ def test_an_answer_ends_in_the_status_that_it_deserves(task, gemini_emulator, an
     row = next(row for row in read(task, manifest) if row.key == "b")
     assert (row.status.value, row.text) == (status, text)
     assert (row.error is None) == (status == "success")
+
+
+def test_empty_texts_are_successes_that_count_as_no_answer(task, gemini_emulator):
+    for key, text in (("a", ""), ("b", " \n"), ("c", "")):
+        gemini_emulator.add_fault(action="rows", mutation="replace", keys=[key], response=said(text))
+    manifest = task.finish()
+    assert (manifest.counts, manifest.empty, manifest.rounds) == ({"success": 3}, 3, 1)
+    with pytest.raises(PartialResultsError, match=r"3 of 3 .*: 3 success with an empty text"):
+        ensure_enough(manifest, None)
+    ensure_enough(manifest, 1)
+
+
+def test_empty_texts_are_counted_in_results_of_several_rounds(task, gemini_emulator):
+    gemini_emulator.add_fault(action="rows", mutation="replace", keys=["a"], response=said(""))
+    gemini_emulator.add_fault(action="rows", mutation="error", keys=["b"])
+    manifest = task.finish()
+    assert (manifest.counts, manifest.empty, manifest.rounds) == ({"success": 3}, 1, 2)
+    with pytest.raises(PartialResultsError):
+        ensure_enough(manifest, 0.3)
+    ensure_enough(manifest, 0.34)
 
 
 COUNTS = [
