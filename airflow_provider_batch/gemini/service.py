@@ -296,8 +296,7 @@ class GeminiBatchService:
             return self._client.download_file(output.responses_file, to)
         for row in output.inlined_responses or ():
             key = (row.get("metadata") or {}).get("key")
-            line = {"key": key, **{k: v for k, v in row.items() if k in ("response", "error")}}
-            to.write(msgspec.json.encode(line) + b"\n")
+            to.write(msgspec.json.encode({"key": key, **row}) + b"\n")
         return to.tell()
 
 

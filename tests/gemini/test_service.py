@@ -74,7 +74,7 @@ def listed(emulator, *operations):
 
 
 def unreadable(**metadata):
-    return {"name": "batches/a", "metadata": {"batchStats": None, **metadata}}
+    return {"name": "batches/a", "metadata": {"batchStats": "?", **metadata}}
 
 
 OURS = {"name": "batches/b", "metadata": {"displayName": "agb1.x.y"}}
