@@ -64,6 +64,7 @@ class Order:
     :param budget: What the batch may cost.
     :param files_needed_s: How long uploaded files that rows refer to must still live, seconds.
     :param output_schema: JSON Schema of the answers, for the ledger; None = any answer will do.
+    :param is_strict: An answer in a code fence is not of that type.
     """
 
     identity: Identity
@@ -76,6 +77,7 @@ class Order:
     output_schema: dict[str, Any] | None = None
     budget: Budget = field(default_factory=Budget)
     files_needed_s: float = 86_400.0
+    is_strict: bool = False
 
     @property
     def place(self) -> str:
@@ -288,6 +290,7 @@ def _begin(
         estimate=said,
         layout=order.layout,
         output_schema=order.output_schema,
+        is_strict=order.is_strict,
         columns_file=_keep(rows.files.columns, ledger, "columns"),
         skipped_file=_keep(rows.files.skipped, ledger, "skipped"),
         first=RoundPlan(shards=tuple(shards), created_at=now, clock_from=now),

@@ -78,6 +78,7 @@ class Plan(Document):
     :param columns_file: Beside this document: the kept columns of the source, one object for each row, in the
         order of the first round.
     :param output_schema: JSON Schema that answers are checked against, None = they are not.
+    :param is_strict: An answer in a code fence is not of that type.
     :param names_files: Rows name files that are uploaded before the rows are.
     :param estimate: What it was to cost, before it was sent.
     :param skipped_file: Beside this document: the rows that were left out, with what is wrong with them.
@@ -98,6 +99,7 @@ class Plan(Document):
     names_files: bool = False
     first: RoundPlan
     output_schema: dict[str, Any] | None = None
+    is_strict: bool = False
     estimate: Estimate | None = None
 
 

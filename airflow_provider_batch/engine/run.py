@@ -300,7 +300,8 @@ def _reader(work: Work, batch: Batch) -> RowDialect:
         return work.dialect
     # A type that has changed since must not judge answers to the old one: each would be sent and paid for again.
     known = work.output is not None and work.output.json_schema == schema
-    return CheckedAnswers(work.dialect, work.output if work.output and known else OutputType.of(schema))
+    output = work.output if work.output and known else OutputType.of(schema)
+    return CheckedAnswers(work.dialect, output, is_strict=batch.plan.is_strict)
 
 
 def _published(work: Work) -> Manifest:

@@ -18,6 +18,7 @@ _NOT_FOR_VECTORS = (
     "request_params",
     "input_format",
     "output_type",
+    "strict_output",
     "files_path",
     "file_columns",
     "inline_files_up_to",

@@ -108,6 +108,8 @@ class GeminiBatchOperator(BatchRun):
         (``package.module.Class``), or a JSON Schema. Never templated. It is sent with every row that has no
         response schema of its own, and every answer is checked: ``row.parsed`` holds its value; one of the wrong
         type ends as ``invalid_output`` and is sent again like a row that failed for a passing reason.
+    :param strict_output: An answer in a code fence ends as ``invalid_output``. Otherwise what fills the fence is
+        taken, whatever stands around it, and ``row.note`` says so.
     :param keep_order: Results stand in the order of the input, not as they came.
     :param output_format: ``jsonl`` or ``parquet`` (needs the extra ``[parquet]``).
     :param on_bad_row: A row that cannot be sent fails the task before anything is uploaded (``fail``), or is left
@@ -169,6 +171,7 @@ class GeminiBatchOperator(BatchRun):
         keep_columns: Sequence[str] = (),
         keep_order: bool = False,
         output_type: type[BaseModel] | str | dict[str, Any] | None = None,
+        strict_output: bool = False,
         output_format: str = "jsonl",
         on_bad_row: str = "fail",
         on_empty: str = "fail",
@@ -226,6 +229,7 @@ class GeminiBatchOperator(BatchRun):
             from airflow_provider_batch.gemini.schema import ensure_only_schema
 
             ensure_only_schema(self.request_params)
+        self.strict_output = strict_output
         self.output_format = one_of("output_format", output_format, ("jsonl", "parquet"))
         self.on_bad_row = one_of("on_bad_row", on_bad_row, ("fail", "skip"))
         self.on_empty = one_of("on_empty", on_empty, ("fail", "skip"))

@@ -82,6 +82,7 @@ class BatchRun(BaseOperator):
     cancel_on_timeout: bool
     cancel_on_kill: bool
     shard_rows: int | None
+    strict_output: bool = False
 
     _embeds = False
     _live: tuple[Identity, Ledger] | None = None
@@ -215,6 +216,7 @@ class BatchRun(BaseOperator):
             budget=Budget(self.max_cost_usd, hook.prices().price, self._earlier),
             files_needed_s=min(self.timeout, DEFAULT_TIMEOUT_S),
             output_schema=output.json_schema if output else None,
+            is_strict=self.strict_output,
             layout=Layout(
                 format=self.output_format,  # type: ignore[arg-type]
                 in_input_order=self.keep_order,

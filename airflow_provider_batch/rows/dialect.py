@@ -122,6 +122,7 @@ class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
     :param usage: Tokens; None if the API reported none.
     :param error: Set unless the status is ``success``.
     :param parsed: The answer as a value of the output type, if one was asked for and the answer is of it.
+    :param note: What was done to make ``parsed`` of the text, if it is not simply JSON; None if nothing was.
     :param source: Kept columns of the input row, if any were asked for.
     :param vector: The answer of an embeddings job; ``response`` is left out then.
     :param response: The vendor's whole answer as undecoded JSON, for ``msgspec.json.decode(row.response)``;
@@ -135,6 +136,7 @@ class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
     usage: Usage | None = None
     error: RowError | None = None
     parsed: Any = None
+    note: str | None = None
     source: dict[str, Any] | None = None
     vector: list[float] | None = None
     response: msgspec.Raw = NULL
@@ -153,6 +155,7 @@ class LandedRow(msgspec.Struct, frozen=True, omit_defaults=True):
     usage: Usage | None = None
     error: RowError | None = None
     parsed: Any = None
+    note: str | None = None
     source: dict[str, Any] | None = None
     vector: list[float] | None = None
     response: msgspec.Raw = NULL

@@ -19,6 +19,8 @@ import msgspec
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.attachments import Reference
 from airflow_provider_batch.rows.dialect import CheckedRow, LandedRow, RowDialect, RowError, RowStatus
+from airflow_provider_batch.rows.fences import fenced_values
+from airflow_provider_batch.rows.models import as_described, not_finite
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -78,24 +80,54 @@ class OutputType:
         return cls(_valid(_schema_of(model)), model)
 
     def parse(self, text: str) -> Any:
-        """The answer as a JSON value, as the type reads it.
+        """An answer that is JSON and nothing else, as a JSON value, as the type reads it.
 
         :raises NotOfTypeError: It is not of the type.
         """
-        if self._model is not None:
-            return self._dumped(self._validated(text))
+        return self._dumped(self._instance(text))
+
+    def find(self, text: str) -> tuple[Any, bool]:
+        """The answer as :meth:`parse` gives it, and whether it stood in a code fence.
+
+        :raises NotOfTypeError: It is not of the type, and neither is what fills one of its code fences; or several
+            fences hold different values of the type.
+        """
+        instance, is_fenced = self._found(text)
+        return self._dumped(instance), is_fenced
+
+    def read(self, text: str) -> Any:
+        """The answer as an instance of the model, or as a JSON value if the type is a schema; fences are passed over.
+
+        :raises NotOfTypeError: As :meth:`find`.
+        """
+        return self._found(text)[0]
+
+    def _found(self, text: str) -> tuple[Any, bool]:
+        try:
+            return self._instance(text), False
+        except NotOfTypeError as fault:
+            found = []
+            reason = fault.reason
+            for number, part in enumerate(fenced_values(text)):
+                try:
+                    found.append(self._instance(part))
+                except NotOfTypeError as inside:
+                    reason = inside.reason if number == 0 else reason
+            if not found:
+                raise NotOfTypeError(reason) from None
+        if any(one != found[0] for one in found[1:]):
+            raise NotOfTypeError("the answer: several code fences with different values")
+        return found[0], True
+
+    def _instance(self, text: str) -> Any:
+        """An instance of the model, or a JSON value if the type is a schema."""
         value = _decoded(text)
+        if self._model is not None:
+            return self._validated(text)
         assert self._check is not None
         if reasons := self._check(value, self._names):
             raise NotOfTypeError(reasons)
         return value
-
-    def read(self, text: str) -> Any:
-        """The answer as an instance of the model, or as a JSON value if the type is a schema.
-
-        :raises NotOfTypeError: It is not of the type.
-        """
-        return self.parse(text) if self._model is None else self._validated(text)
 
     def _validated(self, text: str) -> BaseModel:
         from pydantic import ValidationError
@@ -110,17 +142,24 @@ class OutputType:
         except Exception as error:  # noqa: BLE001 - a validator of the user must not keep paid rows from landing
             raise NotOfTypeError(f"the model's own code raised {type(error).__name__}") from None
 
-    def _dumped(self, instance: BaseModel) -> Any:
+    def _dumped(self, instance: Any) -> Any:
+        if self._model is None:
+            return instance
         try:
-            # By alias and round trip, so that the value is again what the schema describes.
-            value = instance.model_dump(mode="json", by_alias=True, round_trip=True, warnings=False)
-            return msgspec.json.decode(msgspec.json.encode(value))
+            value = as_described(instance)
+            plain = msgspec.json.decode(msgspec.json.encode(value))
         except Exception as error:  # noqa: BLE001 - as above, for serializers
             raise NotOfTypeError(f"the model cannot write it as JSON ({type(error).__name__})") from None
+        # The text "NaN" is a number to pydantic, and null in JSON.
+        if (path := not_finite(value)) is not None:
+            raise NotOfTypeError(f"{self._place(path)}: finite_number")
+        return plain
 
     def _place(self, path: tuple[int | str, ...]) -> str:
         return place_in_answer(path, self._names)
 
+
+IN_FENCE = "parsed is what stood in a code fence of the text"
 
 _decode_text = msgspec.json.Decoder(str | None).decode
 
@@ -129,11 +168,13 @@ class CheckedAnswers:
     """A dialect whose successes are of a type.
 
     :param dialect: The vendor's.
+    :param is_strict: An answer in a code fence is not of the type.
     """
 
-    def __init__(self, dialect: RowDialect, output: OutputType) -> None:
+    def __init__(self, dialect: RowDialect, output: OutputType, *, is_strict: bool = False) -> None:
         self._dialect = dialect
         self._output = output
+        self._is_strict = is_strict
 
     def check_request(self, line: bytes) -> CheckedRow:
         """As the vendor's dialect."""
@@ -152,8 +193,10 @@ class CheckedAnswers:
         row = self._dialect.read_result(line)
         if row.status is not RowStatus.SUCCESS:
             return row
+        text = _decode_text(row.text) or ""
         try:
-            return msgspec.structs.replace(row, parsed=self._output.parse(_decode_text(row.text) or ""))
+            value, is_fenced = (self._output.parse(text), False) if self._is_strict else self._output.find(text)
+            return msgspec.structs.replace(row, parsed=value, note=IN_FENCE if is_fenced else None)
         except NotOfTypeError as fault:
             error = RowError(message=f"the answer is not of the output type: {fault.reason}")
             return msgspec.structs.replace(row, status=RowStatus.INVALID_OUTPUT, error=error)

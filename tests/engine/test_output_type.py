@@ -83,6 +83,25 @@ def test_a_downstream_task_gets_instances(typed):
     assert all(isinstance(row.parsed, Label) for row in rows)
 
 
+FENCED = '```json\n{"stars": 4}\n```'
+
+
+def test_an_answer_in_a_code_fence_is_paid_for_once(typed, gemini_emulator, created):
+    gemini_emulator.add_fault(action="rows", mutation="replace", keys=["b"], response=answer(FENCED))
+    manifest = typed.finish()
+    (row,) = [row for row in read(typed, manifest) if row.key == "b"]
+    assert (manifest.counts, len(created()), row.parsed) == ({"success": 3}, 1, {"stars": 4})
+    assert row.note == "parsed is what stood in a code fence of the text"
+
+
+def test_whoever_lands_the_rows_of_a_strict_user_is_as_strict(typed, gemini_emulator, created):
+    gemini_emulator.add_fault(action="rows", mutation="replace", keys=["b"], response=answer(FENCED))
+    strict = typed.but(is_strict=True)
+    strict.attempt()
+    assert strict.but(is_strict=False).finish().rounds == 2
+    assert len(created()) == 2
+
+
 def wrong_for(gemini_emulator, *keys):
     """Answers that are not of the type, each in other words and at another place."""
     for number, key in enumerate(keys):
