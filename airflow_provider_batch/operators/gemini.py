@@ -281,7 +281,13 @@ class GeminiBatchOperator(BatchRun):
         from airflow_provider_batch.gemini.requests import RequestTemplate
 
         return RequestTemplate(
-            self.prompt, self.key, self.system_prompt, self.request_params, self.input_format, self.file_columns
+            self.prompt,
+            self.key,
+            self.system_prompt,
+            self.request_params,
+            self.input_format,
+            self.file_columns,
+            self.keep_columns,
         ).line
 
     def _files(self) -> Any:

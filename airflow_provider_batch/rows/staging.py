@@ -16,22 +16,16 @@ from typing import Any, BinaryIO, Literal
 import msgspec
 from upath import UPath
 
-from airflow_provider_batch.errors import BadRow, EmptyInputError, InputError
+from airflow_provider_batch.errors import EmptyInputError, InputError
 from airflow_provider_batch.rows.dialect import BadRowError, CheckedRow, RowDialect
+from airflow_provider_batch.rows.findings import REMEDY, Findings, left_out, place_of
 from airflow_provider_batch.rows.framing import MAX_LINE_BYTES
 from airflow_provider_batch.rows.keys import KeyTable
-from airflow_provider_batch.rows.prompts import columns_of, is_missing, names_in
+from airflow_provider_batch.rows.prompts import columns_of, names_in
 from airflow_provider_batch.rows.shards import Cut, ShardLimits, ShardWriter
 from airflow_provider_batch.rows.sources import Record, Source
 from airflow_provider_batch.rows.storage import spool
-
-MAX_FINDINGS = 20
-"""Bad rows named in one error. The total is given as well."""
-
-MAX_SHOWN_BYTES = 1024 * 1024
-"""How much of a skipped line is kept, bytes."""
-
-_REMEDY = "Nothing was uploaded or spent. Correct the input and run the task again."
+from airflow_provider_batch.rows.values import NoTextError, plain_of
 
 _MAGICS = (
     (b"\xef\xbb\xbf", "AGB-I03", "starts with a UTF-8 byte-order mark; save it as UTF-8 without one"),
@@ -67,13 +61,10 @@ def encode_row(row: object, key: str | None = None) -> bytes:
 
 def _as_json(value: Any) -> Any:
     """What data frames and Airflow's macros have in place of Python's own dates and numbers."""
-    if is_missing(value):
-        return None
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    if type(value).__module__ == "numpy":
-        return value.tolist()
-    raise TypeError(f"a value of type {type(value).__name__}")
+    try:
+        return plain_of(value)
+    except NoTextError as error:
+        raise TypeError(error.what) from None
 
 
 _encode = msgspec.json.Encoder(enc_hook=_as_json).encode
@@ -164,9 +155,9 @@ class Content:
             self.capped += row.answers
             self.output_caps += row.max_output * row.answers
         for file in row.files:
-            self.files.setdefault(file, _place(record))
+            self.files.setdefault(file, place_of(record))
         for caution in filter(None, (row.caution, _odd_key(row.key), _empty(record, asked_columns))):
-            count, first = self.cautions.get(caution, (0, _place(record)))
+            count, first = self.cautions.get(caution, (0, place_of(record)))
             self.cautions[caution] = count + 1, first
 
 
@@ -219,41 +210,6 @@ class _Draw:
             self.taken[slot] = start, size_bytes, row.tokens
 
 
-@dataclass
-class _Findings:
-    """Bad rows: the first few in words, and how many there are."""
-
-    source: str
-    rows: list[BadRow] = field(default_factory=list)
-    total: int = 0
-    first: tuple[int, str] | None = None
-
-    def add(self, record: Record, code: str, what: str, key: str | None) -> None:
-        self.total += 1
-        self.first = self.first or (record.number, code)
-        if len(self.rows) < MAX_FINDINGS:
-            self.rows.append(BadRow(_place(record), "" if key is None else _shown(key), code, what))
-
-    def error(self) -> InputError:
-        more = f"; and {self.total - len(self.rows)} more" if self.total > len(self.rows) else ""
-        count = "1 bad row" if self.total == 1 else f"{self.total} bad rows"
-        message = f"{self.source} has {count}: {'; '.join(map(_in_words, self.rows))}{more}."
-        line, code = self.first or (None, "")
-        return InputError(
-            message,
-            source=self.source,
-            line=line,
-            code=code,
-            remedy=_REMEDY,
-            rows=tuple(self.rows),
-            bad_rows=self.total,
-        )
-
-
-def _in_words(bad: BadRow) -> str:
-    return f"{bad.code} {bad.place}{f' (key {bad.key})' if bad.key else ''}: {bad.what}"
-
-
 class _Beside:
     """Columns that are put beside the answers. A row may lack one, as JSON Lines often leave out what is NULL."""
 
@@ -268,7 +224,7 @@ class _Beside:
         if self._unseen:
             self._unseen.difference_update(columns)
             self._has = self._has or names_in(columns)
-        return encode_row({name: columns.get(name) for name in self._names})
+        return encode_row({name: _kept(name, columns.get(name)) for name in self._names})
 
     def ensure_found(self, source: str) -> None:
         """Make sure that each column is in some row: one that is in none is a typing error.
@@ -280,6 +236,14 @@ class _Beside:
             raise _unusable(source, "AGB-I25", what)
 
 
+def _kept(name: str, value: Any) -> Any:
+    try:
+        return plain_of(value)
+    except NoTextError as error:
+        what = f"the column {name!r} holds something that JSON cannot express ({error.what})"
+        raise BadRowError("AGB-I12", what) from None
+
+
 def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limits: ShardLimits) -> Staged:
     """Check every row of the input, copy the rows to ``out`` and the keys to ``keys``.
 
@@ -288,7 +252,7 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
     :raises InputError: The input, or any row, cannot be sent. Names up to 20 rows and the total.
     """
     name = intake.source.name
-    findings = _Findings(name)
+    findings = Findings(name)
     writer = ShardWriter(out.rows, limits)
     content = Content()
     draw = _Draw(intake.sample_rows)
@@ -306,7 +270,7 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
         except BadRowError as bad:
             findings.add(record, bad.code, bad.what, bad.key)
             if not is_fussy:
-                out.skipped.write(_skipped(record, bad) + b"\n")
+                out.skipped.write(left_out(record, bad) + b"\n")
             continue
         if findings.total and is_fussy:
             continue
@@ -319,7 +283,7 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
         raise findings.error()
     if not cuts:
         raise EmptyInputError(
-            f"{name} is empty: a batch needs at least one row.", source=name, code="AGB-I01", remedy=_REMEDY
+            f"{name} is empty: a batch needs at least one row.", source=name, code="AGB-I01", remedy=REMEDY
         )
     beside.ensure_found(name)
     return Staged(writer.sha256, cuts, findings.total, content, draw.taken)
@@ -361,22 +325,8 @@ def _readable(record: Record) -> bytes | Mapping[str, Any]:
     return data
 
 
-def _skipped(record: Record, bad: BadRowError) -> bytes:
-    """A line of ``failed.jsonl`` for a row that was not sent: what is wrong with it, where, and the row."""
-    error = {"code": bad.code, "message": bad.what, "place": _place(record)}
-    if isinstance(record.data, Mapping):
-        row: Any = msgspec.to_builtins(dict(record.data), enc_hook=repr, str_keys=True)
-    else:
-        row = (record.data or b"")[:MAX_SHOWN_BYTES].decode(errors="backslashreplace")
-    return msgspec.json.encode({"key": bad.key, "skipped": error, "row": row})
-
-
-def _place(record: Record) -> str:
-    return f"{f'{record.file} ' if record.file else ''}{record.unit} {record.number}"
-
-
 def _unusable(name: str, code: str, what: str) -> InputError:
-    return InputError(f"{name} {what}.", source=name, line=None, code=code, remedy=_REMEDY)
+    return InputError(f"{name} {what}.", source=name, line=None, code=code, remedy=REMEDY)
 
 
 def _empty(record: Record, names: tuple[str, ...]) -> str | None:
@@ -390,9 +340,3 @@ def _odd_key(key: str) -> str | None:
     if key == key.strip() and unicodedata.is_normalized("NFC", key):
         return None
     return "the key has spaces around it or is not in Unicode's normal form NFC; keys are compared as they are"
-
-
-def _shown(key: str) -> str:
-    """A key for a message: escaped, at most 80 characters."""
-    text = ascii(key)
-    return text if len(text) <= 80 else f"{text[:76]}...'"

@@ -96,7 +96,7 @@ class OutputType:
         return self._dumped(instance), is_fenced
 
     def read(self, text: str) -> Any:
-        """The answer as an instance of the model, or as a JSON value if the type is a schema; fences are passed over.
+        """The answer as an instance of the model, or as a JSON value if the type is a schema; also from a fence.
 
         :raises NotOfTypeError: As :meth:`find`.
         """

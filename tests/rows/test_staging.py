@@ -238,9 +238,13 @@ def test_an_empty_cell_of_a_csv_file_is_a_caution_with_its_number_of_rows(tmp_pa
 
 def table(rows, **settings):
     """Stage columns with a prompt; give what was found, the rows, the kept columns and the rows left out."""
-    template = RequestTemplate("Rate: {text}", "id")
+    return staged_with(Intake(source_of(rows), RequestTemplate("Rate: {text}", "id").line, **settings))
+
+
+def staged_with(intake):
+    """Stage an input; give the same."""
     with KeyTable() as keys, spools() as out:
-        result = stage(Intake(source_of(rows), template.line, **settings), GeminiRows(), out, keys, ShardLimits())
+        result = stage(intake, GeminiRows(), out, keys, ShardLimits())
         for file in (out.rows, out.columns, out.skipped):
             file.seek(0)
         return result, *([json.loads(line) for line in file] for file in (out.rows, out.columns, out.skipped))

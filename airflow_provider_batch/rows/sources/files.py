@@ -127,7 +127,7 @@ def _parquet(file: BinaryIO) -> Iterator[Record]:
     table = parquet.ParquetFile(file)
     _ensure_distinct(table.schema_arrow.names)
     for batch in table.iter_batches(batch_size=PARQUET_ROWS):
-        for row in batch.to_pylist():
+        for row in batch.to_pylist(maps_as_pydicts="strict"):
             number += 1
             yield Record(number, cast(Mapping[str, Any], row))
 
@@ -172,7 +172,7 @@ def _opened(path: UPath, packing: str | None) -> Iterator[BinaryIO]:
     except UnicodeDecodeError as error:
         # Its text holds what could not be decoded.
         raise _unusable(name, "AGB-I08", f"is not UTF-8 ({error.reason}); save it as UTF-8") from None
-    except (OSError, EOFError, csv.Error, ValueError) as error:
+    except (OSError, EOFError, csv.Error, ValueError, KeyError) as error:
         raise _unusable(name, "AGB-I26", f"cannot be read ({type(error).__name__}: {str(error)[:200]})") from None
     if before and after and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise _unusable(

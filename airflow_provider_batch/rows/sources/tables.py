@@ -103,7 +103,7 @@ class Frame:
             yield from self.frame.iter_rows(named=True, buffer_size=FRAME_ROWS)
         elif kind == "pyarrow":
             for batch in self.frame.to_batches(max_chunksize=FRAME_ROWS):
-                yield from batch.to_pylist()
+                yield from batch.to_pylist(maps_as_pydicts="strict")
         else:
             for start in range(0, len(self.frame), FRAME_ROWS):
                 block = self.frame.iloc[start : start + FRAME_ROWS]
