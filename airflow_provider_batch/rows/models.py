@@ -58,6 +58,17 @@ def _name_in_schema(name: str, info: FieldInfo) -> str:
     return name
 
 
+def untitled() -> Any:
+    """What makes the JSON Schema of a model, without titles that only repeat the names of fields."""
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Untitled(GenerateJsonSchema):
+        def field_title_should_be_set(self, schema: Any) -> bool:
+            return False
+
+    return Untitled
+
+
 def not_finite(value: Any, path: Path = ()) -> Path | None:
     """Where a number is that JSON cannot hold, None if there is none."""
     if isinstance(value, float):

@@ -20,7 +20,8 @@ from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.attachments import Reference
 from airflow_provider_batch.rows.dialect import CheckedRow, LandedRow, RowDialect, RowError, RowStatus
 from airflow_provider_batch.rows.fences import fenced_values
-from airflow_provider_batch.rows.models import as_described, not_finite
+from airflow_provider_batch.rows.models import as_described, not_finite, untitled
+from airflow_provider_batch.rows.schemas import nodes_of, resolved, usual, with_null
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -236,7 +237,7 @@ def _schema_checker(schema: dict[str, Any]) -> Callable[[Any, frozenset[str]], s
     for name, kind in _TIMES.items():
         formats.checks(name)(_readable_as(kind))
     # An empty registry: nothing is ever fetched to resolve a reference.
-    validator = validator_for(schema)(schema, format_checker=formats, registry=Registry())
+    validator = validator_for(schema)(with_null(schema), format_checker=formats, registry=Registry())
 
     def check(value: Any, names: frozenset[str]) -> str:
         try:
@@ -287,7 +288,7 @@ def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
     from pydantic.errors import PydanticUserError
 
     try:
-        schema = model.model_json_schema()
+        schema = model.model_json_schema(schema_generator=untitled())
     except (PydanticUserError, NameError, TypeError, ValueError) as error:
         raise _unusable(f"{model.__qualname__} has no JSON Schema ({str(error).splitlines()[0]})") from None
     return {"title": model.__name__, **schema}
@@ -304,13 +305,14 @@ def _valid(schema: dict[str, Any]) -> dict[str, Any]:
 
     try:
         plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema))
+        plain = usual(plain)
         validator_for(plain).check_schema(plain)
     except SchemaError as error:
         place = "/".join(str(step) for step in error.absolute_path) or "the top"
         raise _unusable(f"it is no valid JSON Schema, at {place}: {error.message[:200]}") from None
     except (TypeError, ValueError, RecursionError, Unresolvable) as error:
         raise _unusable(f"it is no JSON Schema ({type(error).__name__})") from None
-    for node in _nodes(plain):
+    for node in nodes_of(plain):
         _ensure_checkable(node, plain)
     return plain
 
@@ -327,50 +329,8 @@ def _ensure_checkable(node: dict[str, Any], root: dict[str, Any]) -> None:
             raise _unusable(f"the pattern {pattern!r} cannot be read by Python's re ({error})") from None
 
 
-def resolved(root: dict[str, Any], reference: str) -> dict[str, Any] | bool | None:
-    """What a reference such as ``#/$defs/Item`` names inside the schema, None if nothing."""
-    if reference != "#" and not reference.startswith("#/"):
-        return None
-    target: Any = root
-    for step in reference[2:].split("/") if len(reference) > 1 else []:
-        name = step.replace("~1", "/").replace("~0", "~")
-        target = target.get(name) if isinstance(target, dict) else None
-    return target if isinstance(target, dict | bool) else None
-
-
-_MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
-_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-_SINGLES = (
-    "items",
-    "additionalProperties",
-    "additionalItems",
-    "not",
-    "if",
-    "then",
-    "else",
-    "contains",
-    "propertyNames",
-    "unevaluatedProperties",
-    "unevaluatedItems",
-)
-
-
-def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
-    """Every schema in a schema, itself included; examples and defaults are none."""
-    if not isinstance(schema, dict):
-        return
-    yield schema
-    for name in _MAPS:
-        for part in schema.get(name, {}).values():
-            yield from _nodes(part)
-    for name in (*_LISTS, *_SINGLES):
-        part = schema.get(name)
-        for one in part if isinstance(part, list) else [part]:
-            yield from _nodes(one)
-
-
 def _property_names(schema: dict[str, Any]) -> Iterator[str]:
-    for node in _nodes(schema):
+    for node in nodes_of(schema):
         yield from node.get("properties", {})
 
 
