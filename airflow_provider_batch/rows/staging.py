@@ -38,6 +38,8 @@ _MAGICS = (
     (b"PAR1", "AGB-I04", "is Parquet data, not JSON Lines; give it a name that ends in .parquet"),
 )
 
+_TOO_LONG = f"longer than the limit of {MAX_LINE_BYTES // 2**20} MiB"
+
 OnBadRow = Literal["fail", "skip"]
 
 
@@ -292,7 +294,10 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
 def _checked(intake: Intake, dialect: RowDialect, record: Record) -> tuple[CheckedRow, bytes]:
     line = intake.to_line(_readable(record))
     row = dialect.check_request(line)
-    return row, line if intake.rewrite is None else intake.rewrite(line)
+    line = line if intake.rewrite is None else intake.rewrite(line)
+    if len(line) > MAX_LINE_BYTES:
+        raise BadRowError("AGB-I19", _TOO_LONG, row.key)
+    return row, line
 
 
 def _check_kind(name: str, data: bytes) -> None:
@@ -313,7 +318,7 @@ def _readable(record: Record) -> bytes | Mapping[str, Any]:
     """The record's data, after the checks that need no JSON."""
     data = record.data
     if data is None:
-        raise BadRowError("AGB-I19", f"longer than the limit of {MAX_LINE_BYTES // 2**20} MiB")
+        raise BadRowError("AGB-I19", _TOO_LONG)
     if isinstance(data, bytes):
         if not data.strip():
             raise BadRowError("AGB-I02", "blank; remove the line")

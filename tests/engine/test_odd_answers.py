@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import pytest
 from upath import UPath
 
+from airflow_provider_batch.engine.documents import Layout
 from airflow_provider_batch.engine.outcome import ensure_enough
 from airflow_provider_batch.errors import PartialResultsError
 from airflow_provider_batch.rows.dialect import Usage
+from airflow_provider_batch.rows.sinks.parquet import read_parquet
 from tests.engine.conftest import read
 
 
@@ -103,6 +107,21 @@ def test_tokens_are_read_in_every_spelling_or_counted_as_not_known(task, gemini_
     row = next(row for row in read(task, manifest) if row.key == "b")
     assert row.usage == usage
     assert manifest.unmetered == (usage is None)
+
+
+@pytest.mark.parametrize("where", ["a count of tokens", "a code of an error"])
+def test_a_number_that_no_table_can_hold_keeps_no_results_from_being_published(task, gemini_emulator, where):
+    count, code = (2**70, 13) if where == "a count of tokens" else (3, 2**70)
+    answer = said() | {"usageMetadata": {"promptTokenCount": count, "candidatesTokenCount": 1}}
+    gemini_emulator.add_fault(action="rows", mutation="replace", keys=["a"], response=answer, times=None)
+    gemini_emulator.add_fault(
+        action="rows", mutation="error", keys=["b"], error={"code": code, "message": "no"}, times=None
+    )
+    manifest = task.but(layout=Layout(format="parquet"), retry_failed_rows=False).finish()
+    rows = {row.key: row for row in read_parquet(BytesIO((task.folder / "results.parquet").read_bytes()))}
+    assert (manifest.counts, rows["b"].error.message) == ({"success": 2, "error": 1}, "no")
+    assert rows["a"].usage == (None if count > 3 else Usage(3, output=1))
+    assert rows["b"].error.code == (0 if code > 13 else 13)
 
 
 def test_more_lines_than_rows_and_broken_ones_are_kept_aside(task, gemini_emulator):

@@ -236,6 +236,13 @@ def test_an_empty_cell_of_a_csv_file_is_a_caution_with_its_number_of_rows(tmp_pa
     }
 
 
+def test_a_row_that_grows_too_long_on_its_way_is_a_bad_row():
+    rows = [{"id": 1, "text": "x" * (64 * 2**20)}, {"id": 2, "text": "x"}]
+    _, sent, _, skipped = table(rows, on_bad_row="skip")
+    assert [row["key"] for row in sent] == ["2"]
+    assert skipped[0]["skipped"]["code"] == "AGB-I19"
+
+
 def table(rows, **settings):
     """Stage columns with a prompt; give what was found, the rows, the kept columns and the rows left out."""
     return staged_with(Intake(source_of(rows), RequestTemplate("Rate: {text}", "id").line, **settings))

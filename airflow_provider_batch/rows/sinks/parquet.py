@@ -196,12 +196,12 @@ def _columns(rows: list[ResultRow], survey: Survey) -> dict[str, list[Any]]:
         "status": [row.status.value for row in rows],
         "text": [row.text for row in rows],
         "finish_reason": [row.finish_reason for row in rows],
-        "input_tokens": [usage and usage.input for usage in usages],
-        "cached_tokens": [usage and usage.cached for usage in usages],
-        "output_tokens": [usage and usage.output for usage in usages],
-        "thinking_tokens": [usage and usage.thinking for usage in usages],
-        "audio_tokens": [usage and usage.audio for usage in usages],
-        "error_code": [error and error.code for error in errors],
+        "input_tokens": [usage and _int64(usage.input) for usage in usages],
+        "cached_tokens": [usage and _int64(usage.cached) for usage in usages],
+        "output_tokens": [usage and _int64(usage.output) for usage in usages],
+        "thinking_tokens": [usage and _int64(usage.thinking) for usage in usages],
+        "audio_tokens": [usage and _int64(usage.audio) for usage in usages],
+        "error_code": [error and _int64(error.code) for error in errors],
         "error_message": [error and error.message for error in errors],
         "response": [None if (said := bytes(row.response)) == b"null" else said for row in rows],
         "note": [row.note for row in rows],
@@ -212,6 +212,11 @@ def _columns(rows: list[ResultRow], survey: Survey) -> dict[str, list[Any]]:
         values = [(row.source or {}).get(name) for row in rows]
         columns[SOURCE_PREFIX + name] = [*map(_as_text, values)] if _arrow_kind(kinds) == "string" else values
     return columns
+
+
+def _int64(number: int) -> int:
+    """A number as a column can hold it; what is beyond is as good as not known."""
+    return number if -LARGEST <= number < LARGEST else 0
 
 
 def _as_text(value: Any) -> str | None:

@@ -95,7 +95,7 @@ def _read(path: UPath) -> Iterator[Record]:
 
 
 def _lines(file: BinaryIO) -> Iterator[Record]:
-    for number, data in read_lines(file):
+    for number, data in read_lines(file, MAX_LINE_BYTES):
         yield Record(number, data, "line")
 
 
