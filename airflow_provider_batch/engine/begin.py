@@ -125,7 +125,7 @@ def _tell(staged: Staged) -> None:
     log.info("Checked %s rows, %s bytes.", f"{staged.requests:,}", f"{staged.size_bytes:,}")
     if staged.content.attached:
         log.info("Files are named %d times; each is uploaded once.", staged.content.attached)
-    for caution, (count, first) in staged.content.cautions.items():
+    for caution, (count, first) in staged.content.told().items():
         log.warning("%d rows, the first at %s: %s.", count, first, caution)
     if staged.skipped:
         log.warning("%d bad rows are left out; they will be in failed.jsonl.", staged.skipped)

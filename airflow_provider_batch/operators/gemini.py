@@ -78,9 +78,10 @@ class GeminiBatchOperator(BatchRun):
     The events of outlet assets have the manifest as their ``extra``.
 
     :param model: Model name such as ``gemini-2.5-flash``. Templated.
-    :param requests: Where the rows are. An absolute path or a URI (templated) of a JSON Lines, CSV or
-        Parquet file, plain or compressed, of a pattern with ``*``, or of a folder; a :class:`SqlQuery`; or rows,
-        as a list, a data frame or any iterable (never templated), given here or returned by an upstream task.
+    :param requests: Where the rows are. An absolute path or a URI (templated) of a JSON Lines, CSV, Parquet or
+        text file, plain or compressed, of a pattern with ``*``, or of a folder (a text file is one row, with the
+        columns ``key``, its name, and ``text``); a :class:`SqlQuery`; or rows, as a list, a data frame or any
+        iterable (never templated), given here or returned by an upstream task.
         Without ``prompt`` each row is a request already: ``{"key": ..., "request": {GenerateContentRequest}}``.
     :param result_path: Folder for the results: an absolute path or a URI that every worker reaches.
         Templated; must be the same in every try.

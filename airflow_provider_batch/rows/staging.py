@@ -23,7 +23,7 @@ from airflow_provider_batch.rows.framing import MAX_LINE_BYTES
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.prompts import columns_of, names_in
 from airflow_provider_batch.rows.shards import Cut, ShardLimits, ShardWriter
-from airflow_provider_batch.rows.sources import Record, Source
+from airflow_provider_batch.rows.sources import Record, Source, Unreadable
 from airflow_provider_batch.rows.storage import spool
 from airflow_provider_batch.rows.values import NoTextError, plain_of
 
@@ -132,6 +132,7 @@ class Content:
     :param attached: How often rows name files that are yet to be uploaded.
     :param files: Uploaded files that rows refer to, in the order of their first use.
     :param cautions: What is allowed and seldom meant: how many rows, and the place of the first.
+    :param repeats: Rows that ask the same as an earlier one; ``first_repeat`` is the place of the first.
     """
 
     text_bytes: int = 0
@@ -144,9 +145,16 @@ class Content:
     attached: int = 0
     files: dict[str, str] = field(default_factory=dict)
     cautions: dict[str, tuple[int, str]] = field(default_factory=dict)
+    repeats: int = 0
+    first_repeat: str = ""
 
-    def add(self, row: CheckedRow, record: Record, asked_columns: tuple[str, ...]) -> None:
-        """Count a row."""
+    def add(
+        self, row: CheckedRow, record: Record, asked_columns: tuple[str, ...], *, is_again: bool = False
+    ) -> None:
+        """Count a row.
+
+        :param is_again: It asks the same as an earlier row.
+        """
         self.text_bytes += row.text_bytes
         self.longest_bytes = max(self.longest_bytes, row.text_bytes)
         self.rough_tokens += row.tokens
@@ -158,9 +166,23 @@ class Content:
             self.output_caps += row.max_output * row.answers
         for file in row.files:
             self.files.setdefault(file, place_of(record))
+        if is_again:
+            self.repeats += 1
+            self.first_repeat = self.first_repeat or place_of(record)
         for caution in filter(None, (row.caution, _odd_key(row.key), _empty(record, asked_columns))):
             count, first = self.cautions.get(caution, (0, place_of(record)))
             self.cautions[caution] = count + 1, first
+
+    def told(self) -> dict[str, tuple[int, str]]:
+        """All that a user should hear before anything is paid for, as ``cautions``."""
+        again = {REPEATED: (self.repeats, self.first_repeat)} if self.repeats else {}
+        return {**self.cautions, **again}
+
+
+REPEATED = (
+    "the request is the same as that of an earlier row, and each is paid for; does the prompt name the columns "
+    "that differ?"
+)
 
 
 @dataclass(frozen=True)
@@ -212,6 +234,27 @@ class _Draw:
             self.taken[slot] = start, size_bytes, row.tokens
 
 
+MOST_REQUESTS = 10_000
+"""Different requests that are remembered; later ones are compared with these only."""
+
+
+class _Repeats:
+    """Which rows ask the same as one before, whatever their keys are."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+
+    def has_come(self, line: bytes, key: str) -> bool:
+        """Note a request."""
+        before, _, after = line.partition(msgspec.json.encode(key))
+        mark = hash((before, after))
+        if mark in self._seen:
+            return True
+        if len(self._seen) < MOST_REQUESTS:
+            self._seen.add(mark)
+        return False
+
+
 class _Beside:
     """Columns that are put beside the answers. A row may lack one, as JSON Lines often leave out what is NULL."""
 
@@ -222,7 +265,7 @@ class _Beside:
 
     def line(self, record: Record) -> bytes:
         """The kept columns of a row as JSON."""
-        columns = columns_of(record.data or b"")
+        columns = columns_of(record.data if isinstance(record.data, bytes | Mapping) else b"")
         if self._unseen:
             self._unseen.difference_update(columns)
             self._has = self._has or names_in(columns)
@@ -259,6 +302,7 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
     content = Content()
     draw = _Draw(intake.sample_rows)
     beside = _Beside(intake.keep_columns)
+    repeats = _Repeats()
     is_fussy = intake.on_bad_row == "fail"
     for seen, record in enumerate(intake.source, 1):
         try:
@@ -277,7 +321,7 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
         if findings.total and is_fussy:
             continue
         draw.offer(writer.add(line, row.tokens), len(line), row)
-        content.add(row, record, intake.asked_columns)
+        content.add(row, record, intake.asked_columns, is_again=repeats.has_come(line, row.key))
         if intake.keep_columns:
             out.columns.write(kept + b"\n")
     cuts = writer.close()
@@ -319,6 +363,8 @@ def _readable(record: Record) -> bytes | Mapping[str, Any]:
     data = record.data
     if data is None:
         raise BadRowError("AGB-I19", _TOO_LONG)
+    if isinstance(data, Unreadable):
+        raise BadRowError(data.code, data.what)
     if isinstance(data, bytes):
         if not data.strip():
             raise BadRowError("AGB-I02", "blank; remove the line")
