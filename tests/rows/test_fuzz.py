@@ -165,6 +165,37 @@ def test_bad_rows_are_left_out_and_the_rest_is_sent(rows):
     assert len(sent) + len(skipped) == len(rows) + 1 == result.requests + result.skipped
 
 
+MESSAGES = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["system", "user", "assistant", "tool"]) | JSON},
+        optional={
+            "content": JSON | st.lists(st.fixed_dictionaries({"type": JSON}, optional={"text": JSON}), max_size=2)
+        },
+    )
+    | JSON,
+    max_size=3,
+)
+OPENAI = st.fixed_dictionaries(
+    {"custom_id": st.just("a") | SCALARS},
+    optional={
+        "body": st.fixed_dictionaries(
+            {"messages": MESSAGES | JSON},
+            optional={"max_tokens": SCALARS, "stop": JSON, "response_format": JSON, "n": SCALARS},
+        )
+        | JSON
+    },
+)
+
+
+@THOROUGH
+@given(OPENAI)
+def test_a_row_of_another_format_is_sent_or_refused(row):
+    line = json.dumps(row).encode(errors="surrogatepass")
+    made = sent_or_refused(RequestTemplate(input_format="openai").line, line)
+    if made is not None:
+        sent_or_refused(GeminiRows("m").check_request, made)
+
+
 RESPONSES = st.fixed_dictionaries(
     {},
     optional={

@@ -22,6 +22,7 @@ from upath import UPath
 from airflow_provider_batch.errors import InputError
 from airflow_provider_batch.rows.framing import MAX_LINE_BYTES, read_lines
 from airflow_provider_batch.rows.sources import Record, Unreadable, same_names
+from airflow_provider_batch.rows.sources.arrow import rows_of
 from airflow_provider_batch.rows.storage import READ_BYTES, local_path, opened
 
 PACKED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
@@ -181,7 +182,7 @@ def _parquet(file: BinaryIO) -> Iterator[Record]:
     table = parquet.ParquetFile(file)
     _ensure_distinct(table.schema_arrow.names)
     for batch in table.iter_batches(batch_size=PARQUET_ROWS):
-        for row in batch.to_pylist(maps_as_pydicts="strict"):
+        for row in rows_of(batch):
             number += 1
             yield Record(number, cast(Mapping[str, Any], row))
 
