@@ -10,13 +10,17 @@ from __future__ import annotations
 import enum
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import BinaryIO, Protocol
 
 from airflow_provider_batch.errors import BatchError
 
 RESULTS_PATIENCE_S = 600.0
 """How long the results may come after the end of a job, seconds."""
+
+
+NEVER = datetime.max.replace(tzinfo=timezone.utc)
+"""The time at which a file is deleted that nobody deletes."""
 
 
 class JobState(str, enum.Enum):
@@ -214,7 +218,7 @@ class BatchService(Protocol):
         ...
 
     def file_expiry(self, file: str) -> datetime | None:
-        """When an uploaded file is deleted; None if it is not there for this credential."""
+        """When an uploaded file is deleted, :data:`NEVER` if not; None if it is not there for this credential."""
         ...
 
     def stage(self, rows: BinaryIO, size_bytes: int, display_name: str, session: UploadSession) -> InputFile:

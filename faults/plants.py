@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_batch.contract import Absent, CannotTell, JobState, Unknown
-from airflow_provider_batch.engine import begin, land, ledger, publish, rounds, state, step, submit
+from airflow_provider_batch.engine import begin, land, ledger, publish, state, step, submit
 from airflow_provider_batch.engine import run as engine_run
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.gemini.service import GeminiBatchService
@@ -137,15 +137,15 @@ def believes_every_line() -> None:
 
 def sends_everything_again() -> None:
     """A round sends also what has an answer."""
-    rounds.is_passing = lambda *_: True
+    step.is_passing = lambda *_: True
 
 
 def never_gives_up_a_row() -> None:
     """One attempt more than allowed."""
     inner = step.left_over
 
-    def generous(last: Any, policy: Any, *, is_new_try: bool) -> int:
-        return inner(last, replace(policy, max_row_attempts=policy.max_row_attempts + 1), is_new_try=is_new_try)
+    def generous(batch: Any, policy: Any, **how: Any) -> int:
+        return inner(batch, replace(policy, max_row_attempts=policy.max_row_attempts + 1), **how)
 
     step.left_over = generous
 

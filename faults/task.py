@@ -80,6 +80,7 @@ class Task:
     layout: Layout = field(default_factory=Layout)
     keep_columns: tuple[str, ...] = ()
     output: OutputType | None = None
+    is_strict: bool = False
     budget: Budget = field(default_factory=Budget)
     prices: Prices = no_prices
     sample_rows: int = 0
@@ -133,6 +134,7 @@ class Task:
             self.layout,
             self.output.json_schema if self.output else None,
             self.budget,
+            is_strict=self.is_strict,
         )
 
     @property

@@ -159,6 +159,9 @@ def _submit(parser: Parser) -> None:
     )
     parser.add_argument("--wait", action="store_true", help="wait, and land the results")
     parser.add_argument("--output-format", choices=("jsonl", "parquet"), default="jsonl", help="of the results")
+    parser.add_argument(
+        "--strict-output", action="store_true", help="an answer in a code fence is not of the --output-type"
+    )
     parser.add_argument("--keep-order", action="store_true", help="results in the order of the input")
     parser.add_argument(
         "--on-content-change",

@@ -70,7 +70,7 @@ def _checked(options: Namespace, file: str) -> tuple[str, Staged | InputError]:
 
 
 def _accepted(file: str, staged: Staged) -> dict[str, Any]:
-    cautions = [{"rows": n, "first": first, "what": what} for what, (n, first) in staged.content.cautions.items()]
+    cautions = [{"rows": n, "first": first, "what": what} for what, (n, first) in staged.content.told().items()]
     return {
         "file": file,
         "ok": True,
@@ -92,7 +92,7 @@ def _refused(file: str, error: InputError) -> dict[str, Any]:
 
 def _praise(file: str, staged: Staged) -> str:
     lines = [f"{file}: {staged.requests:,} rows, {staged.size_bytes:,} bytes, all can be sent"]
-    for what, (count, first) in staged.content.cautions.items():
+    for what, (count, first) in staged.content.told().items():
         lines.append(f"  caution: {count:,} rows, the first at {first}: {what}")
     return "\n".join(lines)
 

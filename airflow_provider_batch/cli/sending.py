@@ -60,6 +60,7 @@ def _order(options: Namespace, given: Access) -> Order:
         layout=Layout(format=options.output_format, in_input_order=options.keep_order),
         budget=Budget(rows.usd(options.max_cost_usd), prices_of(options, given)),
         output_schema=output.json_schema if output else None,
+        is_strict=options.strict_output,
     )
 
 

@@ -15,22 +15,19 @@ from typing import Any, BinaryIO, Literal
 
 from upath import UPath
 
-from airflow_provider_batch.contract import BatchService, CannotTell, JobSnapshot, JobState
+from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.engine.claim import ensure_free, ensure_not_replaced
 from airflow_provider_batch.engine.disks import coded_storage_errors
 from airflow_provider_batch.engine.documents import (
     LEDGER_VERSION,
     Layout,
-    Outcome,
     Plan,
     RoundPlan,
     Sending,
     Superseded,
 )
-from airflow_provider_batch.engine.evidence import matching
-from airflow_provider_batch.engine.identity import Identity, JobTag, content_mark, place_mark
+from airflow_provider_batch.engine.identity import Identity, content_mark, place_mark
 from airflow_provider_batch.engine.ledger import (
-    ADOPTED,
     Ledger,
     check_store,
     generation,
@@ -45,14 +42,13 @@ from airflow_provider_batch.engine.preflight import (
 )
 from airflow_provider_batch.engine.proof import digest
 from airflow_provider_batch.engine.rounds import keep_shards
-from airflow_provider_batch.engine.state import Batch, read_batch, shard_name
+from airflow_provider_batch.engine.state import Batch, read_batch
+from airflow_provider_batch.engine.unnoted import adopt, ensure_expected, jobs_without_ledger
 from airflow_provider_batch.errors import (
-    AuthError,
     BatchError,
     ConfigError,
     InputError,
     NotFoundError,
-    TemporaryError,
 )
 from airflow_provider_batch.rows.dialect import RowDialect
 from airflow_provider_batch.rows.estimate import Estimate
@@ -82,6 +78,7 @@ class Order:
     :param budget: What the batch may cost.
     :param files_needed_s: How long uploaded files that rows refer to must still live, seconds.
     :param output_schema: JSON Schema of the answers, for the ledger; None = any answer will do.
+    :param is_strict: An answer in a code fence is not of that type.
     """
 
     identity: Identity
@@ -94,6 +91,7 @@ class Order:
     output_schema: dict[str, Any] | None = None
     budget: Budget = field(default_factory=Budget)
     files_needed_s: float = 86_400.0
+    is_strict: bool = False
 
     @property
     def place(self) -> str:
@@ -141,7 +139,7 @@ def _tell(staged: Staged) -> None:
     log.info("Checked %s rows, %s bytes.", f"{staged.requests:,}", f"{staged.size_bytes:,}")
     if staged.content.attached:
         log.info("Files are named %d times; each is uploaded once.", staged.content.attached)
-    for caution, (count, first) in staged.content.cautions.items():
+    for caution, (count, first) in staged.content.told().items():
         log.warning("%d rows, the first at %s: %s.", count, first, caution)
     if staged.skipped:
         log.warning("%d bad rows are left out; they will be in failed.jsonl.", staged.skipped)
@@ -283,7 +281,7 @@ def _begin(
     ensure_free(order.folder, order.identity)
     if order.on_content_change != "resubmit":
         ensure_not_replaced(order.folder, order.identity)
-    strangers = _remote_jobs(service, order, known)
+    strangers = jobs_without_ledger(service, order, known)
     said = _estimate(service, order, rows)
     wanted = {content_mark(cut.sha256, order.model) for cut in rows.staged.cuts}
     if not wanted <= {tag.content for tag, _ in strangers}:
@@ -314,14 +312,15 @@ def _begin(
         estimate=said,
         layout=order.layout,
         output_schema=order.output_schema,
+        is_strict=order.is_strict,
         columns_file=_keep(rows.files.columns, ledger, "columns"),
         columns_sha256=digest(rows.files.columns),
         skipped_file=_keep(rows.files.skipped, ledger, "skipped"),
         skipped_sha256=digest(rows.files.skipped),
         first=RoundPlan(shards=tuple(shards), created_at=now, clock_from=now),
     )
-    _ensure_expected(strangers, plan)
-    _adopt(ledger, plan, strangers, now)
+    ensure_expected(strangers, plan)
+    adopt(ledger, plan, strangers, now)
     if not ledger.put("plan.json", plan):
         return False
     ledger.is_new = True
@@ -355,67 +354,6 @@ def withdraw(ledger: Ledger) -> None:
     ledger.path("plan.json").unlink(missing_ok=True)
     for name in ledger.names():
         ledger.path(name).unlink(missing_ok=True)
-
-
-def _remote_jobs(service: BatchService, order: Order, known: list[Ledger]) -> list[tuple[JobTag, JobSnapshot]]:
-    """Jobs of this task instance that no ledger knows, and that run or have results."""
-    found = service.find(order.identity.prefix)
-    if isinstance(found, CannotTell):
-        if isinstance(found.error, AuthError):
-            raise found.error
-        kind = TemporaryError if found.error.may_pass else BatchError
-        raise kind(
-            f"Whether a job for this task exists already cannot be told: {found.error}",
-            code="AGB-S04",
-            remedy="Nothing was sent. Run the task again when the listing works.",
-        )
-    noted = {job for ledger in known for job in read_batch(ledger).jobs}
-    strangers = [pair for name, pair in matching(found, order.identity.mark).items() if name not in noted]
-    strangers = [(tag, job) for tag, job in strangers if job.state is JobState.SUCCEEDED or not _is_over(job)]
-    elsewhere = [job.name for tag, job in strangers if tag.place != order.place]
-    if elsewhere:
-        raise ConfigError(
-            f"{', '.join(elsewhere)} exists for this task with another result_path than {order.folder}.",
-            code="AGB-C08",
-            remedy="Nothing was sent or cancelled. result_path must be the same in every try: no "
-            "{{ try_number }}, no random part, no current time. If another Airflow runs the same DAG with this "
-            'credential, set the extra "deployment" of one of the connections. If nobody wants that job, delete '
-            "it with GeminiBatchHook().get_conn().delete_batch(name).",
-        )
-    return strangers
-
-
-def _is_over(job: JobSnapshot) -> bool:
-    return job.state.is_terminal or job.done
-
-
-def _ensure_expected(strangers: list[tuple[JobTag, JobSnapshot]], plan: Plan) -> None:
-    contents = {shard.content for shard in plan.first.shards}
-    running = [job.name for tag, job in strangers if tag.content not in contents and not _is_over(job)]
-    if running:
-        raise ConfigError(
-            f"{', '.join(running)} still runs for this task with other rows or another model, and the ledger "
-            "does not know it.",
-            code="AGB-S05",
-            remedy="Nothing was sent or cancelled. Restore the input to go on with that job, or cancel it "
-            "(GeminiBatchHook.cancel_batch) and run the task again.",
-        )
-
-
-def _adopt(ledger: Ledger, plan: Plan, strangers: list[tuple[JobTag, JobSnapshot]], now: datetime) -> None:
-    """Note jobs of a ledger that was lost, before the plan makes this ledger one."""
-    for number, shard in enumerate(plan.first.shards, 1):
-        jobs = [job for tag, job in strangers if tag.content == shard.content]
-        if not jobs:
-            continue
-        if len(jobs) > 1:
-            log.warning("Several jobs exist for the same rows, one is used: %s", ", ".join(j.name for j in jobs))
-        job = min(jobs, key=lambda j: (j.state is not JobState.SUCCEEDED, str(j.created_at), j.name))
-        log.info("Going on with %s (%s), submitted before; nothing is sent.", job.name, job.raw_state)
-        stem = f"{shard_name(1, number)}.e1"
-        sending = Sending(at=now, owner=ADOPTED, display_name=job.display_name, input_file=job.input_file or "")
-        ledger.put(f"{stem}.sending.json", sending)
-        ledger.put(f"{stem}.outcome.json", Outcome(at=now, job=job.name, job_created_at=job.created_at))
 
 
 def _time(service: BatchService) -> datetime:

@@ -5,14 +5,16 @@ A plan in the folder is the claim. Its results, once landed, may be replaced by 
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 from upath import UPath
 
 from airflow_provider_batch.engine.documents import Retired
 from airflow_provider_batch.engine.identity import Identity
-from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, generations, marks
+from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, generations, marks, remove_ledgers
 from airflow_provider_batch.engine.state import Batch, read_batch
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.rows.manifest import Manifest
+from airflow_provider_batch.rows.manifest import FILE_NAME, Manifest
 
 
 def ensure_free(folder: UPath, identity: Identity) -> None:
@@ -72,3 +74,29 @@ def taken(folder: UPath, batch: Batch) -> ConfigError:
         "and, in mapped tasks, {{ ti.map_index }} in it; or, if nobody wants those results, delete "
         f"{folder / FOLDER / identity.mark}.",
     )
+
+
+def retire_previous(ledger: Ledger, batch: Batch, folder: UPath) -> None:
+    """Take back the manifest of other results, which are about to be replaced, and the ledger that speaks of them.
+
+    :raises ConfigError: That ledger is of a task instance that is not done with the folder.
+    """
+    landed = Manifest.read(folder)
+    if landed is None or landed.ledger_uri == str(ledger.folder):
+        return
+    if landed.task_mark not in ("", batch.plan.identity.mark):
+        _retire(folder, landed.task_mark, batch.plan.identity)
+    (folder / FILE_NAME).unlink(missing_ok=True)
+
+
+def _retire(folder: UPath, mark: str, successor: Identity) -> None:
+    ensure_replaceable(folder, mark, successor)
+    jobs = [
+        shard.landed.job
+        for one in generations(folder, mark)
+        for shard in read_batch(one).shards
+        if shard.landed and shard.landed.job
+    ]
+    gone = Retired(at=datetime.now(timezone.utc), jobs=tuple(jobs))
+    Ledger(folder / FOLDER / RETIRED).put(f"{mark}.json", gone)
+    remove_ledgers(folder, mark)

@@ -85,6 +85,7 @@ class Plan(Document):
     :param columns_file: Beside this document: the kept columns of the source, one object for each row, in the
         order of the first round.
     :param output_schema: JSON Schema that answers are checked against, None = they are not.
+    :param is_strict: An answer in a code fence is not of that type.
     :param names_files: Rows name files that are uploaded before the rows are.
     :param estimate: What it was to cost, before it was sent.
     :param skipped_file: Beside this document: the rows that were left out, with what is wrong with them.
@@ -107,6 +108,7 @@ class Plan(Document):
     names_files: bool = False
     first: RoundPlan
     output_schema: dict[str, Any] | None = None
+    is_strict: bool = False
     estimate: Estimate | None = None
 
 
@@ -212,6 +214,18 @@ class Scan(Document):
     at: datetime
 
 
+class Fault(Document):
+    """Rows that ended as ``invalid_output`` for one cause.
+
+    :param cause: In words, without what differs between rows, and without an answer's content.
+    :param key: Of the first such row.
+    """
+
+    cause: str
+    rows: int
+    key: str
+
+
 class Landed(Document):
     """``<shard>.landed.json``: the rows of a job are beside this document, each with a status.
 
@@ -220,7 +234,9 @@ class Landed(Document):
     :param ended_at: When the job ended, None if nobody said.
     :param long_tokens: The part of ``tokens`` that is of rows with long prompts; some models charge more for them.
     :param unmetered: Answers without a token count.
+    :param empty: Successes with nothing but white space in them.
     :param passing: Rows that failed for a reason that may pass.
+    :param faults: The most frequent causes of ``invalid_output``.
     :param undone: Rows left over because the job as a whole failed, expired or was cancelled.
     """
 
@@ -237,8 +253,10 @@ class Landed(Document):
     tokens: TokenTotals = TokenTotals()
     long_tokens: TokenTotals = TokenTotals()
     unmetered: int = 0
+    empty: int = 0
     passing: int = 0
     undone: int = 0
+    faults: tuple[Fault, ...] = ()
     quarantined: int = 0
     quarantine_sha256: str = ""
     input_file: str | None = None

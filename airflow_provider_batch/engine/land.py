@@ -21,6 +21,7 @@ from airflow_provider_batch.contract import BatchService, JobSnapshot, JobState
 from airflow_provider_batch.engine.belief import Arrived, Belief, BeliefPatience, belief, is_confirmed
 from airflow_provider_batch.engine.documents import Fetched, Landed
 from airflow_provider_batch.engine.ledger import Ledger
+from airflow_provider_batch.engine.mistakes import Faults
 from airflow_provider_batch.engine.proof import Hashing, differs, digest
 from airflow_provider_batch.engine.state import Shard
 from airflow_provider_batch.errors import LedgerError, ResultsNotReadyError
@@ -61,8 +62,10 @@ class _Tally:
     usage: TokenSum = field(default_factory=TokenSum)
     of_long: TokenSum = field(default_factory=TokenSum)
     unmetered: int = 0
+    empty: int = 0
     passing: int = 0
     undone: int = 0
+    faults: Faults = field(default_factory=Faults)
     quarantined: int = 0
 
     def add(self, row: LandedRow) -> None:
@@ -75,8 +78,10 @@ class _Tally:
             self.unmetered += 1
         if row.status is RowStatus.SUCCESS:
             self.successes += 1
+            self.empty += row.is_empty
             return
         self.others[row.status] += 1
+        self.faults.add(row)
         self.undone += is_undone(row, self.job.state)
         self.passing += is_passing(row, self.job.state)
 
@@ -383,8 +388,10 @@ def _document(tally: _Tally, job: JobSnapshot | None, results: Hashing, quaranti
         tokens=tally.usage.totals,
         long_tokens=tally.of_long.totals,
         unmetered=tally.unmetered,
+        empty=tally.empty,
         passing=tally.passing,
         undone=tally.undone,
+        faults=tally.faults.common,
         quarantined=tally.quarantined,
         quarantine_sha256=quarantine_sha256,
         input_file=job.input_file if job else None,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from airflow_provider_batch.contract import JobSnapshot, JobState
-from airflow_provider_batch.engine.documents import Landed
+from airflow_provider_batch.engine.documents import Fault, Landed
 from airflow_provider_batch.engine.land import counts_in_words
+from airflow_provider_batch.engine.mistakes import in_words
 from airflow_provider_batch.engine.state import Batch
 from airflow_provider_batch.errors import (
     JobCancelledError,
@@ -66,14 +67,17 @@ def ensure_done(batch: Batch, manifest: Manifest) -> None:
     raise _worst(bad, where)
 
 
-def ensure_enough(manifest: Manifest, most_failed: float | None) -> None:
+def ensure_enough(manifest: Manifest, most_failed: float | None, mistake: Fault | None = None) -> None:
     """Return if enough rows have a usable answer.
 
     :param most_failed: The largest share of the rows that may have none, 0 to 1, None = any but all. Those left
-        out are among them.
+        out are among them, and those with an empty answer.
+    :param mistake: What all rows got wrong, if there is such a thing.
     :raises PartialResultsError: There are more. The results are landed all the same.
     """
     failed = {status.value: n for status, n in sorted(manifest.counts.items()) if status is not RowStatus.SUCCESS}
+    if manifest.empty:
+        failed["success with an empty text"] = manifest.empty
     if manifest.skipped:
         failed["left out before sending"] = manifest.skipped
     rows, without = manifest.request_count + manifest.skipped, sum(failed.values())
@@ -84,11 +88,13 @@ def ensure_enough(manifest: Manifest, most_failed: float | None) -> None:
     allowed = f" At most {most_failed * 100:g} % of them may." if most_failed else ""
     raise PartialResultsError(
         f"{without} of {rows} rows of {manifest.job_name} have no usable answer: "
-        f"{', '.join(f'{n} {what}' for what, n in failed.items())}.{allowed}",
+        f"{', '.join(f'{n} {what}' for what, n in failed.items())}.{allowed}"
+        + (f" {in_words(mistake, manifest)}" if mistake else ""),
         job_name=manifest.job_name,
         code="AGB-R02",
         remedy=f"The results are landed in {manifest.result_uri}, with the reason beside each of these rows, "
-        f"and their requests in {manifest.failed_uri}.",
+        f"and their requests in {manifest.failed_uri}."
+        + (" Correct the prompt or the output type; a clear of the task sends the rows again." if mistake else ""),
     )
 
 

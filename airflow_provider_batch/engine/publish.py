@@ -20,12 +20,11 @@ import msgspec
 from upath import UPath
 
 from airflow_provider_batch.contract import BatchService
-from airflow_provider_batch.engine.claim import ensure_replaceable
+from airflow_provider_batch.engine.claim import retire_previous
 from airflow_provider_batch.engine.costs import Prices, cost_of, no_prices, receipt
-from airflow_provider_batch.engine.documents import Attached, Landed, Published, Retired, Tidied
-from airflow_provider_batch.engine.identity import Identity
+from airflow_provider_batch.engine.documents import Attached, Landed, Published, Tidied
 from airflow_provider_batch.engine.land import quarantine_name, requests_of
-from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, generations, remove_ledgers
+from airflow_provider_batch.engine.ledger import Ledger
 from airflow_provider_batch.engine.order import in_input_order
 from airflow_provider_batch.engine.proof import Hashing, differs
 from airflow_provider_batch.engine.replacing import LateError, Replacing, sleepers
@@ -53,6 +52,7 @@ JOBS_FILE = "jobs.jsonl"
 @dataclass
 class _Tally:
     counts: Counter[RowStatus] = field(default_factory=Counter)
+    empty: int = 0
     failed: int = 0
 
 
@@ -131,7 +131,7 @@ def _publish(
             stack.enter_context(ready(told, folder / FILE_NAME)),
         ]
         replacing.begin()
-        replacing.step(lambda: _retire_previous(ledger, batch, folder))
+        replacing.step(lambda: retire_previous(ledger, batch, folder))
         for step in steps:
             replacing.step(step)
         for name in set(RESULTS_FILES.values()) - {target.name}:
@@ -250,6 +250,7 @@ def _copy_landed(ledger: Ledger, batch: Batch, results: BinaryIO | None, tally: 
             copy_results(ledger, shard, results)
         if shard.landed:
             tally.counts.update(shard.landed.counts)
+            tally.empty += shard.landed.empty
 
 
 def _write_rows(
@@ -262,6 +263,7 @@ def _write_rows(
     for row in rows:
         results.write(encode(row) + b"\n")
         tally.counts[row.status] += 1
+        tally.empty += row.is_empty
         if row.status is not RowStatus.SUCCESS:
             unanswered.add(row.key, 0)
 
@@ -351,6 +353,7 @@ def _manifest(
         ledger_uri=str(ledger.folder),
         request_count=batch.plan.rows,
         counts=dict(tally.counts),
+        empty=tally.empty,
         skipped=batch.plan.skipped,
         tokens=_sum([one.tokens for one in landed]),
         cost_usd=cost.batch_usd,
@@ -371,29 +374,3 @@ def _sum(tokens: list[TokenTotals]) -> TokenTotals:
         thinking=sum(t.thinking for t in tokens),
         audio=sum(t.audio for t in tokens),
     )
-
-
-def _retire_previous(ledger: Ledger, batch: Batch, folder: UPath) -> None:
-    """Take back the manifest of other results, which are about to be replaced, and the ledger that speaks of them.
-
-    :raises ConfigError: That ledger is of a task instance that is not done with the folder.
-    """
-    landed = Manifest.read(folder)
-    if landed is None or landed.ledger_uri == str(ledger.folder):
-        return
-    if landed.task_mark not in ("", batch.plan.identity.mark):
-        _retire(folder, landed.task_mark, batch.plan.identity)
-    (folder / FILE_NAME).unlink(missing_ok=True)
-
-
-def _retire(folder: UPath, mark: str, successor: Identity) -> None:
-    ensure_replaceable(folder, mark, successor)
-    jobs = [
-        shard.landed.job
-        for one in generations(folder, mark)
-        for shard in read_batch(one).shards
-        if shard.landed and shard.landed.job
-    ]
-    gone = Retired(at=datetime.now(timezone.utc), jobs=tuple(jobs))
-    Ledger(folder / FOLDER / RETIRED).put(f"{mark}.json", gone)
-    remove_ledgers(folder, mark)

@@ -19,7 +19,7 @@ from upath import UPath
 
 from airflow_provider_batch.engine.documents import Landed, RoundPlan, ShardPlan
 from airflow_provider_batch.engine.identity import content_mark
-from airflow_provider_batch.engine.land import is_passing, is_undone, requests_of, results_name
+from airflow_provider_batch.engine.land import requests_of, results_name
 from airflow_provider_batch.engine.ledger import Ledger
 from airflow_provider_batch.engine.proof import Hashing, differs
 from airflow_provider_batch.engine.state import Batch, Round, Shard, shard_name
@@ -65,18 +65,16 @@ def begin_round(
     limits: ShardLimits,
     now: datetime,
     *,
-    with_passing: bool,
-    with_undone: Callable[[Landed], bool],
+    goes_again: Callable[[LandedRow, Landed], bool],
     is_new_start: bool,
 ) -> None:
     """Plan the next round: the rows of the last one that are left over.
 
-    :param with_passing: Rows that failed by themselves, for a passing reason.
-    :param with_undone: Says of which jobs that ended badly the rows are sent again.
+    :param goes_again: Says of a landed row, and of how its job ended, whether it is sent again.
     :param is_new_start: The task's timeout starts anew.
     """
     last = batch.round
-    lines = _left_lines(ledger, last, dialect, with_passing=with_passing, with_undone=with_undone)
+    lines = _left_lines(ledger, last, dialect, goes_again)
     with spool(ledger.folder) as rows:
         writer = ShardWriter(rows, limits)
         for line in lines:
@@ -165,20 +163,13 @@ def _unusable(path: UPath, shard: Shard, what: str) -> LedgerError:
 
 
 def _left_lines(
-    ledger: Ledger,
-    last: Round,
-    dialect: RowDialect,
-    *,
-    with_passing: bool,
-    with_undone: Callable[[Landed], bool],
+    ledger: Ledger, last: Round, dialect: RowDialect, goes_again: Callable[[LandedRow, Landed], bool]
 ) -> Iterator[bytes]:
     for shard in last.shards:
         with KeyTable() as left:
             landed = _landed(shard)
-            undone = with_undone(landed)
             for row in result_rows(ledger, shard):
-                passes = with_passing and is_passing(row, landed.state)
-                if passes or (undone and is_undone(row, landed.state)):
+                if goes_again(row, landed):
                     left.add(row.key, 0)
             if len(left):
                 yield from (line for key, line in requests_of(ledger, shard, dialect) if key in left)

@@ -6,13 +6,13 @@ It never sleeps. A task that waits is deferred, or sleeps in its operator, and c
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from upath import UPath
 
 from airflow_provider_batch.contract import Absent, BatchService, JobSnapshot
-from airflow_provider_batch.engine import actions, step, submit
+from airflow_provider_batch.engine import actions, failures, step, submit
 from airflow_provider_batch.engine.actions import Action, Wait
 from airflow_provider_batch.engine.claim import ensure_free
 from airflow_provider_batch.engine.costs import Prices, no_prices, receipt
@@ -21,6 +21,7 @@ from airflow_provider_batch.engine.documents import Cancel, Extended, Plan
 from airflow_provider_batch.engine.documents import Landed as LandedJob
 from airflow_provider_batch.engine.land import land
 from airflow_provider_batch.engine.ledger import Ledger
+from airflow_provider_batch.engine.mistakes import common_mistake, in_words
 from airflow_provider_batch.engine.observer import LANDING, SUBMISSION, Observer, tell, turnaround
 from airflow_provider_batch.engine.publish import publish, tidy
 from airflow_provider_batch.engine.rounds import begin_round
@@ -31,12 +32,9 @@ from airflow_provider_batch.errors import (
     ApiUnreachableError,
     AuthError,
     BatchError,
-    JobTimeoutError,
-    JobUnreadableError,
     NotFoundError,
     ProtocolError,
     ResultsNotReadyError,
-    SubmitUnknownError,
 )
 from airflow_provider_batch.rows.dialect import RowDialect
 from airflow_provider_batch.rows.manifest import Manifest
@@ -181,13 +179,13 @@ class Run:
         if isinstance(action, actions.Submitted):
             return Sent(batch)
         if isinstance(action, actions.TimedOut):
-            raise _timed_out(action, self._visit.not_sent)
+            raise failures.timed_out(action, self._visit.not_sent)
         if isinstance(action, actions.ResultsOverdue):
             raise action.error
         if isinstance(action, actions.UnknownState):
-            raise _unknown_state(action)
+            raise failures.unknown_state(action)
         if isinstance(action, actions.Ambiguous):
-            raise _ambiguous(action)
+            raise failures.ambiguous(action)
         return None
 
     def _act(self, batch: Batch, action: Action) -> None:
@@ -239,7 +237,7 @@ class Run:
             try:
                 self._visit.jobs[name] = self._work.service.look(name)
             except (AuthError, NotFoundError) as error:
-                raise _unreadable(name, error) from error
+                raise failures.unreadable(name, error) from error
             except (ApiError, ApiUnreachableError, ProtocolError) as error:
                 log.info("%s cannot be asked about now: %s", name, error)
                 self._visit.jobs[name] = None
@@ -340,11 +338,10 @@ class Run:
             self._work.dialect,
             self._work.limits,
             self._desk.now(),
-            with_passing=policy.retry_failed_rows,
-            with_undone=lambda landed: is_new_start or step.goes_on(landed, policy),
+            goes_again=step.those_again(batch, policy, is_new_try=is_new_start),
             is_new_start=is_new_start,
         )
-        rows = step.left_over(batch.round, policy, is_new_try=is_new_start)
+        rows = step.left_over(batch, policy, is_new_try=is_new_start)
         log.info("Round %d: %d rows are sent again.", batch.round.number + 1, rows)
         # A new try begins one round; what comes after it is the engine's own.
         self._policy = replace(policy, is_new_try=False)
@@ -354,6 +351,8 @@ class Run:
         manifest = publish(work.ledger, batch, work.folder, work.dialect, work.prices)
         if manifest is not None:
             log.info("The results are in %s.", manifest.result_uri)
+            if (mistake := common_mistake(batch)) is not None:
+                log.warning("AGB-R08 %s", in_words(mistake, manifest))
         # A new try begins one round at most, and what has landed in this visit is its end.
         self._policy = replace(self._policy, is_new_try=False)
 
@@ -374,7 +373,8 @@ def _reader(work: Work, batch: Batch) -> RowDialect:
         return work.dialect
     # A type that has changed since must not judge answers to the old one: each would be sent and paid for again.
     known = work.output is not None and work.output.json_schema == schema
-    return CheckedAnswers(work.dialect, work.output if work.output and known else OutputType.of(schema))
+    output = work.output if work.output and known else OutputType.of(schema)
+    return CheckedAnswers(work.dialect, output, is_strict=batch.plan.is_strict)
 
 
 def _published(work: Work) -> Manifest:
@@ -387,59 +387,3 @@ def _published(work: Work) -> Manifest:
         )
     log.info("The results are in %s already; nothing is sent or fetched.", manifest.result_uri)
     return manifest
-
-
-def _timed_out(action: actions.TimedOut, not_sent: Mapping[str, BatchError]) -> BatchError:
-    if not action.jobs:
-        last = next((f" {error.message}" for error in not_sent.values()), "")
-        return JobTimeoutError(
-            f"Nothing could be submitted before the deadline.{last}",
-            job_name="",
-            code="AGB-P05",
-            remedy="No job exists. The reasons are in the log and the ledger; run the task again later.",
-        )
-    names = ", ".join(action.jobs[:5]) + (f" and {len(action.jobs) - 5} more" if len(action.jobs) > 5 else "")
-    return JobTimeoutError(
-        f"{names} not finished at the deadline. Not cancelled, so it may still run and be billed.",
-        job_name=action.jobs[0],
-        code="AGB-P05",
-        remedy="Clear the task to wait on for the same jobs, until the API ends them 48 h after their submission: "
-        "nothing is sent or paid for again. Or raise timeout, set cancel_on_timeout, or cancel the jobs with "
-        "`airflow-batch cancel`.",
-    )
-
-
-def _unknown_state(action: actions.UnknownState) -> JobUnreadableError:
-    return JobUnreadableError(
-        f"{action.job.name} ended in a state unknown here: {action.job.raw_state}.",
-        job_name=action.job.name,
-        code="AGB-P03",
-        remedy="Nothing was sent again or cancelled. Upgrade this package and run the task again.",
-    )
-
-
-def _unreadable(name: str, error: BatchError) -> JobUnreadableError:
-    is_gone = isinstance(error, NotFoundError)
-    return JobUnreadableError(
-        f"{name} cannot be asked about: {error}",
-        job_name=name,
-        code="AGB-P04" if is_gone else "AGB-P03",
-        remedy="Nothing was sent again or cancelled. "
-        + (
-            "Check that the connection is of the project that submitted it. If the job is gone for good, delete "
-            "the task's folder below _ledger to pay for its rows anew."
-            if is_gone
-            else "Correct the connection and run the task again: it goes on with the same job."
-        ),
-    )
-
-
-def _ambiguous(action: actions.Ambiguous) -> SubmitUnknownError:
-    name = action.shard.last.sending.display_name if action.shard.last else ""
-    return SubmitUnknownError(
-        f"A create call was sent, its answer was lost, and no job named {name} shows after long looking.",
-        display_name=name,
-        code="AGB-S04",
-        remedy='Nothing was sent again, as on_ambiguous="fail" asks. Look for the job in AI Studio; if it does '
-        'not exist, run the task with on_ambiguous="resubmit".',
-    )

@@ -39,9 +39,11 @@ from airflow_provider_batch.engine.actions import (
 )
 from airflow_provider_batch.engine.documents import Landed, Refusal
 from airflow_provider_batch.engine.evidence import Patience, due_at, of_epoch, of_shard, shows_known_job
+from airflow_provider_batch.engine.land import is_passing, is_undone
+from airflow_provider_batch.engine.mistakes import common_mistake
 from airflow_provider_batch.engine.state import Batch, Epoch, Round, Shard
 from airflow_provider_batch.errors import BatchError
-from airflow_provider_batch.rows.dialect import may_pass
+from airflow_provider_batch.rows.dialect import LandedRow, RowStatus, may_pass
 
 
 @dataclass(frozen=True)
@@ -159,12 +161,18 @@ def deadline(last: Round, policy: Policy) -> float:
     return max(began + policy.timeout_s, min(extended, began + MAX_LIFE_S))
 
 
-def left_over(last: Round, policy: Policy, *, is_new_try: bool) -> int:
-    """How many rows of a landed round may be sent again now."""
+def left_over(batch: Batch, policy: Policy, *, is_new_try: bool, with_mistaken: bool | None = None) -> int:
+    """How many rows of a landed batch may be sent again now.
+
+    :param with_mistaken: Also those that share one mistake; None = if this is a new try.
+    """
+    last = batch.round
     if last.number >= policy.max_row_attempts:
         return 0
     landed = [shard.landed for shard in last.shards if shard.landed]
     passing = sum(one.passing for one in landed) if policy.retry_failed_rows else 0
+    if passing and not (is_new_try if with_mistaken is None else with_mistaken) and common_mistake(batch):
+        passing -= sum(one.counts.get(RowStatus.INVALID_OUTPUT, 0) for one in landed)
     undone = sum(one.undone for one in landed if is_new_try or goes_on(one, policy))
     return passing + undone
 
@@ -175,13 +183,27 @@ def goes_on(landed: Landed, policy: Policy) -> bool:
     return policy.retry_failed_rows and (landed.state is JobState.EXPIRED or failed_in_passing)
 
 
+def those_again(batch: Batch, policy: Policy, *, is_new_try: bool) -> Callable[[LandedRow, Landed], bool]:
+    """What says of a landed row whether it is among those of :func:`left_over`."""
+    is_mistaken = not is_new_try and common_mistake(batch) is not None
+
+    def goes_again(row: LandedRow, landed: Landed) -> bool:
+        if is_undone(row, landed.state):
+            return is_new_try or goes_on(landed, policy)
+        is_mistake = is_mistaken and row.status is RowStatus.INVALID_OUTPUT
+        return policy.retry_failed_rows and not is_mistake and is_passing(row, landed.state)
+
+    return goes_again
+
+
 def retry_helps(batch: Batch, policy: Policy) -> bool:
     """A retry of the task would send rows of a landed batch again, and may.
 
-    What a person has ended goes on when a person clears the task, and not by a retry.
+    What a person has ended goes on when a person clears the task, and not by a retry. So does what all rows got
+    wrong.
     """
     is_ended_by_person = batch.round.cancel is not None and batch.round.cancel.by is not None
-    return not is_ended_by_person and _goes_again(batch, policy, is_new_try=True)
+    return not is_ended_by_person and _goes_again(batch, policy, is_new_try=True, with_mistaken=False)
 
 
 def _after_publication(batch: Batch, visit: Visit, policy: Policy) -> Action:
@@ -202,8 +224,8 @@ def _after_landing(batch: Batch, visit: Visit, policy: Policy, now: float) -> Ac
     return _time([], last, visit, policy, now) or begin
 
 
-def _goes_again(batch: Batch, policy: Policy, *, is_new_try: bool) -> bool:
-    rows = left_over(batch.round, policy, is_new_try=is_new_try)
+def _goes_again(batch: Batch, policy: Policy, *, is_new_try: bool, with_mistaken: bool | None = None) -> bool:
+    rows = left_over(batch, policy, is_new_try=is_new_try, with_mistaken=with_mistaken)
     return rows > 0 and policy.affords(batch, rows)
 
 

@@ -123,16 +123,18 @@ def attached(line: bytes, address: Address) -> bytes:
 
 
 def _may_name_files(line: bytes) -> bool:
-    return b'"fileUri"' in line or b'"file_uri"' in line
+    """A name may be written with escapes, so a line that has some is looked at as well."""
+    return b'"fileUri"' in line or b'"file_uri"' in line or b"\\u" in line
 
 
 def _file_parts(row: Any) -> Iterator[dict[str, Any]]:
-    """Parts with ``fileData``, whatever else is wrong with the row."""
+    """Parts with ``fileData``, wherever a request may have parts, and whatever else is wrong with the row."""
     request = row.get("request") if isinstance(row, dict) else None
     if not isinstance(request, dict):
         return
     contents = request.get("contents")
-    for content in [*(contents if isinstance(contents, list) else []), request.get("content")]:
+    others = [request.get(name) for name in ("content", "systemInstruction", "system_instruction")]
+    for content in [*(contents if isinstance(contents, list) else []), *others]:
         parts = content.get("parts") if isinstance(content, dict) else None
         for part in parts if isinstance(parts, list) else []:
             if isinstance(part, dict) and isinstance(_file_data(part)[1], dict):

@@ -11,6 +11,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
+import msgspec
+
+from airflow_provider_batch.gemini.field_types import check_range, check_type, whole
 from airflow_provider_batch.gemini.fields import (
     BLOB,
     CALLS,
@@ -34,9 +37,7 @@ from airflow_provider_batch.rows.strict_json import json_type
 LITTLE_FOR_THINKING = 1024
 """Tokens. Thinking counts towards maxOutputTokens (python-genai issue 811), so less is often used up by it."""
 
-_TYPES = {"string": str, "boolean": bool, "object": dict, "list": list}
-
-_INT32 = range(-(2**31), 2**31)
+_encode = msgspec.json.Encoder().encode
 
 _OPENAI = frozenset({"custom_id", "body", "method", "url"})
 
@@ -44,7 +45,9 @@ _ROLES = ("user", "model", None)
 _FOREIGN_ROLES = {"assistant": "model", "system": "nothing: put the text into request.systemInstruction"}
 
 _FILE_URI = re.compile(r"https://generativelanguage\.googleapis\.com/(?:\w+/)?(files/[a-z0-9-]{1,40})")
-_VIDEO_URI = re.compile(r"https://(?:www\.)?(?:youtube\.com|youtu\.be)/")
+_EXTERNAL_URI = re.compile(r"https://[^/?#\s]+(?:[/?]|$)", re.IGNORECASE)
+"""An address that the API fetches itself, in batch jobs too, says its documentation ("File input methods"); also a
+video on YouTube."""
 
 _LOOKING_UP = frozenset({"googleSearch", "googleSearchRetrieval", "googleMaps", "urlContext", "fileSearch"})
 
@@ -101,7 +104,7 @@ class RequestCheck:
             "tools": _tools,
             "cachedContent": lambda _: Facts(0, media=1),
         }
-        self._seen: dict[str, tuple[Any, Facts]] = {}
+        self._seen: dict[str, tuple[bytes, Facts]] = {}
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Check what stands beside the request.
@@ -131,10 +134,12 @@ class RequestCheck:
 
     def _once(self, name: str, value: Any, check: Callable[[Any], Facts]) -> Facts:
         """Check a field that is the same in most rows; comparing is quicker than checking again."""
-        before, facts = self._seen.get(name, (None, _NOTHING))
-        if value != before:
+        # As JSON, where true is not 1.
+        said = _encode(value)
+        before, facts = self._seen.get(name, (b"", _NOTHING))
+        if said != before:
             facts = check(value)
-            self._seen[name] = value, facts
+            self._seen[name] = said, facts
         return facts
 
     def _fields(self, given: Any, known: Mapping[str, str], place: str) -> Mapping[str, Any]:
@@ -154,7 +159,7 @@ class RequestCheck:
         for name, value in fields.items():
             kind = known.get(name, "any")
             if kind != "any" and value is not None:
-                _check_type(kind, value, f"{place}.{name}")
+                check_type(kind, value, f"{place}.{name}")
         return fields
 
     def _refuse(self, name: str, where: str, siblings: Mapping[str, str]) -> None:
@@ -171,6 +176,12 @@ class RequestCheck:
         if home is None:
             if self._allow_unknown:
                 return
+            if not siblings:
+                raise BadRowError(
+                    "AGB-I15",
+                    f'"{shown}" {where} is a column, and no field of the API; name it in keep_columns to keep it '
+                    "beside the answer, or leave it out",
+                )
             raise BadRowError(
                 "AGB-I15",
                 f'unknown field "{shown}" {where}; remove it, or set allow_unknown_fields=True if the API has '
@@ -198,11 +209,11 @@ class RequestCheck:
         fields = self._fields(config, GENERATION_CONFIG, CONFIG_PLACE)
         for name, lowest, highest in (("temperature", 0, 2), ("topP", 0, 1), ("maxOutputTokens", 1, None)):
             check_range(fields.get(name), lowest, highest, f"{CONFIG_PLACE}.{name}")
-        cap = None if fields.get("maxOutputTokens") is None else int(fields["maxOutputTokens"])
+        cap = whole(fields.get("maxOutputTokens"))
         thinking: Mapping[str, Any] = {}
         if fields.get("thinkingConfig") is not None:
             thinking = self._fields(fields["thinkingConfig"], THINKING, THINKING_PLACE)
-        budget = int(thinking.get("thinkingBudget") or 0)
+        budget = whole(thinking.get("thinkingBudget")) or 0
         if cap is not None and 0 < cap <= budget:
             raise BadRowError(
                 "AGB-I27",
@@ -217,7 +228,7 @@ class RequestCheck:
             )
         schemas = [schema for name in SCHEMAS if (schema := fields.get(name)) is not None]
         _check_schemas(schemas, fields.get("responseMimeType"))
-        answers = max(1, int(fields.get("candidateCount") or 1))
+        answers = max(1, whole(fields.get("candidateCount")) or 1)
         return Facts(_size(schemas), max_output=cap, caution=caution, answers=answers)
 
     def _system(self, system: Any) -> Facts:
@@ -278,7 +289,7 @@ class RequestCheck:
         if (file := fields.get("fileData")) is not None:
             uri = self._needs(file, FILE, ("fileUri",), f"{place}.fileData")["fileUri"]
             media = 1
-            if self._with_files and Reference.parse(uri):
+            if self._with_files and not is_address(uri) and Reference.parse(uri):
                 attached = 1
             else:
                 files = _files(uri, f"{place}.fileData.fileUri")
@@ -296,44 +307,19 @@ class RequestCheck:
 
 def is_address(uri: str) -> bool:
     """The API can fetch it, or says itself that it cannot."""
-    return bool(_FILE_URI.fullmatch(uri) or _VIDEO_URI.match(uri) or uri.startswith(("http://", "https://")))
+    return uri.lower().startswith(("http://", "https://"))
 
 
 def _files(uri: str, place: str) -> tuple[str, ...]:
     if file := _FILE_URI.fullmatch(uri):
         return (file[1],)
-    if _VIDEO_URI.match(uri):
+    if _EXTERNAL_URI.match(uri):
         return ()
     raise BadRowError(
         "AGB-I18",
-        f"{place} is neither a file of the Files API nor a YouTube address; set files_path to have files "
+        f"{place} is neither a file of the Files API nor an https:// address; set files_path to have files "
         "uploaded, or give the uri that the API answered an upload with",
     )
-
-
-def _check_type(kind: str, value: Any, place: str) -> None:
-    """Numbers may come as strings and whole numbers as floats: the protocol's JSON allows it."""
-    if kind == "int32":
-        number = _number(value)
-        if number is None or number != int(number):
-            raise _wrong(place, "a whole number", value)
-        if int(number) not in _INT32:
-            raise BadRowError("AGB-I09", f"{place}={str(value)[:40]} exceeds int32")
-        return
-    if kind == "number":
-        if _number(value) is None:
-            raise _wrong(place, "a number", value)
-    elif not isinstance(value, _TYPES[kind]):
-        raise _wrong(place, f"{'an' if kind == 'object' else 'a'} {kind}", value)
-
-
-def _number(value: Any) -> int | float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        return value if isinstance(value, int | float) else float(value)
-    except ValueError:
-        return None
 
 
 def _check_schemas(schemas: list[Any], mime_type: str | None) -> None:
@@ -347,21 +333,6 @@ def _check_schemas(schemas: list[Any], mime_type: str | None) -> None:
             "AGB-I15",
             f'{CONFIG_PLACE} has a response schema, which needs "responseMimeType": "application/json" beside it',
         )
-
-
-def check_range(value: Any, lowest: float, highest: float | None, place: str) -> None:
-    """A number within bounds, or nothing.
-
-    :raises BadRowError: It is outside.
-    """
-    number = _number(value)
-    if number is not None and (number < lowest or (highest is not None and number > highest)):
-        wanted = f"{lowest} to {highest}" if highest is not None else f"at least {lowest}"
-        raise BadRowError("AGB-I15", f"{place} must be {wanted}, got {number}")
-
-
-def _wrong(place: str, wanted: str, value: Any) -> BadRowError:
-    return BadRowError("AGB-I15", f"{place} must be {wanted}, got {json_type(value)}")
 
 
 def _tools(tools: Any) -> Facts:

@@ -6,17 +6,18 @@ One content a row, so that each key has one vector: models are reported to fold 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.gemini.checks import Facts, RequestCheck, check_range
+from airflow_provider_batch.gemini.checks import Facts, RequestCheck
+from airflow_provider_batch.gemini.field_types import check_range
 from airflow_provider_batch.gemini.fields import EMBED
-from airflow_provider_batch.gemini.requests import laid_over
+from airflow_provider_batch.gemini.requests import given_row, has_more, laid_over, parsed_request
 from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.prompts import Prompt, check_prompt, columns_of, key_of, said_of
+from airflow_provider_batch.rows.prompts import Prompt, check_prompt, columns_of, key_of, said_of, with_text_key
 from airflow_provider_batch.rows.staging import encode_row
 
 TASK_TYPES = (
@@ -79,6 +80,12 @@ class EmbeddingRows(GeminiRows):
 
     _checks = EmbeddingCheck
 
+    def __init__(
+        self, model: str | None = None, *, allow_unknown_fields: bool = False, with_files: bool = False
+    ) -> None:
+        super().__init__(model, allow_unknown_fields=allow_unknown_fields, with_files=with_files)
+        self._lengths = set()
+
 
 @dataclass(frozen=True)
 class EmbeddingTemplate:
@@ -88,12 +95,14 @@ class EmbeddingTemplate:
     :param key: Column with the key.
     :param task_type: What the vectors are for.
     :param dimensions: Numbers in each vector, None = what the model gives.
+    :param beside: Columns that are kept beside the answers: they are no fields of rows that are requests.
     """
 
     prompt: Prompt | None
     key: str = "key"
     task_type: str | None = None
     dimensions: int | None = None
+    beside: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_prompt(self.prompt)
@@ -103,18 +112,25 @@ class EmbeddingTemplate:
 
         :raises BadRowError: A column is missing, or the record cannot be a request.
         """
-        if self.prompt is None and isinstance(data, bytes) and not self._options():
-            return data
-        row = columns_of(data)
         if self.prompt is None:
-            request = row.get("request")
-            given = laid_over(self._options(), request) if isinstance(request, Mapping) else request
-            return encode_row({**row, "request": given})
+            return self._given(data)
+        row = columns_of(data)
         key = key_of(row, self.key)
         text = said_of(self.prompt, row, key)
         if not isinstance(text, str):
             raise BadRowError("AGB-I25", f"the prompt function gave {type(text).__name__}, not text", key)
         return encode_row({"key": key, "request": {"content": {"parts": [{"text": text}]}, **self._options()}})
+
+    def _given(self, data: bytes | Mapping[str, Any]) -> bytes:
+        """A row that is a request already: as it stands if nothing is to be added."""
+        if isinstance(data, bytes) and not self._options() and not has_more(data, self.beside):
+            return data
+        row = with_text_key(given_row(data, self.beside))
+        request = parsed_request(row)
+        if isinstance(request, Mapping):
+            row["request"] = laid_over(self._options(), request)
+        key = row.get("key")
+        return encode_row(row, key if isinstance(key, str) else None)
 
     def _options(self) -> dict[str, Any]:
         options = {"taskType": self.task_type, "outputDimensionality": self.dimensions}

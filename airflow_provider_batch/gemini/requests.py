@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
@@ -12,10 +14,18 @@ from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini.names import camel_case
 from airflow_provider_batch.gemini.openai_rows import converted
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.prompts import Prompt, check_prompt, columns_of, key_of, said_of
+from airflow_provider_batch.rows.prompts import (
+    Prompt,
+    check_prompt,
+    columns_of,
+    key_of,
+    said_of,
+    with_text_key,
+)
 from airflow_provider_batch.rows.staging import encode_row
-from airflow_provider_batch.rows.strict_json import json_type
+from airflow_provider_batch.rows.strict_json import json_type, parse_row
 from airflow_provider_batch.rows.templates import check_system_prompt
+from airflow_provider_batch.rows.values import NoTextError, items_of, text_of
 
 INPUT_FORMATS = ("gemini", "openai")
 
@@ -32,6 +42,7 @@ class RequestTemplate:
     :param system: System instruction for all rows; taken as it is.
     :param params: GenerateContentRequest fields for all rows: ``generationConfig``, ``tools`` and so on.
     :param file_columns: Columns with the name of a file, or a list of them, that stand before the text.
+    :param beside: Columns that are kept beside the answers: they are no fields of rows that are requests.
     """
 
     prompt: Prompt | None = None
@@ -40,6 +51,7 @@ class RequestTemplate:
     params: Mapping[str, Any] = field(default_factory=dict)
     input_format: str = "gemini"
     file_columns: Sequence[str] = ()
+    beside: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_prompt(self.prompt)
@@ -71,17 +83,15 @@ class RequestTemplate:
     def _given(self, data: bytes | Mapping[str, Any]) -> bytes:
         """A row that is a request already: as it stands if nothing is to be added."""
         is_plain = self.input_format == "gemini" and not self.system and not self.params
-        if isinstance(data, bytes) and is_plain:
+        if isinstance(data, bytes) and is_plain and not has_more(data, self.beside):
             return data
-        row = dict(columns_of(data))
+        row = given_row(data, self.beside)
         if self.input_format == "openai":
             row = converted(row)
-        if isinstance(row.get("request"), str | bytes):
-            # A table has no other way to hold an object.
-            row["request"] = _parsed(row["request"])
-        key = row.get("key")
-        if not is_plain and isinstance(row.get("request"), dict):
-            row["request"] = laid_over(self._for_all(), row["request"])
+        key = with_text_key(row).get("key")
+        request = parsed_request(row)
+        if not is_plain and isinstance(request, dict):
+            row["request"] = laid_over(self._for_all(), request)
         return encode_row(row, key if isinstance(key, str) else None)
 
     def _request(self, prompt: Prompt, row: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -106,17 +116,36 @@ class RequestTemplate:
         for column in self.file_columns:
             if column not in row:
                 raise BadRowError("AGB-I25", f"no column {column!r} for a file", key)
-            value = row[column]
-            for name in value if isinstance(value, list | tuple) else [value]:
-                if not isinstance(name, str) or not name:
+            for one in items_of(row[column]):
+                name = _name(one)
+                if not name:
                     raise BadRowError(
-                        "AGB-I25", f"column {column!r} must hold the name of a file, not {json_type(name)}", key
+                        "AGB-I25", f"column {column!r} must hold the name of a file, not {json_type(one)}", key
                     )
                 yield {"fileData": {"fileUri": name}}
 
     def _for_all(self) -> dict[str, Any]:
         system = {"systemInstruction": {"parts": [{"text": self.system}]}} if self.system else {}
         return laid_over(system, self.params)
+
+
+_NUMBER_AS_KEY = re.compile(rb'"key"\s*:\s*-?\d')
+
+
+def has_more(line: bytes, beside: Sequence[str]) -> bool:
+    """A row that is a request may not be sent as it stands: its key is a number, or it has columns to keep."""
+    return bool(beside) or _NUMBER_AS_KEY.search(line) is not None
+
+
+def given_row(data: bytes | Mapping[str, Any], beside: Sequence[str]) -> dict[str, Any]:
+    """A row that is a request, without the columns that are kept beside its answer.
+
+    :raises BadRowError: It is not a row.
+    """
+    row = dict(parse_row(data) if isinstance(data, bytes) else columns_of(data))
+    for name in set(beside) - {"key", "request", "metadata"}:
+        row.pop(name, None)
+    return row
 
 
 _WHOLE = ("systemInstruction", "responseSchema", "responseJsonSchema", "_responseJsonSchema")
@@ -128,6 +157,8 @@ def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
     merged = dict(below)
     spelled = {camel_case(name): name for name in below}
     for name, value in above.items():
+        if not isinstance(name, str):
+            raise BadRowError("AGB-I12", f"the name of a field must be text, not {type(name).__name__}")
         field_name = camel_case(name)
         old = spelled.get(field_name, name)
         under = merged.get(old)
@@ -138,8 +169,24 @@ def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-def _parsed(text: str | bytes) -> Any:
+def _name(value: Any) -> str | None:
+    """The name of a file; None for what cannot be one."""
     try:
-        return msgspec.json.decode(text)
+        return text_of(value) if isinstance(value, str | bytes | memoryview | PurePath) else None
+    except NoTextError:
+        return None
+
+
+def parsed_request(row: dict[str, Any]) -> Any:
+    """The request of a row; as JSON text it becomes an object, as a table has no other way to hold one.
+
+    :raises BadRowError: It is a text that is not JSON.
+    """
+    request = row.get("request")
+    if not isinstance(request, str | bytes | bytearray | memoryview):
+        return request
+    try:
+        row["request"] = msgspec.json.decode(request if isinstance(request, str) else bytes(request))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadRowError("AGB-I06", f'the column "request" is not JSON ({error})') from None
+    return row["request"]

@@ -6,101 +6,35 @@ Request: ``{"key": "r1", "request": {GenerateContentRequest}}``. Response: the s
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import msgspec
 
 from airflow_provider_batch.gemini.attachments import Address, attached
 from airflow_provider_batch.gemini.checks import RequestCheck
-from airflow_provider_batch.rows.dialect import (
-    NULL,
-    BadRowError,
-    CheckedRow,
-    LandedRow,
-    RowError,
-    RowStatus,
-    Usage,
-)
+from airflow_provider_batch.gemini.results import read_result
+from airflow_provider_batch.rows.dialect import NULL, BadRowError, CheckedRow, LandedRow
 from airflow_provider_batch.rows.prompts import names_in
 from airflow_provider_batch.rows.strict_json import json_type, parse_row
 
 MAX_KEY_CHARS = 256
 """Our own limit; the API documents none."""
 
-_CANCELLED = 1
-"""google.rpc.Code of a row whose job was cancelled before the row's turn."""
 
-_COMPLETE = frozenset({"STOP", "FINISH_REASON_UNSPECIFIED", ""})
+class _Asked(msgspec.Struct, rename="camel"):
+    """What of a request says how its answer is to be read. ``content`` is that of a job of vectors."""
 
-
-class _Part(msgspec.Struct, rename="camel"):
-    text: msgspec.Raw = NULL
-    thought: bool = False
-
-
-class _Content(msgspec.Struct, rename="camel"):
-    parts: list[_Part] = []
-
-
-class _Candidate(msgspec.Struct, rename="camel"):
-    content: _Content | None = None
-    finish_reason: str = ""
-
-
-class _PromptFeedback(msgspec.Struct, rename="camel"):
-    block_reason: str = ""
-
-
-class _ModalityCount(msgspec.Struct, rename="camel"):
-    modality: str = ""
-    token_count: int = 0
-
-
-class _UsageMetadata(msgspec.Struct, rename="camel"):
-    prompt_token_count: int = 0
-    cached_content_token_count: int = 0
-    candidates_token_count: int = 0
-    thoughts_token_count: int = 0
-    tool_use_prompt_token_count: int = 0
-    prompt_tokens_details: list[_ModalityCount] = []
-
-
-class _Embedding(msgspec.Struct):
-    values: list[float] = []
-
-
-class _Response(msgspec.Struct, rename="camel"):
-    """An answer. ``tokenCount``, beside an embedding, is read by the official SDK and in no published document."""
-
-    embedding: _Embedding | None = None
-    token_count: int = 0
-    candidates: list[_Candidate] = []
-    prompt_feedback: _PromptFeedback | None = None
-    usage_metadata: _UsageMetadata | None = None
-
-
-class _Error(msgspec.Struct):
-    """A row error. Others have met a ``status`` word in place of the number."""
-
-    code: int = 0
-    message: str = ""
-    status: str = ""
-
-
-class _ResultLine(msgspec.Struct):
-    key: str | None = None
-    response: msgspec.Raw = NULL
-    error: _Error | None = None
+    content: msgspec.Raw = NULL
+    output_dimensionality: int | str | float | None = None
+    as_snake: int | str | float | None = msgspec.field(default=None, name="output_dimensionality")
 
 
 class _Keyed(msgspec.Struct):
     key: str
+    request: _Asked = msgspec.field(default_factory=_Asked)
 
 
 _read_key = msgspec.json.Decoder(_Keyed).decode
-_read_line = msgspec.json.Decoder(_ResultLine).decode
-_read_response = msgspec.json.Decoder(_Response, strict=False).decode
 
 
 class GeminiRows:
@@ -117,6 +51,8 @@ class GeminiRows:
         self, model: str | None = None, *, allow_unknown_fields: bool = False, with_files: bool = False
     ) -> None:
         self._check = self._checks(model, allow_unknown_fields=allow_unknown_fields, with_files=with_files)
+        # How many numbers the vectors of the rows so far may have, 0 = any; None = they ask for no vectors.
+        self._lengths: set[int] | None = None
 
     def check_request(self, line: bytes) -> CheckedRow:
         """Check an input line: its JSON, its key, and each field of its request in the right place.
@@ -131,8 +67,15 @@ class GeminiRows:
             raise
 
     def read_key(self, line: bytes) -> str:
-        """The key of a line that :meth:`check_request` accepted."""
-        return _read_key(line).key
+        """The key of a line that :meth:`check_request` accepted.
+
+        If it asks for a vector, the results are read so, and their lengths are those that were asked for.
+        """
+        row = _read_key(line)
+        if row.request.content != NULL:
+            asked = row.request.output_dimensionality or row.request.as_snake or 0
+            self._lengths = (self._lengths or set()) | {int(float(asked))}
+        return row.key
 
     def attach(self, line: bytes, address: Address) -> bytes:
         """Put the address of each file, told by its name and its media type, into a checked line."""
@@ -143,17 +86,9 @@ class GeminiRows:
 
         :raises BadRowError: Not a result line, or one without a key.
         """
-        try:
-            row = _read_line(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise BadRowError("AGB-R03", f"not a result line ({error})") from None
-        if not row.key:
-            raise BadRowError("AGB-R03", "a result line without a key")
-        if row.error is not None:
-            return _failed(row.key, row.error, row.response)
-        if row.response == NULL:
-            raise BadRowError("AGB-R03", "neither a response nor an error", row.key)
-        return _answered(row.key, row.response)
+        if self._lengths is None:
+            return read_result(line)
+        return read_result(line, frozenset() if 0 in self._lengths else frozenset(self._lengths))
 
 
 def checked_row(line: bytes, check: RequestCheck) -> tuple[str, dict[str, Any]]:
@@ -199,106 +134,3 @@ def _key(row: dict[str, Any]) -> str:
             f'"key" must be a string of 1 to {MAX_KEY_CHARS} characters, got {json_type(key)}{size}',
         )
     return key
-
-
-def _failed(key: str, error: _Error, response: msgspec.Raw) -> LandedRow:
-    status = RowStatus.CANCELLED if error.code == _CANCELLED else RowStatus.ERROR
-    message = " ".join(part for part in (error.status, error.message) if part)
-    return LandedRow(key, status, error=RowError(error.code, message), response=response)
-
-
-def _answered(key: str, raw: msgspec.Raw) -> LandedRow:
-    """A response is not yet an answer: it may be blocked, cut off, or hold thoughts only."""
-    try:
-        response = _read_response(raw)
-        candidate = response.candidates[0] if response.candidates else None
-        text = _text(candidate)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as damage:
-        unreadable = RowError(message=f"unreadable response: {damage}")
-        return LandedRow(key, RowStatus.ERROR, error=unreadable, response=raw)
-    if response.embedding is not None:
-        return _embedded(key, response, response.embedding.values, raw)
-    reason = candidate.finish_reason if candidate else ""
-    status, error = _judge(response, candidate, reason, text)
-    return LandedRow(
-        key,
-        status,
-        text=text,
-        finish_reason=reason or None,
-        usage=_usage(response.usage_metadata),
-        error=error,
-        response=raw,
-    )
-
-
-def _embedded(key: str, response: _Response, vector: list[float], raw: msgspec.Raw) -> LandedRow:
-    usage = _usage(response.usage_metadata)
-    if usage is None and response.token_count > 0:
-        usage = Usage(response.token_count)
-    if not vector or not math.isfinite(sum(vector)):
-        error = RowError(message="an embedding without a number, or with one that is none")
-        return LandedRow(key, RowStatus.ERROR, usage=usage, error=error, response=raw)
-    # The vector is the whole answer; keeping the response as well would say everything twice.
-    return LandedRow(key, RowStatus.SUCCESS, usage=usage, vector=vector)
-
-
-def _judge(
-    response: _Response, candidate: _Candidate | None, reason: str, text: msgspec.Raw
-) -> tuple[RowStatus, RowError | None]:
-    if candidate is None:
-        why = response.prompt_feedback.block_reason if response.prompt_feedback else ""
-        return RowStatus.BLOCKED, RowError(
-            message=f"no answer; the prompt was blocked: {why or 'no reason given'}"
-        )
-    if reason == "MAX_TOKENS":
-        what = (
-            "the answer" if bytes(text) not in (b"null", b'""') else "nothing but thinking; raise maxOutputTokens"
-        )
-        return RowStatus.TRUNCATED, RowError(message=f"stopped at the token limit after {what}")
-    if reason not in _COMPLETE:
-        return RowStatus.BLOCKED, RowError(message=f"the answer was held back: {reason}")
-    if candidate.content is None or not candidate.content.parts:
-        return RowStatus.ERROR, RowError(message="finished without any content")
-    return RowStatus.SUCCESS, None
-
-
-def _text(candidate: _Candidate | None) -> msgspec.Raw:
-    """The texts of an answer as one JSON string. They are only passed on, so they stay as they are written.
-
-    :raises msgspec.ValidationError: One is no string.
-    :raises UnicodeDecodeError: One is not UTF-8, which reading it as undecoded JSON does not show.
-    """
-    if candidate is None or candidate.content is None:
-        return NULL
-    texts = [part.text for part in candidate.content.parts if not part.thought and part.text != NULL]
-    for text in texts:
-        piece = bytes(text)
-        if not piece.startswith(b'"'):
-            raise msgspec.ValidationError("a text that is no string")
-        if not piece.isascii():
-            piece.decode()
-    if len(texts) == 1:
-        return texts[0]
-    return msgspec.Raw(b'"%b"' % b"".join(bytes(text)[1:-1] for text in texts)) if texts else NULL
-
-
-def _usage(metadata: _UsageMetadata | None) -> Usage | None:
-    """The tokens of an answer, None if the API reported none, or fewer than none."""
-    if metadata is None:
-        return None
-    counts = (
-        metadata.prompt_token_count + metadata.tool_use_prompt_token_count,
-        metadata.cached_content_token_count,
-        metadata.candidates_token_count,
-        metadata.thoughts_token_count,
-        _audio(metadata.prompt_tokens_details),
-    )
-    return Usage(*counts) if min(counts) >= 0 else None
-
-
-def _audio(details: list[_ModalityCount]) -> int:
-    count = 0
-    for part in details:
-        if part.modality == "AUDIO":
-            count += part.token_count
-    return count

@@ -1,14 +1,14 @@
 """JSON Schema to the API's ``Schema``, the part of OpenAPI 3.0 that ``responseSchema`` takes.
 
-Three kinds of words in a schema:
+Each keyword is one of these (``docs/schemas.md`` has all of them):
 
-- Structure that the API can express is converted; references are written out.
-- Structure that it cannot express (recursion, free-form maps, tuples, anything goes) is refused, with its
-  place.
-- Limits that it has no word for (``exclusiveMinimum``, ``multipleOf``, ``uniqueItems``, most formats, patterns
-  that look around, values of a numeric enum) are not sent. Every answer is checked against the whole schema.
-
-Titles, defaults and examples are not sent either: the schema is repeated in every row.
+- Sent as it is, or converted: structure that the API can express, and limits that it has a word for. References
+  are written out.
+- Put into the description as it stands: limits that the API has no word for (``multipleOf``, ``uniqueItems``, most
+  formats, patterns that look around). The model reads them, and every answer is checked against the whole schema.
+- A note that says nothing about the value, such as ``$comment``: not sent, as the schema is repeated in every row.
+- Refused by name, with its place: structure that the API cannot express (recursion, free-form maps, tuples,
+  anything goes), and what is no keyword at all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import msgspec
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.structured import CODE, resolved
+from airflow_provider_batch.rows.schemas import resolved
+from airflow_provider_batch.rows.structured import CODE
 
 _FORMATS = {
     "STRING": {"date-time"},
@@ -38,6 +39,25 @@ _LIMITS: dict[str, tuple[str, ...]] = {
     "OBJECT": ("minProperties", "maxProperties"),
 }
 
+_IN_WORDS = frozenset(
+    {
+        *(
+            "minLength",
+            "maxLength",
+            "pattern",
+            "format",
+            "minimum",
+            "maximum",
+            "exclusiveMinimum",
+            "exclusiveMaximum",
+        ),
+        *("multipleOf", "minItems", "maxItems", "uniqueItems", "contains", "minContains", "maxContains"),
+        *("minProperties", "maxProperties", "propertyNames", "dependentRequired", "dependencies"),
+        *("contentEncoding", "contentMediaType", "contentSchema", "examples"),
+    }
+)
+"""What goes into the description where the API has no word for it."""
+
 _NO_WORD = {
     "prefixItems": "is a tuple; write an object with a field for each part",
     "patternProperties": "has patternProperties; write a list of objects with a name and a value",
@@ -45,12 +65,23 @@ _NO_WORD = {
     "if": 'has "if"; write the cases as a union',
     "dependentSchemas": "has dependentSchemas; write the cases as a union",
     "$dynamicRef": "has $dynamicRef; write the type out",
+    "$recursiveRef": "has $recursiveRef; write the type out",
 }
 
 _NOTES = frozenset(
-    {"title", "description", "default", "examples", "example", "deprecated", "$comment", "readOnly"}
+    {
+        *("title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly"),
+        *("$comment", "$schema", "$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$vocabulary"),
+        *("$defs", "definitions", "discriminator", "xml", "externalDocs", "then", "else"),
+    }
 )
-"""Keywords that say nothing about the value."""
+"""Keywords that say nothing about the value. ``then`` and ``else`` do so only beside ``if``."""
+
+_OPEN = ("additionalProperties", "unevaluatedProperties", "additionalItems", "unevaluatedItems")
+"""What an object or a list may have besides; the API's objects and lists have nothing."""
+
+_STRUCTURE = {"OBJECT": ("properties", "required", "propertyOrdering"), "ARRAY": ("items",)}
+_ANYWHERE = ("type", "nullable", "enum", "const", "anyOf", "oneOf", *_OPEN)
 
 _LOOKS_AROUND = re.compile(r"\(\?<?[=!]|\\[1-9]|\(\?P=")
 """RE2, the usual engine of Google's services, has no such patterns."""
@@ -78,19 +109,22 @@ class _Conversion:
     def convert(self, node: Any, place: str, above: frozenset[str]) -> _Schema:
         """Convert the schema at a place."""
         node, above = self._written_out(node, place, above)
-        for word, why in _NO_WORD.items():
-            if word in node:
-                raise _refused(place, why)
+        _ensure_known(node, place)
         if "anyOf" in node or "oneOf" in node:
             made = self._union(node, place, above)
         elif "enum" in node or "const" in node:
             made = _enum(node, place)
         else:
             made = self._typed(node, place, above)
-        if node.get("description"):
-            # What was noted about the enum comes after the user's words.
-            note = made.get("description", "")
-            made["description"] = f"{node['description']} {note}".strip()
+        if node.get("nullable") is True:
+            made["nullable"] = True
+        made |= {name: node[name] for name in ("title", "example") if name in node}
+        # What was noted about the enum comes after the user's words.
+        # Of several types in one word, each says its own limits.
+        words = "" if isinstance(_type_of(node), list) and "anyOf" in made else _in_words(node, made, place)
+        notes = [node.get("description"), made.get("description"), words]
+        if any(notes):
+            made["description"] = " ".join(note for note in notes if note)
         return made
 
     def _written_out(self, node: Any, place: str, above: frozenset[str]) -> tuple[_Schema, frozenset[str]]:
@@ -105,6 +139,9 @@ class _Conversion:
                     raise _refused(place, "is recursive; write as many levels as you need as types of their own")
                 above = above | {reference}
                 part = resolved(self._root, reference)
+                if isinstance(part, dict) and part.get("title") == reference.rpartition("/")[2]:
+                    # The name of a class is no title that anybody wrote.
+                    part = {name: value for name, value in part.items() if name != "title"}
             else:
                 if len(node["allOf"]) != 1:
                     raise _refused(place, "has several allOf; write one type with all fields")
@@ -117,7 +154,7 @@ class _Conversion:
     def _union(self, node: _Schema, place: str, above: frozenset[str]) -> _Schema:
         if "anyOf" in node and "oneOf" in node:
             raise _refused(place, "has anyOf and oneOf; write one union")
-        beside = {"properties", "items", "enum", "const"} & node.keys()
+        beside = {"properties", "required", "propertyOrdering", "items", "enum", "const"} & node.keys()
         if beside:
             raise _refused(place, f"has {min(beside)} beside a union; put it into each case")
         shared = {} if "type" not in node else {"type": node["type"]}
@@ -141,7 +178,10 @@ class _Conversion:
     def _typed(self, node: _Schema, place: str, above: frozenset[str]) -> _Schema:
         kind = _type_of(node)
         if isinstance(kind, list):
-            return self._any_of([({**node, "type": one, "description": ""}, above) for one in kind], place)
+            # What is said of all kinds is said once, of the union.
+            once = {*_NOTES, "nullable", "type"}
+            shared = {name: value for name, value in node.items() if name not in once}
+            return self._any_of([({**_apt(shared, one, kind), "type": one}, above) for one in kind], place)
         if kind == "null":
             return {"type": "NULL"}
         if kind is None:
@@ -175,7 +215,10 @@ class _Conversion:
         }
         if node.get("required"):
             made["required"] = node["required"]
-        return made | {"propertyOrdering": list(properties)}
+        order = node.get("propertyOrdering", list(properties))
+        if not isinstance(order, list) or [name for name in order if name not in properties]:
+            raise _refused(place, "has a propertyOrdering of other names than its properties; correct it")
+        return made | {"propertyOrdering": order}
 
 
 def _type_of(node: _Schema) -> str | list[str] | None:
@@ -197,8 +240,59 @@ def _merged(part: Any, rest: _Schema, place: str) -> Any:
     return {**part, **rest}
 
 
+def _ensure_known(node: _Schema, place: str) -> None:
+    """Make sure that each keyword is one that something can be done with.
+
+    :raises ConfigError: One is not.
+    """
+    for word in node:
+        if word in _NO_WORD:
+            raise _refused(place, _NO_WORD[word])
+        is_known = word in _NOTES or word in _IN_WORDS or word in _ANYWHERE or word.startswith("x-")
+        if not is_known and not any(word in words for words in _STRUCTURE.values()):
+            raise _refused(place, f"has the keyword {ascii(word)[:60]}, which is not known; correct or remove it")
+    if "nullable" in node and not isinstance(node["nullable"], bool):
+        raise _refused(place, "has a nullable that is neither true nor false; correct it")
+    # An object of nothing else is a map, which has an advice of its own.
+    is_map = not node.get("properties")
+    stray = [word for word in _OPEN if isinstance(node.get(word), dict) and node[word]]
+    if stray and not (is_map and stray[0] == "additionalProperties"):
+        raise _refused(
+            place, f"has {stray[0]} of a type of their own; write an object with named fields, or a list"
+        )
+
+
+def _apt(node: _Schema, kind: str, kinds: list[str]) -> _Schema:
+    """What of a schema of several types is about one of them."""
+    mine = {*_STRUCTURE.get(kind.upper(), ()), *_LIMITS.get(kind.upper(), ())}
+    others = {
+        word
+        for name in (*(one.upper() for one in kinds), *_STRUCTURE)
+        for word in (*_STRUCTURE.get(name, ()), *_LIMITS.get(name, ()))
+    }
+    return {word: value for word, value in node.items() if word in mine or word not in others}
+
+
+def _in_words(node: _Schema, made: _Schema, place: str) -> str:
+    """The limits that the API has no word for, as they stand."""
+    kind = made.get("type")
+    if "anyOf" not in made and kind in _LIMITS:
+        mine = _STRUCTURE.get(kind, ())
+        if stray := [w for words in _STRUCTURE.values() for w in words if w in node and w not in mine]:
+            raise _refused(
+                place, f"has {stray[0]}, which the type {kind.lower()} has not; remove it, or correct the type"
+            )
+    left = [word for word in node if word in _IN_WORDS and word not in made and node[word] is not False]
+    # What was said by the only kind that is left beside null is said.
+    left = [word for word in left if f"{word}: " not in made.get("description", "")]
+    said = [f"{word}: {msgspec.json.encode(node[word]).decode()}" for word in left]
+    return f"{'; '.join(said)}." if said else ""
+
+
 def _enum(node: _Schema, place: str) -> _Schema:
     """The API's enums are of strings. Of others the type is sent, and the values as words in the description."""
+    if beside := {"properties", "items", "required", "propertyOrdering"} & node.keys():
+        raise _refused(place, f"has {min(beside)} beside an enum; leave it out")
     values = [node["const"]] if "const" in node else node["enum"]
     real = [value for value in values if value is not None]
     if not real:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import msgspec
 
 from airflow_provider_batch.contract import (
+    NEVER,
     Absent,
     Accepted,
     AttachedFile,
@@ -149,9 +150,14 @@ class GeminiBatchService:
         return self._client.count_tokens(model, request).total_tokens
 
     def file_expiry(self, file: str) -> datetime | None:
-        """When an uploaded file is deleted; None if it is not there for this credential, or not usable."""
+        """When an uploaded file is deleted; None if it is not there for this credential, or not usable.
+
+        One of which the API says no time, as of files that are registered and not uploaded, is never deleted.
+        """
         found = self._file(file)
-        return found.expiration_time if found is not None and found.state != "FAILED" else None
+        if found is None or found.state == "FAILED":
+            return None
+        return found.expiration_time or NEVER
 
     def _file(self, name: str) -> File | None:
         try:
@@ -304,8 +310,7 @@ class GeminiBatchService:
             return self._client.download_file(output.responses_file, to)
         for row in output.inlined_responses or ():
             key = (row.get("metadata") or {}).get("key")
-            line = {"key": key, **{k: v for k, v in row.items() if k in ("response", "error")}}
-            to.write(msgspec.json.encode(line) + b"\n")
+            to.write(msgspec.json.encode({"key": key, **row}) + b"\n")
         return to.tell()
 
 

@@ -33,14 +33,6 @@ class WireModel(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, value: Any) -> Any:
-        """In proto3 JSON a null is an absent field."""
-        if isinstance(value, dict) and None in value.values():
-            return {name: field for name, field in value.items() if field is not None}
-        return value
-
 
 class RpcStatus(WireModel):
     """``google.rpc.Status``: numeric google.rpc code, message, typed details."""

@@ -18,6 +18,7 @@ _NOT_FOR_VECTORS = (
     "request_params",
     "input_format",
     "output_type",
+    "strict_output",
     "files_path",
     "file_columns",
     "inline_files_up_to",
@@ -67,7 +68,9 @@ class GeminiEmbeddingsBatchOperator(GeminiBatchOperator):
     def _to_line(self) -> Callable[[bytes | Mapping[str, Any]], bytes]:
         from airflow_provider_batch.gemini.embeddings import EmbeddingTemplate
 
-        return EmbeddingTemplate(self.prompt, self.key, self.embedding_task_type, self.output_dimensionality).line
+        return EmbeddingTemplate(
+            self.prompt, self.key, self.embedding_task_type, self.output_dimensionality, self.keep_columns
+        ).line
 
     def _dialect(self) -> RowDialect:
         from airflow_provider_batch.gemini.embeddings import EmbeddingRows

@@ -66,6 +66,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
         """Fetch, match, publish; return the manifest."""
         from airflow_provider_batch.engine.actions import Wait
         from airflow_provider_batch.engine.ledger import Ledger
+        from airflow_provider_batch.engine.mistakes import common_mistake
         from airflow_provider_batch.engine.outcome import ensure_done, ensure_enough
         from airflow_provider_batch.engine.run import Landed, Run, Work
         from airflow_provider_batch.engine.step import Policy
@@ -104,7 +105,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
         self._landed = result.manifest, work.ledger
         self._show(context, result, submission.ledger)
         ensure_done(result.batch, result.manifest)
-        ensure_enough(result.manifest, self.max_failed_fraction)
+        ensure_enough(result.manifest, self.max_failed_fraction, common_mistake(result.batch))
         tell_outlets(context, self.outlets, result.manifest.to_xcom())
         return result.manifest.to_xcom()
 

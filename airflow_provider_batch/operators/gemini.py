@@ -78,9 +78,10 @@ class GeminiBatchOperator(BatchRun):
     The events of outlet assets have the manifest as their ``extra``.
 
     :param model: Model name such as ``gemini-2.5-flash``. Templated.
-    :param requests: Where the rows are. An absolute path or a URI (templated) of a JSON Lines, CSV or
-        Parquet file, plain or compressed, of a pattern with ``*``, or of a folder; a :class:`SqlQuery`; or rows,
-        as a list, a data frame or any iterable (never templated), given here or returned by an upstream task.
+    :param requests: Where the rows are. An absolute path or a URI (templated) of a JSON Lines, CSV, Parquet or
+        text file, plain or compressed, of a pattern with ``*``, or of a folder (a text file is one row, with the
+        columns ``key``, its name, and ``text``); a :class:`SqlQuery`; or rows, as a list, a data frame or any
+        iterable (never templated), given here or returned by an upstream task.
         Without ``prompt`` each row is a request already: ``{"key": ..., "request": {GenerateContentRequest}}``.
     :param result_path: Folder for the results: an absolute path or a URI that every worker reaches.
         Templated; must be the same in every try.
@@ -108,6 +109,8 @@ class GeminiBatchOperator(BatchRun):
         (``package.module.Class``), or a JSON Schema. Never templated. It is sent with every row that has no
         response schema of its own, and every answer is checked: ``row.parsed`` holds its value; one of the wrong
         type ends as ``invalid_output`` and is sent again like a row that failed for a passing reason.
+    :param strict_output: An answer in a code fence ends as ``invalid_output``. Otherwise what fills the fence is
+        taken, whatever stands around it, and ``row.note`` says so.
     :param keep_order: Results stand in the order of the input, not as they came.
     :param output_format: ``jsonl`` or ``parquet`` (needs the extra ``[parquet]``).
     :param on_bad_row: A row that cannot be sent fails the task before anything is uploaded (``fail``), or is left
@@ -169,6 +172,7 @@ class GeminiBatchOperator(BatchRun):
         keep_columns: Sequence[str] = (),
         keep_order: bool = False,
         output_type: type[BaseModel] | str | dict[str, Any] | None = None,
+        strict_output: bool = False,
         output_format: str = "jsonl",
         on_bad_row: str = "fail",
         on_empty: str = "fail",
@@ -226,6 +230,7 @@ class GeminiBatchOperator(BatchRun):
             from airflow_provider_batch.gemini.schema import ensure_only_schema
 
             ensure_only_schema(self.request_params)
+        self.strict_output = strict_output
         self.output_format = one_of("output_format", output_format, ("jsonl", "parquet"))
         self.on_bad_row = one_of("on_bad_row", on_bad_row, ("fail", "skip"))
         self.on_empty = one_of("on_empty", on_empty, ("fail", "skip"))
@@ -277,7 +282,13 @@ class GeminiBatchOperator(BatchRun):
         from airflow_provider_batch.gemini.requests import RequestTemplate
 
         return RequestTemplate(
-            self.prompt, self.key, self.system_prompt, self.request_params, self.input_format, self.file_columns
+            self.prompt,
+            self.key,
+            self.system_prompt,
+            self.request_params,
+            self.input_format,
+            self.file_columns,
+            self.keep_columns,
         ).line
 
     def _files(self) -> Any:

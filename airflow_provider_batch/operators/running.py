@@ -82,6 +82,7 @@ class BatchRun(BaseOperator):
     cancel_on_timeout: bool
     cancel_on_kill: bool
     shard_rows: int | None
+    strict_output: bool = False
 
     _embeds = False
     _live: tuple[Identity, Ledger] | None = None
@@ -215,6 +216,7 @@ class BatchRun(BaseOperator):
             budget=Budget(self.max_cost_usd, hook.prices().price, self._earlier),
             files_needed_s=min(self.timeout, DEFAULT_TIMEOUT_S),
             output_schema=output.json_schema if output else None,
+            is_strict=self.strict_output,
             layout=Layout(
                 format=self.output_format,  # type: ignore[arg-type]
                 in_input_order=self.keep_order,
@@ -337,6 +339,7 @@ class BatchRun(BaseOperator):
 
     def _ended(self, context: Context, landed: Landed, glance: Glance, policy: Policy) -> dict[str, Any]:
         from airflow_provider_batch.engine import glance as glances
+        from airflow_provider_batch.engine.mistakes import common_mistake
         from airflow_provider_batch.engine.outcome import ensure_done, ensure_enough
         from airflow_provider_batch.engine.step import retry_helps
 
@@ -344,7 +347,7 @@ class BatchRun(BaseOperator):
         show(context["ti"], glances.KEY, glances.landed(glance, landed.manifest))
         ensure_done(landed.batch, landed.manifest)
         try:
-            ensure_enough(landed.manifest, self.max_failed_fraction)
+            ensure_enough(landed.manifest, self.max_failed_fraction, common_mistake(landed.batch))
         except PartialResultsError as error:
             error.is_final = not retry_helps(landed.batch, policy)
             raise

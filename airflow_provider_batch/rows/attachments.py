@@ -7,6 +7,7 @@ vendor's address of the uploaded file takes its place at the last moment, as it 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 from functools import lru_cache
@@ -21,6 +22,9 @@ from airflow_provider_batch.rows.storage import READ_BYTES, local_path, opened
 
 MAX_FILE_BYTES = 2 * 1024**3
 """2 GB a file (the API's documentation of files)."""
+
+_BAD_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
+"""What no file can be named by; other failures of a store are no fault of the row."""
 
 REMEMBERED = 10_000
 """Files whose content is not read again when another row names them."""
@@ -47,7 +51,7 @@ class Reference(NamedTuple):
     def parse(cls, text: str) -> Reference | None:
         """Read what :meth:`__str__` wrote; None if it is something else."""
         found = _REFERENCE.fullmatch(text)
-        return cls(found["path"], found["sha256"]) if found else None
+        return cls(found["path"], found["sha256"]) if found and not _leads_out(found["path"]) else None
 
 
 class Content(NamedTuple):
@@ -59,6 +63,11 @@ class Content(NamedTuple):
 
     data: bytes | None
     sha256: str
+
+
+def _leads_out(path: str) -> bool:
+    """It may be outside the folder that it is put below."""
+    return path.startswith("/") or "://" in path or ".." in PurePosixPath(path).parts
 
 
 class FileFolder:
@@ -80,11 +89,11 @@ class FileFolder:
         :param name: Relative to the folder, or absolute and inside it; a digest of an earlier check is dropped.
         :raises BadRowError: It lies elsewhere.
         """
-        known = Reference.parse(name)
-        path = known.path if known else name
+        digested = _REFERENCE.fullmatch(name)
+        path = digested["path"] if digested else name
         for prefix in self._prefixes:
             path = path.removeprefix(prefix)
-        if path.startswith("/") or "://" in path or ".." in PurePosixPath(path).parts:
+        if _leads_out(path):
             raise BadRowError(CODE, f"the file {_shown(name)} is not in files_path")
         return str(PurePosixPath(path))
 
@@ -111,7 +120,11 @@ class FileFolder:
         except (FileNotFoundError, NotADirectoryError):
             raise BadRowError(CODE, f"there is no file {_shown(path)} in files_path") from None
         except (IsADirectoryError, PermissionError) as error:
-            raise BadRowError(CODE, f"the file {_shown(path)} cannot be read ({type(error).__name__})") from None
+            raise _unreadable(path, type(error).__name__) from None
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno not in _BAD_NAMES:
+                raise
+            raise _unreadable(path, "its name cannot be one") from None
         if not size:
             raise BadRowError(CODE, f"the file {_shown(path)} is empty")
         if size > MAX_FILE_BYTES:
@@ -123,11 +136,21 @@ class FileFolder:
         folder = local_path(self._folder)
         if folder is None:
             return
-        file = (folder / path).resolve()
+        try:
+            file = (folder / path).resolve()
+            is_other = file.exists() and not file.is_file()
+        except (OSError, ValueError, RuntimeError) as error:
+            if isinstance(error, OSError) and error.errno not in _BAD_NAMES:
+                raise
+            raise _unreadable(path, "its name cannot be one, or it is a link to itself") from None
         if not file.is_relative_to(folder.resolve()):
             raise BadRowError(CODE, f"the file {_shown(path)} is a link that leads out of files_path")
-        if file.exists() and not file.is_file():
+        if is_other:
             raise BadRowError(CODE, f"{_shown(path)} is not a regular file")
+
+
+def _unreadable(path: str, why: str) -> BadRowError:
+    return BadRowError(CODE, f"the file {_shown(path)} cannot be read ({why})")
 
 
 def digest_of(file: BinaryIO, to: BinaryIO | None = None) -> tuple[int, str]:

@@ -91,18 +91,23 @@ def grouped(rows: Iterable[Ending], until: float) -> Causes:
             continue
         error = row.error or RowError()
         message = error.message or row.finish_reason or ""
-        alike = (row.status.value, error.code, _VARYING.sub("#", message[:MOST_CHARS]))
-        if alike not in found and len(found) >= MOST_CAUSES:
-            alike = (row.status.value, 0, "other causes")
-        cause = found.setdefault(alike, Cause(row.status.value, alike[1], _short(message, alike[2])))
+        group = (row.status.value, error.code, alike(message))
+        if group not in found and len(found) >= MOST_CAUSES:
+            group = (row.status.value, 0, "other causes")
+        cause = found.setdefault(group, Cause(row.status.value, group[1], _short(message, group[2])))
         cause.rows += 1
         if len(cause.keys) < SAMPLE_KEYS:
             cause.keys.append(row.key[:MOST_CHARS])
     return Causes(sorted(found.values(), key=lambda cause: -cause.rows), count, is_all)
 
 
-def _short(message: str, alike: str) -> str:
-    return alike if alike == "other causes" else message[:MOST_CHARS]
+def alike(message: str) -> str:
+    """What messages of one cause have in common: without what is quoted, counted or named in them."""
+    return _VARYING.sub("#", message[:MOST_CHARS])
+
+
+def _short(message: str, group: str) -> str:
+    return group if group == "other causes" else message[:MOST_CHARS]
 
 
 def _lines(file: Any) -> Iterable[Ending]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -20,11 +21,13 @@ class RowStatus(str, enum.Enum):
     ERROR = "error"
     """The API answered the row with an error."""
     BLOCKED = "blocked"
-    """The prompt or the answer was held back (safety, recitation and so on). Tokens may have been billed."""
+    """The API says that it held back the prompt or the answer (safety, recitation and so on). Tokens may have been
+    billed."""
     TRUNCATED = "truncated"
     """The answer stopped at the token limit. What there is of it is kept."""
     INVALID_OUTPUT = "invalid_output"
-    """A complete answer that is not of the output type that was asked for. It is kept."""
+    """The model answered, and not with what was asked for: the answer is not of the output type, holds nothing, or
+    was broken off by a malformed call. It is kept, and may be right the next time."""
     CANCELLED = "cancelled"
     """The job was cancelled before the row's turn."""
     EXPIRED = "expired"
@@ -101,6 +104,14 @@ NULL = msgspec.Raw(b"null")
 """No response, or no text."""
 
 
+_BLANK = re.compile(rb'"(?: |\\[nrtfb])*"')
+
+
+def is_blank(text: msgspec.Raw) -> bool:
+    """A JSON string without anything but white space."""
+    return _BLANK.fullmatch(bytes(text)) is not None
+
+
 class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """One row's result, as landed and as read back.
 
@@ -111,6 +122,7 @@ class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
     :param usage: Tokens; None if the API reported none.
     :param error: Set unless the status is ``success``.
     :param parsed: The answer as a value of the output type, if one was asked for and the answer is of it.
+    :param note: What was done to make ``parsed`` of the text, if it is not simply JSON; None if nothing was.
     :param source: Kept columns of the input row, if any were asked for.
     :param vector: The answer of an embeddings job; ``response`` is left out then.
     :param response: The vendor's whole answer as undecoded JSON, for ``msgspec.json.decode(row.response)``;
@@ -124,6 +136,7 @@ class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
     usage: Usage | None = None
     error: RowError | None = None
     parsed: Any = None
+    note: str | None = None
     source: dict[str, Any] | None = None
     vector: list[float] | None = None
     response: msgspec.Raw = NULL
@@ -142,6 +155,7 @@ class LandedRow(msgspec.Struct, frozen=True, omit_defaults=True):
     usage: Usage | None = None
     error: RowError | None = None
     parsed: Any = None
+    note: str | None = None
     source: dict[str, Any] | None = None
     vector: list[float] | None = None
     response: msgspec.Raw = NULL
@@ -150,6 +164,11 @@ class LandedRow(msgspec.Struct, frozen=True, omit_defaults=True):
     def has_text(self) -> bool:
         """There is a text, and something in it."""
         return self.text is not NULL and bytes(self.text) not in (b"null", b'""')
+
+    @property
+    def is_empty(self) -> bool:
+        """An answer, and nothing in it but white space. One without any text is a call, an image or a vector."""
+        return self.status is RowStatus.SUCCESS and is_blank(self.text)
 
 
 class BadRowError(Exception):

@@ -11,7 +11,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
-"""Longest line that is read, bytes. The API documents no row limit; inline media of 20 MB fits in base64."""
+"""Longest row that is sent, bytes. The API documents no row limit; inline media of 20 MB fits in base64."""
+
+MAX_OWN_BYTES = 8 * MAX_LINE_BYTES
+"""Longest line of results and of our own files. A landed row holds its answer up to three times: as the API gave
+it, as text, as a value; with the columns that are kept beside it. What was paid for is not lost for its size."""
 
 BLOCK_BYTES = 256 * 1024
 """Read at a time."""
@@ -34,7 +38,7 @@ class Cutter:
     A line that is longer than the cap is None; its bytes are dropped as soon as they are too many.
     """
 
-    def __init__(self, max_bytes: int = MAX_LINE_BYTES) -> None:
+    def __init__(self, max_bytes: int = MAX_OWN_BYTES) -> None:
         self._max_bytes = max_bytes
         # Of the line that the last block ended in.
         self._parts: list[bytes] = []
@@ -69,7 +73,7 @@ class Cutter:
         return line.rstrip(b"\r") if line is not None and len(line) <= self._max_bytes else None
 
 
-def read_lines(source: BinaryIO, max_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
+def read_lines(source: BinaryIO, max_bytes: int = MAX_OWN_BYTES) -> Iterator[Line]:
     """Yield the lines of a binary file."""
     cutter, number = Cutter(max_bytes), 0
     while block := source.read(BLOCK_BYTES):

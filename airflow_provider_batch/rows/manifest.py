@@ -74,6 +74,8 @@ class Manifest(BaseModel):
     :param ledger_uri: The record of what was sent.
     :param request_count: Rows that were to be sent. The counts add up to it.
     :param counts: Rows by status; statuses without rows are left out.
+    :param empty: Successes with nothing but white space in them. The gates of a task count them as rows without a
+        usable answer.
     :param skipped: Bad rows that were left out before anything was sent; they are in ``failed.jsonl``.
     :param tokens: Totals as reported by the API, of all rounds.
     :param cost_usd: What the tokens of all jobs cost by the price list, USD; None if a price is not known.
@@ -96,6 +98,7 @@ class Manifest(BaseModel):
     ledger_uri: str = ""
     request_count: int
     counts: dict[RowStatus, int]
+    empty: int = 0
     skipped: int = 0
     tokens: TokenTotals = TokenTotals()
     cost_usd: float | None = None

@@ -6,8 +6,10 @@ never Jinja over the data, so that what stands in a table cannot become code.
 
 from __future__ import annotations
 
+import numbers
 import string
 from collections.abc import Callable, Mapping
+from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +17,7 @@ import msgspec
 
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.templates import check_template
+from airflow_provider_batch.rows.values import NoTextError, is_missing, is_single, text_of
 
 Prompt = str | Callable[[Mapping[str, Any]], Any]
 """A template such as ``"Summarise: {text}"``, or a function of the row."""
@@ -45,21 +48,6 @@ def columns_of(data: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
     return row
 
 
-def is_missing(value: object) -> bool:
-    """No value: NULL, or what data frames have in its place (NaN, NaT, NA). Imports none of them."""
-    if value is None or isinstance(value, str):
-        return value is None
-    if isinstance(value, float):
-        return value != value
-    if isinstance(value, Decimal):
-        return value.is_nan()
-    kind = type(value)
-    library = kind.__module__.partition(".")[0]
-    if library == "numpy" and getattr(value, "ndim", 1) == 0:
-        return bool(value != value)
-    return library == "pandas" and kind.__name__ in ("NAType", "NaTType")
-
-
 def key_of(row: Mapping[str, Any], column: str) -> str:
     """The row's key as text.
 
@@ -69,13 +57,28 @@ def key_of(row: Mapping[str, Any], column: str) -> str:
         raise BadRowError("AGB-I25", f"no column {column!r} for the key (has {names_in(row)})")
     value = row[column]
     # UUIDs and dates have one text; a float does not.
-    if is_missing(value) or isinstance(value, bool | float | bytes | list | dict):
+    is_odd = isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral)
+    if is_missing(value) or is_odd or type(value).__name__.startswith("bool") or not is_single(value):
         raise BadRowError(
             "AGB-I13", f"the key column {column!r} must be text or a whole number, not {_kind(value)}"
         )
-    if not (key := str(value)):
+    try:
+        key = text_of(value)
+    except NoTextError as error:
+        raise BadRowError("AGB-I13", f"the key column {column!r} holds {error.what}") from None
+    if not key:
         raise BadRowError("AGB-I13", f"the key column {column!r} is empty")
     return key
+
+
+def with_text_key(row: dict[str, Any]) -> dict[str, Any]:
+    """A row that is a request already, with its key as text, as results name it so.
+
+    :raises BadRowError: It is no text, and nothing that has one.
+    """
+    if "key" in row and not isinstance(row["key"], str):
+        row["key"] = key_of(row, "key")
+    return row
 
 
 def said_of(prompt: Prompt, row: Mapping[str, Any], key: str) -> Any:
@@ -100,7 +103,7 @@ def said_of(prompt: Prompt, row: Mapping[str, Any], key: str) -> Any:
 def render(template: str, row: Mapping[str, Any]) -> str:
     """Put the row's columns into the template.
 
-    :raises BadRowError: A column is missing or has no value (None, NaN), or its value cannot be formatted so.
+    :raises BadRowError: A column is missing or has no value (None, NaN) or no text, or cannot be formatted so.
     """
     try:
         return _FORMATTER.vformat(template, (), row)
@@ -108,7 +111,7 @@ def render(template: str, row: Mapping[str, Any]) -> str:
         raise BadRowError("AGB-I25", f"no column {error} for the prompt (has {names_in(row)})") from None
     except _NoValueError as error:
         raise BadRowError("AGB-I25", f"column {error} has no value (NULL, NaN or NaT)") from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, ArithmeticError) as error:
         raise BadRowError(
             "AGB-I25", f"a column cannot be formatted as the prompt says ({type(error).__name__})"
         ) from None
@@ -124,12 +127,37 @@ class _NoValueError(Exception):
     pass
 
 
+class _Cell:
+    """A column's value in a template: its text, or its number or date where the template says a format."""
+
+    def __init__(self, name: str, value: Any) -> None:
+        self._name = name
+        self._value = value
+
+    def __str__(self) -> str:
+        try:
+            return text_of(self._value)
+        except NoTextError as error:
+            raise BadRowError("AGB-I25", f"column {self._name!r} has no text: it holds {error.what}") from None
+
+    def __repr__(self) -> str:
+        return repr(str(self))
+
+    def __format__(self, spec: str) -> str:
+        text = str(self)
+        if not spec:
+            return text
+        has_format = isinstance(self._value, numbers.Number | Decimal | date | time)
+        is_plain = has_format and not type(self._value).__name__.startswith("bool")
+        return format(self._value if is_plain else text, spec)
+
+
 class _Columns(string.Formatter):
     def get_value(self, key: int | str, args: Any, kwargs: Mapping[str, Any]) -> Any:
         value = kwargs[str(key)]
         if is_missing(value):
             raise _NoValueError(repr(key))
-        return value
+        return _Cell(str(key), value)
 
 
 _FORMATTER = _Columns()

@@ -16,22 +16,16 @@ from typing import Any, BinaryIO, Literal
 import msgspec
 from upath import UPath
 
-from airflow_provider_batch.errors import BadRow, EmptyInputError, InputError
+from airflow_provider_batch.errors import EmptyInputError, InputError
 from airflow_provider_batch.rows.dialect import BadRowError, CheckedRow, RowDialect
+from airflow_provider_batch.rows.findings import REMEDY, Findings, left_out, place_of
 from airflow_provider_batch.rows.framing import MAX_LINE_BYTES
 from airflow_provider_batch.rows.keys import KeyTable
-from airflow_provider_batch.rows.prompts import columns_of, is_missing, names_in
+from airflow_provider_batch.rows.prompts import columns_of, names_in
 from airflow_provider_batch.rows.shards import Cut, ShardLimits, ShardWriter
-from airflow_provider_batch.rows.sources import Record, Source
+from airflow_provider_batch.rows.sources import Record, Source, Unreadable
 from airflow_provider_batch.rows.storage import spool
-
-MAX_FINDINGS = 20
-"""Bad rows named in one error. The total is given as well."""
-
-MAX_SHOWN_BYTES = 1024 * 1024
-"""How much of a skipped line is kept, bytes."""
-
-_REMEDY = "Nothing was uploaded or spent. Correct the input and run the task again."
+from airflow_provider_batch.rows.values import NoTextError, plain_of
 
 _MAGICS = (
     (b"\xef\xbb\xbf", "AGB-I03", "starts with a UTF-8 byte-order mark; save it as UTF-8 without one"),
@@ -43,6 +37,8 @@ _MAGICS = (
     (b"PK\x03\x04", "AGB-I04", "is zip data, not JSON Lines; unpack it first"),
     (b"PAR1", "AGB-I04", "is Parquet data, not JSON Lines; give it a name that ends in .parquet"),
 )
+
+_TOO_LONG = f"longer than the limit of {MAX_LINE_BYTES // 2**20} MiB"
 
 OnBadRow = Literal["fail", "skip"]
 
@@ -67,13 +63,10 @@ def encode_row(row: object, key: str | None = None) -> bytes:
 
 def _as_json(value: Any) -> Any:
     """What data frames and Airflow's macros have in place of Python's own dates and numbers."""
-    if is_missing(value):
-        return None
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    if type(value).__module__ == "numpy":
-        return value.tolist()
-    raise TypeError(f"a value of type {type(value).__name__}")
+    try:
+        return plain_of(value)
+    except NoTextError as error:
+        raise TypeError(error.what) from None
 
 
 _encode = msgspec.json.Encoder(enc_hook=_as_json).encode
@@ -139,6 +132,7 @@ class Content:
     :param attached: How often rows name files that are yet to be uploaded.
     :param files: Uploaded files that rows refer to, in the order of their first use.
     :param cautions: What is allowed and seldom meant: how many rows, and the place of the first.
+    :param repeats: Rows that ask the same as an earlier one; ``first_repeat`` is the place of the first.
     """
 
     text_bytes: int = 0
@@ -151,9 +145,16 @@ class Content:
     attached: int = 0
     files: dict[str, str] = field(default_factory=dict)
     cautions: dict[str, tuple[int, str]] = field(default_factory=dict)
+    repeats: int = 0
+    first_repeat: str = ""
 
-    def add(self, row: CheckedRow, record: Record, asked_columns: tuple[str, ...]) -> None:
-        """Count a row."""
+    def add(
+        self, row: CheckedRow, record: Record, asked_columns: tuple[str, ...], *, is_again: bool = False
+    ) -> None:
+        """Count a row.
+
+        :param is_again: It asks the same as an earlier row.
+        """
         self.text_bytes += row.text_bytes
         self.longest_bytes = max(self.longest_bytes, row.text_bytes)
         self.rough_tokens += row.tokens
@@ -164,10 +165,24 @@ class Content:
             self.capped += row.answers
             self.output_caps += row.max_output * row.answers
         for file in row.files:
-            self.files.setdefault(file, _place(record))
+            self.files.setdefault(file, place_of(record))
+        if is_again:
+            self.repeats += 1
+            self.first_repeat = self.first_repeat or place_of(record)
         for caution in filter(None, (row.caution, _odd_key(row.key), _empty(record, asked_columns))):
-            count, first = self.cautions.get(caution, (0, _place(record)))
+            count, first = self.cautions.get(caution, (0, place_of(record)))
             self.cautions[caution] = count + 1, first
+
+    def told(self) -> dict[str, tuple[int, str]]:
+        """All that a user should hear before anything is paid for, as ``cautions``."""
+        again = {REPEATED: (self.repeats, self.first_repeat)} if self.repeats else {}
+        return {**self.cautions, **again}
+
+
+REPEATED = (
+    "the request is the same as that of an earlier row, and each is paid for; does the prompt name the columns "
+    "that differ?"
+)
 
 
 @dataclass(frozen=True)
@@ -219,39 +234,25 @@ class _Draw:
             self.taken[slot] = start, size_bytes, row.tokens
 
 
-@dataclass
-class _Findings:
-    """Bad rows: the first few in words, and how many there are."""
-
-    source: str
-    rows: list[BadRow] = field(default_factory=list)
-    total: int = 0
-    first: tuple[int, str] | None = None
-
-    def add(self, record: Record, code: str, what: str, key: str | None) -> None:
-        self.total += 1
-        self.first = self.first or (record.number, code)
-        if len(self.rows) < MAX_FINDINGS:
-            self.rows.append(BadRow(_place(record), "" if key is None else _shown(key), code, what))
-
-    def error(self) -> InputError:
-        more = f"; and {self.total - len(self.rows)} more" if self.total > len(self.rows) else ""
-        count = "1 bad row" if self.total == 1 else f"{self.total} bad rows"
-        message = f"{self.source} has {count}: {'; '.join(map(_in_words, self.rows))}{more}."
-        line, code = self.first or (None, "")
-        return InputError(
-            message,
-            source=self.source,
-            line=line,
-            code=code,
-            remedy=_REMEDY,
-            rows=tuple(self.rows),
-            bad_rows=self.total,
-        )
+MOST_REQUESTS = 10_000
+"""Different requests that are remembered; later ones are compared with these only."""
 
 
-def _in_words(bad: BadRow) -> str:
-    return f"{bad.code} {bad.place}{f' (key {bad.key})' if bad.key else ''}: {bad.what}"
+class _Repeats:
+    """Which rows ask the same as one before, whatever their keys are."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+
+    def has_come(self, line: bytes, key: str) -> bool:
+        """Note a request."""
+        before, _, after = line.partition(msgspec.json.encode(key))
+        mark = hash((before, after))
+        if mark in self._seen:
+            return True
+        if len(self._seen) < MOST_REQUESTS:
+            self._seen.add(mark)
+        return False
 
 
 class _Beside:
@@ -264,11 +265,11 @@ class _Beside:
 
     def line(self, record: Record) -> bytes:
         """The kept columns of a row as JSON."""
-        columns = columns_of(record.data or b"")
+        columns = columns_of(record.data if isinstance(record.data, bytes | Mapping) else b"")
         if self._unseen:
             self._unseen.difference_update(columns)
             self._has = self._has or names_in(columns)
-        return encode_row({name: columns.get(name) for name in self._names})
+        return encode_row({name: _kept(name, columns.get(name)) for name in self._names})
 
     def ensure_found(self, source: str) -> None:
         """Make sure that each column is in some row: one that is in none is a typing error.
@@ -280,6 +281,14 @@ class _Beside:
             raise _unusable(source, "AGB-I25", what)
 
 
+def _kept(name: str, value: Any) -> Any:
+    try:
+        return plain_of(value)
+    except NoTextError as error:
+        what = f"the column {name!r} holds something that JSON cannot express ({error.what})"
+        raise BadRowError("AGB-I12", what) from None
+
+
 def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limits: ShardLimits) -> Staged:
     """Check every row of the input, copy the rows to ``out`` and the keys to ``keys``.
 
@@ -288,11 +297,12 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
     :raises InputError: The input, or any row, cannot be sent. Names up to 20 rows and the total.
     """
     name = intake.source.name
-    findings = _Findings(name)
+    findings = Findings(name)
     writer = ShardWriter(out.rows, limits)
     content = Content()
     draw = _Draw(intake.sample_rows)
     beside = _Beside(intake.keep_columns)
+    repeats = _Repeats()
     is_fussy = intake.on_bad_row == "fail"
     for seen, record in enumerate(intake.source, 1):
         try:
@@ -306,12 +316,12 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
         except BadRowError as bad:
             findings.add(record, bad.code, bad.what, bad.key)
             if not is_fussy:
-                out.skipped.write(_skipped(record, bad) + b"\n")
+                out.skipped.write(left_out(record, bad) + b"\n")
             continue
         if findings.total and is_fussy:
             continue
         draw.offer(writer.add(line, row.tokens), len(line), row)
-        content.add(row, record, intake.asked_columns)
+        content.add(row, record, intake.asked_columns, is_again=repeats.has_come(line, row.key))
         if intake.keep_columns:
             out.columns.write(kept + b"\n")
     cuts = writer.close()
@@ -319,7 +329,7 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
         raise findings.error()
     if not cuts:
         raise EmptyInputError(
-            f"{name} is empty: a batch needs at least one row.", source=name, code="AGB-I01", remedy=_REMEDY
+            f"{name} is empty: a batch needs at least one row.", source=name, code="AGB-I01", remedy=REMEDY
         )
     beside.ensure_found(name)
     return Staged(writer.sha256, cuts, findings.total, content, draw.taken)
@@ -328,7 +338,10 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
 def _checked(intake: Intake, dialect: RowDialect, record: Record) -> tuple[CheckedRow, bytes]:
     line = intake.to_line(_readable(record))
     row = dialect.check_request(line)
-    return row, line if intake.rewrite is None else intake.rewrite(line)
+    line = line if intake.rewrite is None else intake.rewrite(line)
+    if len(line) > MAX_LINE_BYTES:
+        raise BadRowError("AGB-I19", _TOO_LONG, row.key)
+    return row, line
 
 
 def _check_kind(name: str, data: bytes) -> None:
@@ -349,7 +362,9 @@ def _readable(record: Record) -> bytes | Mapping[str, Any]:
     """The record's data, after the checks that need no JSON."""
     data = record.data
     if data is None:
-        raise BadRowError("AGB-I19", f"longer than the limit of {MAX_LINE_BYTES // 2**20} MiB")
+        raise BadRowError("AGB-I19", _TOO_LONG)
+    if isinstance(data, Unreadable):
+        raise BadRowError(data.code, data.what)
     if isinstance(data, bytes):
         if not data.strip():
             raise BadRowError("AGB-I02", "blank; remove the line")
@@ -361,22 +376,8 @@ def _readable(record: Record) -> bytes | Mapping[str, Any]:
     return data
 
 
-def _skipped(record: Record, bad: BadRowError) -> bytes:
-    """A line of ``failed.jsonl`` for a row that was not sent: what is wrong with it, where, and the row."""
-    error = {"code": bad.code, "message": bad.what, "place": _place(record)}
-    if isinstance(record.data, Mapping):
-        row: Any = msgspec.to_builtins(dict(record.data), enc_hook=repr, str_keys=True)
-    else:
-        row = (record.data or b"")[:MAX_SHOWN_BYTES].decode(errors="backslashreplace")
-    return msgspec.json.encode({"key": bad.key, "skipped": error, "row": row})
-
-
-def _place(record: Record) -> str:
-    return f"{f'{record.file} ' if record.file else ''}{record.unit} {record.number}"
-
-
 def _unusable(name: str, code: str, what: str) -> InputError:
-    return InputError(f"{name} {what}.", source=name, line=None, code=code, remedy=_REMEDY)
+    return InputError(f"{name} {what}.", source=name, line=None, code=code, remedy=REMEDY)
 
 
 def _empty(record: Record, names: tuple[str, ...]) -> str | None:
@@ -390,9 +391,3 @@ def _odd_key(key: str) -> str | None:
     if key == key.strip() and unicodedata.is_normalized("NFC", key):
         return None
     return "the key has spaces around it or is not in Unicode's normal form NFC; keys are compared as they are"
-
-
-def _shown(key: str) -> str:
-    """A key for a message: escaped, at most 80 characters."""
-    text = ascii(key)
-    return text if len(text) <= 80 else f"{text[:76]}...'"

@@ -19,6 +19,9 @@ import msgspec
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.attachments import Reference
 from airflow_provider_batch.rows.dialect import CheckedRow, LandedRow, RowDialect, RowError, RowStatus
+from airflow_provider_batch.rows.fences import fenced_values
+from airflow_provider_batch.rows.models import as_described, not_finite, untitled
+from airflow_provider_batch.rows.schemas import nodes_of, resolved, usual, with_null
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -78,24 +81,54 @@ class OutputType:
         return cls(_valid(_schema_of(model)), model)
 
     def parse(self, text: str) -> Any:
-        """The answer as a JSON value, as the type reads it.
+        """An answer that is JSON and nothing else, as a JSON value, as the type reads it.
 
         :raises NotOfTypeError: It is not of the type.
         """
-        if self._model is not None:
-            return self._dumped(self._validated(text))
+        return self._dumped(self._instance(text))
+
+    def find(self, text: str) -> tuple[Any, bool]:
+        """The answer as :meth:`parse` gives it, and whether it stood in a code fence.
+
+        :raises NotOfTypeError: It is not of the type, and neither is what fills one of its code fences; or several
+            fences hold different values of the type.
+        """
+        instance, is_fenced = self._found(text)
+        return self._dumped(instance), is_fenced
+
+    def read(self, text: str) -> Any:
+        """The answer as an instance of the model, or as a JSON value if the type is a schema; also from a fence.
+
+        :raises NotOfTypeError: As :meth:`find`.
+        """
+        return self._found(text)[0]
+
+    def _found(self, text: str) -> tuple[Any, bool]:
+        try:
+            return self._instance(text), False
+        except NotOfTypeError as fault:
+            found = []
+            reason = fault.reason
+            for number, part in enumerate(fenced_values(text)):
+                try:
+                    found.append(self._instance(part))
+                except NotOfTypeError as inside:
+                    reason = inside.reason if number == 0 else reason
+            if not found:
+                raise NotOfTypeError(reason) from None
+        if any(one != found[0] for one in found[1:]):
+            raise NotOfTypeError("the answer: several code fences with different values")
+        return found[0], True
+
+    def _instance(self, text: str) -> Any:
+        """An instance of the model, or a JSON value if the type is a schema."""
         value = _decoded(text)
+        if self._model is not None:
+            return self._validated(text)
         assert self._check is not None
         if reasons := self._check(value, self._names):
             raise NotOfTypeError(reasons)
         return value
-
-    def read(self, text: str) -> Any:
-        """The answer as an instance of the model, or as a JSON value if the type is a schema.
-
-        :raises NotOfTypeError: It is not of the type.
-        """
-        return self.parse(text) if self._model is None else self._validated(text)
 
     def _validated(self, text: str) -> BaseModel:
         from pydantic import ValidationError
@@ -110,17 +143,24 @@ class OutputType:
         except Exception as error:  # noqa: BLE001 - a validator of the user must not keep paid rows from landing
             raise NotOfTypeError(f"the model's own code raised {type(error).__name__}") from None
 
-    def _dumped(self, instance: BaseModel) -> Any:
+    def _dumped(self, instance: Any) -> Any:
+        if self._model is None:
+            return instance
         try:
-            # By alias and round trip, so that the value is again what the schema describes.
-            value = instance.model_dump(mode="json", by_alias=True, round_trip=True, warnings=False)
-            return msgspec.json.decode(msgspec.json.encode(value))
+            value = as_described(instance)
+            plain = msgspec.json.decode(msgspec.json.encode(value))
         except Exception as error:  # noqa: BLE001 - as above, for serializers
             raise NotOfTypeError(f"the model cannot write it as JSON ({type(error).__name__})") from None
+        # The text "NaN" is a number to pydantic, and null in JSON.
+        if (path := not_finite(value)) is not None:
+            raise NotOfTypeError(f"{self._place(path)}: finite_number")
+        return plain
 
     def _place(self, path: tuple[int | str, ...]) -> str:
         return place_in_answer(path, self._names)
 
+
+IN_FENCE = "parsed is what stood in a code fence of the text"
 
 _decode_text = msgspec.json.Decoder(str | None).decode
 
@@ -129,11 +169,13 @@ class CheckedAnswers:
     """A dialect whose successes are of a type.
 
     :param dialect: The vendor's.
+    :param is_strict: An answer in a code fence is not of the type.
     """
 
-    def __init__(self, dialect: RowDialect, output: OutputType) -> None:
+    def __init__(self, dialect: RowDialect, output: OutputType, *, is_strict: bool = False) -> None:
         self._dialect = dialect
         self._output = output
+        self._is_strict = is_strict
 
     def check_request(self, line: bytes) -> CheckedRow:
         """As the vendor's dialect."""
@@ -152,8 +194,10 @@ class CheckedAnswers:
         row = self._dialect.read_result(line)
         if row.status is not RowStatus.SUCCESS:
             return row
+        text = _decode_text(row.text) or ""
         try:
-            return msgspec.structs.replace(row, parsed=self._output.parse(_decode_text(row.text) or ""))
+            value, is_fenced = (self._output.parse(text), False) if self._is_strict else self._output.find(text)
+            return msgspec.structs.replace(row, parsed=value, note=IN_FENCE if is_fenced else None)
         except NotOfTypeError as fault:
             error = RowError(message=f"the answer is not of the output type: {fault.reason}")
             return msgspec.structs.replace(row, status=RowStatus.INVALID_OUTPUT, error=error)
@@ -193,7 +237,7 @@ def _schema_checker(schema: dict[str, Any]) -> Callable[[Any, frozenset[str]], s
     for name, kind in _TIMES.items():
         formats.checks(name)(_readable_as(kind))
     # An empty registry: nothing is ever fetched to resolve a reference.
-    validator = validator_for(schema)(schema, format_checker=formats, registry=Registry())
+    validator = validator_for(schema)(with_null(schema), format_checker=formats, registry=Registry())
 
     def check(value: Any, names: frozenset[str]) -> str:
         try:
@@ -244,7 +288,7 @@ def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
     from pydantic.errors import PydanticUserError
 
     try:
-        schema = model.model_json_schema()
+        schema = model.model_json_schema(schema_generator=untitled())
     except (PydanticUserError, NameError, TypeError, ValueError) as error:
         raise _unusable(f"{model.__qualname__} has no JSON Schema ({str(error).splitlines()[0]})") from None
     return {"title": model.__name__, **schema}
@@ -261,13 +305,14 @@ def _valid(schema: dict[str, Any]) -> dict[str, Any]:
 
     try:
         plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema))
+        plain = usual(plain)
         validator_for(plain).check_schema(plain)
     except SchemaError as error:
         place = "/".join(str(step) for step in error.absolute_path) or "the top"
         raise _unusable(f"it is no valid JSON Schema, at {place}: {error.message[:200]}") from None
     except (TypeError, ValueError, RecursionError, Unresolvable) as error:
         raise _unusable(f"it is no JSON Schema ({type(error).__name__})") from None
-    for node in _nodes(plain):
+    for node in nodes_of(plain):
         _ensure_checkable(node, plain)
     return plain
 
@@ -284,50 +329,8 @@ def _ensure_checkable(node: dict[str, Any], root: dict[str, Any]) -> None:
             raise _unusable(f"the pattern {pattern!r} cannot be read by Python's re ({error})") from None
 
 
-def resolved(root: dict[str, Any], reference: str) -> dict[str, Any] | bool | None:
-    """What a reference such as ``#/$defs/Item`` names inside the schema, None if nothing."""
-    if reference != "#" and not reference.startswith("#/"):
-        return None
-    target: Any = root
-    for step in reference[2:].split("/") if len(reference) > 1 else []:
-        name = step.replace("~1", "/").replace("~0", "~")
-        target = target.get(name) if isinstance(target, dict) else None
-    return target if isinstance(target, dict | bool) else None
-
-
-_MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
-_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-_SINGLES = (
-    "items",
-    "additionalProperties",
-    "additionalItems",
-    "not",
-    "if",
-    "then",
-    "else",
-    "contains",
-    "propertyNames",
-    "unevaluatedProperties",
-    "unevaluatedItems",
-)
-
-
-def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
-    """Every schema in a schema, itself included; examples and defaults are none."""
-    if not isinstance(schema, dict):
-        return
-    yield schema
-    for name in _MAPS:
-        for part in schema.get(name, {}).values():
-            yield from _nodes(part)
-    for name in (*_LISTS, *_SINGLES):
-        part = schema.get(name)
-        for one in part if isinstance(part, list) else [part]:
-            yield from _nodes(one)
-
-
 def _property_names(schema: dict[str, Any]) -> Iterator[str]:
-    for node in _nodes(schema):
+    for node in nodes_of(schema):
         yield from node.get("properties", {})
 
 

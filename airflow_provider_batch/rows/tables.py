@@ -16,6 +16,7 @@ import msgspec
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.dialect import ResultRow, RowError, RowStatus, Usage
+from airflow_provider_batch.rows.fences import fenced_values
 
 BLOCK_ROWS = 500
 """Rows of one DELETE. SQLite takes at least 999 values in a statement, others more."""
@@ -31,6 +32,7 @@ _PATHS: dict[str, tuple[str, ...]] = {
     "key": (),
     "status": (),
     "finish_reason": (),
+    "note": (),
     "vector": (),
     "usage": Usage.__struct_fields__,
     "error": RowError.__struct_fields__,
@@ -165,11 +167,13 @@ def _values(row: ResultRow, target: Target, seen: _Seen) -> Sequence[Any]:
 
 
 def _answer(text: str | None) -> Any:
-    """The answer as JSON; None where it is none, as of rows without a usable answer."""
-    try:
-        return msgspec.json.decode(text or "")
-    except msgspec.DecodeError:
-        return None
+    """The answer as JSON, also from a code fence; None where it is none, as of rows without a usable answer."""
+    for part in (text or "", *fenced_values(text or "")):
+        try:
+            return msgspec.json.decode(part)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            continue
+    return None
 
 
 def _at(row: ResultRow, path: list[str], answer: Any) -> Any:

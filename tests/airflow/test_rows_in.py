@@ -127,3 +127,13 @@ def test_texts_become_one_vector_each_of_the_wanted_length(case, reviews, gemini
     (created,) = calls(gemini_emulator, "batches.create")
     assert created["model"].endswith("gemini-embedding-001")
     assert "The cost is unknown: 2 answers have no token count" in run.log
+
+
+def test_a_vector_of_another_length_than_asked_for_is_asked_for_again(case, reviews, gemini_emulator):
+    long = {"embedding": {"values": [0.5] * 3072}, "tokenCount": "7"}
+    gemini_emulator.add_fault(action="rows", mutation="replace", keys=["2"], response=long)
+    run = case("embeddings", requests=str(reviews))
+    assert run.state == "success", run.log
+    assert {key: len(vector) for key, vector in run.xcom["read"].items()} == {"1": 64, "2": 64}
+    assert [call["rows"] for call in calls(gemini_emulator, "batches.create")] == [2, 1]
+    assert run.xcom["batch"]["tokens"]["input"] == 7

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_batch.cli.jobs import SETTLED, _newest
 from airflow_provider_batch.cli.parsers import build
+from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.gemini.wire import Batch
 from tests.cli.conftest import KEY, SUBMIT
 
@@ -152,6 +153,21 @@ def test_inline_answers_are_downloaded_as_lines(ab, done, tmp_path):
     (file,) = tmp_path.glob("*.jsonl")
     assert file.name == f"{done.removeprefix('batches/')}.jsonl"
     assert [json.loads(line)["key"] for line in file.open()] == ["a", "b"]
+
+
+def test_inline_answers_have_the_metadata_that_their_rows_were_sent_with(ab, gemini_emulator, tmp_path):
+    rows = [
+        {"request": {"contents": [{"parts": [{"text": key}]}]}, "metadata": {"key": key, "region": "EU"}}
+        for key in "ab"
+    ]
+    batch = {"displayName": "d", "inputConfig": {"requests": {"requests": rows}}}
+    address = f"{gemini_emulator.base_url}/v1beta/models/gemini-2.5-flash:batchGenerateContent"
+    name = httpx.post(address, json={"batch": batch}, headers={"x-goog-api-key": KEY}).json()["name"]
+    ab("wait", name, *QUICK)
+    assert ab("download", name, "-o", "lines.jsonl").status == 0
+    lines = [json.loads(line) for line in (tmp_path / "lines.jsonl").open()]
+    assert [line["metadata"] for line in lines] == [row["metadata"] for row in rows]
+    assert [GeminiRows().read_result(json.dumps(line).encode()).key for line in lines] == ["a", "b"]
 
 
 def test_a_file_that_is_there_is_replaced_only_if_that_is_wanted(ab, done, tmp_path):

@@ -34,6 +34,7 @@ RUN = {
     ("docs/emulator.md", 3): (OLDER, "test_the_answer_function_of_the_page_answers_rows"),
     ("docs/index.md", 0): (HERE, "test_the_dag_of_the_first_page_is_one"),
     ("docs/quickstart.md", 0): (HERE, "test_the_dag_of_the_quickstart_runs_on_its_rows"),
+    ("docs/how-to/text-files.md", 0): (HERE, "test_two_hundred_text_files_become_as_many_summaries"),
     ("docs/common-ai.md", 0): (HERE, "test_the_dag_with_common_ai_is_one"),
     ("docs/webhooks.md", 0): (HERE, "test_a_webhook_is_registered_as_the_page_says"),
 }
@@ -201,6 +202,25 @@ def test_the_dag_of_the_quickstart_runs_on_its_rows(run_dag, tmp_path):
     run = run_dag("quickstart.py", "DAG")
     assert run.state == "success", run.log
     assert run.xcom["label"]["counts"] == {"success": 2}
+
+
+def test_two_hundred_text_files_become_as_many_summaries(run_dag, tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "summaries").mkdir()
+    for number in range(200):
+        (tmp_path / "texts" / f"{number}.txt").write_text(f"text {number}")
+    (tmp_path / "texts" / "latin.txt").write_bytes(b"caf\xe9")
+    (Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]) / "summaries.py").write_text(
+        block("docs/how-to/text-files.md", "python", 0)
+        .replace("/data/", f"{tmp_path}/")
+        .replace("deferrable=True,", "deferrable=True, poll_interval=1,")
+        + "\nDAG = summarise.dag\n"
+    )
+    subprocess.run([sys.executable, "-m", "airflow", "dags", "reserialize"], check=True, capture_output=True)
+    run = run_dag("summaries.py", "DAG")
+    assert run.state == "success", run.log
+    assert (run.xcom["summarise"]["counts"], run.xcom["summarise"]["skipped"]) == ({"success": 200}, 1)
+    assert len(list((tmp_path / "summaries").glob("*.txt"))) == 200
 
 
 def test_a_webhook_is_registered_as_the_page_says(gemini_emulator, monkeypatch, capsys):

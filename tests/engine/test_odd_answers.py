@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import pytest
 from upath import UPath
 
+from airflow_provider_batch.engine.documents import Layout
+from airflow_provider_batch.engine.outcome import ensure_enough
+from airflow_provider_batch.errors import PartialResultsError
 from airflow_provider_batch.rows.dialect import Usage
+from airflow_provider_batch.rows.sinks.parquet import read_parquet
 from tests.engine.conftest import read
 
 
@@ -24,14 +30,14 @@ USAGE = {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5}
 THOUGHT = {"text": "hm", "thought": True}
 
 ANSWERS = [
-    ("no candidates", {"usageMetadata": USAGE}, "blocked", None),
+    ("no candidates", {"usageMetadata": USAGE}, "invalid_output", None),
     ("a blocked prompt", {"promptFeedback": {"blockReason": "SAFETY"}}, "blocked", None),
     ("held back for safety", said(finish="SAFETY"), "blocked", "hi"),
     ("held back as a recitation", said([], finish="RECITATION"), "blocked", None),
     ("an unknown reason", said(finish="ESCALATION"), "blocked", "hi"),
     ("cut off", said(finish="MAX_TOKENS"), "truncated", "hi"),
     ("cut off while thinking", said([THOUGHT], finish="MAX_TOKENS"), "truncated", None),
-    ("finished without content", {"candidates": [{"finishReason": "STOP"}]}, "error", None),
+    ("finished without content", {"candidates": [{"finishReason": "STOP"}]}, "invalid_output", None),
     ("candidates of the wrong type", {"candidates": "none"}, "error", None),
     ("a text of the wrong type", said([{"text": 7}]), "error", None),
     ("a call in place of a text", said([{"functionCall": {"name": "f", "args": {}}}]), "success", None),
@@ -60,6 +66,26 @@ def test_an_answer_ends_in_the_status_that_it_deserves(task, gemini_emulator, an
     assert (row.error is None) == (status == "success")
 
 
+def test_empty_texts_are_successes_that_count_as_no_answer(task, gemini_emulator):
+    for key, text in (("a", ""), ("b", " \n"), ("c", "")):
+        gemini_emulator.add_fault(action="rows", mutation="replace", keys=[key], response=said(text))
+    manifest = task.finish()
+    assert (manifest.counts, manifest.empty, manifest.rounds) == ({"success": 3}, 3, 1)
+    with pytest.raises(PartialResultsError, match=r"3 of 3 .*: 3 success with an empty text"):
+        ensure_enough(manifest, None)
+    ensure_enough(manifest, 1)
+
+
+def test_empty_texts_are_counted_in_results_of_several_rounds(task, gemini_emulator):
+    gemini_emulator.add_fault(action="rows", mutation="replace", keys=["a"], response=said(""))
+    gemini_emulator.add_fault(action="rows", mutation="error", keys=["b"])
+    manifest = task.finish()
+    assert (manifest.counts, manifest.empty, manifest.rounds) == ({"success": 3}, 1, 2)
+    with pytest.raises(PartialResultsError):
+        ensure_enough(manifest, 0.3)
+    ensure_enough(manifest, 0.34)
+
+
 COUNTS = [
     ("as text", {"promptTokenCount": "3", "candidatesTokenCount": "2"}, Usage(input=3, output=2)),
     (
@@ -81,6 +107,21 @@ def test_tokens_are_read_in_every_spelling_or_counted_as_not_known(task, gemini_
     row = next(row for row in read(task, manifest) if row.key == "b")
     assert row.usage == usage
     assert manifest.unmetered == (usage is None)
+
+
+@pytest.mark.parametrize("where", ["a count of tokens", "a code of an error"])
+def test_a_number_that_no_table_can_hold_keeps_no_results_from_being_published(task, gemini_emulator, where):
+    count, code = (2**70, 13) if where == "a count of tokens" else (3, 2**70)
+    answer = said() | {"usageMetadata": {"promptTokenCount": count, "candidatesTokenCount": 1}}
+    gemini_emulator.add_fault(action="rows", mutation="replace", keys=["a"], response=answer, times=None)
+    gemini_emulator.add_fault(
+        action="rows", mutation="error", keys=["b"], error={"code": code, "message": "no"}, times=None
+    )
+    manifest = task.but(layout=Layout(format="parquet"), retry_failed_rows=False).finish()
+    rows = {row.key: row for row in read_parquet(BytesIO((task.folder / "results.parquet").read_bytes()))}
+    assert (manifest.counts, rows["b"].error.message) == ({"success": 2, "error": 1}, "no")
+    assert rows["a"].usage == (None if count > 3 else Usage(3, output=1))
+    assert rows["b"].error.code == (0 if code > 13 else 13)
 
 
 def test_more_lines_than_rows_and_broken_ones_are_kept_aside(task, gemini_emulator):

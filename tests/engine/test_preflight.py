@@ -163,6 +163,13 @@ def test_rows_are_sent_again_within_the_budget(thousand, gemini_emulator):
     assert (task.finish().rounds, task.finish().counts) == (2, {"success": 20})
 
 
+def test_rows_that_ask_the_same_are_told_of_before_anything_is_uploaded(task, gemini_emulator, caplog):
+    same = [{**ask("x"), "key": key} for key in "abc"]
+    task.but(rows=same).estimated()
+    assert "2 rows, the first at row 2: the request is the same as that of an earlier row" in caplog.text
+    assert not calls(gemini_emulator, "files.create")
+
+
 def using(file):
     row = capped("a")
     uri = f"https://generativelanguage.googleapis.com/v1beta/{file}"

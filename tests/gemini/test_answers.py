@@ -143,6 +143,43 @@ def test_the_output_is_found_wherever_the_server_put_it(place):  # T48
     assert batch.output.responses_file == "files/batch-1"
 
 
+NULLS = {
+    "name": "batches/a",
+    "done": None,
+    "error": None,
+    "metadata": {
+        "name": None,
+        "model": None,
+        "displayName": "d",
+        "state": "BATCH_STATE_RUNNING",
+        "endTime": None,
+        "inputConfig": {"fileName": None},
+        "priority": None,
+        "batchStats": {"requestCount": "2", "failedRequestCount": None},
+        "output": {"responsesFile": None, "inlinedResponses": None},
+    },
+    "response": None,
+}
+
+
+def test_a_null_in_a_job_says_the_same_as_a_field_that_is_left_out():
+    batch = answers.read(Batch, CALL, answer(200, NULLS))
+    assert (batch.state, batch.done, batch.output) == ("RUNNING", False, None)
+    assert batch.metadata.batch_stats.failed_request_count == 0
+
+
+@pytest.mark.parametrize("name", ["metadata", "operations", "nextPageToken"])
+def test_a_null_in_a_listing_says_the_same_as_a_field_that_is_left_out(name):
+    body = {"operations": [NULLS], "nextPageToken": "t"}
+    if name == "metadata":
+        body["operations"] = [NULLS | {"metadata": None}]
+    else:
+        body[name] = None
+    page = answers.read_page(Batch, "operations", "list batches", answer(200, body))
+    assert len(list(page.items)) == (0 if name == "operations" else 1)
+    assert page.next_page_token == ("" if name == "nextPageToken" else "t")
+
+
 @pytest.mark.parametrize("rows", [{"inlinedResponses": [{"a": 1}]}, [{"a": 1}]], ids=["doubled", "bare list"])
 def test_inline_results_are_found_doubled_or_bare(rows):
     batch = answers.read(Batch, CALL, answer(200, {"name": "batches/a", "response": {"inlinedResponses": rows}}))

@@ -159,6 +159,54 @@ def test_a_name_that_only_looks_checked_is_refused_where_rows_may_not_name_files
     assert GeminiRows(with_files=True).check_request(line).attached == 1
 
 
+ESCAPED = [
+    naming("cat.png").replace(b"fileUri", rb"file\u0055ri"),
+    naming("cat.png").replace(b"fileUri", rb"\u0066ile_uri"),
+    naming("cat.png").replace(b"fileData", rb"file\u0044ata"),
+    naming("cat.png").replace(b"contents", rb"content\u0073"),
+]
+
+
+@pytest.mark.parametrize("line", ESCAPED)
+def test_a_name_that_is_written_with_escapes_is_looked_at_all_the_same(folder, line):
+    uri = json.loads(RowFiles(FileFolder(folder, 0)).line(line))["request"]["contents"][0]["parts"][1]
+    assert uri["fileData"]["fileUri"] == f"cat.png#sha256={CAT_MARK}"
+    with pytest.raises(BadRowError, match="is not in files_path"):
+        RowFiles(FileFolder(folder, 0)).line(line.replace(b"cat.png", b"../secret.png#sha256=" + 64 * b"0"))
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../secret.png", "https://example.com/a.png", "a/../../b"])
+def test_what_leads_out_of_the_folder_never_counts_as_checked(path):
+    line = naming(f"{path}#sha256={64 * '0'}", mimeType="image/png")
+    if path.startswith("https://"):
+        assert GeminiRows(with_files=True).check_request(line).attached == 0
+    else:
+        with pytest.raises(BadRowError, match="neither a file"):
+            GeminiRows(with_files=True).check_request(line)
+    assert attached(line, None) == line
+
+
+@pytest.mark.parametrize("name", ["systemInstruction", "system_instruction"])
+def test_a_file_in_a_system_instruction_is_found_as_any_other(folder, name):
+    row = json.loads(naming("cat.png"))
+    row["request"][name] = {"parts": [{"fileData": {"fileUri": "cat.png"}}]}
+    made = json.loads(RowFiles(FileFolder(folder, 0)).line(json.dumps(row).encode()))
+    assert made["request"][name]["parts"][0]["fileData"]["fileUri"].startswith("cat.png#sha256=")
+
+
+@pytest.mark.parametrize("name", ["n" * 5_000 + ".png", "a\x01b.png", ".", "d/" * 3_000 + "a.png"])
+def test_a_name_that_no_file_can_have_makes_a_bad_row(folder, name):
+    with pytest.raises(BadRowError) as bad:
+        found(folder, naming(name))
+    assert bad.value.code == "AGB-I18"
+
+
+def test_a_link_to_itself_makes_a_bad_row(pictures):
+    (pictures / "loop.png").symlink_to("loop.png")
+    with pytest.raises(BadRowError, match="loop"):
+        found(pictures, naming("loop.png"))
+
+
 def test_addresses_take_the_place_of_names_at_the_last_moment(folder):
     line = RowFiles(FileFolder(folder, 0)).line(naming("cat.png"))
     sent = attached(line, lambda file, kind: f"https://api/{file.path}/{file.sha256[:4]}/{kind}")

@@ -127,8 +127,8 @@ WRONG = [
         "neither a file of the",
     ),
     (
-        "any web address",
-        content({"fileData": {"fileUri": "https://x.org/a.png"}}),
+        "an address without encryption",
+        content({"fileData": {"fileUri": "http://x.org/a.png"}}),
         "AGB-I18",
         "set files_path to have files uploaded",
     ),
@@ -283,3 +283,54 @@ def test_requests_for_vectors_are_checked_alike(request_, code, words):
         EmbeddingRows("gemini-embedding-001").check_request(line)
     assert (caught.value.code, caught.value.key) == (code, "a")
     assert words in caught.value.what
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://x.org/a.png",
+        "https://x.org",
+        "HTTPS://X.org/a.pdf?X-Amz-Signature=abc#page=2",
+        "https://storage.googleapis.com/b/cat.png",
+        "https://youtu.be/abc",
+    ],
+)
+@pytest.mark.parametrize("with_files", [False, True])
+def test_an_address_on_the_web_is_left_to_the_api(uri, with_files):
+    line = content({"fileData": {"fileUri": uri, "mimeType": "image/png"}})
+    row = check(line, with_files=with_files)
+    assert (row.media, row.files, row.attached) == (1, (), 0)
+
+
+@pytest.mark.parametrize("uri", ["https://", "https:///a.png", "https:// x/a", "ftp://x.org/a.png", "cat.png"])
+def test_what_is_no_address_on_the_web_is_refused(uri):
+    with pytest.raises(BadRowError, match="neither a file of the Files API nor an https:// address"):
+        check(content({"fileData": {"fileUri": uri}}))
+
+
+@pytest.mark.parametrize("name", ["maxOutputTokens", "candidateCount", "topK", "seed"])
+@pytest.mark.parametrize(
+    "value", ["nan", "inf", "-Infinity", "1e999", "1_0", " 7 ", "", "x", True, False, [], {}, "7.5"]
+)
+def test_what_is_no_whole_number_ends_in_a_code(name, value):
+    with pytest.raises(BadRowError, match=f"{name} must be") as caught:
+        check(config(**{name: value}))
+    assert (caught.value.code, caught.value.key) == ("AGB-I15", "a")
+
+
+@pytest.mark.parametrize("value", [1024, 1024.0, "1024", "1024.0", "1.024e3"])
+def test_a_whole_number_is_one_in_every_form_of_the_protocol(value):
+    assert check(config(maxOutputTokens=value)).max_output == 1024
+
+
+def test_true_is_not_one_where_the_row_before_said_one():
+    rows = GeminiRows(MODEL)
+    rows.check_request(json.dumps(config(candidateCount=1)).encode())
+    with pytest.raises(BadRowError, match="candidateCount must be"):
+        rows.check_request(json.dumps(config(candidateCount=True)).encode())
+
+
+@pytest.mark.parametrize("value", ["nan", "Infinity", True, "0x1"])
+def test_what_is_no_number_of_a_setting_ends_in_a_code(value):
+    with pytest.raises(BadRowError, match="temperature must be a number"):
+        check(config(temperature=value))

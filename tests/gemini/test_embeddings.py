@@ -6,6 +6,7 @@ import pytest
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini.embeddings import EmbeddingRows, EmbeddingTemplate
+from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.operators.embeddings import GeminiEmbeddingsBatchOperator
 from airflow_provider_batch.rows.dialect import NULL, BadRowError, RowStatus, Usage
 
@@ -57,17 +58,65 @@ def test_the_tokens_beside_a_vector_are_its_usage():
     assert row.usage == Usage(7)
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_a_vector_with_what_is_no_number_is_an_error(number):
-    row = EmbeddingRows().read_result(
-        b'{"key":"a","response":{"embedding":{"values":[1,"%b"]}}}' % number.encode()
-    )
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"embedding": {"values": [1], "statistics": None}, "tokenCount": "7"},
+        {"embedding": {"values": [1]}, "usageMetadata": {"promptTokenCount": 7}},
+        {"embedding": {"values": [1]}, "usageMetadata": {"promptTokenCount": None}, "tokenCount": 7},
+        {"embedding": {"values": [1]}, "usageMetadata": {}, "tokenCount": "7"},
+    ],
+    ids=["as text", "as metadata", "beside a null", "beside empty metadata"],
+)
+def test_the_tokens_of_a_vector_are_read_wherever_they_stand(response):
+    assert EmbeddingRows().read_result(answered(response)).usage == Usage(7)
+
+
+def answered(response):
+    return json.dumps({"key": "a", "response": response}).encode()
+
+
+@pytest.mark.parametrize(
+    ("response", "words"),
+    [
+        ({"embedding": {"values": [1, "NaN"]}}, "no number"),
+        ({"embedding": {"values": [1, "-Infinity"]}}, "no number"),
+        ({"embedding": {"values": []}}, "no vector in the answer"),
+        ({"embedding": {}}, "no vector in the answer"),
+        ({"embedding": None}, "no vector in the answer"),
+        ({"usageMetadata": {"promptTokenCount": 3}}, "no vector in the answer"),
+        ({}, "no vector in the answer"),
+    ],
+)
+def test_an_answer_without_a_whole_vector_is_invalid_and_not_blocked(response, words):
+    row = EmbeddingRows().read_result(answered(response))
+    assert (row.status, row.vector) == (RowStatus.INVALID_OUTPUT, None)
+    assert words in row.error.message
+
+
+def test_a_hole_in_a_vector_does_not_make_a_shorter_one():
+    row = EmbeddingRows().read_result(answered({"embedding": {"values": [1, None, 3]}}))
     assert (row.status, row.vector) == (RowStatus.ERROR, None)
 
 
-def test_an_embedding_without_numbers_is_an_error_and_not_an_empty_vector():
-    row = EmbeddingRows().read_result(b'{"key":"a","response":{"embedding":{"values":[]}}}')
-    assert (row.status, row.vector) == (RowStatus.ERROR, None)
+@pytest.mark.parametrize("name", ["outputDimensionality", "output_dimensionality"])
+@pytest.mark.parametrize(
+    ("asked", "status"), [(2, RowStatus.SUCCESS), ("2", RowStatus.SUCCESS), (3, "invalid_output")]
+)
+def test_a_vector_has_as_many_numbers_as_were_asked_for(name, asked, status):
+    """The sweep and the shell read all kinds of jobs: what the rows ask for says how to read the answers."""
+    dialect = GeminiRows()
+    dialect.read_key(line(content={"parts": [{"text": "x"}]}, **{name: asked}))
+    row = dialect.read_result(answered({"embedding": {"values": [1, 2]}}))
+    assert row.status == status
+    assert row.error is None or "a vector of 2 numbers, and 3 were asked for" in row.error.message
+
+
+def test_rows_that_ask_for_no_length_take_any_vector():
+    dialect = EmbeddingRows()
+    for request in ({"outputDimensionality": 3}, {}):
+        dialect.read_key(line(content={"parts": [{"text": "x"}]}, **request))
+    assert dialect.read_result(answered({"embedding": {"values": [1, 2]}})).vector == [1, 2]
 
 
 @pytest.mark.parametrize(

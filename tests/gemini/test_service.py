@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from io import BytesIO
 
 import pytest
 
-from airflow_provider_batch.contract import Absent, CannotTell, Found
+from airflow_provider_batch.contract import NEVER, Absent, CannotTell, Found
 from airflow_provider_batch.errors import AuthError, ConfigError, NotFoundError
 from airflow_provider_batch.gemini.auth import ApiKey
 from airflow_provider_batch.gemini.client import GeminiClient
@@ -114,3 +115,11 @@ def test_a_job_that_may_be_ours_and_cannot_be_read_leaves_the_question_open(
 ):
     listed(gemini_emulator, perhaps_ours, OURS)
     assert isinstance(service.find("agb1.x."), CannotTell)
+
+
+def test_a_file_without_an_end_of_life_is_there_and_lives_for_ever(service, file, gemini_emulator):
+    said = json.dumps({"name": file, "state": "ACTIVE", "expirationTime": None})
+    gemini_emulator.add_fault(
+        call="files.get", action="status", status=200, body=said, headers={"content-type": "application/json"}
+    )
+    assert service.file_expiry(file) == NEVER

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import datetime
 import enum
+import io
 import json
 
+import msgspec
 import pyarrow
 import pytest
 from pyarrow import parquet
 from pydantic import BaseModel, RootModel
 
+from airflow_provider_batch.rows.dialect import ResultRow, RowError, RowStatus, Usage
 from airflow_provider_batch.rows.sinks.parquet import read_parquet, write_parquet
 from airflow_provider_batch.rows.structured import OutputType
 
@@ -35,6 +38,16 @@ class Review(BaseModel):
     aspects: list[Aspect]
     main: Aspect | None
     day: datetime.date
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30])
+def test_a_number_that_no_column_can_hold_is_not_known(number):
+    """Such as the code of a job that failed as a whole, which its rows repeat."""
+    row = ResultRow("a", RowStatus.ERROR, usage=Usage(number), error=RowError(number, "no"))
+    out = io.BytesIO()
+    write_parquet(io.BytesIO(msgspec.json.encode(row) + b"\n"), out)
+    (read,) = read_parquet(out)
+    assert (read.error, read.usage) == (RowError(0, "no"), Usage())
 
 
 GOOD = {

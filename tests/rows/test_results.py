@@ -8,6 +8,7 @@ from airflow_provider_batch.errors import BatchError, ConfigError
 from airflow_provider_batch.rows.dialect import ResultRow, RowError, RowStatus, Usage
 from airflow_provider_batch.rows.manifest import MAX_XCOM_BYTES, Manifest
 from airflow_provider_batch.rows.results import read_results
+from airflow_provider_batch.rows.sinks.parquet import write_parquet
 
 ROWS = [
     ResultRow("a", RowStatus.SUCCESS, "hi", "STOP", Usage(1, 0, 2, 3), response=msgspec.Raw(b'{"x":[1]}')),
@@ -30,6 +31,20 @@ def test_rows_come_back_typed_as_they_were_landed(manifest):
     assert first.usage == Usage(input=1, cached=0, output=2, thinking=3)
     assert msgspec.json.decode(first.response) == {"x": [1]}
     assert (second.status, second.error.message, second.text) == ("missing", "gone", None)
+
+
+def test_a_row_with_a_text_of_fifty_megabytes_is_read_as_any_other(manifest, tmp_path):
+    long = "x" * 50_000_000
+    response = msgspec.Raw(msgspec.json.encode({"candidates": [{"content": {"parts": [{"text": long}]}}]}))
+    rows = [ResultRow("a", RowStatus.SUCCESS, long, "STOP", response=response), ROWS[1]]
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    first, second = read_results(manifest)
+    assert (first.text == long, second.key) == (True, "b")
+    with path.open("rb") as lines, (tmp_path / "results.parquet").open("wb") as table:
+        write_parquet(lines, table)
+    first, second = read_results(manifest | {"result_uri": str(tmp_path / "results.parquet")})
+    assert (first.text == long, second.key) == (True, "b")
 
 
 def test_a_status_prints_as_its_word(manifest):

@@ -21,6 +21,7 @@ from upath import UPath
 from airflow_provider_batch.errors import ConfigError, InputError
 from airflow_provider_batch.rows.sources import Record
 from airflow_provider_batch.rows.sources.choice import source_of
+from airflow_provider_batch.rows.sources.files import MAX_TEXT_BYTES
 from airflow_provider_batch.rows.sources.tables import QueryRows
 
 TABLE = [{"id": "a", "text": "first, with comma"}, {"id": "b", "text": 'second\n"quoted" ü'}]
@@ -227,3 +228,77 @@ def test_a_generator_is_read_row_by_row():
 def test_what_holds_no_rows_is_refused(given):
     with pytest.raises(ConfigError, match="AGB-C08"):
         source_of(given)
+
+
+TEXTS = {"a.txt": "first", "b.txt": "second ü", "deep/a.txt": "third", "notes.md": "# fourth", "_skip.txt": "?"}
+
+
+@pytest.fixture(params=["local", "object storage"])
+def texts(request, tmp_path):
+    root = UPath(tmp_path) if request.param == "local" else UPath(f"memory://texts{tmp_path}")
+    for name, text in TEXTS.items():
+        (root / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "in" / name).write_bytes(text.encode())
+    return root / "in"
+
+
+@pytest.mark.parametrize(
+    ("given", "keys"),
+    [
+        ("[ab].txt", ["a.txt", "b.txt"]),
+        ("**/a.txt", ["a.txt", "deep/a.txt"]),
+        ("deep/*.txt", ["a.txt"]),
+        ("*.md", ["notes.md"]),
+        ("b.txt", ["b.txt"]),
+        ("", ["a.txt", "b.txt", "notes.md"]),
+    ],
+)
+def test_each_text_file_is_one_row_whose_key_is_its_name(texts, given, keys):
+    found = list(source_of(texts / given if given else texts))
+    assert [record.data["key"] for record in found] == keys
+    wanted = {name: text for name, text in TEXTS.items() if name != "deep/a.txt"}
+    if given == "deep/*.txt":
+        wanted = {"a.txt": "third"}
+    assert [r.data["text"] for r in found if r.data["key"] != "deep/a.txt"] == [
+        wanted[key] for key in keys if key != "deep/a.txt"
+    ]
+
+
+def test_a_packed_text_with_a_byte_order_mark_is_its_text(tmp_path):
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress("\ufeffone\ntwo".encode()))
+    assert rows(UPath(tmp_path / "*.txt.gz")) == [{"key": "a.txt.gz", "text": "one\ntwo"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "what"),
+    [
+        ("ü".encode("latin-1"), "AGB-I08", "not valid UTF-8 at byte 1; save it as UTF-8"),
+        ("ü".encode("utf-16"), "AGB-I08", "not valid UTF-8 at byte 1; save it as UTF-8"),
+        (b"x" * (MAX_TEXT_BYTES + 1), "AGB-I19", "a text of more than 16 MiB"),
+    ],
+    ids=["Latin-1", "UTF-16", "too long"],
+)
+def test_a_text_that_cannot_be_sent_is_a_bad_row_beside_good_ones(tmp_path, content, code, what):
+    (tmp_path / "a.txt").write_bytes(content)
+    (tmp_path / "b.txt").write_text("good")
+    bad, good = source_of(UPath(tmp_path / "*.txt"))
+    assert (bad.data.code, what in bad.data.what, bad.file) == (code, True, str(tmp_path / "a.txt"))
+    assert good.data == {"key": "b.txt", "text": "good"}
+
+
+def test_a_csv_row_with_a_bad_quotation_mark_is_named_and_the_rest_is_read(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text('id,text\na,"x"\nb,"one" two\nc,"three\nlines" "\nd,"y"\n')
+    first, second, third, last = source_of(UPath(path))
+    assert (first.data, last.data, last.number) == ({"id": "a", "text": "x"}, {"id": "d", "text": "y"}, 6)
+    assert (second.number, second.data.code, second.data.data) == (3, "AGB-I26", b'b,"one" two\n')
+    assert (third.number, "a bad quotation mark on line 5" in third.data.what) == (4, True)
+
+
+def test_a_quotation_mark_that_is_never_closed_names_its_line_and_the_file(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text('id,text\na,x\nb,"open\nc,y\nd,z\n')
+    reading = iter(source_of(UPath(path)))
+    next(reading)
+    with pytest.raises(InputError, match=r"AGB-I26 .*in the row of line 3 is never closed"):
+        next(reading)

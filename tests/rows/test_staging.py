@@ -20,7 +20,7 @@ from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.shards import ShardLimits
 from airflow_provider_batch.rows.sources.choice import source_of
-from airflow_provider_batch.rows.staging import Intake, spools, stage
+from airflow_provider_batch.rows.staging import REPEATED, Intake, spools, stage
 
 
 def ask(text):
@@ -236,11 +236,42 @@ def test_an_empty_cell_of_a_csv_file_is_a_caution_with_its_number_of_rows(tmp_pa
     }
 
 
+def test_a_bad_quotation_mark_is_left_out_with_its_line_or_fails_with_it(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text('id,text\na,good\nb,"one" two\nc,good too\n')
+    _, sent, _, skipped = table(UPath(path), on_bad_row="skip", keep_columns=("text",))
+    assert [row["key"] for row in sent] == ["a", "c"]
+    assert (skipped[0]["skipped"]["place"], skipped[0]["row"]) == ("line 3", 'b,"one" two\n')
+    with pytest.raises(InputError, match=r"AGB-I26 line 3: a bad quotation mark on line 3"):
+        table(UPath(path))
+
+
+def test_rows_that_ask_the_same_are_told_before_they_are_paid_for(tmp_path):
+    rows = [{"id": n, "text": "x"} for n in range(5)]
+    assert table(rows)[0].content.told() == {REPEATED: (4, "row 2")}
+    assert table([{"id": n, "text": str(n)} for n in range(5)])[0].content.told() == {}
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f"{row('a')}\n{row('b')}\n{row('c', request=ask('other'))}\n{row('d')}\n")
+    result, _ = staged(UPath(path))
+    assert result.content.told() == {REPEATED: (2, "line 2")}
+
+
+def test_a_row_that_grows_too_long_on_its_way_is_a_bad_row():
+    rows = [{"id": 1, "text": "x" * (64 * 2**20)}, {"id": 2, "text": "x"}]
+    _, sent, _, skipped = table(rows, on_bad_row="skip")
+    assert [row["key"] for row in sent] == ["2"]
+    assert skipped[0]["skipped"]["code"] == "AGB-I19"
+
+
 def table(rows, **settings):
     """Stage columns with a prompt; give what was found, the rows, the kept columns and the rows left out."""
-    template = RequestTemplate("Rate: {text}", "id")
+    return staged_with(Intake(source_of(rows), RequestTemplate("Rate: {text}", "id").line, **settings))
+
+
+def staged_with(intake):
+    """Stage an input; give the same."""
     with KeyTable() as keys, spools() as out:
-        result = stage(Intake(source_of(rows), template.line, **settings), GeminiRows(), out, keys, ShardLimits())
+        result = stage(intake, GeminiRows(), out, keys, ShardLimits())
         for file in (out.rows, out.columns, out.skipped):
             file.seek(0)
         return result, *([json.loads(line) for line in file] for file in (out.rows, out.columns, out.skipped))

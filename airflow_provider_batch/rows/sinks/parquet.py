@@ -62,6 +62,7 @@ class Surveyed(msgspec.Struct):
     """What of a row decides about columns."""
 
     parsed: Any = None
+    note: str | None = None
     source: dict[str, Any] | None = None
     vector: list[float] | None = None
 
@@ -73,10 +74,12 @@ class Survey:
     parsed: ParsedColumns
     kinds: dict[str, set[str]] = field(default_factory=dict)
     lengths: set[int] = field(default_factory=set)
+    has_notes: bool = False
 
     def add(self, row: ResultRow | Surveyed) -> None:
         """Note what this row holds."""
         self.parsed.note(row.parsed)
+        self.has_notes = self.has_notes or row.note is not None
         if row.vector is not None:
             self.lengths.add(len(row.vector))
         for name, value in (row.source or {}).items():
@@ -157,6 +160,8 @@ def _schema(survey: Survey) -> Any:
 
     fields = [pyarrow.field(name, getattr(pyarrow, kind)()) for name, kind in _FIXED.items()]
     fields += [*survey.parsed.fields(), pyarrow.field("response", pyarrow.string())]
+    if survey.has_notes:
+        fields.append(pyarrow.field("note", pyarrow.string()))
     if survey.lengths:
         # A result with vectors of several lengths is odd, but it was paid for.
         length = survey.lengths.copy().pop() if len(survey.lengths) == 1 else -1
@@ -191,14 +196,15 @@ def _columns(rows: list[ResultRow], survey: Survey) -> dict[str, list[Any]]:
         "status": [row.status.value for row in rows],
         "text": [row.text for row in rows],
         "finish_reason": [row.finish_reason for row in rows],
-        "input_tokens": [usage and usage.input for usage in usages],
-        "cached_tokens": [usage and usage.cached for usage in usages],
-        "output_tokens": [usage and usage.output for usage in usages],
-        "thinking_tokens": [usage and usage.thinking for usage in usages],
-        "audio_tokens": [usage and usage.audio for usage in usages],
-        "error_code": [error and error.code for error in errors],
+        "input_tokens": [usage and _int64(usage.input) for usage in usages],
+        "cached_tokens": [usage and _int64(usage.cached) for usage in usages],
+        "output_tokens": [usage and _int64(usage.output) for usage in usages],
+        "thinking_tokens": [usage and _int64(usage.thinking) for usage in usages],
+        "audio_tokens": [usage and _int64(usage.audio) for usage in usages],
+        "error_code": [error and _int64(error.code) for error in errors],
         "error_message": [error and error.message for error in errors],
         "response": [None if (said := bytes(row.response)) == b"null" else said for row in rows],
+        "note": [row.note for row in rows],
         "vector": [row.vector for row in rows],
         **survey.parsed.columns([row.parsed for row in rows]),
     }
@@ -206,6 +212,11 @@ def _columns(rows: list[ResultRow], survey: Survey) -> dict[str, list[Any]]:
         values = [(row.source or {}).get(name) for row in rows]
         columns[SOURCE_PREFIX + name] = [*map(_as_text, values)] if _arrow_kind(kinds) == "string" else values
     return columns
+
+
+def _int64(number: int) -> int:
+    """A number as a column can hold it; what is beyond is as good as not known."""
+    return number if -LARGEST <= number < LARGEST else 0
 
 
 def _as_text(value: Any) -> str | None:
@@ -227,6 +238,7 @@ def _row(columns: dict[str, Any], parsed: ParsedReader) -> ResultRow:
         if columns["error_code"] is not None
         else None,
         parsed=parsed.value(columns) if status is RowStatus.SUCCESS else None,
+        note=columns.get("note"),
         source=kept or None,
         vector=columns.get("vector"),
         response=msgspec.Raw(response.encode()) if response is not None else NULL,

@@ -12,17 +12,31 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 
+class Unreadable(NamedTuple):
+    """What should have been a row.
+
+    :param code: Of the error, such as ``AGB-I08``.
+    :param what: What is wrong with it, without its content.
+    :param data: What there is of it.
+    """
+
+    code: str
+    what: str
+    data: bytes = b""
+
+
 class Record(NamedTuple):
     """One row as it was found.
 
     :param number: 1-based: the line of its file, or the row of its table.
-    :param data: A line without its line break, or columns. None if the line is longer than the cap.
+    :param data: A line without its line break, or columns; or why it is neither. None if the line is longer than
+        the cap.
     :param unit: What ``number`` counts, for messages.
     :param file: Which file, where the input is more than one; else empty.
     """
 
     number: int
-    data: bytes | Mapping[str, Any] | None
+    data: bytes | Mapping[str, Any] | Unreadable | None
     unit: str = "row"
     file: str = ""
 

@@ -1,8 +1,9 @@
-"""Files: JSON Lines, CSV and Parquet, plain or compressed; one, a pattern, or all of a folder.
+"""Files: JSON Lines, CSV, Parquet and texts, plain or compressed; one, a pattern, or all of a folder.
 
-What a file is follows from its name: ``.csv``, ``.tsv`` and ``.parquet`` are tables, everything else is JSON
-Lines; ``.gz``, ``.bz2``, ``.xz`` and ``.zst`` at the end are unpacked while reading. Several files are read in the
-order of their names. Values of a CSV file are text.
+What a file is follows from its name: ``.csv``, ``.tsv`` and ``.parquet`` are tables, ``.txt`` and ``.md`` are
+texts, each one row with the columns ``key`` (its name) and ``text``; everything else is JSON Lines. ``.gz``,
+``.bz2``, ``.xz`` and ``.zst`` at the end are unpacked while reading. Several files are read in the order of their
+names. Values of a CSV file are text.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -20,11 +21,18 @@ from upath import UPath
 
 from airflow_provider_batch.errors import InputError
 from airflow_provider_batch.rows.framing import MAX_LINE_BYTES, read_lines
-from airflow_provider_batch.rows.sources import Record, same_names
+from airflow_provider_batch.rows.sources import Record, Unreadable, same_names
+from airflow_provider_batch.rows.sources.arrow import rows_of
 from airflow_provider_batch.rows.storage import READ_BYTES, local_path, opened
 
 PACKED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
 """Endings to the names that fsspec knows."""
+
+TEXTS = frozenset({".txt", ".md"})
+"""Endings of files that are one text each."""
+
+MAX_TEXT_BYTES = 16 * 1024 * 1024
+"""Longest text of a file, bytes; far above what a model reads."""
 
 PARQUET_ROWS = 1024
 """Rows of a Parquet file that are in memory at a time."""
@@ -52,50 +60,68 @@ class Files:
         :raises InputError: There is none, or one cannot be read or changes while it is read.
         """
         files = _resolved(self.path)
-        for path in files:
+        for path, key in files:
             if len(files) == 1:
-                yield from _read(path)
+                yield from _read(path, key)
             else:
-                yield from (record._replace(file=str(path)) for record in _read(path))
+                yield from (record._replace(file=str(path)) for record in _read(path, key))
 
 
-def _resolved(path: UPath) -> list[UPath]:
+def _resolved(path: UPath) -> list[tuple[UPath, str]]:
+    """The files, each with its name below the folder that they were looked for in."""
     name = str(path)
     if "{{" in name:
         raise _unusable(name, "AGB-I24", "holds a template that was not rendered; is the field templated?")
     pattern = set("*?[") & set(name) and not path.exists()
     if pattern:
-        found = sorted(_glob(path), key=str)
+        base, matching = _fixed(path)
+        found = sorted((p for p in base.glob(matching) if not p.is_dir()), key=str)
     elif path.is_dir():
+        base = path
         found = sorted(
             (p for p in path.iterdir() if p.name[:1] not in (".", "_") and not p.is_dir()), key=lambda p: p.name
         )
     else:
-        return [path]
+        return [(path, path.name)]
     if not found:
         raise _unusable(name, "AGB-I24", "matches no file" if pattern else "is a folder without files")
-    return found
+    return [(one, str(one).removeprefix(str(base)).lstrip("/")) for one in found]
 
 
-def _glob(path: UPath) -> Iterator[UPath]:
+def _fixed(path: UPath) -> tuple[UPath, str]:
+    """The folder before a pattern, and the pattern."""
     parts = path.parts
     first = next(i for i, part in enumerate(parts) if set("*?[") & set(part))
     base = path
     for _ in parts[first:]:
         base = base.parent
-    yield from (found for found in base.glob("/".join(parts[first:])) if not found.is_dir())
+    return base, "/".join(parts[first:])
 
 
-def _read(path: UPath) -> Iterator[Record]:
+def _read(path: UPath, key: str) -> Iterator[Record]:
     suffixes = [suffix.lower() for suffix in PurePosixPath(path.name).suffixes]
     packing = PACKED.get(suffixes[-1]) if suffixes else None
     kind = suffixes[-2] if packing and len(suffixes) > 1 else (suffixes[-1] if suffixes and not packing else "")
     with _opened(path, packing) as file:
-        yield from _READERS.get(kind, _lines)(file)
+        if kind in TEXTS:
+            yield _text(file, key)
+        else:
+            yield from _READERS.get(kind, _lines)(file)
+
+
+def _text(file: BinaryIO, key: str) -> Record:
+    data = file.read(MAX_TEXT_BYTES + 1)
+    if len(data) > MAX_TEXT_BYTES:
+        return Record(1, Unreadable("AGB-I19", f"a text of more than {MAX_TEXT_BYTES // 2**20} MiB"))
+    try:
+        return Record(1, {"key": key, "text": data.decode("utf-8-sig")})
+    except UnicodeDecodeError as error:
+        what = f"a text that is not valid UTF-8 at byte {error.start + 1}; save it as UTF-8"
+        return Record(1, Unreadable("AGB-I08", what))
 
 
 def _lines(file: BinaryIO) -> Iterator[Record]:
-    for number, data in read_lines(file):
+    for number, data in read_lines(file, MAX_LINE_BYTES):
         yield Record(number, data, "line")
 
 
@@ -103,12 +129,23 @@ def _csv(delimiter: str) -> Callable[[BinaryIO], Iterator[Record]]:
     def read(file: BinaryIO) -> Iterator[Record]:
         csv.field_size_limit(MAX_LINE_BYTES)
         text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-        table = csv.reader(text, delimiter=delimiter, strict=True)
+        taken: list[str] = []
+        table = csv.reader(_noted(text, taken), delimiter=delimiter, strict=True)
         header = next(table, None)
         if header is None:
             return
         _ensure_distinct(header)
-        for values in table:
+        while True:
+            first = table.line_num + 1
+            taken.clear()
+            try:
+                values = next(table, None)
+            except csv.Error as error:
+                # The reader goes on with the next line.
+                yield Record(first, _misquoted(error, first, table.line_num, taken), "line")
+                continue
+            if values is None:
+                return
             if not values:
                 continue
             # A row of another length would put values under wrong names, so it is not taken for columns at all.
@@ -116,6 +153,24 @@ def _csv(delimiter: str) -> Callable[[BinaryIO], Iterator[Record]]:
             yield Record(table.line_num, columns, "line")
 
     return read
+
+
+def _noted(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
+    for line in lines:
+        taken.append(line)
+        yield line
+
+
+def _misquoted(error: csv.Error, first: int, last: int, taken: list[str]) -> Unreadable:
+    """A row with a quotation mark where none may be.
+
+    One that is never closed has taken the rest of the file: no row of that may be left out in silence.
+    """
+    if "unexpected end" in str(error):
+        raise _DamageError(
+            "AGB-I26", f"cannot be read: a quotation mark in the row of line {first} is never closed"
+        )
+    return Unreadable("AGB-I26", f"a bad quotation mark on line {last} ({error})", "".join(taken).encode())
 
 
 def _parquet(file: BinaryIO) -> Iterator[Record]:
@@ -127,7 +182,7 @@ def _parquet(file: BinaryIO) -> Iterator[Record]:
     table = parquet.ParquetFile(file)
     _ensure_distinct(table.schema_arrow.names)
     for batch in table.iter_batches(batch_size=PARQUET_ROWS):
-        for row in batch.to_pylist():
+        for row in rows_of(batch):
             number += 1
             yield Record(number, cast(Mapping[str, Any], row))
 
@@ -172,7 +227,7 @@ def _opened(path: UPath, packing: str | None) -> Iterator[BinaryIO]:
     except UnicodeDecodeError as error:
         # Its text holds what could not be decoded.
         raise _unusable(name, "AGB-I08", f"is not UTF-8 ({error.reason}); save it as UTF-8") from None
-    except (OSError, EOFError, csv.Error, ValueError) as error:
+    except (OSError, EOFError, csv.Error, ValueError, KeyError) as error:
         raise _unusable(name, "AGB-I26", f"cannot be read ({type(error).__name__}: {str(error)[:200]})") from None
     if before and after and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise _unusable(

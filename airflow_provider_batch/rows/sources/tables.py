@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow_provider_batch.errors import InputError
 from airflow_provider_batch.rows.sources import Record, same_names
+from airflow_provider_batch.rows.sources.arrow import rows_of
 
 FETCH_ROWS = 1_000
 """Rows that a query gives at a time."""
@@ -103,11 +104,22 @@ class Frame:
             yield from self.frame.iter_rows(named=True, buffer_size=FRAME_ROWS)
         elif kind == "pyarrow":
             for batch in self.frame.to_batches(max_chunksize=FRAME_ROWS):
-                yield from batch.to_pylist()
+                yield from self._arrow(batch)
         else:
             for start in range(0, len(self.frame), FRAME_ROWS):
                 block = self.frame.iloc[start : start + FRAME_ROWS]
                 yield from block.astype(object).where(block.notna(), None).to_dict(orient="records")
+
+    def _arrow(self, batch: Any) -> list[dict[str, Any]]:
+        try:
+            return rows_of(batch)
+        except KeyError as error:
+            raise InputError(
+                f"{self.name} has a map with one key twice ({type(error).__name__}).",
+                source=self.name,
+                code="AGB-I26",
+                remedy="Nothing was uploaded or spent. Give each key of a map once.",
+            ) from None
 
 
 def _distinct(name: str, columns: list[str]) -> list[str]:
