@@ -16,6 +16,13 @@ from airflow_provider_batch.errors import BatchError, ConfigError, SupersededErr
 log = logging.getLogger(__name__)
 
 
+def plain(value: Any) -> Any:
+    """The value of a ``Param``: Airflow gives the object where it is the default of a ``@dag`` argument."""
+    from airflow.sdk import Param
+
+    return value.resolve() if isinstance(value, Param) else value
+
+
 def default_deferrable() -> bool:
     """``[operators] default_deferrable``."""
     from airflow.configuration import conf
@@ -65,11 +72,17 @@ def sql_hook(conn_id: str) -> Any:
     return hook
 
 
-def result_path_type() -> Callable[[str], Any]:
-    """Opens result URIs, which may name an Airflow connection."""
-    from airflow.sdk import ObjectStoragePath
+def ensure_absolute(uri: str, parameter: str) -> None:
+    """Make sure that a text is an absolute local path or a URI. Opens nothing.
 
-    return ObjectStoragePath
+    :raises ConfigError: It is neither.
+    """
+    if "://" not in uri and not uri.startswith("/"):
+        raise ConfigError(
+            f"{parameter} {uri!r} must be an absolute path or a URI such as s3://bucket/folder/.",
+            code="AGB-C08",
+            remedy="A relative path would mean another place on each worker.",
+        )
 
 
 def object_path(uri: str, parameter: str) -> Any:
@@ -79,12 +92,7 @@ def object_path(uri: str, parameter: str) -> Any:
     """
     from airflow.sdk import ObjectStoragePath
 
-    if not uri or ("://" not in uri and not uri.startswith("/")):
-        raise ConfigError(
-            f"{parameter} {uri!r} must be an absolute path or a URI such as s3://bucket/folder/.",
-            code="AGB-C08",
-            remedy="A relative path would mean another place on each worker.",
-        )
+    ensure_absolute(uri, parameter)
     try:
         path = ObjectStoragePath(uri)
         path.fs  # noqa: B018 (looks the scheme up, reads nothing)
@@ -99,7 +107,17 @@ def object_path(uri: str, parameter: str) -> Any:
 
 def skip(error: BatchError) -> Exception:
     """What ends a task as skipped."""
-    return _airflow_exception("AirflowSkipException", error.message)
+    return airflow_exception("AirflowSkipException")(error.message)
+
+
+def fail(error: BatchError) -> Exception:
+    """What fails a task without a retry."""
+    return airflow_exception("AirflowFailException")(str(error))
+
+
+def overdue(error: BatchError) -> Exception:
+    """What fails a sensor at its timeout, without a retry."""
+    return airflow_exception("AirflowSensorTimeout")(str(error))
 
 
 @contextmanager
@@ -112,17 +130,17 @@ def saving_retries() -> Iterator[None]:
         yield
     except BatchError as error:
         if error.is_final:
-            raise _airflow_exception("AirflowFailException", str(error)) from error
+            raise fail(error) from error
         raise
 
 
-def _airflow_exception(name: str, text: str) -> Exception:
+def airflow_exception(name: str) -> type[Exception]:
+    """One of Airflow's own. They moved to the SDK after 3.1, and the old place warns."""
     import airflow.exceptions
     import airflow.sdk.exceptions
 
-    # They moved to the SDK after 3.1, and the old place warns.
     place = airflow.sdk.exceptions if hasattr(airflow.sdk.exceptions, name) else airflow.exceptions
-    exception: Exception = getattr(place, name)(text)
+    exception: type[Exception] = getattr(place, name)
     return exception
 
 

@@ -41,7 +41,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, GeminiBatchOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, requests=None, **kwargs
+            python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, requests=(), **kwargs
         )
 
     def execute(self, context: Context) -> dict[str, Any]:

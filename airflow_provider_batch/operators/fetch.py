@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator
 
 from airflow_provider_batch.airflow_compat import object_path, saving_retries, tell_outlets
+from airflow_provider_batch.arguments import Check, CheckedArguments, flag, mapping, maybe, share, text
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import LINKS, show
-from airflow_provider_batch.operators.arguments import most_failed
 from airflow_provider_batch.operators.running import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, left_s
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_RESULT_LOOKS = 50
 
 
-class GeminiBatchFetchResultsOperator(BaseOperator):
+class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
     """Land the results of jobs that were submitted with ``wait_for_completion=False``.
 
     Does not wait: put a :class:`~airflow_provider_batch.sensors.gemini.GeminiBatchSensor` before it. Running
@@ -43,6 +43,19 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"submission": "json"}
     ui_color = "#e8f0fe"
     operator_extra_links = LINKS
+    checks: ClassVar[Mapping[str, Check]] = {
+        "submission": mapping,
+        "conn_id": text,
+        "max_failed_fraction": maybe(share),
+        "fail_on_partial_error": flag,
+        "keep_remote_files": flag,
+    }
+
+    submission: Mapping[str, Any]
+    conn_id: str
+    max_failed_fraction: float | None
+    fail_on_partial_error: bool
+    keep_remote_files: bool
 
     def __init__(
         self,
@@ -55,10 +68,13 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.submission = submission
-        self.conn_id = conn_id
-        self.max_failed_fraction = most_failed(max_failed_fraction, fail_on_partial_error)
-        self.keep_remote_files = keep_remote_files
+        self._take(
+            submission=submission,
+            conn_id=conn_id,
+            max_failed_fraction=max_failed_fraction,
+            fail_on_partial_error=fail_on_partial_error,
+            keep_remote_files=keep_remote_files,
+        )
         self._landed: tuple[Manifest, Ledger] | tuple[()] = ()
 
     @saving_retries()
@@ -74,6 +90,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
         from airflow_provider_batch.gemini.rows import GeminiRows
         from airflow_provider_batch.lineage.report import TaskReport
 
+        self._check_rendered(context)
         submission = Submission.load(self.submission)
         hook = GeminiBatchHook(self.conn_id)
         with hook.service() as service, TaskReport(self.log) as report:
@@ -104,7 +121,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
         self._landed = result.manifest, work.ledger
         self._show(context, result, submission.ledger)
         ensure_done(result.batch, result.manifest)
-        ensure_enough(result.manifest, self.max_failed_fraction)
+        ensure_enough(result.manifest, 0.0 if self.fail_on_partial_error else self.max_failed_fraction)
         tell_outlets(context, self.outlets, result.manifest.to_xcom())
         return result.manifest.to_xcom()
 

@@ -16,6 +16,8 @@ from airflow_provider_batch.airflow_compat import (
     task_state,
     tell_outlets,
 )
+from airflow_provider_batch.arguments import CheckedArguments
+from airflow_provider_batch.deferring import NO_TRIGGERER, Cut, cut_of, last_line, patience
 from airflow_provider_batch.errors import ConfigError, EmptyInputError, PartialResultsError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import show
@@ -56,7 +58,7 @@ JOB_NAME_KEY = "job_name"
 """XCom key of the newest remote job, pushed as soon as the job exists."""
 
 
-class BatchRun(BaseOperator):
+class BatchRun(BaseOperator, CheckedArguments):
     """The part of the operators that Airflow calls. What is sent is for those who derive from it to say."""
 
     model: str
@@ -77,6 +79,7 @@ class BatchRun(BaseOperator):
     poll_interval: float
     timeout: float
     max_failed_fraction: float | None
+    fail_on_partial_error: bool
     retry_failed_rows: bool
     max_row_attempts: int
     cancel_on_timeout: bool
@@ -118,6 +121,7 @@ class BatchRun(BaseOperator):
         from airflow_provider_batch.lineage.report import TaskReport
         from airflow_provider_batch.rows.sinks.parquet import require_pyarrow
 
+        self._check_rendered(context)
         if self.output_format == "parquet":
             require_pyarrow()
         intake = self._intake()
@@ -140,6 +144,18 @@ class BatchRun(BaseOperator):
             policy = self._policy(order, account, is_new_try=True)
             return self._go_on(context, order, self._work(context, service, order, ledger, policy, report))
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """As Airflow's. After a wait that no trigger has ended, the ledger and the API are asked all the same."""
+        cut = cut_of(next_method, next_kwargs)
+        if cut is None:
+            return super().resume_execution(next_method, next_kwargs, context)
+        if cut is Cut.BROKEN:
+            self.log.warning("The triggerer cannot wait (%s): this worker does.", last_line(next_kwargs))
+            self.deferrable = False
+        else:
+            self.log.warning("No trigger has fired in time, so the scheduler has ended the wait. %s", NO_TRIGGERER)
+        return self.execute_complete(context, {"outcome": cut.name.lower(), "message": cut.value})
+
     @saving_retries()
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Resume after the trigger: the ledger and the API say what is next, whatever the event says."""
@@ -147,13 +163,16 @@ class BatchRun(BaseOperator):
         from airflow_provider_batch.engine.ledger import generations
         from airflow_provider_batch.lineage.report import TaskReport
 
+        self._check_rendered(context)
         hook = GeminiBatchHook(self.conn_id)
         account = hook.account()
         order = self._order(context, account, hook)
         known = generations(order.folder, order.identity.mark)
-        if not known or event.get("ledger") != str(known[-1].folder):
+        # Only a trigger remembers it.
+        noted = event.get("ledger", str(known[-1].folder) if known else "unknown")
+        if not known or noted != str(known[-1].folder):
             raise ConfigError(
-                f"The ledger of this task, {event.get('ledger')}, is not where result_path says, {order.folder}.",
+                f"The ledger of this task, {noted}, is not where result_path says, {order.folder}.",
                 code="AGB-C08",
                 remedy="Nothing was sent or cancelled. Use a path that renders the same in every try, or restore "
                 "the ledger.",
@@ -325,6 +344,7 @@ class BatchRun(BaseOperator):
                 looks=looks,
             ),
             method_name="execute_complete",
+            timeout=patience(min(wait.deadline, until or wait.deadline) - work.service.now()),
         )
 
     def _glance(self, ledger: Ledger, policy: Policy) -> Glance:
@@ -344,7 +364,7 @@ class BatchRun(BaseOperator):
         show(context["ti"], glances.KEY, glances.landed(glance, landed.manifest))
         ensure_done(landed.batch, landed.manifest)
         try:
-            ensure_enough(landed.manifest, self.max_failed_fraction)
+            ensure_enough(landed.manifest, 0.0 if self.fail_on_partial_error else self.max_failed_fraction)
         except PartialResultsError as error:
             error.is_final = not retry_helps(landed.batch, policy)
             raise

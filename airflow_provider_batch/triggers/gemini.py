@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_batch.airflow_compat import object_path, task_state
+from airflow_provider_batch.arguments import seconds
 
 if TYPE_CHECKING:
     from airflow_provider_batch.gemini.service import AsyncGeminiBatchService
@@ -70,7 +71,10 @@ class GeminiBatchTrigger(BaseTrigger):
         self.job_names = [*job_names, *([job_name] if job_name else [])]
         self.display_names = list(display_names)
         self.until = until
-        self.poll_interval = poll_interval
+        # One that another version has written must not strand its task.
+        self.poll_interval = (
+            poll_interval if "v" in unknown else seconds(1.0, 86_400.0)("poll_interval", poll_interval)
+        )
         self.ledger = ledger
         self.waiting_task = waiting_task
         self.cancel_note = cancel_note
