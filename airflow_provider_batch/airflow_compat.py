@@ -144,10 +144,10 @@ def airflow_exception(name: str) -> type[Exception]:
     return exception
 
 
-def task_state(task: Mapping[str, Any]) -> str | None:
-    """The state of a task instance as the API server has it now, None if it has none or it cannot be read.
+def task_state(task: Mapping[str, Any], within_s: float) -> str | None:
+    """The state of a task instance as the API server has it now, None if it has none or it cannot be read in time.
 
-    Blocks for up to :data:`STATE_TIMEOUT_S`. It asks in a thread of its own: called from a signal handler it may
+    Blocks. It asks in a thread of its own: called from a signal handler it may
     have interrupted another request to the supervisor, and would wait for that one forever.
     """
     answers: list[str | None] = []
@@ -169,7 +169,7 @@ def task_state(task: Mapping[str, Any]) -> str | None:
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(STATE_TIMEOUT_S)
+    thread.join(within_s)
     return answers[0] if answers else None
 
 
@@ -301,6 +301,3 @@ PAGE_ROUTE = "gemini-batches"
 
 POINTER = "gemini_batch_ledger"
 """Key in the task state store."""
-
-STATE_TIMEOUT_S = 8.0
-"""Seconds for one answer of the API server, twice of which must fit into Airflow's 30 s for ``on_kill``."""

@@ -13,7 +13,6 @@ from airflow_provider_batch.airflow_compat import (
     object_path,
     saving_retries,
     skip,
-    task_state,
     tell_outlets,
 )
 from airflow_provider_batch.arguments import CheckedArguments
@@ -21,6 +20,7 @@ from airflow_provider_batch.deferring import NO_TRIGGERER, Cut, cut_of, last_lin
 from airflow_provider_batch.errors import ConfigError, EmptyInputError, PartialResultsError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import show
+from airflow_provider_batch.stopping import end_if_failed, task_of
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
 
 if TYPE_CHECKING:
@@ -186,20 +186,9 @@ class BatchRun(BaseOperator, CheckedArguments):
 
     def on_kill(self) -> None:
         """Ask the jobs to end if the task was marked failed; leave them alone in every other case."""
-        from airflow_provider_batch.engine.cancelling import RECHECK_S, may_cancel
-        from airflow_provider_batch.operators.stopping import end_jobs
-
-        if not self.cancel_on_kill or self._live is None:
-            return
-        identity, ledger = self._live
-        task = _task(identity)
-        first = task_state(task)
-        time.sleep(RECHECK_S)
-        states = [first, task_state(task)]
-        if not may_cancel(states):
-            self.log.info("The task is %s: its jobs are left alone.", states[-1] or "in an unknown state")
-            return
-        end_jobs(GeminiBatchHook(self.conn_id), ledger, f"The task is {states[-1]}", self.log)
+        if self.cancel_on_kill and self._live is not None:
+            identity, ledger = self._live
+            end_if_failed(GeminiBatchHook(self.conn_id), ledger, identity, self.log)
 
     def get_openlineage_facets_on_start(self) -> Any:
         """What the OpenLineage provider asks before the task runs."""
@@ -339,7 +328,7 @@ class BatchRun(BaseOperator, CheckedArguments):
                 until=until,
                 poll_interval=self.poll_interval,
                 ledger=str(work.ledger.folder),
-                waiting_task=_task(identity) if self.cancel_on_kill else None,
+                waiting_task=task_of(identity) if self.cancel_on_kill else None,
                 cancel_note=f"r{read_batch(work.ledger).round.number}.cancel.json",
                 looks=looks,
             ),
@@ -402,12 +391,3 @@ def _identity(context: Context, deployment: str) -> Identity:
     ti = context["ti"]
     map_index = -1 if ti.map_index is None else ti.map_index
     return Identity(ti.dag_id, ti.task_id, ti.run_id, map_index, deployment)
-
-
-def _task(identity: Identity) -> dict[str, Any]:
-    return {
-        "dag_id": identity.dag_id,
-        "task_id": identity.task_id,
-        "run_id": identity.run_id,
-        "map_index": identity.map_index,
-    }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_batch.airflow_compat import object_path, task_state
+from airflow_provider_batch.airflow_compat import object_path
 from airflow_provider_batch.arguments import seconds
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ VERSION = 2
 
 ON_KILL_S = 25.0
 """Seconds for asking the jobs to end; Airflow's ``[triggerer] on_kill_timeout`` is 30."""
+
+LOOKS_S = 20.0
+"""Of these, for finding out what became of the task."""
 
 
 class GeminiBatchTrigger(BaseTrigger):
@@ -124,23 +127,32 @@ class GeminiBatchTrigger(BaseTrigger):
         while not work.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([work])
+        if work.exception() is not None:
+            self.log.error("The task was stopped and its jobs were not all ended: %s", await self._warning())
         work.result()
 
     async def _cancel_jobs(self, task: Mapping[str, Any]) -> None:
-        from airflow_provider_batch.engine.cancelling import RECHECK_S, may_cancel
+        from airflow_provider_batch.engine.cancelling import may_cancel
+        from airflow_provider_batch.stopping import states_of
         from airflow_provider_batch.triggers.pollers import service_of
 
-        first = await asyncio.to_thread(task_state, task)
-        await asyncio.sleep(RECHECK_S)
-        states = [first, await asyncio.to_thread(task_state, task)]
+        states = await asyncio.to_thread(states_of, task, LOOKS_S)
         if not may_cancel(states):
-            self.log.info("The task is %s: its jobs are left alone.", states[-1] or "in an unknown state")
+            if states[-1] is None:
+                self.log.error("What became of the task cannot be told. %s", await self._warning())
+            else:
+                self.log.info("The task is %s: its jobs are left alone.", states[-1])
             return
         service = await service_of(self.conn_id)
         try:
             await self._ask_to_end(service, f"The task is {states[-1]}")
         finally:
             await service.aclose()
+
+    async def _warning(self) -> str:
+        from airflow_provider_batch.stopping import warning
+
+        return await asyncio.to_thread(warning, self.job_names, self.conn_id, self.ledger)
 
     async def _ask_to_end(self, service: AsyncGeminiBatchService, why: str) -> None:
         """All at the same time, as one may take long; one that fails keeps no other from being asked."""
