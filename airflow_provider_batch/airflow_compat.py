@@ -9,9 +9,12 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.errors import BatchError, ConfigError, SupersededError
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
 
 log = logging.getLogger(__name__)
 
@@ -120,14 +123,41 @@ def overdue(error: BatchError) -> Exception:
     return airflow_exception("AirflowSensorTimeout")(str(error))
 
 
+class TaskEnd(BaseException):
+    """What a function of the user raised to end its task, on its way through code that takes exceptions for rows.
+
+    :param said: Airflow's exception.
+    """
+
+    def __init__(self, said: Exception) -> None:
+        super().__init__()
+        self.said = said
+
+
+def ending_tasks(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function of a row that may skip or fail its task, as any function of a task may."""
+    ends = (airflow_exception("AirflowSkipException"), airflow_exception("AirflowFailException"))
+
+    def call(row: Any) -> Any:
+        try:
+            return function(row)
+        except ends as said:
+            raise TaskEnd(said) from None
+
+    return call
+
+
 @contextmanager
 def saving_retries() -> Iterator[None]:
     """What no retry can mend fails the task at once, so that somebody hears of it at once.
 
     :raises AirflowFailException: Instead of a final :class:`BatchError`, which is its cause.
+    :raises AirflowSkipException: A function of the user said so.
     """
     try:
         yield
+    except TaskEnd as end:
+        raise end.said from None
     except BatchError as error:
         if error.is_final:
             raise fail(error) from error
@@ -226,12 +256,34 @@ async def aput_variable(key: str, value: str, description: str) -> None:
 
 
 def tell_outlets(context: Mapping[str, Any], outlets: Iterable[Any], extra: dict[str, Any]) -> None:
-    """Put the same extra into the events of all assets that a task is said to update."""
+    """Put the same extra into the events of all assets that a task is said to update, also by ``Asset.ref``."""
     from airflow.sdk import Asset
+    from airflow.sdk.definitions.asset import AssetRef
 
     for outlet in outlets:
-        if isinstance(outlet, Asset):
-            context["outlet_events"][outlet].extra = extra
+        if isinstance(outlet, Asset | AssetRef):
+            try:
+                context["outlet_events"][outlet].extra = extra
+            except Exception as error:  # noqa: BLE001
+                # A reference is looked up, and one that leads nowhere must not fail what has landed.
+                log.warning("The event of %r has no manifest (%s).", outlet, type(error).__name__)
+
+
+def end_without_results(task: BaseOperator, context: Mapping[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    """End a task as a success that has no results: no event for its outlets, and the tasks after it are skipped.
+
+    :param said: What it returns.
+    :raises DownstreamTasksSkipped: There are tasks after it.
+    """
+    task.outlets = []
+    after = [one.task_id for one in task.get_direct_relatives(upstream=False) if not one.is_teardown]
+    if not after:
+        return said
+    if task.do_xcom_push:
+        # What is raised returns nothing.
+        context["ti"].xcom_push(key="return_value", value=said)
+    skipped: Any = airflow_exception("DownstreamTasksSkipped")
+    raise skipped(tasks=after)
 
 
 def stats() -> Any:

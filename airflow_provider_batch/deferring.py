@@ -8,7 +8,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.engine.actions import Wait
 
 GRACE_S = 600.0
 """From the time at which a trigger should have fired to the time at which the scheduler ends the wait, seconds.
@@ -36,6 +39,11 @@ def patience(left_s: float) -> timedelta:
     :param left_s: Seconds until its trigger fires.
     """
     return timedelta(seconds=max(0.0, left_s) + GRACE_S)
+
+
+def left_s(wait: Wait, now: float) -> float:
+    """Seconds until something is due."""
+    return min(wait.deadline, wait.until if wait.until is not None else wait.deadline) - now
 
 
 def cut_of(next_method: str, next_kwargs: Mapping[str, Any] | None) -> Cut | None:

@@ -67,7 +67,9 @@ class GeminiEmbeddingsBatchOperator(GeminiBatchOperator):
     def _to_line(self) -> Callable[[bytes | Mapping[str, Any]], bytes]:
         from airflow_provider_batch.gemini.embeddings import EmbeddingTemplate
 
-        return EmbeddingTemplate(self.prompt, self.key, self.embedding_task_type, self.output_dimensionality).line
+        return EmbeddingTemplate(
+            self._prompt(), self.key, self.embedding_task_type, self.output_dimensionality
+        ).line
 
     def _dialect(self) -> RowDialect:
         from airflow_provider_batch.gemini.embeddings import EmbeddingRows

@@ -10,9 +10,10 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_batch.airflow_compat import object_path, saving_retries, tell_outlets
 from airflow_provider_batch.arguments import Check, CheckedArguments, flag, mapping, maybe, share, text
+from airflow_provider_batch.deferring import left_s
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import LINKS, show
-from airflow_provider_batch.operators.running import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, left_s
+from airflow_provider_batch.operators.running import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -119,7 +120,8 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
                 remedy="Put a GeminiBatchSensor before this task.",
             )
         self._landed = result.manifest, work.ledger
-        self._show(context, result, submission.ledger)
+        if self.do_xcom_push:
+            self._show(context, result, submission.ledger)
         ensure_done(result.batch, result.manifest)
         ensure_enough(result.manifest, 0.0 if self.fail_on_partial_error else self.max_failed_fraction)
         tell_outlets(context, self.outlets, result.manifest.to_xcom())

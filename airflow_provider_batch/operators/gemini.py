@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_batch.airflow_compat import default_deferrable, object_path
+from airflow_provider_batch.airflow_compat import default_deferrable, ending_tasks, object_path
 from airflow_provider_batch.arguments import Check, has_references, path_text, resolved, usd
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
@@ -74,7 +74,8 @@ class GeminiBatchOperator(BatchRun):
     :param conn_id: Airflow connection of type ``gemini``.
     :param prompt: Makes a request of each row: a template such as ``"Summarise: {text}"`` with names of columns,
         or a function of the row that returns a text, a list of contents (several turns), or a dict of
-        GenerateContentRequest fields for this row. Not templated by Jinja: what looks like it, ``{{ ds }}``, is
+        GenerateContentRequest fields for this row; it may raise ``AirflowSkipException`` or
+        ``AirflowFailException``. Not templated by Jinja: what looks like it, ``{{ ds }}``, is
         refused. Braces that are text are written twice, as in ``{{"a": 1}}``.
     :param key: Column with the key, unique in the input, for rows with a ``prompt``.
     :param system_prompt: System instruction of every row. Templated; no column is put in.
@@ -313,8 +314,11 @@ class GeminiBatchOperator(BatchRun):
         from airflow_provider_batch.gemini.requests import RequestTemplate
 
         return RequestTemplate(
-            self.prompt, self.key, self.system_prompt, self.request_params, self.input_format, self.file_columns
+            self._prompt(), self.key, self.system_prompt, self.request_params, self.input_format, self.file_columns
         ).line
+
+    def _prompt(self) -> Prompt | None:
+        return ending_tasks(self.prompt) if callable(self.prompt) else self.prompt
 
     def _files(self) -> Any:
         """The folder of the files that rows name, None if they name none."""

@@ -10,13 +10,14 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_batch.airflow_compat import (
     Fence,
+    end_without_results,
     object_path,
     saving_retries,
     skip,
     tell_outlets,
 )
 from airflow_provider_batch.arguments import CheckedArguments
-from airflow_provider_batch.deferring import NO_TRIGGERER, Cut, cut_of, last_line, patience
+from airflow_provider_batch.deferring import NO_TRIGGERER, Cut, cut_of, last_line, left_s, patience
 from airflow_provider_batch.errors import ConfigError, EmptyInputError, PartialResultsError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import show
@@ -132,7 +133,8 @@ class BatchRun(BaseOperator, CheckedArguments):
             report.chapter(PREFLIGHT)
             try:
                 if self.is_dry_run:
-                    return asdict(estimated(service, order, intake, self._dialect()))
+                    said = asdict(estimated(service, order, intake, self._dialect()))
+                    return end_without_results(self, context, said)
                 for earlier in generations(order.folder, order.identity.mark)[-1:]:
                     # Whoever stops this try while it reads its rows means the jobs of the try before.
                     self._live = order.identity, earlier
@@ -261,15 +263,20 @@ class BatchRun(BaseOperator, CheckedArguments):
         from airflow_provider_batch.engine.actions import Wait
         from airflow_provider_batch.engine.glance import KEY
         from airflow_provider_batch.engine.run import Landed, Run
+        from airflow_provider_batch.engine.state import read_batch
 
-        self._live = order.identity, work.ledger
-        glance = self._glance(work.ledger, work.policy)
-        show(context["ti"], KEY, glance)
+        self._live, glance = (order.identity, work.ledger), self._glance(work.ledger, work.policy)
+        if self.do_xcom_push:
+            show(context["ti"], KEY, glance)
+            # Airflow empties XCom when a new try begins.
+            for name in read_batch(work.ledger).jobs[-1:]:
+                self._tell_job(context["ti"], name)
         while True:
             result: Result = Run(work).go()
             if isinstance(result, Landed) and self.wait_for_completion:
                 return self._ended(context, result, glance, work.policy)
             if not isinstance(result, Wait):
+                self.outlets = []
                 return self._submission(result.batch, work.ledger)
             if self.deferrable:
                 self._defer(result, order.identity, work, event or {})
@@ -301,9 +308,13 @@ class BatchRun(BaseOperator, CheckedArguments):
             output=self._output(),
             fence=fence,
             files=self._files(),
-            on_job=lambda name: ti.xcom_push(key=JOB_NAME_KEY, value=name),
+            on_job=lambda name: self._tell_job(ti, name),
             observer=report,
         )
+
+    def _tell_job(self, ti: Any, name: str) -> None:
+        if self.do_xcom_push:
+            ti.xcom_push(key=JOB_NAME_KEY, value=name)
 
     def _defer(self, wait: Wait, identity: Identity, work: Work, event: Mapping[str, Any]) -> None:
         from airflow_provider_batch.engine.state import read_batch
@@ -350,7 +361,8 @@ class BatchRun(BaseOperator, CheckedArguments):
         from airflow_provider_batch.engine.step import retry_helps
 
         self._manifest = landed.manifest
-        show(context["ti"], glances.KEY, glances.landed(glance, landed.manifest))
+        if self.do_xcom_push:
+            show(context["ti"], glances.KEY, glances.landed(glance, landed.manifest))
         ensure_done(landed.batch, landed.manifest)
         try:
             ensure_enough(landed.manifest, 0.0 if self.fail_on_partial_error else self.max_failed_fraction)
@@ -378,11 +390,6 @@ class BatchRun(BaseOperator, CheckedArguments):
         from airflow_provider_batch.gemini.calls import model_path
 
         return model_path(self.model).removeprefix("models/")
-
-
-def left_s(wait: Wait, now: float) -> float:
-    """Seconds until something is due."""
-    return min(wait.deadline, wait.until if wait.until is not None else wait.deadline) - now
 
 
 def _identity(context: Context, deployment: str) -> Identity:

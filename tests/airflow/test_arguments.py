@@ -143,3 +143,19 @@ def test_a_system_prompt_is_rendered_before_it_is_sent(given, gemini_emulator):
     given("rendered", **CONF | {"day": "wednesday"})
     uploads = [path.read_bytes() for path in gemini_emulator.data_dir.rglob("*") if path.is_file()]
     assert any(b'"text":"It is wednesday"' in sent for sent in uploads)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("name", ["async_rows", "async_generator"])
+def test_an_async_function_gives_the_rows_of_a_batch(given, name):
+    run = given(name)
+    assert run.state == "success", run.log
+    assert set(run.xcom["read"]) == {"a", "b"}
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize(("name", "state"), [("skipping", "skipped"), ("failing", "failed")])
+def test_a_prompt_function_may_skip_or_fail_its_task(given, gemini_emulator, name, state):
+    run = given(name)
+    assert (run.tasks["batch"], run.tries["batch"]) == (state, 1), run.log
+    assert gemini_emulator.journal() == []

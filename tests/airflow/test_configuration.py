@@ -146,6 +146,16 @@ def test_a_prompt_that_cannot_be_meant_is_an_import_error_of_its_dag(argument, t
         GeminiBatchOperator(task_id="label", result_path="/out", **GOOD, **{argument: text})
 
 
+async def ask_later(row):
+    return row["text"]
+
+
+@pytest.mark.parametrize("operator", [GeminiBatchOperator, GeminiEmbeddingsBatchOperator])
+def test_an_async_prompt_function_is_an_import_error_of_its_dag(operator):
+    with pytest.raises(ConfigError, match="AGB-C13 The prompt is an async function"):
+        operator(task_id="t", model="m", requests=[ROW], result_path="/out", prompt=ask_later)
+
+
 def test_a_path_of_pathlib_is_as_good_as_its_text(connection, gemini_emulator, tmp_path):
     (tmp_path / "rows.jsonl").write_text(json.dumps(ROW) + "\n")
     task = GeminiBatchOperator(

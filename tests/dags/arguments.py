@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 
 import pendulum
 from airflow.sdk import DAG, ObjectStoragePath, Param, dag, get_current_context, task, task_group
 from upath import UPath
 
+from airflow_provider_batch.airflow_compat import airflow_exception
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
 from airflow_provider_batch.rows.results import read_results
 from airflow_provider_batch.rows.sources.tables import SqlQuery
+
+AirflowSkipException = airflow_exception("AirflowSkipException")
+AirflowFailException = airflow_exception("AirflowFailException")
 
 WHEN = {"schedule": None, "start_date": pendulum.datetime(2026, 1, 1)}
 GOOD = {"model": "gemini-2.5-flash", "deferrable": False, "poll_interval": 1}
@@ -137,3 +142,39 @@ query_file = one(
     "query_file",
     lambda: {"requests": SqlQuery("queries/rows.sql", "warehouse"), "key": "id", "prompt": "{text}"},
 )
+
+
+def decorated(name: str, function) -> DAG:
+    """A DAG of one batch, of the rows that a function gives."""
+    with DAG(f"arguments_{name}", **WHEN) as made:
+        batch = task.gemini_batch(**GOOD, result_path=OUT, prompt="{text}", task_id="batch")(function)
+        read(batch())
+    return made
+
+
+async def some_later() -> list[dict]:
+    await asyncio.sleep(0)
+    return [{"key": "a", "text": "a"}, {"key": "b", "text": "b"}]
+
+
+async def one_by_one():
+    for row in await some_later():
+        await asyncio.sleep(0)
+        yield row
+
+
+async_rows = decorated("async_rows", some_later)
+async_generator = decorated("async_generator", one_by_one)
+
+
+def nothing_today(row) -> str:
+    raise AirflowSkipException("nothing today")
+
+
+def never_again(row) -> str:
+    raise AirflowFailException("never again")
+
+
+ROW = [{"key": "a", "text": "x"}]
+skipping = one("skipping", lambda: {"requests": ROW, "prompt": nothing_today})
+failing = one("failing", lambda: {"requests": ROW, "prompt": never_again})
