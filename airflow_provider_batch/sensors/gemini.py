@@ -150,6 +150,8 @@ class GeminiBatchSensor(BaseSensorOperator, CheckedArguments):
             raise overdue(_overdue(str(late), self._job_names()[0])) from late
         except JobError as error:
             if self.soft_fail or self.never_fail:
+                # Airflow skips with words of its own.
+                self.log.warning("%s", error)
                 raise skip(error) from error
             if isinstance(error, JobUnreadableError):
                 raise
