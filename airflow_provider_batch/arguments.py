@@ -303,7 +303,7 @@ def submitted(name: str, value: Any) -> Any:
     """A job's name, or what an operator that does not wait returned, or the text that a template makes of it."""
     given = _dict_of(value) if isinstance(value, str) else value
     if isinstance(given, str) and given.strip():
-        return job_name(name, given)
+        return job_name_of(name, given)
     if isinstance(given, Mapping):
         jobs = given.get("job_names") or given.get("job_name")
         if jobs and all(isinstance(job, str) for job in ([jobs] if isinstance(jobs, str) else jobs)):
@@ -315,7 +315,7 @@ def submitted(name: str, value: Any) -> Any:
     )
 
 
-def job_name(name: str, value: Any) -> str:
+def job_name_of(name: str, value: Any) -> str:
     """The name of a remote job, ``batches/...``."""
     if not isinstance(value, str) or not _JOB_NAME.fullmatch(value.strip()):
         raise wrong(name, "the name of a job, such as batches/abc123", value, "AGB-C08")

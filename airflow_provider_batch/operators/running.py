@@ -216,7 +216,7 @@ class BatchRun(BaseOperator, CheckedArguments):
 
         output = self._output()
         return Order(
-            identity=_identity(context, account.deployment),
+            identity=identity_of(context, account.deployment),
             account=account.label,
             model=self._model_name(),
             folder=object_path(self.result_path, "result_path"),
@@ -392,7 +392,8 @@ class BatchRun(BaseOperator, CheckedArguments):
         return model_path(self.model).removeprefix("models/")
 
 
-def _identity(context: Context, deployment: str) -> Identity:
+def identity_of(context: Context, deployment: str) -> Identity:
+    """Which task instance runs."""
     from airflow_provider_batch.engine.identity import Identity
 
     ti = context["ti"]
