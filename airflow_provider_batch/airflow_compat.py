@@ -276,7 +276,8 @@ def end_without_results(task: BaseOperator, context: Mapping[str, Any], said: di
     :raises DownstreamTasksSkipped: There are tasks after it.
     """
     task.outlets = []
-    after = [one.task_id for one in task.get_direct_relatives(upstream=False) if not one.is_teardown]
+    following = task.get_direct_relatives(upstream=False) if task.has_dag() else ()
+    after = [one.task_id for one in following if not one.is_teardown]
     if not after:
         return said
     if task.do_xcom_push:

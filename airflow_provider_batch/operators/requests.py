@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.airflow_compat import ensure_absolute, object_path, plain, sql_hook
-from airflow_provider_batch.arguments import is_template, path_text
+from airflow_provider_batch.arguments import is_template, path_text, text, wrong
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.sources.tables import SqlQuery
 
@@ -34,6 +35,7 @@ def check_requests(task: BaseOperator, requests: Any) -> None:
     from airflow_provider_batch.rows.sources.choice import source_of
 
     if isinstance(requests, SqlQuery):
+        _check_query(requests)
         # Airflow looks into lists and dicts by itself, and not into objects.
         XComArg.apply_upstream_relationship(task, [getattr(requests, name) for name in requests.template_fields])
     elif isinstance(requests, str):
@@ -43,6 +45,16 @@ def check_requests(task: BaseOperator, requests: Any) -> None:
         source_of(requests)
         if isinstance(requests, list | tuple):
             XComArg.apply_upstream_relationship(task, requests)
+
+
+def _check_query(query: SqlQuery) -> None:
+    """Check what is no template any more, or never was."""
+    for name in ("sql", "conn_id"):
+        if not is_template(value := getattr(query, name)):
+            text(f"{name} of the SqlQuery", value)
+    if not isinstance(query.parameters, Sequence | Mapping | None) or isinstance(query.parameters, str | bytes):
+        if not is_template(query.parameters):
+            raise wrong("parameters of the SqlQuery", "a list or a dict", query.parameters)
 
 
 def _check_path(requests: str) -> None:
@@ -85,6 +97,7 @@ def source(requests: Any) -> Source:
     if isinstance(requests, str):
         return source_of(object_path(requests, "requests"))
     if isinstance(requests, SqlQuery):
+        _check_query(requests)
         connect = sql_hook(requests.conn_id).get_conn
         return QueryRows(connect, requests.sql, requests.parameters, f"the query on {requests.conn_id}")
     return source_of(requests)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
@@ -88,16 +88,19 @@ def _stream(path: UPath, manifest: Manifest) -> Iterator[ResultRow]:
 
 @contextmanager
 def _opened(path: UPath, manifest: Manifest) -> Iterator[BinaryIO]:
-    there = Manifest.read(path.parent)
-    if there is not None and there.job_name != manifest.job_name:
-        raise _damaged(path, f"they were replaced by those of {there.job_name}")
-    try:
-        with opened(path) as file:
-            yield file
-    except FileNotFoundError:
-        if isinstance(path, UPath) and "@" in urlsplit(manifest.result_uri).netloc:
-            raise _elsewhere(manifest.result_uri) from None
-        raise _damaged(path, f"the file of {manifest.job_name} is gone") from None
+    with ExitStack() as stack:
+        try:
+            there = Manifest.read(path.parent)
+            file = stack.enter_context(opened(path))
+        except FileNotFoundError:
+            if isinstance(path, UPath) and "@" in urlsplit(manifest.result_uri).netloc:
+                raise _elsewhere(manifest.result_uri) from None
+            raise _damaged(path, f"the file of {manifest.job_name} is gone") from None
+        except (OSError, ValueError) as error:
+            raise _damaged(path, f"they cannot be opened ({type(error).__name__})") from error
+        if there is not None and there.job_name != manifest.job_name:
+            raise _damaged(path, f"they were replaced by those of {there.job_name}")
+        yield file
 
 
 def _ensure_complete(path: UPath, manifest: Manifest, count: int) -> None:
