@@ -9,11 +9,21 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.errors import BatchError, ConfigError, SupersededError
 
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+
 log = logging.getLogger(__name__)
+
+
+def plain(value: Any) -> Any:
+    """The value of a ``Param``: Airflow gives the object where it is the default of a ``@dag`` argument."""
+    from airflow.sdk import Param
+
+    return value.resolve() if isinstance(value, Param) else value
 
 
 def default_deferrable() -> bool:
@@ -65,11 +75,17 @@ def sql_hook(conn_id: str) -> Any:
     return hook
 
 
-def result_path_type() -> Callable[[str], Any]:
-    """Opens result URIs, which may name an Airflow connection."""
-    from airflow.sdk import ObjectStoragePath
+def ensure_absolute(uri: str, parameter: str) -> None:
+    """Make sure that a text is an absolute local path or a URI. Opens nothing.
 
-    return ObjectStoragePath
+    :raises ConfigError: It is neither.
+    """
+    if "://" not in uri and not uri.startswith("/"):
+        raise ConfigError(
+            f"{parameter} {uri!r} must be an absolute path or a URI such as s3://bucket/folder/.",
+            code="AGB-C08",
+            remedy="A relative path would mean another place on each worker.",
+        )
 
 
 def object_path(uri: str, parameter: str) -> Any:
@@ -79,12 +95,7 @@ def object_path(uri: str, parameter: str) -> Any:
     """
     from airflow.sdk import ObjectStoragePath
 
-    if not uri or ("://" not in uri and not uri.startswith("/")):
-        raise ConfigError(
-            f"{parameter} {uri!r} must be an absolute path or a URI such as s3://bucket/folder/.",
-            code="AGB-C08",
-            remedy="A relative path would mean another place on each worker.",
-        )
+    ensure_absolute(uri, parameter)
     try:
         path = ObjectStoragePath(uri)
         path.fs  # noqa: B018 (looks the scheme up, reads nothing)
@@ -99,7 +110,41 @@ def object_path(uri: str, parameter: str) -> Any:
 
 def skip(error: BatchError) -> Exception:
     """What ends a task as skipped."""
-    return _airflow_exception("AirflowSkipException", error.message)
+    return airflow_exception("AirflowSkipException")(error.message)
+
+
+def fail(error: BatchError) -> Exception:
+    """What fails a task without a retry."""
+    return airflow_exception("AirflowFailException")(str(error))
+
+
+def overdue(error: BatchError) -> Exception:
+    """What fails a sensor at its timeout, without a retry."""
+    return airflow_exception("AirflowSensorTimeout")(str(error))
+
+
+class TaskEnd(BaseException):
+    """What a function of the user raised to end its task, on its way through code that takes exceptions for rows.
+
+    :param said: Airflow's exception.
+    """
+
+    def __init__(self, said: Exception) -> None:
+        super().__init__()
+        self.said = said
+
+
+def ending_tasks(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function of a row that may skip or fail its task, as any function of a task may."""
+    ends = (airflow_exception("AirflowSkipException"), airflow_exception("AirflowFailException"))
+
+    def call(row: Any) -> Any:
+        try:
+            return function(row)
+        except ends as said:
+            raise TaskEnd(said) from None
+
+    return call
 
 
 @contextmanager
@@ -107,29 +152,32 @@ def saving_retries() -> Iterator[None]:
     """What no retry can mend fails the task at once, so that somebody hears of it at once.
 
     :raises AirflowFailException: Instead of a final :class:`BatchError`, which is its cause.
+    :raises AirflowSkipException: A function of the user said so.
     """
     try:
         yield
+    except TaskEnd as end:
+        raise end.said from None
     except BatchError as error:
         if error.is_final:
-            raise _airflow_exception("AirflowFailException", str(error)) from error
+            raise fail(error) from error
         raise
 
 
-def _airflow_exception(name: str, text: str) -> Exception:
+def airflow_exception(name: str) -> type[Exception]:
+    """One of Airflow's own. They moved to the SDK after 3.1, and the old place warns."""
     import airflow.exceptions
     import airflow.sdk.exceptions
 
-    # They moved to the SDK after 3.1, and the old place warns.
     place = airflow.sdk.exceptions if hasattr(airflow.sdk.exceptions, name) else airflow.exceptions
-    exception: Exception = getattr(place, name)(text)
+    exception: type[Exception] = getattr(place, name)
     return exception
 
 
-def task_state(task: Mapping[str, Any]) -> str | None:
-    """The state of a task instance as the API server has it now, None if it has none or it cannot be read.
+def task_state(task: Mapping[str, Any], within_s: float) -> str | None:
+    """The state of a task instance as the API server has it now, None if it has none or it cannot be read in time.
 
-    Blocks for up to :data:`STATE_TIMEOUT_S`. It asks in a thread of its own: called from a signal handler it may
+    Blocks. It asks in a thread of its own: called from a signal handler it may
     have interrupted another request to the supervisor, and would wait for that one forever.
     """
     answers: list[str | None] = []
@@ -151,7 +199,7 @@ def task_state(task: Mapping[str, Any]) -> str | None:
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(STATE_TIMEOUT_S)
+    thread.join(within_s)
     return answers[0] if answers else None
 
 
@@ -208,12 +256,35 @@ async def aput_variable(key: str, value: str, description: str) -> None:
 
 
 def tell_outlets(context: Mapping[str, Any], outlets: Iterable[Any], extra: dict[str, Any]) -> None:
-    """Put the same extra into the events of all assets that a task is said to update."""
+    """Put the same extra into the events of all assets that a task is said to update, also by ``Asset.ref``."""
     from airflow.sdk import Asset
+    from airflow.sdk.definitions.asset import AssetRef
 
     for outlet in outlets:
-        if isinstance(outlet, Asset):
-            context["outlet_events"][outlet].extra = extra
+        if isinstance(outlet, Asset | AssetRef):
+            try:
+                context["outlet_events"][outlet].extra = extra
+            except Exception as error:  # noqa: BLE001
+                # A reference is looked up, and one that leads nowhere must not fail what has landed.
+                log.warning("The event of %r has no manifest (%s).", outlet, type(error).__name__)
+
+
+def end_without_results(task: BaseOperator, context: Mapping[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    """End a task as a success that has no results: no event for its outlets, and the tasks after it are skipped.
+
+    :param said: What it returns.
+    :raises DownstreamTasksSkipped: There are tasks after it.
+    """
+    task.outlets = []
+    following = task.get_direct_relatives(upstream=False) if getattr(task, "dag", None) else ()
+    after = [one.task_id for one in following if not one.is_teardown]
+    if not after:
+        return said
+    if task.do_xcom_push:
+        # What is raised returns nothing.
+        context["ti"].xcom_push(key="return_value", value=said)
+    skipped: Any = airflow_exception("DownstreamTasksSkipped")
+    raise skipped(tasks=after)
 
 
 def stats() -> Any:
@@ -229,6 +300,15 @@ def start_stats() -> None:
     """Set the metrics up in a process that is no part of Airflow; its own processes have done so."""
     # It measures its own import, for which it sets them up (3.2, 3.3). In 3.1 they set themselves up.
     importlib.import_module("airflow.sdk.serde" if find_spec("airflow.sdk.observability") else "airflow.stats")
+
+
+def is_cleared(ti: Any, retries: int) -> bool:
+    """A person has cleared the task, and this is its first try since: not a retry of Airflow's own.
+
+    A clear sets the most tries to the tries so far and the retries (``clear_task_instances``).
+    """
+    number, most = getattr(ti, "try_number", 1), getattr(ti, "max_tries", 0)
+    return bool(number > 1 and number == most - retries + 1)
 
 
 class Fence:
@@ -283,6 +363,3 @@ PAGE_ROUTE = "gemini-batches"
 
 POINTER = "gemini_batch_ledger"
 """Key in the task state store."""
-
-STATE_TIMEOUT_S = 8.0
-"""Seconds for one answer of the API server, twice of which must fit into Airflow's 30 s for ``on_kill``."""

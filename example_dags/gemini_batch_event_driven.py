@@ -1,6 +1,7 @@
-"""A DAG that starts when a batch ends, wherever that was submitted: by a script, a notebook, another Airflow.
+"""A DAG that lands each batch that ends, wherever that was submitted: by a script, a notebook, another Airflow.
 
-Its name begins with ``research.``, and the watcher fires for each such batch of the project.
+Its name begins with ``research.``, and the watcher fires for each such batch of the project. A run by hand lands
+the jobs that its parameter names.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ import os
 import pendulum
 from airflow.sdk import Asset, AssetWatcher, dag, task
 
+from airflow_provider_batch.operators.fetch import GeminiBatchFetchResultsOperator
+from airflow_provider_batch.rows.results import read_results
 from airflow_provider_batch.triggers.events import GeminiBatchEventTrigger
 
+LAKE = os.environ.get("GEMINI_BATCH_EXAMPLE_DIR", "/tmp/gemini_batch_examples")  # noqa: S108
 POLL_S = float(os.environ.get("GEMINI_BATCH_EXAMPLE_POLL_S", "60"))
 
 research = Asset(
@@ -20,16 +24,32 @@ research = Asset(
 )
 
 
-@dag(schedule=[research], start_date=pendulum.datetime(2026, 1, 1), catchup=False, tags=["gemini", "example"])
+@dag(
+    schedule=[research],
+    start_date=pendulum.datetime(2026, 1, 1),
+    catchup=False,
+    params={"job_names": []},
+    tags=["gemini", "example"],
+)
 def gemini_batch_event_driven():
     @task
-    def note_it(triggering_asset_events: dict) -> list[str]:
-        ended = [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
-        for batch in ended:
+    def ended(params: dict, triggering_asset_events: dict) -> list[str]:
+        told = [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
+        for batch in told:
             print(f"{batch['display_name']} {batch['state']}: {batch['succeeded']} of {batch['requests']} rows")
-        return [batch["job_name"] for batch in ended if batch["state"] == "succeeded"]
+        return params["job_names"] + [batch["job_name"] for batch in told if batch["state"] == "succeeded"]
 
-    note_it()
+    land = GeminiBatchFetchResultsOperator.partial(
+        task_id="land",
+        # A folder for each job, so that an event that is told twice lands nothing twice.
+        result_path=f"{LAKE}/research/{{{{ task.job_name.removeprefix('batches/') }}}}",
+    ).expand(job_name=ended())
+
+    @task
+    def count(manifest: dict) -> int:
+        return sum(1 for row in read_results(manifest) if row.status.value == "success")
+
+    count.expand(manifest=land.output)
 
 
 DAG = gemini_batch_event_driven()

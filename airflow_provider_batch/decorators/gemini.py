@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import asyncio
+import inspect
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,12 +29,12 @@ if TYPE_CHECKING:
 
 
 class GeminiBatchDecoratedOperator(DecoratedOperator, GeminiBatchOperator):
-    """Run a batch of the rows that a function returns or yields.
+    """Run a batch of the rows that a function returns or yields. The function may be async.
 
     The function may return whatever ``requests`` of :class:`GeminiBatchOperator` takes; a :class:`SqlQuery` is
     rendered with the task's context, everything else is taken as it is. What it yields is checked and spooled row
     by row; no row is rendered or stored in Airflow's database. The function is called by each try of the task, but
-    not by the resumes after a wait. It should give the same rows each time: see ``on_content_change``.
+    not by the resumes after a wait for jobs. It should give the same rows each time: see ``on_content_change``.
 
     :param python_callable: The function.
     """
@@ -41,17 +52,42 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, GeminiBatchOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, requests=None, **kwargs
+            python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, requests=(), **kwargs
         )
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Call the function, then go on as the operator does."""
+        """As the operator does, with the rows that the function gives."""
+        return GeminiBatchOperator.execute(self, context)
+
+    def _prepare(self, context: Context) -> None:
         arguments = determine_kwargs(self.python_callable, self.op_args, {**context, **self.op_kwargs})
-        given = self.python_callable(*self.op_args, **arguments)
+        given = _awaited(self.python_callable(*self.op_args, **arguments))
         # A query is templated wherever it comes from; rows never are. A copy, as the function may give it again.
         self._given = self.render_template(copy(given), context) if isinstance(given, SqlQuery) else given
-        manifest: dict[str, Any] = super().execute(context)
-        return manifest
+
+
+def _awaited(given: Any) -> Any:
+    """What a function gives; of an async one its result, or its rows one by one."""
+    if inspect.isawaitable(given):
+        return asyncio.run(_result(given))
+    return _pulled(given) if isinstance(given, AsyncIterator) else given
+
+
+async def _result(given: Awaitable[Any]) -> Any:
+    return await given
+
+
+def _pulled(rows: AsyncIterator[Any]) -> Iterator[Any]:
+    loop = asyncio.new_event_loop()
+    try:
+        while True:
+            yield loop.run_until_complete(_result(anext(rows)))
+    except StopAsyncIteration:
+        return
+    finally:
+        if isinstance(rows, AsyncGenerator):
+            loop.run_until_complete(rows.aclose())
+        loop.close()
 
 
 def gemini_batch_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:

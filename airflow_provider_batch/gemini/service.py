@@ -281,6 +281,10 @@ class GeminiBatchService:
         """The job as it is now."""
         return snapshot(self._client.get_batch(job_name))
 
+    def model_of(self, job_name: str) -> str:
+        """The model that a job works with, without ``models/``; empty if the API does not say."""
+        return self._client.get_batch(job_name).metadata.model.removeprefix("models/")
+
     def cancel(self, job_name: str) -> None:
         """Ask for the cancellation; a job that has ended in the meantime is left as it is."""
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import re
 import ssl
 import time
@@ -151,6 +152,8 @@ class Taken:
     def lost(self, error: httpx.TransportError) -> Lost:
         """What there is of an answer that broke off."""
         reason = f"{type(error).__name__} {error}".strip()
+        if "CERTIFICATE_VERIFY_FAILED" in reason and any(map(os.environ.get, _OWN_CERTIFICATES)):
+            reason += "; SSL_CERT_FILE counts only if the connection's extra trust_env is true"
         received = self._file().tell() if self.to_file else 0
         return Lost(
             str(error) if isinstance(error, ForeignError) else reason,
@@ -233,6 +236,10 @@ def http_options(endpoint: Endpoint) -> dict[str, Any]:
         # Nothing is decompressed, so no answer can grow while it is read.
         "headers": {"User-Agent": f"airflow-provider-batch/{__version__}", "Accept-Encoding": "identity"},
     }
+
+
+_OWN_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Where the environment names certificates to trust; httpx reads them with ``trust_env`` only."""
 
 
 @functools.cache

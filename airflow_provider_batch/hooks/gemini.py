@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 
 from airflow_provider_batch.airflow_compat import not_found_error
+from airflow_provider_batch.arguments import flag
 from airflow_provider_batch.errors import BatchError, ConfigError, NoConnectionError
 from airflow_provider_batch.gemini.auth import (
     DEFAULT_BASE_URL,
@@ -34,6 +36,21 @@ if TYPE_CHECKING:
 
 API_VERSIONS = ("v1beta", "v1")
 AUTH_TYPES = ("api_key", "oauth_token", "adc")
+
+EXTRAS = frozenset(
+    {
+        "auth_type",
+        "quota_project",
+        "api_version",
+        "trust_env",
+        "account",
+        "deployment",
+        "max_enqueued_tokens",
+        "prices",
+        "webhook_secret",
+    }
+)
+"""What the extra of a connection may hold."""
 
 
 @dataclass(frozen=True)
@@ -164,13 +181,39 @@ class GeminiBatchHook(BaseHook):
             client.cancel_batch(name)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Make one cheap real call: list a model. Called by the button in the Airflow UI."""
-        try:
-            with self.get_conn() as client:
-                model = next(client.list_models(page_size=1), None)
-        except BatchError as error:
-            return False, str(error)
-        return True, f"The API answered; a model that this credential may use: {model.name if model else 'none'}"
+        """Judge every field of the connection, and make one cheap real call: list a model.
+
+        Called by the button in the Airflow UI, which is there with ``[core] test_connection = Enabled``.
+
+        :return: Whether all is well, and what is not; a line for each.
+        """
+        wrong = []
+        for judge in (self._judge_extra, self.account, self.prices, self._first_model):
+            try:
+                said = judge()
+            except BatchError as error:
+                if str(error) not in wrong:
+                    wrong.append(str(error))
+        if wrong:
+            return False, "\n".join(wrong)
+        return True, f"The API answered; a model that this credential may use: {said}"
+
+    def _first_model(self) -> str:
+        with self.get_conn() as client:
+            model = next(client.list_models(page_size=1), None)
+        return model.name if model else "none"
+
+    def _judge_extra(self) -> None:
+        """What no other look at the extra finds."""
+        extra = self._extra(self._connection())
+        for name in extra.keys() - EXTRAS:
+            near = difflib.get_close_matches(name, EXTRAS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(EXTRAS))}."
+            raise ConfigError(
+                f"The connection {self.conn_id!r} has an extra {name[:40]!r}, which means nothing here; {hint}",
+                code="AGB-C02",
+                remedy="Correct the extra in the connection form.",
+            )
 
     def _connection(self) -> Connection:
         with self._looking_up():
@@ -303,4 +346,14 @@ def _choice(extra: dict[str, Any], name: str, values: tuple[str, ...]) -> str:
 
 
 def _flag(extra: dict[str, Any], name: str) -> bool:
-    return str(extra.get(name, "")).strip().lower() in ("true", "1", "yes", "on")
+    value = extra.get(name)
+    if value in (None, ""):
+        return False
+    try:
+        return flag(name, value)
+    except ConfigError:
+        raise ConfigError(
+            f"The extra {name} must be true or false.",
+            code="AGB-C02",
+            remedy="Correct the extra in the connection form.",
+        ) from None

@@ -7,6 +7,7 @@ the task is over. XCom is emptied when a new try begins and kept over a deferral
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -49,10 +50,9 @@ class GeminiResultsLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Called by Airflow when the task is over."""
-        submission = getattr(operator, "submission", None) or {}
-        return results_url(
-            str(getattr(operator, "result_path", None) or submission.get("result_path") or ""), ti_key
-        )
+        submission = getattr(operator, "submission", None)
+        known = submission.get("result_path") if isinstance(submission, Mapping) else None
+        return results_url(str(getattr(operator, "result_path", None) or known or ""), ti_key)
 
 
 LINKS = (GeminiBatchLink(), GeminiResultsLink())

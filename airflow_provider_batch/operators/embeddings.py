@@ -69,7 +69,7 @@ class GeminiEmbeddingsBatchOperator(GeminiBatchOperator):
         from airflow_provider_batch.gemini.embeddings import EmbeddingTemplate
 
         return EmbeddingTemplate(
-            self.prompt, self.key, self.embedding_task_type, self.output_dimensionality, self.keep_columns
+            self._prompt(), self.key, self.embedding_task_type, self.output_dimensionality, self.keep_columns
         ).line
 
     def _dialect(self) -> RowDialect:

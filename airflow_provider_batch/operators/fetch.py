@@ -1,113 +1,238 @@
-"""The operator that lands what another task has submitted."""
+"""The operator that lands what another task, or another program, has submitted."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_batch.airflow_compat import object_path, saving_retries, tell_outlets
+from airflow_provider_batch.airflow_compat import default_deferrable, object_path, saving_retries, tell_outlets
+from airflow_provider_batch.arguments import (
+    Check,
+    CheckedArguments,
+    flag,
+    job_name_of,
+    mapping,
+    maybe,
+    one_of,
+    output_spec,
+    path,
+    share,
+    text,
+)
+from airflow_provider_batch.deferring import left_s, patience
+from airflow_provider_batch.errors import BatchError, ConfigError, JobError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import LINKS, show
-from airflow_provider_batch.operators.arguments import most_failed
-from airflow_provider_batch.operators.running import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, left_s
+from airflow_provider_batch.operators.running import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, identity_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from pydantic import BaseModel
 
     from airflow_provider_batch.engine.ledger import Ledger
-    from airflow_provider_batch.engine.run import Landed
+    from airflow_provider_batch.engine.run import Landed, Work
+    from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.rows.manifest import Manifest
+    from airflow_provider_batch.rows.structured import OutputType
 
 MAX_RESULT_LOOKS = 50
 
+RESULT_LOOK_S = 2.0
+"""Between looks for the results of a job that has just ended, seconds."""
 
-class GeminiBatchFetchResultsOperator(BaseOperator):
-    """Land the results of jobs that were submitted with ``wait_for_completion=False``.
 
-    Does not wait: put a :class:`~airflow_provider_batch.sensors.gemini.GeminiBatchSensor` before it. Running
-    it again gives the same manifest and costs nothing. It never submits: rows that are left over are in
-    ``failed.jsonl``.
+class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
+    """Land the results of jobs that were submitted with ``wait_for_completion=False``, or by another program.
 
-    :param submission: What the submitting operator returned.
-    :param conn_id: Airflow connection of type ``gemini``.
+    Does not wait for jobs: put a :class:`~airflow_provider_batch.sensors.gemini.GeminiBatchSensor` before it. What
+    keeps the results of an ended job from coming may pass, and that is waited for. Running it again gives the same
+    manifest and costs nothing. It never submits: rows that are left over are in ``failed.jsonl``. Give either
+    ``submission`` or ``job_name``.
+
+    Of a job of another program only the results are known. So a row is what a result line speaks of, with its key
+    or else its number; a row without a line is not missed; ``failed.jsonl`` has keys without requests; and the
+    files on the server are left to the other program.
+
+    :param submission: What the submitting operator returned. Templated.
+    :param job_name: A job that anybody has submitted, ``batches/...``. Templated.
+    :param result_path: Folder for the results of that job: an absolute path or a URI. Templated.
+    :param output_type: What each answer of that job must be, as for :class:`GeminiBatchOperator`; the ledger of a
+        ``submission`` knows it.
+    :param output_format: ``jsonl`` or ``parquet``, for that job.
+    :param conn_id: Airflow connection of type ``gemini``. Templated.
     :param max_failed_fraction: Fail, after landing, if a greater share of the rows has no usable answer, 0 to 1.
         None = any number of them, but not all.
     :param fail_on_partial_error: The same as ``max_failed_fraction=0``.
     :param keep_remote_files: Leave the uploaded and the result files on the server, which deletes them after 48 h.
+        Those of a job of another program are always left.
+    :param deferrable: Results that are not there yet are waited for in the triggerer. None = ``[operators]
+        default_deferrable``.
     """
 
-    template_fields: Sequence[str] = ("submission", "conn_id")
+    template_fields: Sequence[str] = ("submission", "job_name", "result_path", "conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"submission": "json"}
     ui_color = "#e8f0fe"
     operator_extra_links = LINKS
+    checks: ClassVar[Mapping[str, Check]] = {
+        "submission": maybe(mapping),
+        "job_name": maybe(job_name_of),
+        "result_path": maybe(path),
+        "conn_id": text,
+        "_output_type": maybe(output_spec),
+        "output_format": one_of("jsonl", "parquet"),
+        "max_failed_fraction": maybe(share),
+        "fail_on_partial_error": flag,
+        "keep_remote_files": flag,
+        "deferrable": flag,
+    }
+    rendered_checks: ClassVar[Mapping[str, Check]] = {
+        "submission": mapping,
+        "job_name": job_name_of,
+        "result_path": path,
+    }
+
+    submission: Mapping[str, Any] | None
+    job_name: str | None
+    result_path: str | None
+    conn_id: str
+    output_format: str
+    max_failed_fraction: float | None
+    fail_on_partial_error: bool
+    keep_remote_files: bool
+    deferrable: bool
+    _output_type: Any
 
     def __init__(
         self,
         *,
-        submission: Mapping[str, Any],
+        submission: Mapping[str, Any] | str | None = None,
+        job_name: str | None = None,
+        result_path: Any = None,
+        output_type: type[BaseModel] | str | dict[str, Any] | None = None,
+        output_format: str = "jsonl",
         conn_id: str = GeminiBatchHook.default_conn_name,
         max_failed_fraction: float | None = None,
         fail_on_partial_error: bool = False,
         keep_remote_files: bool = False,
+        deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.submission = submission
-        self.conn_id = conn_id
-        self.max_failed_fraction = most_failed(max_failed_fraction, fail_on_partial_error)
-        self.keep_remote_files = keep_remote_files
+        self._take(
+            submission=submission,
+            job_name=job_name,
+            result_path=result_path,
+            _output_type=output_type,
+            output_format=output_format,
+            conn_id=conn_id,
+            max_failed_fraction=max_failed_fraction,
+            fail_on_partial_error=fail_on_partial_error,
+            keep_remote_files=keep_remote_files,
+            deferrable=default_deferrable() if deferrable is None else deferrable,
+        )
+        _ensure_one(submission is not None, job_name is not None, result_path is not None, output_type is not None)
         self._landed: tuple[Manifest, Ledger] | tuple[()] = ()
 
     @saving_retries()
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch, match, publish; return the manifest."""
-        from airflow_provider_batch.engine.actions import Wait
-        from airflow_provider_batch.engine.ledger import Ledger
         from airflow_provider_batch.engine.mistakes import common_mistake
         from airflow_provider_batch.engine.outcome import ensure_done, ensure_enough
-        from airflow_provider_batch.engine.run import Landed, Run, Work
-        from airflow_provider_batch.engine.step import Policy
-        from airflow_provider_batch.engine.submission import Submission
-        from airflow_provider_batch.errors import JobError
-        from airflow_provider_batch.gemini.rows import GeminiRows
         from airflow_provider_batch.lineage.report import TaskReport
+        from airflow_provider_batch.rows.sinks.parquet import require_pyarrow
 
-        submission = Submission.load(self.submission)
+        self._check_rendered(context)
+        if self.output_format == "parquet":
+            require_pyarrow()
         hook = GeminiBatchHook(self.conn_id)
         with hook.service() as service, TaskReport(self.log) as report:
-            work = Work(
-                service=service,
-                ledger=Ledger(object_path(submission.ledger, "submission.ledger")),
-                folder=object_path(submission.result_path, "submission.result_path"),
-                dialect=GeminiRows(),
-                policy=Policy(timeout_s=MAX_TIMEOUT_S, max_row_attempts=1, is_new_try=False, may_send=False),
-                keep_remote_files=self.keep_remote_files,
-                prices=hook.prices().price,
-                observer=report,
-            )
-            result = Run(work).go()
-            for _ in range(MAX_RESULT_LOOKS):
-                # Nothing runs any more and the results come a moment after the success.
-                if not isinstance(result, Wait) or result.jobs or result.names or result.until is None:
-                    break
-                time.sleep(max(0.1, left_s(result, service.now())))
-                result = Run(work).go()
-        if not isinstance(result, Landed):
-            raise JobError(
-                f"{', '.join(submission.job_names)} is not finished.",
-                job_name=submission.job_name,
-                code="AGB-J04",
-                remedy="Put a GeminiBatchSensor before this task.",
-            )
+            make = self._of_another if self.job_name else self._of_submission
+            work = replace(make(context, hook, service), prices=hook.prices().price, observer=report)
+            result = self._land(work)
         self._landed = result.manifest, work.ledger
-        self._show(context, result, submission.ledger)
+        if self.do_xcom_push:
+            self._show(context, result, str(work.ledger.folder))
         ensure_done(result.batch, result.manifest)
-        ensure_enough(result.manifest, self.max_failed_fraction, common_mistake(result.batch))
+        allowed = 0.0 if self.fail_on_partial_error else self.max_failed_fraction
+        ensure_enough(result.manifest, allowed, common_mistake(result.batch))
         tell_outlets(context, self.outlets, result.manifest.to_xcom())
         return result.manifest.to_xcom()
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Look again after a wait."""
+        result: dict[str, Any] = self.execute(context)
+        return result
+
+    def _land(self, work: Work) -> Landed:
+        from airflow_provider_batch.engine.actions import Wait
+        from airflow_provider_batch.engine.run import Landed, Run
+
+        result = Run(work).go()
+        for _ in range(MAX_RESULT_LOOKS):
+            # Nothing runs any more and the results come a moment after the success.
+            if not isinstance(result, Wait) or result.jobs or result.names or result.until is None:
+                break
+            now = work.service.now()
+            if self.deferrable:
+                self._defer(result.until, now)
+            time.sleep(max(0.1, left_s(result, now)))
+            result = Run(work).go()
+        if isinstance(result, Landed):
+            return result
+        jobs = result.jobs if isinstance(result, Wait) else ()
+        raise JobError(
+            f"{', '.join(jobs) or self.job_name or 'The job'} is not finished.",
+            job_name=jobs[0] if jobs else "",
+            code="AGB-J04",
+            remedy="Put a GeminiBatchSensor before this task.",
+        )
+
+    def _defer(self, until: float, now: float) -> None:
+        from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
+
+        trigger = GeminiBatchTrigger(self.conn_id, deadline=until, until=until, looks=False, asked_at=now)
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=patience(until - now))
+
+    def _of_submission(self, context: Context, hook: GeminiBatchHook, service: GeminiBatchService) -> Work:
+        from airflow_provider_batch.engine.ledger import Ledger
+        from airflow_provider_batch.engine.submission import Submission
+        from airflow_provider_batch.gemini.rows import GeminiRows
+
+        submission = Submission.load(self.submission)
+        return _work(
+            service,
+            Ledger(object_path(submission.ledger, "submission.ledger")),
+            object_path(submission.result_path, "submission.result_path"),
+            GeminiRows(),
+            keep_remote_files=self.keep_remote_files,
+        )
+
+    def _of_another(self, context: Context, hook: GeminiBatchHook, service: GeminiBatchService) -> Work:
+        from airflow_provider_batch.engine.documents import Layout
+        from airflow_provider_batch.engine.foreign import NumberedRows, Request, foreign_ledger
+        from airflow_provider_batch.gemini.rows import GeminiRows
+
+        account, output = hook.account(), self._output()
+        wanted = Request(
+            identity=identity_of(context, account.deployment),
+            account=account.label,
+            model=service.model_of(str(self.job_name)),
+            folder=object_path(str(self.result_path), "result_path"),
+            layout=Layout(format=self.output_format, keeps_remote_files=True),  # type: ignore[arg-type]
+            output_schema=output.json_schema if output else None,
+        )
+        ledger = _patient(lambda: foreign_ledger(service, wanted, service.look(str(self.job_name)), GeminiRows()))
+        work = _work(service, ledger, wanted.folder, NumberedRows(GeminiRows()), keep_remote_files=True)
+        return replace(work, output=output)
+
+    def _output(self) -> OutputType | None:
+        from airflow_provider_batch.rows.structured import OutputType
+
+        return None if self._output_type is None else OutputType.of(self._output_type)
 
     def _show(self, context: Context, result: Landed, ledger: str) -> None:
         from airflow_provider_batch.engine.glance import LANDED_KEY, landed, of_plan
@@ -121,3 +246,38 @@ class GeminiBatchFetchResultsOperator(BaseOperator):
         from airflow_provider_batch.lineage.gemini import lineage
 
         return lineage([], *self._landed)
+
+
+def _ensure_one(has_submission: bool, has_job: bool, has_path: bool, has_type: bool) -> None:
+    if has_submission == has_job:
+        what = "either submission or job_name, and not both" if has_job else "submission or job_name"
+        raise ConfigError(f"Give {what}.", code="AGB-C06", remedy="Correct the operator's arguments.")
+    if has_job != has_path or (has_type and not has_job):
+        raise ConfigError(
+            "job_name needs result_path; the ledger of a submission knows where its results belong and of what "
+            "type they are.",
+            code="AGB-C06",
+            remedy="Give result_path and output_type with job_name only.",
+        )
+
+
+def _work(
+    service: GeminiBatchService, ledger: Ledger, folder: Any, dialect: Any, *, keep_remote_files: bool
+) -> Work:
+    from airflow_provider_batch.engine.run import Work
+    from airflow_provider_batch.engine.step import Policy
+
+    policy = Policy(timeout_s=MAX_TIMEOUT_S, max_row_attempts=1, is_new_try=False, may_send=False)
+    return Work(service, ledger, folder, dialect, policy, keep_remote_files=keep_remote_files)
+
+
+def _patient(begin: Callable[[], Ledger]) -> Ledger:
+    """Results may come a moment after the success."""
+    for _ in range(MAX_RESULT_LOOKS):
+        try:
+            return begin()
+        except BatchError as error:
+            if not error.may_pass:
+                raise
+            time.sleep(RESULT_LOOK_S)
+    return begin()

@@ -4,48 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_batch.airflow_compat import default_deferrable, object_path, result_path_type, sql_hook
+from airflow_provider_batch.airflow_compat import default_deferrable, ending_tasks, object_path
+from airflow_provider_batch.arguments import Check, has_references, path_text, resolved, usd
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import LINKS
-from airflow_provider_batch.operators.arguments import (
-    count,
-    is_rendered,
-    most_failed,
-    one_of,
-    output_spec,
-    path_text,
-    seconds,
-    usd,
-    whole,
-)
-from airflow_provider_batch.operators.running import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, BatchRun
-from airflow_provider_batch.rows.templates import check_system_prompt, check_template, columns_in
+from airflow_provider_batch.operators.options import CHECKS, DEFAULT_INLINE_BYTES
+from airflow_provider_batch.operators.requests import check_params, check_requests, is_rendered, source
+from airflow_provider_batch.operators.running import DEFAULT_TIMEOUT_S, BatchRun
+from airflow_provider_batch.rows.templates import columns_in
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from airflow.sdk import Context
     from pydantic import BaseModel
 
     from airflow_provider_batch.engine.begin import OnContentChange
     from airflow_provider_batch.rows.dialect import RowDialect
     from airflow_provider_batch.rows.prompts import Prompt
-    from airflow_provider_batch.rows.sources import Source
     from airflow_provider_batch.rows.sources.tables import SqlQuery
     from airflow_provider_batch.rows.staging import Intake
     from airflow_provider_batch.rows.structured import OutputType
-
-MIN_POLL_INTERVAL_S = 1.0
-MAX_POLL_INTERVAL_S = 3_600.0
-
-DEFAULT_INLINE_BYTES = 64 * 1024
-"""Of a file that is put into its row: a thumbnail. Larger ones would make the rows much larger than the text."""
-
-MAX_INLINE_BYTES = 20 * 1024 * 1024
-"""What the API takes in a request (its documentation of file input methods)."""
-
-MAX_COUNTED_ROWS = 1000
-"""Rows whose tokens the API counts before a batch is sent; each is a call."""
 
 MAX_EARLIER_ROWS = 2000
 """Earlier answers that an estimate looks at."""
@@ -77,6 +59,11 @@ class GeminiBatchOperator(BatchRun):
 
     The events of outlet assets have the manifest as their ``extra``.
 
+    Every argument is checked: where the DAG is read if it is a value, in the task if it is templated. A templated
+    one takes whatever Airflow resolves. A text that a template yields, such as ``"False"``, ``"60"`` or
+    ``"1:30:00"``, is read as what it says. A subclass may add others to ``template_fields``. Paths may be
+    texts, or of ``pathlib``, ``upath`` or Airflow's object storage.
+
     :param model: Model name such as ``gemini-2.5-flash``. Templated.
     :param requests: Where the rows are. An absolute path or a URI (templated) of a JSON Lines, CSV, Parquet or
         text file, plain or compressed, of a pattern with ``*``, or of a folder (a text file is one row, with the
@@ -88,11 +75,11 @@ class GeminiBatchOperator(BatchRun):
     :param conn_id: Airflow connection of type ``gemini``.
     :param prompt: Makes a request of each row: a template such as ``"Summarise: {text}"`` with names of columns,
         or a function of the row that returns a text, a list of contents (several turns), or a dict of
-        GenerateContentRequest fields for this row. Not templated by Jinja: what looks like it, ``{{ ds }}``, is
+        GenerateContentRequest fields for this row; it may raise ``AirflowSkipException`` or
+        ``AirflowFailException``. Not templated by Jinja: what looks like it, ``{{ ds }}``, is
         refused. Braces that are text are written twice, as in ``{{"a": 1}}``.
     :param key: Column with the key, unique in the input, for rows with a ``prompt``.
-    :param system_prompt: System instruction of every row. Taken as it is, not templated; ``{{ ds }}`` and
-        other names of Airflow's are refused.
+    :param system_prompt: System instruction of every row. Templated; no column is put in.
     :param request_params: GenerateContentRequest fields of every row: ``generationConfig``, ``tools``,
         ``safetySettings`` and so on. What a row says itself wins, in either spelling of a name.
     :param input_format: ``openai`` = rows are in OpenAI's batch format and are converted.
@@ -121,7 +108,9 @@ class GeminiBatchOperator(BatchRun):
         The API refuses a batch with a field that it does not know.
     :param max_cost_usd: The task fails before anything is uploaded if the batch may cost more, by the upper end of
         the estimate, or if that is not known; rows that failed are sent again only within it. USD, above 0.
-    :param dry_run: Check the rows, log and return the estimate, and stop. Nothing is uploaded.
+        Templated; a template that gives nothing is refused.
+    :param dry_run: Check the rows, log and return the estimate, and stop. Nothing is uploaded, the tasks
+        downstream are skipped. Templated.
     :param estimate_from: Folder with the results of an earlier run of the same kind, from which the output
         tokens are estimated, thinking included. Templated.
     :param count_tokens_rows: Have the API count the input tokens of so many rows for the estimate, up to 1,000.
@@ -132,7 +121,8 @@ class GeminiBatchOperator(BatchRun):
     :param deferrable: Wait in the triggerer instead of on a worker slot. Default:
         ``[operators] default_deferrable``.
     :param poll_interval: Seconds between looks at the job, 1 to 3,600.
-    :param timeout: Seconds from submission, by the server's clock, up to two weeks. ``execution_timeout`` ends
+    :param timeout: Seconds or a ``timedelta`` from submission, by the server's clock, up to two weeks. Templated.
+        ``execution_timeout`` ends
         the wait as well if it is shorter, as Airflow itself does not apply it while a task is deferred.
     :param max_failed_fraction: Fail the task, after landing, if a greater share of the rows has no usable answer,
         0 to 1. Rows left out by ``on_bad_row="skip"`` are among them. None = any number of them, but not all.
@@ -143,16 +133,46 @@ class GeminiBatchOperator(BatchRun):
     :param cancel_on_kill: Ask the jobs to end when the task is marked failed.
     :param on_content_change: Rows or model are not those that were submitted for this task before: ``fail``
         names both and touches nothing; ``resubmit`` cancels what runs and pays for the new ones; ``adopt`` goes on
-        with the old ones.
+        with the old ones. Templated.
     :param on_ambiguous: A create call's answer was lost and no job shows for at least 12 minutes of complete
         listings, after its input was deleted: ``resubmit`` or ``fail``.
     :param shard_rows: Most rows in one remote job, None = as many as fit into 2 GB.
     :param keep_remote_files: Leave the uploaded and the result files on the server, which deletes them after 48 h.
     """
 
-    template_fields: Sequence[str] = ("model", "requests", "result_path", "conn_id", "estimate_from", "files_path")
+    template_fields: Sequence[str] = (
+        "model",
+        "requests",
+        "result_path",
+        "conn_id",
+        "estimate_from",
+        "files_path",
+        "system_prompt",
+        "max_cost_usd",
+        "timeout",
+        "on_content_change",
+        "is_dry_run",
+    )
+    template_ext: Sequence[str] = (".sql",)
     ui_color = "#e8f0fe"
     operator_extra_links = LINKS
+
+    prompt: Prompt | None
+    key: str
+    system_prompt: str | None
+    request_params: dict[str, Any]
+    input_format: str
+    file_columns: list[str]
+    inline_files_up_to: int
+    keep_columns: list[str]
+    on_bad_row: str
+    allow_unknown_fields: bool
+    estimate_from: str | None
+    count_tokens_rows: int
+    _output_type: Any
+
+    checks: ClassVar[Mapping[str, Check]] = CHECKS
+    rendered_checks: ClassVar[Mapping[str, Check]] = {"max_cost_usd": usd}
 
     def __init__(
         self,
@@ -178,88 +198,104 @@ class GeminiBatchOperator(BatchRun):
         on_empty: str = "fail",
         allow_unknown_fields: bool = False,
         max_cost_usd: float | str | None = None,
-        dry_run: bool = False,
+        dry_run: bool | str = False,
         estimate_from: str | os.PathLike[str] | None = None,
         count_tokens_rows: int = 0,
         wait_for_completion: bool = True,
         deferrable: bool | None = None,
-        poll_interval: float = 60.0,
-        timeout: float = DEFAULT_TIMEOUT_S,
+        poll_interval: float | timedelta = 60.0,
+        timeout: float | str | timedelta = DEFAULT_TIMEOUT_S,
         max_failed_fraction: float | None = None,
         fail_on_partial_error: bool = False,
         retry_failed_rows: bool = True,
         max_row_attempts: int = 3,
         cancel_on_timeout: bool = False,
         cancel_on_kill: bool = True,
-        on_content_change: OnContentChange = "fail",
+        on_content_change: OnContentChange | str = "fail",
         on_ambiguous: str = "resubmit",
         shard_rows: int | None = None,
         keep_remote_files: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.model = model
-        requests = path_text(requests)
         # Rows stay out of the templated field, so they are neither rendered nor stored in the database.
         self._given: Any = None if is_rendered(requests) else requests
-        self.requests = requests if is_rendered(requests) else None
-        self.result_path = path_text(result_path)
-        self.conn_id = conn_id
-        if prompt is not None and not callable(prompt):
-            check_template(prompt)
-        self.prompt = prompt
-        self.key = key
-        check_system_prompt(system_prompt)
-        self.system_prompt = system_prompt
-        self.request_params = dict(request_params or {})
-        self.input_format = one_of("input_format", input_format, ("gemini", "openai"))
-        self.files_path = path_text(files_path)
-        self.file_columns = list(file_columns)
-        if self.file_columns and files_path is None:
+        self.requests = path_text(requests) if is_rendered(requests) else None
+        self._take(
+            model=model,
+            result_path=result_path,
+            conn_id=conn_id,
+            prompt=prompt,
+            key=key,
+            system_prompt=system_prompt,
+            request_params={} if request_params is None else request_params,
+            input_format=input_format,
+            files_path=files_path,
+            file_columns=file_columns,
+            inline_files_up_to=inline_files_up_to,
+            keep_columns=keep_columns,
+            keep_order=keep_order,
+            output_format=output_format,
+            on_bad_row=on_bad_row,
+            on_empty=on_empty,
+            allow_unknown_fields=allow_unknown_fields,
+            max_cost_usd=max_cost_usd,
+            estimate_from=estimate_from,
+            count_tokens_rows=count_tokens_rows,
+            wait_for_completion=wait_for_completion,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            max_failed_fraction=max_failed_fraction,
+            fail_on_partial_error=fail_on_partial_error,
+            retry_failed_rows=retry_failed_rows,
+            max_row_attempts=max_row_attempts,
+            cancel_on_timeout=cancel_on_timeout,
+            cancel_on_kill=cancel_on_kill,
+            on_content_change=on_content_change,
+            on_ambiguous=on_ambiguous,
+            shard_rows=shard_rows,
+            keep_remote_files=keep_remote_files,
+            # A class has no place in the serialized DAG, so it stays out of the templated fields.
+            _output_type=output_type,
+            # Not dry_run: that is a method of Airflow's operators.
+            is_dry_run=dry_run,
+            deferrable=default_deferrable() if deferrable is None else deferrable,
+        )
+        check_requests(self, self.requests if self._given is None else self._given)
+        self._check_together()
+
+    def _check_rendered(self, context: Context) -> None:
+        super()._check_rendered(context)
+        self._check_together()
+        if has_references(self._given):
+            self._given = resolved(self._given, context)
+
+    def _check_together(self) -> None:
+        """Check what depends on more than one argument, as far as it is known when the DAG is read.
+
+        :raises ConfigError: They contradict each other.
+        """
+        if self.file_columns and self.files_path is None:
             raise ConfigError(
                 "file_columns needs files_path, the folder of the files.",
                 code="AGB-C06",
                 remedy="Set files_path; nothing outside it is read.",
             )
-        self.inline_files_up_to = count("inline_files_up_to", inline_files_up_to, MAX_INLINE_BYTES)
-        self.keep_columns = list(keep_columns)
-        self.keep_order = keep_order
-        # A class has no place in the serialized DAG, so it stays out of the templated fields.
-        self._output_type = output_spec(output_type)
-        if output_type is not None and self.request_params:
-            from airflow_provider_batch.gemini.schema import ensure_only_schema
+        if self.request_params:
+            if self._output_type is not None:
+                from airflow_provider_batch.gemini.schema import ensure_only_schema
 
-            ensure_only_schema(self.request_params)
-        self.strict_output = strict_output
-        self.output_format = one_of("output_format", output_format, ("jsonl", "parquet"))
-        self.on_bad_row = one_of("on_bad_row", on_bad_row, ("fail", "skip"))
-        self.on_empty = one_of("on_empty", on_empty, ("fail", "skip"))
-        self.allow_unknown_fields = allow_unknown_fields
-        self.max_cost_usd = None if max_cost_usd is None else usd(max_cost_usd)
-        # Not dry_run: that is a method of Airflow's operators.
-        self.is_dry_run = dry_run
-        self.estimate_from = path_text(estimate_from)
-        self.count_tokens_rows = count("count_tokens_rows", count_tokens_rows, MAX_COUNTED_ROWS)
-        self.wait_for_completion = wait_for_completion
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
-        self.poll_interval = seconds("poll_interval", poll_interval, MIN_POLL_INTERVAL_S, MAX_POLL_INTERVAL_S)
-        self.timeout = seconds("timeout", timeout, 1.0, MAX_TIMEOUT_S)
-        self.max_failed_fraction = most_failed(max_failed_fraction, fail_on_partial_error)
-        self.retry_failed_rows = retry_failed_rows
-        self.max_row_attempts = whole("max_row_attempts", max_row_attempts, 10)
-        self.cancel_on_timeout = cancel_on_timeout
-        self.cancel_on_kill = cancel_on_kill
-        self.on_content_change = one_of("on_content_change", on_content_change, ("fail", "resubmit", "adopt"))
-        self.on_ambiguous = one_of("on_ambiguous", on_ambiguous, ("resubmit", "fail"))
-        self.shard_rows = None if shard_rows is None else whole("shard_rows", shard_rows, None)
-        self.keep_remote_files = keep_remote_files
+                ensure_only_schema(self.request_params)
+            check_params(self.request_params, allow_unknown_fields=self.allow_unknown_fields)
+        if (self.file_columns or self.input_format != "gemini") and "system_prompt" not in self._pending:
+            self._to_line()
 
     def _intake(self) -> Intake:
         """Where the rows come from, and how each becomes a request."""
         from airflow_provider_batch.rows.staging import Intake
 
         return Intake(
-            _source(self._given if self._given is not None else self.requests),
+            source(self._given if self._given is not None else self.requests),
             self._to_line_with_files(),
             self._rewrite(),
             tuple(self.keep_columns),
@@ -282,7 +318,7 @@ class GeminiBatchOperator(BatchRun):
         from airflow_provider_batch.gemini.requests import RequestTemplate
 
         return RequestTemplate(
-            self.prompt,
+            self._prompt(),
             self.key,
             self.system_prompt,
             self.request_params,
@@ -290,6 +326,9 @@ class GeminiBatchOperator(BatchRun):
             self.file_columns,
             self.keep_columns,
         ).line
+
+    def _prompt(self) -> Prompt | None:
+        return ending_tasks(self.prompt) if callable(self.prompt) else self.prompt
 
     def _files(self) -> Any:
         """The folder of the files that rows name, None if they name none."""
@@ -329,19 +368,5 @@ class GeminiBatchOperator(BatchRun):
         if manifest is None:
             self.log.warning("There are no results in %s to estimate from.", folder)
             return []
-        rows = islice(read_results(manifest, path_type=result_path_type()), MAX_EARLIER_ROWS)
+        rows = islice(read_results(manifest), MAX_EARLIER_ROWS)
         return [row.usage.output + row.usage.thinking for row in rows if row.usage is not None]
-
-
-def _source(requests: Any) -> Source:
-    """What is to be read: an opened path, a query, a data frame, or rows."""
-    from airflow_provider_batch.rows.sources.choice import source_of
-    from airflow_provider_batch.rows.sources.tables import QueryRows, SqlQuery
-
-    requests = path_text(requests)
-    if isinstance(requests, str):
-        return source_of(object_path(requests, "requests"))
-    if isinstance(requests, SqlQuery):
-        connect = sql_hook(requests.conn_id).get_conn
-        return QueryRows(connect, requests.sql, requests.parameters, f"the query on {requests.conn_id}")
-    return source_of(requests)

@@ -10,15 +10,19 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_batch.airflow_compat import (
     Fence,
+    end_without_results,
+    is_cleared,
     object_path,
     saving_retries,
     skip,
-    task_state,
     tell_outlets,
 )
-from airflow_provider_batch.errors import ConfigError, EmptyInputError, PartialResultsError
+from airflow_provider_batch.arguments import CheckedArguments
+from airflow_provider_batch.deferring import NO_TRIGGERER, Cut, cut_of, last_line, left_s, patience
+from airflow_provider_batch.errors import BatchError, ConfigError, EmptyInputError, PartialResultsError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import show
+from airflow_provider_batch.stopping import end_if_failed, task_of
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
 
 if TYPE_CHECKING:
@@ -52,11 +56,15 @@ MAX_TIMEOUT_S = 14 * 86_400.0
 BLIND_WAIT_S = 300.0
 """Between looks of workers while the triggerer cannot ask about the jobs, seconds."""
 
+FIRST_BEGIN_WAIT_S, LAST_BEGIN_WAIT_S, BEGIN_SHARE = 60.0, 600.0, 0.1
+"""Between attempts to begin while the API is out of order: seconds at least and at most, and a share of the time
+since the first. Each reads and checks the rows again."""
+
 JOB_NAME_KEY = "job_name"
 """XCom key of the newest remote job, pushed as soon as the job exists."""
 
 
-class BatchRun(BaseOperator):
+class BatchRun(BaseOperator, CheckedArguments):
     """The part of the operators that Airflow calls. What is sent is for those who derive from it to say."""
 
     model: str
@@ -77,6 +85,7 @@ class BatchRun(BaseOperator):
     poll_interval: float
     timeout: float
     max_failed_fraction: float | None
+    fail_on_partial_error: bool
     retry_failed_rows: bool
     max_row_attempts: int
     cancel_on_timeout: bool
@@ -85,6 +94,7 @@ class BatchRun(BaseOperator):
     strict_output: bool = False
 
     _embeds = False
+    _has_begun = False
     _live: tuple[Identity, Ledger] | None = None
     _manifest: Manifest | None = None
 
@@ -108,9 +118,47 @@ class BatchRun(BaseOperator):
         """Output tokens of earlier answers, thinking included."""
         raise NotImplementedError
 
+    def _prepare(self, context: Context) -> None:
+        """Called before the rows are read, each time that they are: they may be given by a function."""
+
     @saving_retries()
     def execute(self, context: Context) -> dict[str, Any]:
         """Begin, or go on with what an earlier try began."""
+        return self._execute(context, None)
+
+    def _execute(self, context: Context, begin_by: float | None) -> dict[str, Any]:
+        """The same.
+
+        :param begin_by: Unix time at which beginning is given up, None = ``timeout`` seconds from now.
+        """
+        while True:
+            try:
+                return self._begin(context)
+            except BatchError as error:
+                if not error.may_pass or self.is_dry_run or self._has_begun:
+                    raise
+                begin_by = self._begin_later(begin_by, error)
+
+    def _begin_later(self, begin_by: float | None, error: BatchError) -> float:
+        """What kept the rows from being sent may pass: wait for that without holding a worker slot, if deferred.
+
+        :return: Unix time at which beginning is given up.
+        """
+        now = time.time()
+        give_up = now + self.timeout if begin_by is None else begin_by
+        wait_s = max(FIRST_BEGIN_WAIT_S, min(LAST_BEGIN_WAIT_S, BEGIN_SHARE * (now + self.timeout - give_up)))
+        if now >= give_up:
+            raise error
+        self.log.warning("Nothing is sent yet; trying again in %.0f s: %s", wait_s, error)
+        if self.deferrable:
+            trigger = GeminiBatchTrigger(
+                self.conn_id, deadline=give_up, until=now + wait_s, looks=False, begin_by=give_up, asked_at=now
+            )
+            self.defer(trigger=trigger, method_name="execute_complete", timeout=patience(wait_s))
+        time.sleep(wait_s)
+        return give_up
+
+    def _begin(self, context: Context) -> dict[str, Any]:
         from dataclasses import asdict
 
         from airflow_provider_batch.engine.begin import estimated, ledger_for
@@ -119,6 +167,8 @@ class BatchRun(BaseOperator):
         from airflow_provider_batch.lineage.report import TaskReport
         from airflow_provider_batch.rows.sinks.parquet import require_pyarrow
 
+        self._prepare(context)
+        self._check_rendered(context)
         if self.output_format == "parquet":
             require_pyarrow()
         intake = self._intake()
@@ -129,7 +179,8 @@ class BatchRun(BaseOperator):
             report.chapter(PREFLIGHT)
             try:
                 if self.is_dry_run:
-                    return asdict(estimated(service, order, intake, self._dialect()))
+                    said = asdict(estimated(service, order, intake, self._dialect()))
+                    return end_without_results(self, context, said)
                 for earlier in generations(order.folder, order.identity.mark)[-1:]:
                     # Whoever stops this try while it reads its rows means the jobs of the try before.
                     self._live = order.identity, earlier
@@ -138,8 +189,22 @@ class BatchRun(BaseOperator):
                 if self.on_empty == "skip":
                     raise skip(error) from None
                 raise
-            policy = self._policy(order, account, is_new_try=True)
+            self._has_begun = True
+            cleared = is_cleared(context["ti"], self.retries or 0)
+            policy = self._policy(order, account, is_new_try=True, is_cleared=cleared)
             return self._go_on(context, order, self._work(context, service, order, ledger, policy, report))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """As Airflow's. After a wait that no trigger has ended, the ledger and the API are asked all the same."""
+        cut = cut_of(next_method, next_kwargs)
+        if cut is None:
+            return super().resume_execution(next_method, next_kwargs, context)
+        if cut is Cut.BROKEN:
+            self.log.warning("The triggerer cannot wait (%s): this worker does.", last_line(next_kwargs))
+            self.deferrable = False
+        else:
+            self.log.warning("No trigger has fired in time, so the scheduler has ended the wait. %s", NO_TRIGGERER)
+        return self.execute_complete(context, {"outcome": cut.name.lower(), "message": cut.value})
 
     @saving_retries()
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,13 +213,21 @@ class BatchRun(BaseOperator):
         from airflow_provider_batch.engine.ledger import generations
         from airflow_provider_batch.lineage.report import TaskReport
 
+        if "begin_by" in event:
+            return self._execute(context, event["begin_by"])
+        self._check_rendered(context)
         hook = GeminiBatchHook(self.conn_id)
         account = hook.account()
         order = self._order(context, account, hook)
         known = generations(order.folder, order.identity.mark)
-        if not known or event.get("ledger") != str(known[-1].folder):
+        if not known and "ledger" not in event:
+            # The wait for a beginning was cut short.
+            return self._execute(context, None)
+        # Only a trigger remembers it.
+        noted = event.get("ledger", str(known[-1].folder) if known else "unknown")
+        if not known or noted != str(known[-1].folder):
             raise ConfigError(
-                f"The ledger of this task, {event.get('ledger')}, is not where result_path says, {order.folder}.",
+                f"The ledger of this task, {noted}, is not where result_path says, {order.folder}.",
                 code="AGB-C08",
                 remedy="Nothing was sent or cancelled. Use a path that renders the same in every try, or restore "
                 "the ledger.",
@@ -168,20 +241,9 @@ class BatchRun(BaseOperator):
 
     def on_kill(self) -> None:
         """Ask the jobs to end if the task was marked failed; leave them alone in every other case."""
-        from airflow_provider_batch.engine.cancelling import RECHECK_S, may_cancel
-        from airflow_provider_batch.operators.stopping import end_jobs
-
-        if not self.cancel_on_kill or self._live is None:
-            return
-        identity, ledger = self._live
-        task = _task(identity)
-        first = task_state(task)
-        time.sleep(RECHECK_S)
-        states = [first, task_state(task)]
-        if not may_cancel(states):
-            self.log.info("The task is %s: its jobs are left alone.", states[-1] or "in an unknown state")
-            return
-        end_jobs(GeminiBatchHook(self.conn_id), ledger, f"The task is {states[-1]}", self.log)
+        if self.cancel_on_kill and self._live is not None:
+            identity, ledger = self._live
+            end_if_failed(GeminiBatchHook(self.conn_id), ledger, identity, self.log)
 
     def get_openlineage_facets_on_start(self) -> Any:
         """What the OpenLineage provider asks before the task runs."""
@@ -207,7 +269,7 @@ class BatchRun(BaseOperator):
 
         output = self._output()
         return Order(
-            identity=_identity(context, account.deployment),
+            identity=identity_of(context, account.deployment),
             account=account.label,
             model=self._model_name(),
             folder=object_path(self.result_path, "result_path"),
@@ -231,7 +293,7 @@ class BatchRun(BaseOperator):
         size = MAX_SHARD_BYTES if self.files_path is None else MAX_SHARD_BYTES * 3 // 4
         return ShardLimits(rows=self.shard_rows, size_bytes=size, tokens=account.max_enqueued_tokens)
 
-    def _policy(self, order: Order, account: Account, *, is_new_try: bool) -> Policy:
+    def _policy(self, order: Order, account: Account, *, is_new_try: bool, is_cleared: bool = False) -> Policy:
         from airflow_provider_batch.engine.step import Policy
 
         shorter = [] if self.execution_timeout is None else [self.execution_timeout.total_seconds()]
@@ -244,6 +306,7 @@ class BatchRun(BaseOperator):
             max_tokens_in_flight=account.max_enqueued_tokens,
             affords=order.budget.affords,
             is_new_try=is_new_try,
+            is_cleared=is_cleared,
             submit_only=not self.wait_for_completion,
         )
 
@@ -255,15 +318,20 @@ class BatchRun(BaseOperator):
         from airflow_provider_batch.engine.actions import Wait
         from airflow_provider_batch.engine.glance import KEY
         from airflow_provider_batch.engine.run import Landed, Run
+        from airflow_provider_batch.engine.state import read_batch
 
-        self._live = order.identity, work.ledger
-        glance = self._glance(work.ledger, work.policy)
-        show(context["ti"], KEY, glance)
+        self._live, glance = (order.identity, work.ledger), self._glance(work.ledger, work.policy)
+        if self.do_xcom_push:
+            show(context["ti"], KEY, glance)
+            # Airflow empties XCom when a new try begins.
+            for name in read_batch(work.ledger).jobs[-1:]:
+                self._tell_job(context["ti"], name)
         while True:
             result: Result = Run(work).go()
             if isinstance(result, Landed) and self.wait_for_completion:
                 return self._ended(context, result, glance, work.policy)
             if not isinstance(result, Wait):
+                self.outlets = []
                 return self._submission(result.batch, work.ledger)
             if self.deferrable:
                 self._defer(result, order.identity, work, event or {})
@@ -295,9 +363,13 @@ class BatchRun(BaseOperator):
             output=self._output(),
             fence=fence,
             files=self._files(),
-            on_job=lambda name: ti.xcom_push(key=JOB_NAME_KEY, value=name),
+            on_job=lambda name: self._tell_job(ti, name),
             observer=report,
         )
+
+    def _tell_job(self, ti: Any, name: str) -> None:
+        if self.do_xcom_push:
+            ti.xcom_push(key=JOB_NAME_KEY, value=name)
 
     def _defer(self, wait: Wait, identity: Identity, work: Work, event: Mapping[str, Any]) -> None:
         from airflow_provider_batch.engine.state import read_batch
@@ -322,11 +394,13 @@ class BatchRun(BaseOperator):
                 until=until,
                 poll_interval=self.poll_interval,
                 ledger=str(work.ledger.folder),
-                waiting_task=_task(identity) if self.cancel_on_kill else None,
+                waiting_task=task_of(identity) if self.cancel_on_kill else None,
                 cancel_note=f"r{read_batch(work.ledger).round.number}.cancel.json",
                 looks=looks,
+                asked_at=work.service.now(),
             ),
             method_name="execute_complete",
+            timeout=patience(min(wait.deadline, until or wait.deadline) - work.service.now()),
         )
 
     def _glance(self, ledger: Ledger, policy: Policy) -> Glance:
@@ -344,10 +418,12 @@ class BatchRun(BaseOperator):
         from airflow_provider_batch.engine.step import retry_helps
 
         self._manifest = landed.manifest
-        show(context["ti"], glances.KEY, glances.landed(glance, landed.manifest))
+        if self.do_xcom_push:
+            show(context["ti"], glances.KEY, glances.landed(glance, landed.manifest))
         ensure_done(landed.batch, landed.manifest)
         try:
-            ensure_enough(landed.manifest, self.max_failed_fraction, common_mistake(landed.batch))
+            allowed = 0.0 if self.fail_on_partial_error else self.max_failed_fraction
+            ensure_enough(landed.manifest, allowed, common_mistake(landed.batch))
         except PartialResultsError as error:
             error.is_final = not retry_helps(landed.batch, policy)
             raise
@@ -374,23 +450,10 @@ class BatchRun(BaseOperator):
         return model_path(self.model).removeprefix("models/")
 
 
-def left_s(wait: Wait, now: float) -> float:
-    """Seconds until something is due."""
-    return min(wait.deadline, wait.until if wait.until is not None else wait.deadline) - now
-
-
-def _identity(context: Context, deployment: str) -> Identity:
+def identity_of(context: Context, deployment: str) -> Identity:
+    """Which task instance runs."""
     from airflow_provider_batch.engine.identity import Identity
 
     ti = context["ti"]
     map_index = -1 if ti.map_index is None else ti.map_index
     return Identity(ti.dag_id, ti.task_id, ti.run_id, map_index, deployment)
-
-
-def _task(identity: Identity) -> dict[str, Any]:
-    return {
-        "dag_id": identity.dag_id,
-        "task_id": identity.task_id,
-        "run_id": identity.run_id,
-        "map_index": identity.map_index,
-    }

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from upath import UPath
-
 from airflow_provider_batch.rows.manifest import Manifest
 from airflow_provider_batch.rows.results import parquet_batches, read_results
+from airflow_provider_batch.rows.storage import path_of
 from airflow_provider_batch.rows.structured import OutputType
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def to_arrow_batches(
     output_type: type[BaseModel] | str | dict[str, Any] | None = None,
     batch_rows: int = BATCH_ROWS,
     *,
-    path_type: Callable[[str], Any] = UPath,
+    path_type: Callable[[str], Any] = path_of,
 ) -> Iterator[pyarrow.RecordBatch]:
     """Stream the results as Arrow record batches, with the columns of a Parquet file of them.
 
@@ -57,7 +56,7 @@ def to_pandas(
     manifest: Manifest | dict[str, Any],
     output_type: type[BaseModel] | str | dict[str, Any] | None = None,
     *,
-    path_type: Callable[[str], Any] = UPath,
+    path_type: Callable[[str], Any] = path_of,
 ) -> pandas.DataFrame:
     """All results as one pandas data frame. Needs memory for all rows at once; pandas must be installed.
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import urlsplit
 
 import msgspec
 from upath import UPath
 
-from airflow_provider_batch.errors import BatchError
+from airflow_provider_batch.errors import BatchError, ConfigError
 from airflow_provider_batch.rows.dialect import ResultRow, RowStatus
 from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.manifest import Manifest
 from airflow_provider_batch.rows.sinks.parquet import read_parquet
-from airflow_provider_batch.rows.storage import opened
+from airflow_provider_batch.rows.storage import opened, path_of
 from airflow_provider_batch.rows.structured import CODE, NotOfTypeError, OutputType
 
 if TYPE_CHECKING:
@@ -26,14 +27,14 @@ def read_results(
     manifest: Manifest | dict[str, Any],
     output_type: type[BaseModel] | str | dict[str, Any] | None = None,
     *,
-    path_type: Callable[[str], Any] = UPath,
+    path_type: Callable[[str], Any] = path_of,
 ) -> Iterator[ResultRow]:
     """Stream the rows of a batch, one for each input row, in no particular order unless asked for.
 
     :param manifest: What :class:`GeminiBatchOperator` returned.
     :param output_type: Makes ``row.parsed`` of each success an instance of this pydantic model.
-    :param path_type: Opens the result URI. Pass ``airflow.sdk.ObjectStoragePath`` where ``result_path`` names
-        an Airflow connection, as in ``s3://my_conn@bucket/labels/``.
+    :param path_type: Opens the result URI. Default: as the operator does where Airflow runs, so that a connection
+        in it (``s3://my_conn@bucket/labels/``) is used; ``upath.UPath`` elsewhere.
     :return: ``row.key``, ``row.status``, ``row.text``, ``row.usage``, ``row.finish_reason``, ``row.error``,
         ``row.parsed`` (if there is an ``output_type``), ``row.source`` (kept columns), ``row.vector``.
     :raises ConfigError: ``manifest`` is not a manifest, or ``output_type`` not a type.
@@ -87,14 +88,19 @@ def _stream(path: UPath, manifest: Manifest) -> Iterator[ResultRow]:
 
 @contextmanager
 def _opened(path: UPath, manifest: Manifest) -> Iterator[BinaryIO]:
-    there = Manifest.read(path.parent)
-    if there is not None and there.job_name != manifest.job_name:
-        raise _damaged(path, f"they were replaced by those of {there.job_name}")
-    try:
-        with opened(path) as file:
-            yield file
-    except FileNotFoundError:
-        raise _damaged(path, f"the file of {manifest.job_name} is gone") from None
+    with ExitStack() as stack:
+        try:
+            there = Manifest.read(path.parent)
+            file = stack.enter_context(opened(path))
+        except FileNotFoundError:
+            if isinstance(path, UPath) and "@" in urlsplit(manifest.result_uri).netloc:
+                raise _elsewhere(manifest.result_uri) from None
+            raise _damaged(path, f"the file of {manifest.job_name} is gone") from None
+        except (OSError, ValueError) as error:
+            raise _damaged(path, f"they cannot be opened ({type(error).__name__})") from error
+        if there is not None and there.job_name != manifest.job_name:
+            raise _damaged(path, f"they were replaced by those of {there.job_name}")
+        yield file
 
 
 def _ensure_complete(path: UPath, manifest: Manifest, count: int) -> None:
@@ -110,6 +116,14 @@ def _lines(path: UPath, file: BinaryIO) -> Iterator[ResultRow]:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise _damaged(path, f"line {number} is not a result row ({error})") from None
         yield row
+
+
+def _elsewhere(uri: str) -> BatchError:
+    return ConfigError(
+        f"Results {uri}: they are not found without the Airflow connection that is named before the @.",
+        code="AGB-C08",
+        remedy="Read them in a task; or pass path_type, a function that opens the URI with its rights.",
+    )
 
 
 def _damaged(path: UPath, what: str) -> BatchError:

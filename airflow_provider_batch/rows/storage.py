@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 from collections import deque
@@ -34,6 +35,15 @@ MAX_BEHIND = 4
 
 PIECE_BYTES = 1024 * 1024
 """Of one piece, bytes: to hand over a small one costs more than to write it."""
+
+
+def path_of(uri: str) -> UPath:
+    """The path that a URI names, opened as Airflow does where Airflow runs: a connection in it is looked up.
+
+    Airflow is not imported for that; in a task it is there.
+    """
+    airflow = sys.modules.get("airflow.sdk")
+    return cast(UPath, UPath(uri) if airflow is None else airflow.ObjectStoragePath(uri))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ blocks are one transaction, so readers see the table as it was or as it is. That
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,21 +70,64 @@ class Target:
     placeholder: str = "?"
 
     def __post_init__(self) -> None:
-        for name in (self.table, *self.columns):
-            if not _NAME.fullmatch(name):
-                raise _wrong(f"{name!r} is not a plain name of a table or column")
+        for name in (ensure_table(self.table), *self.columns):
+            _ensure_name(name)
         for path in self.columns.values():
             _ensure_known(path)
         if self.columns.get(self.key_column) != "key":
             raise _wrong(f"columns must map the key column {self.key_column!r} to 'key'")
 
 
-def _ensure_known(path: str) -> None:
+def ensure_table(name: object) -> str:
+    """The name of a table, if it is a plain one.
+
+    :raises ConfigError: It is not.
+    """
+    return _ensure_name(name)
+
+
+def ensure_statuses(given: object) -> list[str] | None:
+    """The statuses of rows, as texts; None = all.
+
+    :raises ConfigError: There is none of such a name.
+    """
+    if given is None:
+        return None
+    known = [status.value for status in RowStatus]
+    said = None if isinstance(given, str) or not isinstance(given, Iterable) else [*given]
+    if not said or not all(one in known for one in said):
+        raise _wrong(f"only must be a list of {', '.join(known)}, or None for all, got {given!r}")
+    return [str(RowStatus(one).value) for one in said]
+
+
+def key_column_of(columns: Mapping[str, str]) -> str:
+    """The column that gets the key.
+
+    :raises ConfigError: There is none, or more than one.
+    """
+    found = [name for name, path in columns.items() if path == "key"]
+    if len(found) != 1:
+        has = " and ".join(map(repr, found)) or "no column"
+        raise _wrong(f"columns maps {has} to 'key'; map the table's key column to it, or say key_column")
+    return found[0]
+
+
+def _ensure_name(name: object) -> str:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise _wrong(f"{name!r} is not a plain name of a table or column")
+    return name
+
+
+def _ensure_known(path: object) -> None:
+    if not isinstance(path, str):
+        raise _wrong(f"{path!r} is not the path of a value in a result row")
     first, *inside = path.split(".")
     if first in _OPEN:
         return
     if first not in _PATHS:
-        raise _wrong(f"{path!r} is not in a result row; it has {', '.join(sorted({*_PATHS, *_OPEN}))}")
+        near = difflib.get_close_matches(first, [*_PATHS, *_OPEN], n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted({*_PATHS, *_OPEN}))}"
+        raise _wrong(f"{path!r} is not in a result row; {hint}")
     if inside and (len(inside) > 1 or inside[0] not in _PATHS[first]):
         has = f"has {', '.join(_PATHS[first])}" if _PATHS[first] else "has nothing inside"
         raise _wrong(f"{path!r} is not in a result row; {first} {has}")

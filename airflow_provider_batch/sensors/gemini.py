@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_batch.airflow_compat import default_deferrable
+from airflow_provider_batch.airflow_compat import airflow_exception, default_deferrable, fail, overdue, skip
+from airflow_provider_batch.arguments import Check, CheckedArguments, flag, seconds, submitted, text
+from airflow_provider_batch.deferring import NO_TRIGGERER, Cut, cut_of, last_line, patience
 from airflow_provider_batch.errors import (
     AuthError,
     BatchError,
     ConfigError,
+    JobError,
     JobTimeoutError,
     JobUnreadableError,
     NotFoundError,
@@ -23,8 +28,14 @@ from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+MIN_POKE_S = 1.0
+MAX_POKE_S = 86_400.0
 
-class GeminiBatchSensor(BaseSensorOperator):
+MAX_WAIT_S = 366 * 86_400.0
+"""Of a sensor, which may wait for what is submitted later."""
+
+
+class GeminiBatchSensor(BaseSensorOperator, CheckedArguments):
     """Wait until the jobs of a Gemini batch have succeeded; fail if one failed, expired or was cancelled.
 
     Returns what it was given, so that :class:`GeminiBatchFetchResultsOperator` can take its output. Never
@@ -33,12 +44,19 @@ class GeminiBatchSensor(BaseSensorOperator):
     :param submission: What ``GeminiBatchOperator(wait_for_completion=False)`` returned, or a job name,
         ``batches/...``. Templated.
     :param conn_id: Airflow connection of type ``gemini``.
-    :param deferrable: Wait in the triggerer. Default: ``[operators] default_deferrable``. The sensor's own
-        ``poke_interval`` and ``timeout`` (seconds) apply in both modes.
+    :param deferrable: Wait in the triggerer. Default: ``[operators] default_deferrable``.
+    :param poke_interval: Seconds between looks, 1 to 86,400, in both modes.
+    :param timeout: Seconds or a ``timedelta`` until the sensor gives up, in both modes. It then fails without a
+        retry, or is skipped with ``soft_fail``. Default: ``[sensors] default_timeout``.
     """
 
     template_fields: Sequence[str] = ("submission", "conn_id")
     ui_color = "#e8f0fe"
+    checks: ClassVar[Mapping[str, Check]] = {"submission": submitted, "conn_id": text, "deferrable": flag}
+
+    submission: Mapping[str, Any] | str
+    conn_id: str
+    deferrable: bool
 
     def __init__(
         self,
@@ -46,18 +64,29 @@ class GeminiBatchSensor(BaseSensorOperator):
         submission: Mapping[str, Any] | str,
         conn_id: str = GeminiBatchHook.default_conn_name,
         deferrable: bool | None = None,
+        poke_interval: float | timedelta = 60.0,
+        timeout: float | timedelta | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.submission = submission
-        self.conn_id = conn_id
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        super().__init__(
+            poke_interval=seconds(MIN_POKE_S, MAX_POKE_S)("poke_interval", poke_interval),
+            # Without one, Airflow's versions disagree whether None may be passed on.
+            **({} if timeout is None else {"timeout": seconds(0.0, MAX_WAIT_S)("timeout", timeout)}),
+            **kwargs,
+        )
+        self._take(
+            submission=submission,
+            conn_id=conn_id,
+            deferrable=default_deferrable() if deferrable is None else deferrable,
+        )
 
     def execute(self, context: Context) -> Any:
         """Wait, in the triggerer if deferrable."""
-        if not self.deferrable:
-            return super().execute(context)
-        return self._defer_or_end(time.time() + float(self.timeout))
+        with self._ending():
+            self._check_rendered(context)
+            if not self.deferrable:
+                return super().execute(context)
+            return self._defer_or_end(time.time() + float(self.timeout))
 
     def _defer_or_end(self, deadline: float) -> Any:
         running = self._running()
@@ -72,6 +101,7 @@ class GeminiBatchSensor(BaseSensorOperator):
             ),
             method_name="execute_complete",
             kwargs={"deadline": deadline},
+            timeout=patience(deadline - time.time()),
         )
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -81,23 +111,55 @@ class GeminiBatchSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any], deadline: float | None = None) -> Any:
         """Resume after the trigger: the API tells how the jobs ended."""
-        outcome, name = str(event.get("outcome")), str(event.get("job_name"))
-        if outcome == "timeout":
-            raise JobTimeoutError(
-                f"{event.get('message')} It was not cancelled and may still run and be billed.",
-                job_name=name,
-                code="AGB-P05",
-                remedy="Raise the sensor's timeout or clear it; looking costs nothing.",
-            )
-        if outcome in ("unreadable", "unknown_state"):
-            raise JobUnreadableError(
-                f"{event.get('message')} It was not cancelled and may still run and be billed.",
-                job_name=name,
-                code="AGB-P03",
-                remedy="Correct the connection and clear the sensor; looking costs nothing.",
-            )
-        # `airflow dags test` drops the kwargs of defer.
-        return self._defer_or_end(deadline or time.time() + float(self.timeout))
+        with self._ending():
+            self._check_rendered(context)
+            outcome, name = str(event.get("outcome")), str(event.get("job_name"))
+            if outcome == "timeout":
+                raise _overdue(f"{event.get('message')}", name)
+            if outcome in ("unreadable", "unknown_state"):
+                raise JobUnreadableError(
+                    f"{event.get('message')} It was not cancelled and may still run and be billed.",
+                    job_name=name,
+                    code="AGB-P03",
+                    remedy="Correct the connection and clear the sensor; looking costs nothing.",
+                )
+            # `airflow dags test` drops the kwargs of defer.
+            return self._defer_or_end(deadline or time.time() + float(self.timeout))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """As Airflow's. A wait that no trigger has ended is looked at once more before it is given up."""
+        cut = cut_of(next_method, next_kwargs)
+        if cut is None:
+            return super().resume_execution(next_method, next_kwargs, context)
+        if cut is Cut.BROKEN:
+            self.log.warning("The triggerer cannot wait (%s): this worker does.", last_line(next_kwargs))
+            self.deferrable = False
+            return self.execute(context)
+        with self._ending():
+            self._check_rendered(context)
+            for name in self._running():
+                raise _overdue(f"{name} is not finished, and no trigger has fired. {NO_TRIGGERER}", name)
+            return self.submission
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """What looking again cannot mend uses up no retries; with ``soft_fail`` the sensor is skipped."""
+        try:
+            yield
+        except airflow_exception("AirflowSensorTimeout") as late:
+            raise overdue(_overdue(str(late), self._job_names()[0])) from late
+        except JobError as error:
+            if self.soft_fail or self.never_fail:
+                # Airflow skips with words of its own.
+                self.log.warning("%s", error)
+                raise skip(error) from error
+            if isinstance(error, JobUnreadableError):
+                raise
+            raise (overdue if isinstance(error, JobTimeoutError) else fail)(error) from error
+        except BatchError as error:
+            if not error.is_final:
+                raise
+            raise fail(error) from error
 
     def _running(self) -> list[str]:
         """Jobs that have not ended; those that have must have succeeded."""
@@ -124,17 +186,15 @@ class GeminiBatchSensor(BaseSensorOperator):
 
     def _job_names(self) -> list[str]:
         given = self.submission
-        if isinstance(given, Mapping) and given.get("job_names"):
-            return [str(name) for name in given["job_names"]]
-        return [self._job_name()]
+        if isinstance(given, str):
+            return [given]
+        return [str(name) for name in given.get("job_names") or [given["job_name"]]]
 
-    def _job_name(self) -> str:
-        given = self.submission
-        name = given.get("job_name") if isinstance(given, Mapping) else given
-        if not isinstance(name, str) or not name:
-            raise ConfigError(
-                "The sensor was given no job.",
-                code="AGB-C08",
-                remedy="Pass the output of GeminiBatchOperator(wait_for_completion=False), or a job name.",
-            )
-        return name
+
+def _overdue(message: str, job_name: str) -> JobTimeoutError:
+    return JobTimeoutError(
+        f"{message} It was not cancelled and may still run and be billed.",
+        job_name=job_name,
+        code="AGB-P05",
+        remedy="Raise the sensor's timeout or clear it; looking costs nothing.",
+    )

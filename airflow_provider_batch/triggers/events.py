@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
+from airflow_provider_batch.arguments import between_looks, is_template, text, wrong
+from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.triggers.pollers import poller_of
 
 if TYPE_CHECKING:
@@ -31,24 +33,37 @@ class GeminiBatchEventTrigger(BaseEventTrigger):
     "requests": int, "succeeded": int, "failed": int, "created_at": str | None, "ended_at": str,
     "output_file": "files/..." | None, "conn_id": str}``, times in ISO 8601. Results are deleted after 48 h.
 
+    None of the arguments is templated.
+
     :param display_name_prefix: What display names begin with. Empty = every batch of the project. Batches of this
         package begin with ``agb1.``; for those, outlets of the operator tell more.
     :param conn_id: Airflow connection of type ``gemini``.
-    :param poll_interval: Seconds between readings of the listing.
-    :param unknown: Arguments of another version are accepted and ignored.
+    :param poll_interval: Seconds between readings of the listing, 1 to 3,600.
+    :param unknown: Arguments of another version, which says so, are accepted and ignored.
+    :raises ConfigError: An argument cannot be meant, or there is none of its name.
     """
 
     def __init__(
         self,
         display_name_prefix: str = "",
         conn_id: str = "gemini_default",
-        poll_interval: float = 60.0,
+        poll_interval: float | timedelta = 60.0,
         **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.display_name_prefix = display_name_prefix
-        self.conn_id = conn_id
-        self.poll_interval = poll_interval
+        if unknown and "v" not in unknown:
+            raise ConfigError(
+                f"GeminiBatchEventTrigger has no argument {min(unknown)!r}.",
+                code="AGB-C06",
+                remedy="It has display_name_prefix, conn_id and poll_interval.",
+            )
+        is_empty = display_name_prefix == ""
+        self.display_name_prefix = "" if is_empty else text("display_name_prefix", display_name_prefix)
+        self.conn_id = text("conn_id", conn_id)
+        self.poll_interval = between_looks("poll_interval", poll_interval)
+        for name in ("display_name_prefix", "conn_id"):
+            if is_template(getattr(self, name)):
+                raise wrong(name, "a text", getattr(self, name))
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments. The same for the same arguments: Airflow tells watchers apart by them."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_batch.airflow_compat import object_path, task_state
+from airflow_provider_batch.airflow_compat import object_path
+from airflow_provider_batch.arguments import seconds
 
 if TYPE_CHECKING:
     from airflow_provider_batch.gemini.service import AsyncGeminiBatchService
@@ -18,6 +19,9 @@ VERSION = 2
 
 ON_KILL_S = 25.0
 """Seconds for asking the jobs to end; Airflow's ``[triggerer] on_kill_timeout`` is 30."""
+
+LOOKS_S = 20.0
+"""Of these, for finding out what became of the task."""
 
 
 class GeminiBatchTrigger(BaseTrigger):
@@ -46,6 +50,9 @@ class GeminiBatchTrigger(BaseTrigger):
         good, the jobs are asked to end; None = never.
     :param cancel_note: Name of the document that then says so in the ledger.
     :param looks: False = wait for the time only, as looking from the triggerer has proved of no use.
+    :param asked_at: Unix time at which the wait was begun, by the clock that set ``deadline`` and ``until``. While
+        no answer of the API says what time it is, what has gone by since is measured: no machine's clock judges.
+    :param begin_by: The task has not begun yet, and gives up at this Unix time; comes back in the event.
     :param unknown: Arguments of another version are accepted and ignored, so an upgrade never strands a task.
     """
 
@@ -62,6 +69,8 @@ class GeminiBatchTrigger(BaseTrigger):
         waiting_task: dict[str, Any] | None = None,
         cancel_note: str | None = None,
         looks: bool = True,
+        asked_at: float | None = None,
+        begin_by: float | None = None,
         **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -70,11 +79,16 @@ class GeminiBatchTrigger(BaseTrigger):
         self.job_names = [*job_names, *([job_name] if job_name else [])]
         self.display_names = list(display_names)
         self.until = until
-        self.poll_interval = poll_interval
+        # One that another version has written must not strand its task.
+        self.poll_interval = (
+            poll_interval if "v" in unknown else seconds(1.0, 86_400.0)("poll_interval", poll_interval)
+        )
         self.ledger = ledger
         self.waiting_task = waiting_task
         self.cancel_note = cancel_note
         self.looks = looks
+        self.asked_at = asked_at
+        self.begin_by = begin_by
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments: names and numbers only."""
@@ -92,6 +106,8 @@ class GeminiBatchTrigger(BaseTrigger):
                 "waiting_task": self.waiting_task,
                 "cancel_note": self.cancel_note,
                 "looks": self.looks,
+                "asked_at": self.asked_at,
+                "begin_by": self.begin_by,
             },
         )
 
@@ -101,10 +117,11 @@ class GeminiBatchTrigger(BaseTrigger):
         from airflow_provider_batch.triggers.pollers import poller_of
 
         jobs, names = (self.job_names, self.display_names) if self.looks else ((), ())
-        vigil = Vigil(tuple(jobs), tuple(names), self.until, self.deadline, self.poll_interval)
+        vigil = Vigil(tuple(jobs), tuple(names), self.until, self.deadline, self.poll_interval, self.asked_at)
         # The logger of the class: one for each trigger would take more memory than the wait itself.
         news = await poller_of(self.conn_id).wait(vigil, self.logger().info)
-        yield TriggerEvent({**news._asdict(), "ledger": self.ledger})  # type: ignore[no-untyped-call]
+        begin = {} if self.begin_by is None else {"begin_by": self.begin_by}
+        yield TriggerEvent({**news._asdict(), "ledger": self.ledger, **begin})  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """Ask the jobs to end, if the task's state says that nobody will come back for the results.
@@ -120,23 +137,32 @@ class GeminiBatchTrigger(BaseTrigger):
         while not work.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([work])
+        if work.exception() is not None:
+            self.log.error("The task was stopped and its jobs were not all ended: %s", await self._warning())
         work.result()
 
     async def _cancel_jobs(self, task: Mapping[str, Any]) -> None:
-        from airflow_provider_batch.engine.cancelling import RECHECK_S, may_cancel
+        from airflow_provider_batch.engine.cancelling import may_cancel
+        from airflow_provider_batch.stopping import states_of
         from airflow_provider_batch.triggers.pollers import service_of
 
-        first = await asyncio.to_thread(task_state, task)
-        await asyncio.sleep(RECHECK_S)
-        states = [first, await asyncio.to_thread(task_state, task)]
+        states = await asyncio.to_thread(states_of, task, LOOKS_S)
         if not may_cancel(states):
-            self.log.info("The task is %s: its jobs are left alone.", states[-1] or "in an unknown state")
+            if states[-1] is None:
+                self.log.error("What became of the task cannot be told. %s", await self._warning())
+            else:
+                self.log.info("The task is %s: its jobs are left alone.", states[-1])
             return
         service = await service_of(self.conn_id)
         try:
             await self._ask_to_end(service, f"The task is {states[-1]}")
         finally:
             await service.aclose()
+
+    async def _warning(self) -> str:
+        from airflow_provider_batch.stopping import warning
+
+        return await asyncio.to_thread(warning, self.job_names, self.conn_id, self.ledger)
 
     async def _ask_to_end(self, service: AsyncGeminiBatchService, why: str) -> None:
         """All at the same time, as one may take long; one that fails keeps no other from being asked."""

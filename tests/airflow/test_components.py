@@ -6,7 +6,9 @@ The journal of the emulator is the judge: it lists every create that a real acco
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 
@@ -49,6 +51,7 @@ def airflow(emulator, metrics, tmp_path_factory):
     # The watcher reads the listing every second, which would serve whoever waits on the same connection.
     airflow.env["AIRFLOW_CONN_GEMINI_WATCHED"] = json.dumps(fields | {"extra": {}})
     airflow.env["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
+    airflow.env["AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL"] = "1"
     airflow.env |= metrics.settings
     try:
         airflow.start()
@@ -86,6 +89,28 @@ def test_a_killed_triggerer_costs_nothing_and_the_task_goes_on(airflow, emulator
     airflow.kill_component("triggerer")
     airflow.start_component("triggerer")
     assert until(airflow, "case_deferred", run, "read", "success", "upstream_failed")["state"] == "success"
+    assert len(creates(emulator)) == before + 1
+
+
+def test_without_a_triggerer_the_scheduler_ends_the_wait_and_the_batch_lands(airflow, emulator, tmp_path):
+    before = len(creates(emulator))
+    airflow.kill_component("triggerer")
+    try:
+        run = start(airflow, "case_deferred", tmp_path)
+        until(airflow, "case_deferred", run, "batch", "deferred")
+        emulator.force_job(creates(emulator)[-1], state="SUCCEEDED")
+        # The time that Airflow was given for the wait has passed.
+        with closing(sqlite3.connect(airflow.home / "airflow.db", timeout=30)) as db, db:
+            db.execute(
+                "UPDATE task_instance SET trigger_timeout = '2026-01-01 00:00:00.000000' "
+                "WHERE run_id = ? AND trigger_timeout > '2026-01-02'",
+                (run,),
+            )
+            assert db.execute("SELECT changes()").fetchone() == (1,)
+        batch = until(airflow, "case_deferred", run, "batch", "success", "failed")
+        assert (batch["state"], batch["try_number"]) == ("success", 1)
+    finally:
+        airflow.start_component("triggerer")
     assert len(creates(emulator)) == before + 1
 
 

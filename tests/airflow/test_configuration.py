@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from airflow.exceptions import AirflowException
+from upath import UPath
 
 from airflow_provider_batch import gemini
 from airflow_provider_batch.decorators.gemini import gemini_batch_task
@@ -15,6 +18,7 @@ from airflow_provider_batch.errors import BudgetError, ConfigError
 from airflow_provider_batch.operators.embeddings import GeminiEmbeddingsBatchOperator
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
 from airflow_provider_batch.rows.sources.tables import SqlQuery
+from airflow_provider_batch.transfers.gemini import GeminiResultsToSqlOperator
 
 SHIPPED_PRICES = Path(gemini.__file__).with_name("prices.json")
 ROW = {"key": "a", "request": {"contents": [{"parts": [{"text": "hi"}]}]}}
@@ -82,7 +86,7 @@ ARGUMENTS = [
     ({"poll_interval": 0}, "AGB-C06", "poll_interval must be a number of seconds from 1 to 3,600, got 0"),
     ({"poll_interval": -1}, "AGB-C06", "poll_interval must be"),
     ({"poll_interval": float("nan")}, "AGB-C06", "poll_interval must be"),
-    ({"poll_interval": "60"}, "AGB-C06", "poll_interval must be"),
+    ({"poll_interval": "soon"}, "AGB-C06", "poll_interval must be"),
     ({"poll_interval": 1e9}, "AGB-C06", "poll_interval must be"),
     ({"timeout": 0}, "AGB-C06", "timeout must be a number of seconds from 1 to 1,209,600, got 0"),
     ({"timeout": True}, "AGB-C06", "timeout must be"),
@@ -122,6 +126,41 @@ ARGUMENTS = [
         "output_type and the response_json_schema of every row's generationConfig exclude each other",
     ),
     ({"requests": SqlQuery("SELECT 1", conn_id="no_database")}, "AGB-C01", "no_database"),
+    ({"requests": SqlQuery("", conn_id="db")}, "AGB-C06", "sql of the SqlQuery must be a text, got ''"),
+    ({"requests": SqlQuery("SELECT 1", conn_id=None)}, "AGB-C06", "conn_id of the SqlQuery must be a text"),
+    (
+        {"requests": SqlQuery("SELECT 1", "db", "x")},
+        "AGB-C06",
+        "parameters of the SqlQuery must be a list or a dict",
+    ),
+    ({"requests": "/queries/rows.sql"}, "AGB-C08", "'/queries/rows.sql' is a query"),
+    ({"requests": None}, "AGB-C08", "requests must be a path, a URI, a query, a data frame or rows, got NoneType"),
+    ({"requests": 3}, "AGB-C08", "requests must be a path"),
+    ({"requests": {"key": "a"}}, "AGB-C08", "requests must be a path"),
+    ({"model": None}, "AGB-C06", "model must be the name of a model, got None"),
+    ({"result_path": None}, "AGB-C08", "result_path must be an absolute path or a URI, got None"),
+    ({"result_path": UPath("memory://x", skip=1)}, "AGB-C08", "has storage options of its own (skip)"),
+    ({"conn_id": ""}, "AGB-C06", "conn_id must be a text"),
+    ({"key": 3}, "AGB-C06", "key must be a text, got 3"),
+    ({"dry_run": "perhaps"}, "AGB-C06", "dry_run must be True or False, got 'perhaps'"),
+    ({"fail_on_partial_error": 2}, "AGB-C06", "fail_on_partial_error must be True or False, got 2"),
+    ({"deferrable": "{{ params.d }}"}, "AGB-C06", "and it is not templated"),
+    ({"keep_order": [True]}, "AGB-C06", "keep_order must be True or False"),
+    ({"max_failed_fraction": "5 %"}, "AGB-C06", "max_failed_fraction must be a share from 0 to 1"),
+    ({"max_failed_fraction": float("nan")}, "AGB-C06", "max_failed_fraction must be"),
+    ({"keep_columns": "day"}, "AGB-C06", "keep_columns must be a list of names"),
+    ({"file_columns": "photo", "files_path": "/p"}, "AGB-C06", "file_columns must be a list of names"),
+    ({"request_params": ["x"]}, "AGB-C06", "request_params must be a dict"),
+    (
+        {"request_params": {"generationConfig": {"temprature": 1}}},
+        "AGB-C06",
+        'unknown field "temprature" in request.generationConfig; did you mean temperature?',
+    ),
+    ({"request_params": {"temperature": 1}}, "AGB-C06", "did you mean request.generationConfig.temperature?"),
+    ({"request_params": {"generationConfig": {"temperature": 9}}}, "AGB-C06", "temperature"),
+    ({"system_prompt": '{{"a": 1}} {{'}, "AGB-C13", "system_prompt cannot be rendered by Jinja: line 1"),
+    ({"system_prompt": 3}, "AGB-C13", "system_prompt must be a text, got int"),
+    ({"output_type": ["x"]}, "AGB-C06", "output_type must be a pydantic model"),
 ]
 
 
@@ -139,12 +178,97 @@ def test_an_argument_that_cannot_work_is_refused(connection, gemini_emulator, tm
     [
         ("prompt", "Day {{ ds }}: {text}"),
         ("prompt", 'Answer {"a": 1} for {text}'),
-        ("system_prompt", "It is {{ ds }}"),
     ],
 )
 def test_a_prompt_that_cannot_be_meant_is_an_import_error_of_its_dag(argument, text):
     with pytest.raises(ConfigError, match="AGB-C13"):
         GeminiBatchOperator(task_id="label", result_path="/out", **GOOD, **{argument: text})
+
+
+async def ask_later(row):
+    return row["text"]
+
+
+@pytest.mark.parametrize("operator", [GeminiBatchOperator, GeminiEmbeddingsBatchOperator])
+def test_an_async_prompt_function_is_an_import_error_of_its_dag(operator):
+    with pytest.raises(ConfigError, match="AGB-C13 The prompt is an async function"):
+        operator(task_id="t", model="m", requests=[ROW], result_path="/out", prompt=ask_later)
+
+
+@pytest.mark.parametrize(
+    ("argument", "given", "meant"),
+    [
+        ("dry_run", "False", False),
+        ("dry_run", " TRUE ", True),
+        ("wait_for_completion", "no", False),
+        ("keep_order", 1, True),
+        ("cancel_on_kill", "off", False),
+        ("timeout", "90", 90.0),
+        ("timeout", timedelta(hours=2), 7200.0),
+        ("timeout", "1 day, 1:00:00", 90_000.0),
+        ("timeout", "0:30:00", 1800.0),
+        ("poll_interval", "2.5", 2.5),
+        ("max_cost_usd", "0.10", Decimal("0.10")),
+        ("max_failed_fraction", "0.05", 0.05),
+        ("max_row_attempts", "2", 2),
+        ("shard_rows", "500", 500),
+    ],
+)
+def test_a_text_is_read_as_what_it_says(argument, given, meant):
+    task = GeminiBatchOperator(**GOOD | {"task_id": "t", "result_path": "/out", argument: given})
+    assert getattr(task, "is_dry_run" if argument == "dry_run" else argument) == meant
+
+
+class Capped(GeminiBatchOperator):
+    template_fields = (*GeminiBatchOperator.template_fields, "max_row_attempts")
+
+
+def test_a_subclass_may_template_another_argument_and_it_is_checked_then():
+    task = Capped(**GOOD | {"task_id": "t", "result_path": "/out", "max_row_attempts": "{{ params.tries }}"})
+    task.max_row_attempts = "4"
+    task._check_rendered({})
+    assert task.max_row_attempts == 4
+    task.max_row_attempts = "40"
+    with pytest.raises(ConfigError, match="AGB-C06 max_row_attempts must be a whole number from 1 to 10"):
+        task._check_rendered({})
+
+
+LOAD = {"task_id": "load", "manifest": {}, "conn_id": "db", "table": "labels", "columns": {"id": "key"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "what"),
+    [
+        ({"columns": {"id": "kye"}}, "AGB-C12", "'kye' is not in a result row; did you mean 'key'?"),
+        ({"columns": {"id": "key", "n": 3}}, "AGB-C12", "3 is not the path of a value"),
+        ({"columns": {"text": "text"}}, "AGB-C12", "columns maps no column to 'key'"),
+        ({"columns": {"a": "key", "b": "key"}}, "AGB-C12", "columns maps 'a' and 'b' to 'key'"),
+        ({"columns": {"id; DROP": "key"}}, "AGB-C12", "'id; DROP' is not a plain name"),
+        ({"columns": ["id"]}, "AGB-C06", "columns must be a dict"),
+        ({"key_column": "other"}, "AGB-C12", "columns must map the key column 'other'"),
+        ({"table": "a b"}, "AGB-C12", "'a b' is not a plain name"),
+        ({"table": None}, "AGB-C12", "None is not a plain name"),
+        ({"only": "success"}, "AGB-C12", "only must be a list of"),
+        ({"only": ["sucess"]}, "AGB-C12", "only must be a list of"),
+        ({"manifest": None}, "AGB-C06", "manifest must be a dict, got None"),
+        ({"manifest": "no dict"}, "AGB-C06", "manifest must be a dict"),
+    ],
+)
+def test_an_argument_of_the_loader_is_checked_where_its_dag_is_read(changes, code, what):
+    with pytest.raises(ConfigError) as caught:
+        GeminiResultsToSqlOperator(**LOAD | changes)
+    assert (caught.value.code, what in str(caught.value)) == (code, True), caught.value
+
+
+def test_the_key_column_of_the_loader_is_the_one_that_gets_the_key():
+    assert GeminiResultsToSqlOperator(**LOAD | {"columns": {"text": "text", "nr": "key"}}).key_column == "nr"
+
+
+def test_a_manifest_may_be_the_text_that_a_template_yields():
+    task = GeminiResultsToSqlOperator(**LOAD | {"manifest": "{{ ti.xcom_pull('label') }}"})
+    task.manifest = "{'job_name': 'batches/a'}"
+    task._check_rendered({})
+    assert task.manifest == {"job_name": "batches/a"}
 
 
 def test_a_path_of_pathlib_is_as_good_as_its_text(connection, gemini_emulator, tmp_path):

@@ -8,6 +8,7 @@ import json
 import pytest
 from airflow.triggers.base import BaseEventTrigger
 
+from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini.wire import InlineRequest
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.triggers.events import GeminiBatchEventTrigger
@@ -50,7 +51,9 @@ class NoStore:
 
 def watch(count, meanwhile=None, store=None, prefix="other.", seconds=20.0):
     """Let a watcher run until it has fired so often; what it fired."""
-    trigger = GeminiBatchEventTrigger(prefix, poll_interval=0.2)
+    trigger = GeminiBatchEventTrigger(prefix, poll_interval=1)
+    # A test has less time than the API's listing.
+    trigger.poll_interval = 0.2
     trigger.asset_state_store = store
     fired = []
 
@@ -82,7 +85,26 @@ def test_it_is_a_trigger_for_asset_watchers_with_plain_arguments():
 
 
 def test_arguments_of_a_later_version_are_ignored():
-    assert GeminiBatchEventTrigger("a", later=True).display_name_prefix == "a"
+    assert GeminiBatchEventTrigger("a", later=True, v=2).display_name_prefix == "a"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ({"poll_interval": 0}, "poll_interval must be a number of seconds from 1 to 3,600, got 0"),
+        ({"poll_interval": "often"}, "poll_interval must be"),
+        ({"poll_interval": None}, "poll_interval must be"),
+        ({"conn_id": ""}, "conn_id must be a text"),
+        ({"display_name_prefix": 3}, "display_name_prefix must be a text, got 3"),
+        ({"display_name_prefix": None}, "display_name_prefix must be a text, got None"),
+        ({"display_name_prefix": "{{ ds }}."}, "and it is not templated"),
+        ({"prefix": "nightly."}, "GeminiBatchEventTrigger has no argument 'prefix'"),
+    ],
+)
+def test_an_argument_that_cannot_be_meant_is_an_import_error_of_its_dag(arguments, what):
+    with pytest.raises(ConfigError, match="AGB-C06") as caught:
+        GeminiBatchEventTrigger(**arguments)
+    assert what in str(caught.value)
 
 
 def test_a_batch_that_ends_fires_once_with_what_is_known_of_it(create, gemini_emulator):

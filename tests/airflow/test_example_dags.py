@@ -106,10 +106,22 @@ def test_a_night_that_is_cleared_loads_its_labels_again_and_pays_nothing(run_exa
     assert len([entry for entry in gemini_emulator.journal() if entry["call"] == "batches.create"]) == 1
 
 
-def test_the_event_driven_dag_takes_what_has_started_it(run_example):
+def test_the_event_driven_dag_lands_what_another_program_submitted(run_example, lake, connection, gemini_emulator):
     """That a batch starts it is shown with a real triggerer, in test_components."""
+    with GeminiBatchHook().get_conn() as client:
+        rows = [InlineRequest(request={"contents": [{"parts": [{"text": "hi"}]}]}, key=key) for key in "ab"]
+        name = client.create_batch("gemini-2.5-flash", "research.one", requests=rows).name
+    gemini_emulator.force_job(name, state="SUCCEEDED")
+    run = run_example("gemini_batch_event_driven", job_names=[name])
+    assert run.state == "success", run.log
+    assert run.xcom["count"] == 2
+    (manifest,) = lake.glob("research/*/manifest.json")
+    assert json.loads(manifest.read_text())["job_name"] == name
+
+
+def test_the_event_driven_dag_does_nothing_without_a_batch(run_example):
     run = run_example("gemini_batch_event_driven")
-    assert (run.state, run.xcom["note_it"]) == ("success", []), run.log
+    assert (run.state, run.xcom["ended"], run.tasks["land"]) == ("success", [], "skipped"), run.log
 
 
 def test_the_nightly_batch_counts_a_hundred_answers(run_example):

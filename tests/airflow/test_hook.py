@@ -1,12 +1,20 @@
 """From an Airflow connection to the API."""
 
 import asyncio
+import ssl
+import threading
 import traceback
 from argparse import Namespace
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import pytest
+from cryptography import x509
 from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from packaging.version import Version
 
 from airflow_provider_batch.airflow_compat import POINTER, Fence
@@ -41,6 +49,69 @@ def test_a_key_that_the_api_rejects_fails_the_test_and_is_not_shown(connection, 
     assert not ok
     assert "Check the credential in the Airflow connection" in message
     assert "test-key" not in message
+
+
+@pytest.mark.parametrize(
+    ("extra", "what"),
+    [
+        ({"auth_typ": "adc"}, "did you mean auth_type?"),
+        ({"colour": "red"}, "an extra 'colour', which means nothing here; there are account,"),
+        ({"trust_env": "ture"}, "The extra trust_env must be true or false"),
+        ({"trust_env": 3}, "The extra trust_env must be true or false"),
+        ({"max_enqueued_tokens": "lots"}, "The extra max_enqueued_tokens must be a whole number"),
+        ({"api_version": "v2"}, "The extra api_version must be one of"),
+        ({"prices": "prices.json"}, "must be an absolute path"),
+        ({"prices": "/nowhere/prices.json"}, "The price file /nowhere/prices.json cannot be read"),
+    ],
+)
+def test_a_connection_with_a_wrong_extra_fails_its_test(connection, extra, what):
+    connection(extra=extra)
+    ok, message = GeminiBatchHook().test_connection()
+    assert not ok
+    assert what in message
+
+
+def test_all_that_is_wrong_with_a_connection_is_told_at_once(connection):
+    connection(host="http://127.0.0.1:9", extra={"prices": "/nowhere.json", "acount": "x"})
+    ok, message = GeminiBatchHook().test_connection()
+    lines = message.splitlines()
+    assert (ok, len(lines)) == (False, 3)
+    assert "No answer from the Gemini API" in lines[2]
+
+
+def test_a_certificate_of_the_environment_that_does_not_count_names_trust_env(
+    connection, tmp_path, monkeypatch, own_tls
+):
+    monkeypatch.setenv("SSL_CERT_FILE", str(own_tls.certificate))
+    connection(host=f"https://localhost:{own_tls.port}")
+    ok, message = GeminiBatchHook().test_connection()
+    assert not ok
+    assert "SSL_CERT_FILE counts only if the connection's extra trust_env is true" in message
+
+
+@pytest.fixture
+def own_tls(tmp_path):
+    """A server whose certificate nobody has signed but itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(timezone.utc)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "own.pem"
+    plain = serialization.NoEncryption()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield SimpleNamespace(port=server.server_port, certificate=file)
+    server.shutdown()
+    server.server_close()
 
 
 def test_the_async_lookup_gives_a_working_client(connection, in_triggerer):

@@ -120,7 +120,7 @@ def test_a_query_tells_its_tables_and_no_parameter_or_password(warehouse, tmp_pa
 def test_loading_tells_the_results_and_the_table(warehouse, connection, tmp_path):
     manifest = run_try(batch_of(tmp_path, "ab"))
     load = GeminiResultsToSqlOperator(
-        task_id="load", manifest=manifest, conn_id="warehouse", table="labels", columns={}, key_column="id"
+        task_id="load", manifest=manifest, conn_id="warehouse", table="labels", columns={"id": "key"}
     )
     told = load.get_openlineage_facets_on_start()
     assert [dataset.name for dataset in told.inputs] == [f"{tmp_path}/out/results.jsonl"]

@@ -151,10 +151,45 @@ def test_a_trigger_that_was_told_nothing_of_its_task_never_cancels(job, gemini_e
     assert cancels(gemini_emulator) == []
 
 
-def test_a_server_that_does_not_answer_is_no_reason_to_cancel(job, gemini_emulator, monkeypatch):
-    monkeypatch.setattr("airflow_provider_batch.airflow_compat.STATE_TIMEOUT_S", 0.1)
+def test_a_server_that_does_not_answer_is_no_reason_to_cancel_and_is_told_loudly(
+    job, gemini_emulator, monkeypatch, capsys, caplog
+):
+    monkeypatch.setattr(triggers, "LOOKS_S", 1.0)
     killed([job], waiting_task=WAITING)
     assert cancels(gemini_emulator) == []
+    said = capsys.readouterr().out + caplog.text
+    assert "What became of the task cannot be told. 1 jobs may run on, and what they do is billed" in said
+    assert f"airflow-batch cancel {job} --conn-id gemini_default" in said
+
+
+def test_a_server_that_answers_late_and_not_at_once_is_waited_for(job, gemini_emulator, monkeypatch):
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    asked = []
+
+    def answer(**question):
+        asked.append(question)
+        if len(asked) < 3:
+            raise ConnectionError
+        return {"r": {"t": "failed"}}
+
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(answer))
+    killed([job], waiting_task=WAITING)
+    assert cancels(gemini_emulator) == [job]
+
+
+def test_a_worker_that_is_stopped_says_what_may_run_on_and_how_to_end_it(
+    connection, gemini_emulator, task_is, tmp_path, caplog, capsys
+):
+    gemini_emulator.add_fault(action="job", state="STUCK", times=None)
+    operator = batch_of(tmp_path, "a", wait_for_completion=False)
+    submission = run_try(operator)
+
+    task_is("running")
+    operator.on_kill()
+    said = capsys.readouterr().out + caplog.text
+    assert f"airflow-batch cancel {submission['job_name']} --conn-id gemini_default" in said
+    assert "the batch was estimated at USD" in said
 
 
 def test_a_triggerer_that_cancels_again_and_again_does_not_keep_it_from_cancelling_the_job(

@@ -56,7 +56,13 @@ def test_a_sensor_without_a_job_says_so(submission):
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("poll_interval", 0), ("poll_interval", -1), ("poll_interval", "60"), ("poll_interval", 1e9), ("timeout", 0)],
+    [
+        ("poll_interval", 0),
+        ("poll_interval", -1),
+        ("poll_interval", "soon"),
+        ("poll_interval", 1e9),
+        ("timeout", 0),
+    ],
 )
 def test_a_time_that_cannot_work_is_refused_when_the_dag_is_read(argument, value):
     with pytest.raises(ConfigError, match=f"AGB-C06 {argument} must be a number of seconds"):

@@ -47,13 +47,18 @@ def run_try(operator, store=None, *, until_ready=False):
 
 def deferral_of(call):
     """What a step of a task that ends in a deferral asks the triggerer for."""
+    return deferred_by(call).trigger
+
+
+def deferred_by(call):
+    """The deferral in which a step of a task ends."""
     try:
         ended = call()
     except BaseException as deferred:
         # It moved to the SDK after 3.1, and the old place warns.
         if type(deferred).__name__ != "TaskDeferred":
             raise
-        return deferred.trigger
+        return deferred
     raise AssertionError(f"it was not deferred and returned {ended}")
 
 

@@ -1,0 +1,104 @@
+"""What users pass as ``requests``: told apart and checked where the DAG is read, opened in the task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_batch.airflow_compat import ensure_absolute, object_path, plain, sql_hook
+from airflow_provider_batch.arguments import is_template, path_text, text, wrong
+from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.rows.sources.tables import SqlQuery
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+
+    from airflow_provider_batch.rows.sources import Source
+
+
+def is_rendered(requests: object) -> bool:
+    """Whether Airflow renders it: paths, queries, what upstream tasks return and the like; never rows."""
+    if isinstance(requests, os.PathLike) or hasattr(requests, "protocol"):
+        # A text would lose the options.
+        return not getattr(requests, "storage_options", None) or hasattr(requests, "conn_id")
+    return isinstance(requests, str | SqlQuery) or is_template(requests)
+
+
+def check_requests(task: BaseOperator, requests: Any) -> None:
+    """Check what is there when the DAG is read, and have the task wait for what stands inside rows or a query.
+
+    :raises ConfigError: It can be no source of rows.
+    """
+    from airflow.sdk import XComArg
+
+    from airflow_provider_batch.rows.sources.choice import source_of
+
+    if isinstance(requests, SqlQuery):
+        _check_query(requests)
+        # Airflow looks into lists and dicts by itself, and not into objects.
+        XComArg.apply_upstream_relationship(task, [getattr(requests, name) for name in requests.template_fields])
+    elif isinstance(requests, str):
+        if not is_template(requests):
+            _check_path(requests)
+    elif not is_template(requests):
+        source_of(requests)
+        if isinstance(requests, list | tuple):
+            XComArg.apply_upstream_relationship(task, requests)
+
+
+def _check_query(query: SqlQuery) -> None:
+    """Check what is no template any more, or never was."""
+    for name in ("sql", "conn_id"):
+        if not is_template(value := getattr(query, name)):
+            text(f"{name} of the SqlQuery", value)
+    values = query.parameters
+    is_wrong = not isinstance(values, Sequence | Mapping | None) or isinstance(values, str | bytes)
+    if is_wrong and not is_template(values):
+        raise wrong("parameters of the SqlQuery", "a list or a dict", values)
+
+
+def _check_path(requests: str) -> None:
+    if requests.endswith(".sql"):
+        raise ConfigError(
+            f"requests {requests!r} is a query, and it says nothing of its database.",
+            code="AGB-C08",
+            remedy=f"Give SqlQuery({requests!r}, conn_id=...).",
+        )
+    ensure_absolute(requests, "requests")
+
+
+def check_params(params: dict[str, Any], *, allow_unknown_fields: bool) -> None:
+    """Check the fields of every row by what the API has.
+
+    :raises ConfigError: The API has no such field, or takes no such value. Says which was meant, if that is near.
+    """
+    from airflow_provider_batch.gemini.checks import RequestCheck
+    from airflow_provider_batch.rows.dialect import BadRowError
+
+    said = {"contents": [{"parts": [{"text": "a row"}]}]}
+    try:
+        RequestCheck(allow_unknown_fields=allow_unknown_fields).request(said | params)
+    except BadRowError as bad:
+        raise ConfigError(
+            f"request_params cannot be sent with every row: {bad.what}.",
+            code="AGB-C06",
+            remedy="Nothing was sent. The names are those of GenerateContentRequest in the API's reference.",
+        ) from None
+
+
+def source(requests: Any) -> Source:
+    """What is to be read: an opened path, a query, a data frame, or rows."""
+    from airflow_provider_batch.rows.sources.choice import source_of
+    from airflow_provider_batch.rows.sources.tables import QueryRows
+
+    requests = plain(requests)
+    if is_rendered(requests):
+        requests = path_text(requests)
+    if isinstance(requests, str):
+        return source_of(object_path(requests, "requests"))
+    if isinstance(requests, SqlQuery):
+        _check_query(requests)
+        connect = sql_hook(requests.conn_id).get_conn
+        return QueryRows(connect, requests.sql, requests.parameters, f"the query on {requests.conn_id}")
+    return source_of(requests)
