@@ -276,7 +276,8 @@ def end_without_results(task: BaseOperator, context: Mapping[str, Any], said: di
     :raises DownstreamTasksSkipped: There are tasks after it.
     """
     task.outlets = []
-    following = task.get_direct_relatives(upstream=False) if getattr(task, "dag", None) else ()
+    # Without any, the task need not belong to a DAG.
+    following = task.get_direct_relatives(upstream=False) if task.downstream_task_ids else ()
     after = [one.task_id for one in following if not one.is_teardown]
     if not after:
         return said

@@ -52,10 +52,10 @@ def _check_query(query: SqlQuery) -> None:
     for name in ("sql", "conn_id"):
         if not is_template(value := getattr(query, name)):
             text(f"{name} of the SqlQuery", value)
-    values = query.parameters
-    is_wrong = not isinstance(values, Sequence | Mapping | None) or isinstance(values, str | bytes)
-    if is_wrong and not is_template(values):
-        raise wrong("parameters of the SqlQuery", "a list or a dict", values)
+    given = query.parameters
+    is_fit = isinstance(given, Sequence | Mapping | None) and not isinstance(given, str | bytes)
+    if not is_fit and not is_template(given):
+        raise wrong("parameters of the SqlQuery", "a list or a dict", given)
 
 
 def _check_path(requests: str) -> None:

@@ -255,8 +255,7 @@ class BatchRun(BaseOperator, CheckedArguments):
         """What the OpenLineage provider asks when the task has succeeded."""
         from airflow_provider_batch.lineage.gemini import lineage
 
-        ledger = self._live[1] if self._live else None
-        return lineage([self.requests, self.files_path], self._manifest, ledger)
+        return lineage([self.requests, self.files_path], self._manifest, self._live[1] if self._live else None)
 
     def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
         """The same when it has failed: what was sent, and what has landed all the same."""

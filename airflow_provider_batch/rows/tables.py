@@ -103,8 +103,10 @@ def ensure_statuses(given: object) -> list[str] | None:
 def key_column_of(columns: Mapping[str, str]) -> str:
     """The column that gets the key.
 
-    :raises ConfigError: There is none, or more than one.
+    :raises ConfigError: There is none, or more than one, or a path is not in a result row.
     """
+    for path in columns.values():
+        _ensure_known(path)
     found = [name for name, path in columns.items() if path == "key"]
     if len(found) != 1:
         has = " and ".join(map(repr, found)) or "no column"

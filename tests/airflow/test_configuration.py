@@ -131,7 +131,7 @@ ARGUMENTS = [
     (
         {"requests": SqlQuery("SELECT 1", "db", "x")},
         "AGB-C06",
-        "parameters of the SqlQuery must be a list or a dict",
+        "parameters of the SqlQuery must be",
     ),
     ({"requests": "/queries/rows.sql"}, "AGB-C08", "'/queries/rows.sql' is a query"),
     ({"requests": None}, "AGB-C08", "requests must be a path, a URI, a query, a data frame or rows, got NoneType"),
