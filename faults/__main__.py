@@ -23,7 +23,8 @@ from upath import UPath
 from airflow_provider_batch.emulator import running_emulator
 from airflow_provider_batch.emulator.process import Emulator
 from airflow_provider_batch.engine.identity import Identity
-from faults.cases import CASES, Bench, Case
+from faults.cases import CASES
+from faults.harness import Bench, Case
 from faults.judge import Figures, judge
 from faults.task import Task, ask
 

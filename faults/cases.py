@@ -6,151 +6,44 @@ The numbers are those of the fault matrix (``docs/reliability.md``).
 
 from __future__ import annotations
 
-import json
-import logging
-import random
 import resource
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from airflow_provider_batch.emulator.process import Emulator
 from airflow_provider_batch.errors import ConfigError, JobUnreadableError, LedgerError
 from airflow_provider_batch.rows.shards import ShardLimits
-from faults.crash import DONE, FAILED, Child, Points, fork
+from faults.crash import DONE, FAILED, Points
+from faults.harness import WITHIN_S, Bench, Case, CaseError, index, kill_at, trace
+from faults.strangers import CASES as OF_STRANGERS
 from faults.task import Task, ask
 
-WITHIN_S = 40.0
-
-
-class CaseError(AssertionError):
-    """A case did not go as it says that it goes."""
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What a case works with.
-
-    :param plant: Puts a bug into the worker processes, None = none.
-    """
-
-    emulator: Emulator
-    task: Task
-    rng: random.Random
-    plant: Callable[[], None] | None = None
-
-    def worker(
-        self, task: Task | None = None, points: Points | None = None, *, attempt_only: bool = False
-    ) -> Child:
-        """A worker process with one try of the task."""
-        one = task or self.task
-
-        def work() -> str:
-            logging.disable()
-            if self.plant:
-                self.plant()
-            own = one
-            if points is not None:
-                points.watch_files()
-                own = replace(one, wrap=lambda service: points.around(one.wrap(service)))
-            if attempt_only:
-                own.attempt()
-            else:
-                own.finish(WITHIN_S)
-            return json.dumps(points.seen if points else [])
-
-        return fork(work)
-
-    def until_done(self, task: Task | None = None, tries: int = 8) -> float:
-        """Try as Airflow would, until a try succeeds; return the seconds that it took."""
-        began = time.monotonic()
-        for _ in range(tries):
-            status, report = self.worker(task).wait(WITHIN_S)
-            if status == DONE:
-                return time.monotonic() - began
-        raise CaseError(f"still failing after {tries} tries: {report}")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One fault.
-
-    :param numbers: In the matrix.
-    :param run: Does it; returns the seconds from the end of the fault to the end of the batch.
-    :param tolerates: Duplicates that may happen, because they can only be detected.
-    :param resends: Rows that are meant to be sent again, None = it varies.
-    :param tells_all: The manifest tells every billed token; no result line was spoiled.
-    :param weight: Runs in relation to the others.
-    :param job_seconds: How long the emulator's jobs take.
-    :param shape: Changes the task.
-    """
-
-    numbers: str
-    name: str
-    run: Callable[[Bench], float]
-    tolerates: int = 0
-    resends: int | None = 0
-    tells_all: bool = True
-    weight: float = 1.0
-    job_seconds: float = 0.05
-    shape: Callable[[Task], Task] = lambda task: task
-
-
 # --- Killed at a point -----------------------------------------------------------------------------------------
-
-
-def _trace(bench: Bench) -> list[str]:
-    """The points of a run in which nothing goes wrong, with another task instance."""
-    calm = _another(bench)
-    status, report = bench.worker(calm, Points(str(calm.folder))).wait(WITHIN_S)
-    if status != DONE:
-        raise CaseError(f"a run without a fault failed: {report}")
-    return list(json.loads(report))
-
-
-def _another(bench: Bench) -> Task:
-    run_id = f"{bench.task.identity.run_id} calm"
-    folder = bench.task.folder.parent / f"{bench.task.folder.name}-calm"
-    return replace(bench.task, identity=replace(bench.task.identity, run_id=run_id), folder=folder)
 
 
 def _killed_between(first: str, last: str) -> Callable[[Bench], float]:
     """Kill at a random point after the one whose label ends with ``first``, up to the one with ``last``."""
 
     def run(bench: Bench) -> float:
-        labels = _trace(bench)
-        start = _index(labels, first, 0) if first else 0
-        end = _index(labels, last, start) if last else len(labels)
+        labels = trace(bench)
+        start = index(labels, first, 0) if first else 0
+        end = index(labels, last, start) if last else len(labels)
         at = bench.rng.randint(start + 1, max(end, start + 1))
-        _kill_at(bench, at)
+        kill_at(bench, at)
         return bench.until_done()
 
     return run
 
 
-def _index(labels: Sequence[str], wanted: str, start: int) -> int:
-    """1-based place of the first label that ends so."""
-    for place, label in enumerate(labels, 1):
-        if place > start and label.endswith(wanted):
-            return place
-    raise CaseError(f"no point {wanted!r} in {labels}")
-
-
-def _kill_at(bench: Bench, at: int) -> None:
-    status, report = bench.worker(points=Points(str(bench.task.folder), at)).wait(WITHIN_S)
-    if status == FAILED:
-        raise CaseError(report)
-
-
 def killed_anywhere(bench: Bench) -> float:
     """Kill up to three tries, each at any point, then let one through."""
-    total = len(_trace(bench))
+    total = len(trace(bench))
     for _ in range(bench.rng.randint(1, 3)):
-        _kill_at(bench, bench.rng.randint(1, total))
+        kill_at(bench, bench.rng.randint(1, total))
     return bench.until_done()
 
 
@@ -204,9 +97,9 @@ def accepted_with_an_error(bench: Bench) -> float:
 
 def lost_and_killed(bench: Bench) -> float:
     """The answer is lost, and the worker dies while it finds out."""
-    total = len(_trace(bench))
+    total = len(trace(bench))
     bench.emulator.add_fault(call="batches.create", action=bench.rng.choice(["accept_then_drop", "drop"]))
-    _kill_at(bench, bench.rng.randint(total // 4, total))
+    kill_at(bench, bench.rng.randint(total // 4, total))
     return bench.until_done()
 
 
@@ -279,7 +172,7 @@ def _creates(bench: Bench) -> int:
 
 def zombie(bench: Bench) -> float:
     """A worker stands still just before its create call leaves, long enough for another to give it up."""
-    stops_at = _index(_trace(bench), "before submit", 0)
+    stops_at = index(trace(bench), "before submit", 0)
     frozen = bench.worker(points=Points(str(bench.task.folder), stops_at, signal.SIGSTOP))
     if not frozen.wait_stopped():
         raise CaseError("the worker did not stop")
@@ -291,7 +184,7 @@ def zombie(bench: Bench) -> float:
 
 def frozen_before_its_proof(bench: Bench) -> float:
     """A worker stands still between the right to send and the proof that it is current; the proof fails then."""
-    stops_at = _index(_trace(bench), "r1.s1.e1.sending.json", 0) + 1
+    stops_at = index(trace(bench), "r1.s1.e1.sending.json", 0) + 1
     flag = bench.task.folder.parent / f"{bench.task.folder.name}-taken-over"
 
     def fence() -> None:
@@ -438,10 +331,10 @@ def killed_between_rounds(bench: Bench) -> float:
     """Rows fail for a passing reason, and the worker dies while they are sent again."""
     spoil = partial(bench.emulator.add_fault, action="rows", mutation="error", keys=["k1", "k3"])
     spoil()
-    labels = _trace(bench)
+    labels = trace(bench)
     spoil()
-    start = _index(labels, "r1.s1.landed.json", 0)
-    _kill_at(bench, bench.rng.randint(start, len(labels)))
+    start = index(labels, "r1.s1.landed.json", 0)
+    kill_at(bench, bench.rng.randint(start, len(labels)))
     return bench.until_done()
 
 
@@ -534,4 +427,5 @@ CASES = [
     Case("49", "killed between rounds", killed_between_rounds, resends=2),
     Case("50", "a poison row", poison, resends=2, weight=0.5),
     Case("53", "cancel races success", cancel_races_success, resends=None, job_seconds=0.3),
+    *OF_STRANGERS,
 ]

@@ -7,9 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_batch.contract import Absent, CannotTell, JobState, Unknown
-from airflow_provider_batch.engine import begin, land, ledger, publish, state, step, submit
+from airflow_provider_batch.engine import begin, land, ledger, publish, replacing, state, step, submit, unnoted
 from airflow_provider_batch.engine import run as engine_run
-from airflow_provider_batch.errors import LedgerError
+from airflow_provider_batch.errors import (
+    ApiError,
+    ApiUnreachableError,
+    LedgerError,
+    ProtocolError,
+    ResultsNotReadyError,
+    TemporaryError,
+)
+from airflow_provider_batch.gemini import transport
 from airflow_provider_batch.gemini.service import GeminiBatchService
 from airflow_provider_batch.rows.keys import Arrival, Arrivals
 from airflow_provider_batch.rows.storage import spool
@@ -40,7 +48,7 @@ def writes_over_what_is_there() -> None:
 def forgets_what_it_sent() -> None:
     """A task that begins anew with each try."""
     begin.generations = lambda *_: []
-    begin.matching = lambda *_: {}
+    unnoted.matching = lambda *_: {}
     begin.generation = lambda folder, mark, _: ledger.Ledger(folder / "_ledger" / mark / str(_free(folder, mark)))
 
 
@@ -108,7 +116,7 @@ def overlooks_another_account() -> None:
 
 def overlooks_another_place() -> None:
     """Jobs with another result path are not seen."""
-    begin._remote_jobs = lambda *_: []
+    begin.jobs_without_ledger = lambda *_: []
 
 
 def lands_what_came_of_a_download() -> None:
@@ -191,6 +199,58 @@ def publishes_without_the_manifest_last() -> None:
     engine_run.publish = early
 
 
+def believes_what_comes() -> None:
+    """Whatever is answered to the download is taken for the results."""
+    land.belief = lambda *_: (land.Belief.BELIEVED, "")
+    transport.Taken._ensure_file = lambda *_: None  # type: ignore[method-assign]
+
+
+def never_finds_out_that_it_is_late() -> None:
+    """What it has read at the beginning is the newest state for ever."""
+    replacing.Replacing._ensure_newest = lambda *_: None  # type: ignore[method-assign]
+
+
+def sees_no_hole() -> None:
+    """A document that is missing was never written."""
+    ledger.holes = lambda *_: iter(())
+    ledger._ensure_unsent = lambda *_: None
+    state._ensure_landed = lambda *_: None
+    state.hole = lambda *_: _IgnoredError()
+    step._send = _sends_blindly(step._send)
+
+
+class _IgnoredError(Exception):
+    pass
+
+
+def _sends_blindly(inner: Any) -> Any:
+    def send(batch: Any, shards: Any, visit: Any, *rest: Any) -> Any:
+        return inner(batch, shards, replace(visit, found=Absent()), *rest)
+
+    return send
+
+
+def trusts_its_own_clock() -> None:
+    """The time of this machine judges deadlines."""
+    GeminiBatchService.knows_time = lambda _: True  # type: ignore[method-assign]
+
+
+def fails_where_it_could_wait() -> None:
+    """A fault that may pass ends the try."""
+    for kind in (ApiError, ApiUnreachableError, ProtocolError, ResultsNotReadyError, TemporaryError):
+        kind.may_pass = False  # type: ignore[assignment,method-assign]
+
+
+def never_tidies() -> None:
+    """What a killed visit has left is left for good."""
+    step.Tidy = step.Done  # type: ignore[misc,assignment]
+
+
+def trusts_a_refusal() -> None:
+    """A create call that was refused has made no job."""
+    step.of_shard = lambda *_: None
+
+
 PLANTS: dict[Callable[[], None], str] = {
     sends_again_after_a_lost_answer: "accepted, the answer is lost",
     writes_over_what_is_there: "two workers at once",
@@ -210,5 +270,12 @@ PLANTS: dict[Callable[[], None], str] = {
     notes_before_it_has_the_rows: "killed while landing",
     drops_what_a_cancelled_job_finished: "cancel races success",
     publishes_without_the_manifest_last: "killed while landing",
+    believes_what_comes: "the results are a proxy's page or cut",
+    never_finds_out_that_it_is_late: "a late worker publishes an older state",
+    sees_no_hole: "the ledger has holes",
+    trusts_its_own_clock: "the clock is hours off while looks fail",
+    fails_where_it_could_wait: "a call fails for longer than it is repeated",
+    never_tidies: "killed between publishing and tidying",
+    trusts_a_refusal: "accepted and answered with a refusal",
 }
 """Each bug, and the case that must notice it."""

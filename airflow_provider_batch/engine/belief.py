@@ -78,8 +78,11 @@ def belief(job: JobSnapshot, sent: int, arrived: Arrived) -> tuple[Belief, str]:
         return Belief.DOUBTED, f"{arrived.rows} rows came, and {finished} are finished"
     if arrived.unknown:
         return Belief.DOUBTED, f"{arrived.unknown} lines are of rows that were not sent"
-    if not arrived.rows and job.state is JobState.SUCCEEDED:
-        return Belief.DOUBTED, "nothing came, and the job succeeded"
+    if not arrived.rows and not job.requests and job.state is JobState.SUCCEEDED:
+        return (
+            Belief.DOUBTED,
+            "nothing came, and the job does not say how many rows are finished",
+        )
     if arrived.damaged:
         return Belief.TWICE, f"{arrived.damaged} lines cannot be read"
     return Belief.BELIEVED, ""

@@ -13,8 +13,8 @@ from airflow_provider_batch.engine.documents import Fetched
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 
 
-def job(succeeded=8, failed=0, state=JobState.SUCCEEDED):
-    return JobSnapshot("batches/a", state, state.name, requests=8, succeeded=succeeded, failed=failed)
+def job(succeeded=8, failed=0, state=JobState.SUCCEEDED, requests=8):
+    return JobSnapshot("batches/a", state, state.name, requests=requests, succeeded=succeeded, failed=failed)
 
 
 def came(rows=8, damaged=0, unknown=0, is_torn=False, size=800):
@@ -34,6 +34,7 @@ def came(rows=8, damaged=0, unknown=0, is_torn=False, size=800):
         (job(succeeded=5, state=JobState.CANCELLED), came(rows=5)),
         (job(succeeded=0, state=JobState.EXPIRED), Arrived()),
         (job(succeeded=3), came(rows=5)),
+        (job(succeeded=0), Arrived()),
     ],
     ids=[
         "all rows",
@@ -46,6 +47,7 @@ def came(rows=8, damaged=0, unknown=0, is_torn=False, size=800):
         "of a cancelled job",
         "none of an expired job",
         "more than are counted",
+        "none, and none is finished",
     ],
 )
 def test_results_that_contradict_nothing_are_believed(one, arrived):
@@ -62,7 +64,7 @@ def test_results_that_contradict_nothing_are_believed(one, arrived):
         (job(), came(rows=5, damaged=1, is_torn=True), Belief.FOREIGN, "the last line is cut off"),
         (job(), came(rows=5), Belief.DOUBTED, "5 rows came, and 8 are finished"),
         (job(succeeded=5), came(rows=5, unknown=3), Belief.DOUBTED, "3 lines are of rows that were not sent"),
-        (job(succeeded=0), Arrived(), Belief.DOUBTED, "nothing came, and the job succeeded"),
+        (job(succeeded=0, requests=0), Arrived(), Belief.DOUBTED, "nothing came, and the job does not say"),
         (job(succeeded=9, failed=9), came(rows=7), Belief.DOUBTED, "7 rows came, and 8 are finished"),
         (job(), came(rows=7, damaged=1), Belief.TWICE, "1 lines cannot be read"),
         (job(6, 0, JobState.CANCELLED), came(rows=5), Belief.DOUBTED, "5 rows came, and 6 are finished"),

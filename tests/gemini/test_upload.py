@@ -89,9 +89,14 @@ def test_a_finalize_that_did_not_arrive_is_sent_again_without_bytes():
     assert sent[-1] == ("upload, finalize", SIZE, 0)
 
 
-def test_a_server_that_never_takes_more_ends_the_upload():
-    error, sent = play([STARTED] + [Answer(503, {}), has(0)] * 20)
-    assert isinstance(error, ProtocolError)
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [(Answer(503, {}), ApiError), (Answer(200, {"x-goog-upload-status": "odd"}), ProtocolError)],
+    ids=["for now", "for no reason"],
+)
+def test_a_server_that_never_takes_more_ends_the_upload(answer, kind):
+    error, sent = play([STARTED] + [answer, has(0)] * 20)
+    assert isinstance(error, kind)
     assert len(sent) < 12
 
 
