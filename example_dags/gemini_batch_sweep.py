@@ -25,7 +25,14 @@ def gemini_batch_sweep():
         hook, metrics = GeminiBatchHook(), BatchMetrics()
         with hook.service() as service:
             lake = [ObjectStoragePath(LAKE)]
-            report = sweep(service, lake, GeminiRows(), prices=hook.prices().price, observer=metrics)
+            report = sweep(
+                service,
+                lake,
+                GeminiRows(),
+                account=hook.account().label,
+                prices=hook.prices().price,
+                observer=metrics,
+            )
         metrics.found(report, hook.conn_id)
         for finding in report.findings:
             print(finding.kind.value, finding.text, finding.ledger)

@@ -234,6 +234,17 @@ def _sweep(parser: Parser) -> None:
     )
 
 
+def _prune(parser: Parser) -> None:
+    _folders(parser)
+    parser.add_argument(
+        "--older-than-days",
+        type=days,
+        default=30.0,
+        help="results were published so long ago (default: %(default)g)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="name the ledgers and delete nothing")
+
+
 def _emulator(parser: Parser) -> None:
     from airflow_provider_batch.emulator.options import add_options
 
@@ -287,6 +298,7 @@ COMMANDS = (
     Command("cancel", "ask jobs to end", _cancel, f"{_ROOM}.jobs:cancel"),
     Command("reconcile", "compare ledgers with the API and report", _folders, f"{_ROOM}.upkeep:reconcile"),
     Command("sweep", "land what nobody landed, then report", _sweep, f"{_ROOM}.upkeep:sweep"),
+    Command("prune", "delete old ledgers whose results are published", _prune, f"{_ROOM}.upkeep:prune"),
     Command(
         "emulator",
         "run a local imitation of the API",

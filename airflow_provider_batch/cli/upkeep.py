@@ -11,6 +11,7 @@ import dataclasses
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from airflow_provider_batch.cli import printing
@@ -32,10 +33,10 @@ Look = Callable[["GeminiBatchService", "Sequence[UPath]", Access, "Observer | No
 def reconcile(options: Namespace) -> int:
     """Compare and report."""
 
-    def look(service: GeminiBatchService, roots: Sequence[UPath], _: Access, __: Observer | None) -> Report:
+    def look(service: GeminiBatchService, roots: Sequence[UPath], given: Access, _: Observer | None) -> Report:
         from airflow_provider_batch.engine.sweep import reconcile
 
-        return reconcile(service, roots)
+        return reconcile(service, roots, account=given.label)
 
     return _reported(options, look)
 
@@ -51,9 +52,38 @@ def sweep(options: Namespace) -> int:
 
         abandoned_s = options.older_than_hours * 3600
         prices = given.read_prices()
-        return sweep(service, roots, GeminiRows(), abandoned_s=abandoned_s, prices=prices, observer=observer)
+        return sweep(
+            service,
+            roots,
+            GeminiRows(),
+            account=given.label,
+            abandoned_s=abandoned_s,
+            prices=prices,
+            observer=observer,
+        )
 
     return _reported(options, look)
+
+
+def prune(options: Namespace) -> int:
+    """Delete old ledgers, and keep their results."""
+    from airflow_provider_batch.engine.sweep import prune
+
+    try:
+        given = access(options, connection_first=True)
+        roots = [_root(given, folder) for folder in options.folders]
+        before = datetime.now(timezone.utc) - timedelta(days=options.older_than_days)
+        pruned = prune(roots, before, is_tried=options.dry_run)
+    except BatchError as error:
+        failed(error, options)
+        return WRONG
+    word = "would be pruned" if options.dry_run else "pruned"
+    if options.json:
+        printing.document({word.replace(" ", "_"): pruned})
+    else:
+        sys.stdout.write("".join(f"{word}  {folder}\n" for folder in pruned))
+        sys.stdout.write(f"{len(pruned)} ledger{'' if len(pruned) == 1 else 's'} {word}\n")
+    return WELL
 
 
 def _reported(options: Namespace, look: Look) -> int:
@@ -109,5 +139,6 @@ def _as_text(report: Report) -> str:
         left = "" if finding.hours_left is None else f" {finding.hours_left:.0f} h until the results are deleted."
         where = f" Ledger: {finding.ledger}" if finding.ledger else ""
         lines.append(f"{finding.kind.value:<11} {finding.text}{left}{where}")
+    lines += [f"passed over {folder} is of another credential" for folder in report.passed_over]
     lines.append(f"{report.ledgers} ledgers, {report.jobs} jobs, {len(report.findings)} findings")
     return "\n".join(lines) + "\n"

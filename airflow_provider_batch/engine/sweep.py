@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import enum
 import logging
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 
 from upath import UPath
 
@@ -19,19 +21,22 @@ from airflow_provider_batch.contract import BatchService, CannotTell, Found, Job
 from airflow_provider_batch.engine.costs import Prices, no_prices
 from airflow_provider_batch.engine.documents import Retired
 from airflow_provider_batch.engine.identity import PREFIX, JobTag
-from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger
+from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, remove_ledgers
 from airflow_provider_batch.engine.lifetime import results_until
 from airflow_provider_batch.engine.observer import Observer
 from airflow_provider_batch.engine.run import Landed, Run, Work
 from airflow_provider_batch.engine.state import Batch, Shard, read_batch
 from airflow_provider_batch.engine.step import Policy
-from airflow_provider_batch.errors import BatchError
+from airflow_provider_batch.errors import BatchError, NotFoundError
 from airflow_provider_batch.rows.dialect import RowDialect
 
 log = logging.getLogger(__name__)
 
 ABANDONED_S = 6 * 3600.0
 """A job that ended so long ago and has not landed has no task that comes back for it soon, seconds."""
+
+
+_ROUND = re.compile(r"r(\d+)\.")
 
 
 class Kind(str, enum.Enum):
@@ -82,12 +87,14 @@ class Report:
     """What there is, and what is wrong with it.
 
     :param landed: Result folders that a sweep has published.
+    :param passed_over: Ledgers of another credential, whose jobs this one cannot see.
     """
 
     ledgers: int
     jobs: int
     findings: tuple[Finding, ...]
     landed: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
 
 def find_ledgers(root: UPath) -> Iterator[Ledger]:
@@ -99,16 +106,25 @@ def find_ledgers(root: UPath) -> Iterator[Ledger]:
         yield Ledger(folder)
 
 
-def reconcile(service: BatchService, roots: Sequence[UPath]) -> Report:
+def reconcile(service: BatchService, roots: Sequence[UPath], *, account: str | None = None) -> Report:
     """Compare and report. Changes nothing.
 
+    :param account: Label of the credential, as ledgers note it: those of another one are passed over, as their
+        jobs are not in the listing and may run all the same. None = all ledgers are of this credential.
     :raises BatchError: The listing cannot be read to its end: nothing can be said.
     """
-    known, findings = _read([ledger for root in roots for ledger in find_ledgers(root)])
     jobs = _listed(service)
+    return _report(service, _read(roots, jobs, account), jobs, roots)
+
+
+def _report(
+    service: BatchService, there: _Ledgers, jobs: dict[str, JobSnapshot], roots: Sequence[UPath]
+) -> Report:
     retired = {name for root in roots for name in _retired(root)}
-    findings += _compare(known, {name: job for name, job in jobs.items() if name not in retired}, service)
-    return Report(len(known), len(jobs), tuple(findings))
+    findings = there.damaged + _compare(
+        there.known, {name: job for name, job in jobs.items() if name not in retired}, service
+    )
+    return Report(there.count, len(jobs), tuple(findings), passed_over=tuple(there.passed_over))
 
 
 def sweep(
@@ -116,24 +132,49 @@ def sweep(
     roots: Sequence[UPath],
     dialect: RowDialect,
     *,
+    account: str | None = None,
     abandoned_s: float = ABANDONED_S,
     prices: Prices = no_prices,
     observer: Observer | None = None,
 ) -> Report:
     """Take what can be taken for nothing, then report what is left.
 
+    :param account: As for :func:`reconcile`.
     :param prices: What models cost, for the manifests.
     :param observer: Told what is landed.
     :param abandoned_s: Batches are left to their tasks until their last job ended so many seconds ago.
     """
-    known, _ = _read([ledger for root in roots for ledger in find_ledgers(root)])
     jobs = _listed(service)
     landed: list[str] = []
-    for one in known:
+    for one in _read(roots, jobs, account).known:
         if _is_abandoned(one.batch, jobs, service.now() - abandoned_s):
             landed += _take(service, one, dialect, prices, observer or Observer())
-    after = reconcile(service, roots)
-    return Report(after.ledgers, after.jobs, after.findings, tuple(landed))
+    return replace(reconcile(service, roots, account=account), landed=tuple(landed))
+
+
+def prune(roots: Sequence[UPath], before: datetime, *, is_tried: bool = False) -> list[str]:
+    """Delete ledgers whose results were published before that time, with the copies of rows that they keep.
+
+    The results stay. What was paid for is remembered: a clear of an old run fails (``AGB-S09``) and pays nothing.
+    Rows that failed are not sent again by a clear any more.
+
+    :param is_tried: Delete nothing.
+    :return: The folders of the ledgers.
+    """
+    pruned = []
+    for ledger in (ledger for root in roots for ledger in find_ledgers(root)):
+        batch = read_batch(ledger)
+        if batch.round.published is None or batch.round.published.at >= before:
+            continue
+        home = ledger.folder.parent
+        folder, mark = home.parent.parent, home.name
+        pruned.append(str(home))
+        if not is_tried:
+            jobs = tuple(sorted({*batch.jobs, *_earlier(ledger)}))
+            retired = Retired(at=datetime.now(timezone.utc), jobs=jobs)
+            Ledger(folder / FOLDER / RETIRED).put(f"{mark}.json", retired)
+            remove_ledgers(folder, mark)
+    return pruned
 
 
 def _take(
@@ -146,7 +187,7 @@ def _take(
     except BatchError as error:
         log.warning("%s cannot be landed: %s", known.ledger.folder, error)
         return
-    if isinstance(result, Landed):
+    if isinstance(result, Landed) and not known.batch.round.published:
         log.info("Landed %s, which no task came back for.", result.manifest.result_uri)
         yield result.manifest.result_uri
 
@@ -158,14 +199,43 @@ def _retired(root: UPath) -> Iterator[str]:
         yield from document.jobs if document else ()
 
 
-def _read(ledgers: Iterable[Ledger]) -> tuple[list[Known], list[Finding]]:
-    known, findings = [], []
-    for ledger in ledgers:
+@dataclass
+class _Ledgers:
+    """What is below some folders.
+
+    :param count: Ledgers of the credential, those included of which nothing needs to be read.
+    """
+
+    count: int = 0
+    known: list[Known] = field(default_factory=list)
+    damaged: list[Finding] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+
+
+def _read(roots: Sequence[UPath], jobs: dict[str, JobSnapshot], account: str | None) -> _Ledgers:
+    """Read the ledgers. One that is complete, and of whose jobs the listing shows none, has nothing to tell."""
+    listed_marks = {tag.mark for job in jobs.values() if (tag := JobTag.read(job.display_name))}
+    there = _Ledgers()
+    for ledger in (ledger for root in roots for ledger in find_ledgers(root)):
         try:
-            known.append(Known(ledger, read_batch(ledger), tuple(_earlier(ledger))))
+            if ledger.folder.parent.name not in listed_marks and _is_complete(ledger.names()):
+                there.count += 1
+                continue
+            batch = read_batch(ledger)
+            if account is not None and batch.plan.account != account:
+                there.passed_over.append(str(ledger.folder))
+                continue
+            there.count += 1
+            there.known.append(Known(ledger, batch, tuple(_earlier(ledger))))
         except BatchError as error:
-            findings.append(Finding(Kind.DAMAGED, str(error), ledger=str(ledger.folder)))
-    return known, findings
+            there.damaged.append(Finding(Kind.DAMAGED, str(error), ledger=str(ledger.folder)))
+    return there
+
+
+def _is_complete(names: set[str]) -> bool:
+    """The newest round is published, and what nobody needs is deleted."""
+    rounds = [int(match[1]) for name in names if (match := _ROUND.match(name))]
+    return bool(rounds) and f"r{max(rounds)}.tidied.json" in names and "plan.json" in names
 
 
 def _earlier(ledger: Ledger) -> Iterator[str]:
@@ -188,7 +258,7 @@ def _compare(known: list[Known], jobs: dict[str, JobSnapshot], service: BatchSer
             name = _job_of(shard)
             if name:
                 noted[name] = str(one.ledger.folder)
-            findings += _open_shard(one, shard, jobs, service.now())
+            findings += _open_shard(one, shard, jobs, service)
         noted |= dict.fromkeys(one.earlier, str(one.ledger.folder))
     findings += _duplicates(jobs)
     findings += [
@@ -204,7 +274,23 @@ def _compare(known: list[Known], jobs: dict[str, JobSnapshot], service: BatchSer
     return findings
 
 
-def _open_shard(known: Known, shard: Shard, jobs: dict[str, JobSnapshot], now: float) -> list[Finding]:
+def _unlisted(service: BatchService, name: str, where: str) -> list[Finding]:
+    """A job that the listing does not show is gone only if it is not there by its name either."""
+    try:
+        service.look(name)
+    except NotFoundError:
+        text = (
+            f"{name} is not known to the API for this credential: it was deleted, or is of another project, where "
+            "it may run. Keep its ledger: without it the same rows are paid for again."
+        )
+        return [Finding(Kind.GONE, text, name, where)]
+    except BatchError as error:
+        return [Finding(Kind.GONE, f"Whether {name} is there cannot be told: {error.message}", name, where)]
+    return []
+
+
+def _open_shard(known: Known, shard: Shard, jobs: dict[str, JobSnapshot], service: BatchService) -> list[Finding]:
+    now = service.now()
     where = str(known.ledger.folder)
     if shard.landed or known.batch.superseded:
         return []
@@ -215,7 +301,7 @@ def _open_shard(known: Known, shard: Shard, jobs: dict[str, JobSnapshot], now: f
         return []
     job = jobs.get(shard.job)
     if job is None:
-        return [Finding(Kind.GONE, f"{shard.job} is not in the listing.", shard.job, where)]
+        return _unlisted(service, shard.job, where)
     if not job.state.is_terminal:
         return []
     text = f"{job.name} is {job.raw_state} and has not landed."
@@ -238,7 +324,10 @@ def _duplicates(jobs: dict[str, JobSnapshot]) -> list[Finding]:
 def _is_abandoned(batch: Batch, jobs: dict[str, JobSnapshot], before: float) -> bool:
     """Something can be taken, and it could have been for a while."""
     waiting = [shard for shard in batch.round.shards if not shard.landed]
-    if batch.superseded or batch.round.published or not batch.has_spent:
+    if batch.round.published and not batch.superseded:
+        # Killed after it was published: what nobody needs any more is still there.
+        return not batch.round.is_tidied and batch.round.published.at.timestamp() < before
+    if batch.superseded or not batch.has_spent:
         return False
     times = [_ended_at(jobs.get(shard.job or "")) for shard in waiting]
     times += [shard.last.sending.at.timestamp() for shard in waiting if shard.is_unresolved and shard.last]
