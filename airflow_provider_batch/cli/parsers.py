@@ -268,9 +268,18 @@ def seconds(text: str) -> float:
 
 def hours(text: str) -> float:
     """A number of hours from 0, for argparse."""
+    return _from_zero(text, "hours")
+
+
+def days(text: str) -> float:
+    """A number of days from 0, for argparse."""
+    return _from_zero(text, "days")
+
+
+def _from_zero(text: str, what: str) -> float:
     value = _finite(text)
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours from 0")
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of {what} from 0")
     return value
 
 
