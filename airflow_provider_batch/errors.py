@@ -39,6 +39,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from airflow_provider_batch.redaction import blanked
+
 FINAL = frozenset({"AGB-C05", "AGB-C06", "AGB-C13", "AGB-C14", "AGB-S09", "AGB-J03", "AGB-R02"})
 """Codes of errors that stay until a person does something about them, unless whoever raises one knows better."""
 
@@ -63,7 +65,8 @@ class BatchError(Exception):
     """
 
     def __init__(self, message: str, *, code: str = "", remedy: str = "") -> None:
-        self.message = message
+        # The words of others, which may hold a key, come into an error by many ways.
+        self.message = message = blanked(message)
         self.is_final = code in FINAL
         self.code = code
         self.remedy = remedy
@@ -221,7 +224,7 @@ class ApiError(BatchError):
         self.call = call
         self.http_status = http_status
         self.rpc_status = rpc_status
-        self.detail = detail
+        self.detail = detail = blanked(detail)
         self.reason = reason
         self.retry_after_s = retry_after_s
         hint = f" The server asks to wait {retry_after_s:g} s." if retry_after_s is not None else ""

@@ -218,11 +218,12 @@ def _read(roots: Sequence[UPath], jobs: dict[str, JobSnapshot], account: str | N
     there = _Ledgers()
     for ledger in (ledger for root in roots for ledger in find_ledgers(root)):
         try:
-            if ledger.folder.parent.name not in listed_marks and _is_complete(ledger.names()):
+            is_listed = ledger.folder.parent.name in listed_marks
+            if not is_listed and _is_complete(ledger.names()):
                 there.count += 1
                 continue
             batch = read_batch(ledger)
-            if account is not None and batch.plan.account != account:
+            if account is not None and batch.plan.account != account and not is_listed:
                 there.passed_over.append(str(ledger.folder))
                 continue
             there.count += 1

@@ -10,11 +10,13 @@ import hashlib
 import hmac
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from airflow_provider_batch.errors import BatchError, ConfigError
+from airflow_provider_batch.errors import ConfigError, TemporaryError
+from airflow_provider_batch.redaction import conceal
 
 DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com"
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
@@ -52,6 +54,7 @@ class ApiKey:
                 code="AGB-C01",
                 remedy="Copy the key again without a trailing line break.",
             )
+        conceal(key)
         self._key = key
 
     def headers(self) -> Mapping[str, str]:
@@ -93,13 +96,30 @@ class ApplicationDefault:
         self._quota_project = quota_project
         self._lock = threading.Lock()
         self._credentials: Any = None
+        self._project = ""
 
     def headers(self) -> Mapping[str, str]:
         """Headers with a token that is valid now.
 
         :raises ConfigError: google-auth is not installed, or finds no credential, or may not refresh it.
-        :raises BatchError: The token could not be obtained this time; a later call may succeed.
+        :raises TemporaryError: The token could not be obtained this time; a later call may succeed.
         """
+        with self._found(refreshed=True) as credentials:
+            project = self._quota_project or getattr(credentials, "quota_project_id", "") or ""
+            conceal(credentials.token or "")
+            return _bearer(credentials.token, project)
+
+    def project(self) -> str:
+        """The project that pays, as far as the credential says; empty if it does not.
+
+        :raises ConfigError: As :meth:`headers`.
+        """
+        with self._found(refreshed=False) as credentials:
+            return self._quota_project or getattr(credentials, "quota_project_id", "") or self._project
+
+    @contextmanager
+    def _found(self, *, refreshed: bool) -> Iterator[Any]:
+        """The credential, looked up once."""
         try:
             import google.auth
             import google.auth.exceptions
@@ -113,12 +133,13 @@ class ApplicationDefault:
         with self._lock:
             try:
                 if self._credentials is None:
-                    self._credentials, _ = google.auth.default(scopes=SCOPES)
-                if not self._credentials.valid:
+                    self._credentials, project = google.auth.default(scopes=SCOPES)
+                    self._project = project or ""
+                if refreshed and not self._credentials.valid:
                     self._credentials.refresh(google.auth.transport.requests.Request())
             except google.auth.exceptions.GoogleAuthError as error:
                 if isinstance(error, google.auth.exceptions.TransportError) or error.retryable:
-                    raise BatchError(
+                    raise TemporaryError(
                         f"No access token could be obtained this time: {error}",
                         code="AGB-C02",
                         remedy="Run the task again; a wait goes on by itself.",
@@ -128,8 +149,7 @@ class ApplicationDefault:
                     code="AGB-C02",
                     remedy="Check GOOGLE_APPLICATION_CREDENTIALS on this worker or triggerer.",
                 ) from None
-            project = self._quota_project or getattr(self._credentials, "quota_project_id", "") or ""
-            return _bearer(self._credentials.token, project)
+            yield self._credentials
 
 
 def _bearer(token: str, quota_project: str) -> dict[str, str]:

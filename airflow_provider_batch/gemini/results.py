@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_batch.redaction import blanked
 from airflow_provider_batch.rows.dialect import (
     NULL,
     BadRowError,
@@ -181,7 +182,7 @@ def _failure(raw: msgspec.Raw) -> RowError | None:
     if not (said.code or said.message or said.status):
         return None
     word = said.code if isinstance(said.code, str) and not _is_number(said.code) else ""
-    return RowError(_code(said), " ".join(part for part in (word, said.status, said.message) if part))
+    return RowError(_code(said), blanked(" ".join(part for part in (word, said.status, said.message) if part)))
 
 
 def _is_number(text: str) -> bool:

@@ -41,6 +41,7 @@ from airflow_provider_batch.gemini.answers import Unreadable
 from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
 from airflow_provider_batch.gemini.client import GeminiClient
 from airflow_provider_batch.gemini.wire import Batch, File
+from airflow_provider_batch.redaction import blanked
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def snapshot(batch: Batch) -> JobSnapshot:
         requests=stats.request_count,
         succeeded=stats.successful_request_count,
         failed=stats.failed_request_count,
-        error=batch.error.message if batch.error else "",
+        error=blanked(batch.error.message) if batch.error else "",
         error_code=batch.error.code if batch.error else 0,
         output_file=batch.output.responses_file if batch.output else None,
         input_file=metadata.input_config.file_name if metadata.input_config else None,

@@ -13,7 +13,7 @@ from airflow.sdk import BaseHook
 
 from airflow_provider_batch.airflow_compat import not_found_error
 from airflow_provider_batch.arguments import flag
-from airflow_provider_batch.errors import BatchError, ConfigError, NoConnectionError
+from airflow_provider_batch.errors import BatchError, ConfigError, NoConnectionError, TemporaryError
 from airflow_provider_batch.gemini.auth import (
     DEFAULT_BASE_URL,
     ApiKey,
@@ -240,7 +240,7 @@ class GeminiBatchHook(BaseHook):
         except Exception as error:  # noqa: BLE001
             # Secrets backends raise anything. A wait must outlive a failed lookup, so it becomes one error
             # that the wait is patient with; its type is enough, its text could hold a credential.
-            raise BatchError(
+            raise TemporaryError(
                 f"The connection {self.conn_id!r} could not be looked up ({type(error).__name__}).",
                 code="AGB-C01",
                 remedy="Check the API server and the secrets backend.",
@@ -316,9 +316,18 @@ def _base_url(connection: Connection) -> str:
 
 def _account_label(connection: Connection, extra: dict[str, Any]) -> str:
     kind = _choice(extra, "auth_type", AUTH_TYPES)
-    # Tokens change by the hour; the project that pays does not.
-    secret = connection.password or "" if kind == "api_key" else str(extra.get("quota_project") or "")
-    return account_label(_base_url(connection), kind, secret)
+    if kind == "api_key":
+        return account_label(_base_url(connection), kind, connection.password or "")
+    # Tokens change by the hour; the project that pays, which alone sees its jobs, does not.
+    project = str(extra.get("quota_project") or "") or (ApplicationDefault().project() if kind == "adc" else "")
+    if not project:
+        raise ConfigError(
+            "The credential does not say which project pays, so that of another project would not be noticed.",
+            code="AGB-C02",
+            remedy='Nothing was sent. Set the extra "quota_project" to the project, or "account" to a name of '
+            "your own for the credential.",
+        )
+    return account_label(_base_url(connection), kind, project)
 
 
 def _count(extra: dict[str, Any], name: str) -> int | None:

@@ -16,7 +16,7 @@ from airflow_provider_batch.engine.actions import Wait
 from airflow_provider_batch.engine.documents import Layout
 from airflow_provider_batch.engine.identity import Identity, JobTag
 from airflow_provider_batch.engine.lifetime import results_until
-from airflow_provider_batch.engine.sweep import Kind, reconcile, sweep
+from airflow_provider_batch.engine.sweep import Kind, prune, reconcile, sweep
 from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.gemini.rows import GeminiRows
 from faults.task import MODEL, Task, ask
@@ -253,3 +253,62 @@ def test_jobs_that_other_rows_have_superseded_are_known(nightly, lake, gemini_em
     task.finish()
     task.but(rows=[ask("z")], on_content_change="resubmit").finish()
     assert found(task, lake) == ()
+
+
+def test_a_ledger_of_another_credential_is_named_and_passed_over(nightly, lake, gemini_emulator):
+    ours, theirs = nightly("monday"), nightly("tuesday").but(account="of another project")
+    ours.attempt()
+    theirs.attempt()
+    # The jobs of another project are in no listing of this one.
+    gemini_emulator.force_job(theirs.jobs[0], state="FORGOTTEN")
+    with ours.service() as service:
+        report = reconcile(service, [lake], account="account")
+        swept_ = sweep(service, [lake], GeminiRows(), account="account", abandoned_s=-1.0)
+    assert report.passed_over == swept_.passed_over == (str(theirs.ledger.folder),)
+    assert report.ledgers == 1
+    assert [finding.kind for finding in report.findings if finding.ledger] == []
+
+
+def test_a_job_that_only_the_listing_does_not_show_is_not_called_gone(nightly, lake, gemini_emulator):
+    gemini_emulator.add_fault(action="hide", seconds=3_600)
+    task = nightly("monday")
+    task.attempt()
+    assert found(task, lake) == ()
+
+
+def test_a_job_that_is_gone_is_no_reason_to_delete_its_ledger(nightly, lake, gemini_emulator):
+    task = nightly("monday")
+    task.attempt()
+    gemini_emulator.force_job(task.jobs[0], state="FORGOTTEN")
+    (finding,) = found(task, lake)
+    assert finding.kind is Kind.GONE
+    assert "Keep its ledger" in finding.text
+
+
+def test_what_a_killed_visit_left_is_deleted_by_the_sweep(nightly, lake):
+    task = nightly("monday")
+    task.finish()
+    ledger = task.ledger
+    ledger.path("r1.tidied.json").unlink()
+    ledger.path("r1.s1.results.jsonl").write_text("a copy")
+    assert swept(task, lake).landed == ()
+    assert "r1.tidied.json" in task.ledger.names()
+    assert [name for name in task.ledger.names() if name.endswith(".jsonl")] == []
+
+
+def test_old_ledgers_are_pruned_and_what_was_paid_for_is_remembered(nightly, lake, created):
+    old, running = nightly("monday"), nightly("tuesday")
+    manifest = old.finish()
+    running.attempt()
+    home = str(old.ledger.folder.parent)
+    now = datetime.now(timezone.utc)
+    assert prune([lake], now - timedelta(days=1)) == []
+    assert prune([lake], now + timedelta(seconds=1), is_tried=True) == [home]
+    assert prune([lake], now + timedelta(seconds=1)) == [home]
+    assert not UPath(home).exists()
+    assert statuses(old) == dict.fromkeys("abc", "success")
+    with pytest.raises(BatchError, match="AGB-S09"):
+        old.attempt()
+    assert len(created()) == 2
+    assert old.but(on_content_change="resubmit").finish().counts == manifest.counts
+    assert running.finish().counts == {"success": 3}
