@@ -35,7 +35,7 @@ class Arrived:
 
     :param lines: That are not empty.
     :param rows: Lines that answer a row that was sent, each row counted once.
-    :param damaged: Lines that cannot be read.
+    :param damaged: Lines that cannot be read, and speak of a key all the same. Others are no results at all.
     :param unknown: Lines of rows that were not sent.
     :param is_torn: The last line is damaged and has no line break.
     """
@@ -71,7 +71,7 @@ def belief(job: JobSnapshot, sent: int, arrived: Arrived) -> tuple[Belief, str]:
     finished = min(sent, job.succeeded + job.failed)
     if arrived.is_torn:
         return Belief.FOREIGN, "the last line is cut off"
-    if not arrived.rows and (arrived.lines or finished):
+    if not arrived.rows and not arrived.damaged and (arrived.lines or finished):
         what = f"{arrived.lines} lines came, and none answers a row that was sent"
         return Belief.FOREIGN, what if arrived.lines else f"nothing came, and {finished} rows are finished"
     if arrived.rows + arrived.damaged < finished:

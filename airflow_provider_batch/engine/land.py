@@ -320,9 +320,9 @@ class _Match:
 
     def end(self, rest: list[bytes | None]) -> None:
         """The last line of the results, if it has no line break."""
-        damaged = self._damaged
+        before = self._tally.quarantined
         self.take(rest)
-        self._is_torn = self._damaged > damaged
+        self._is_torn = self._tally.quarantined > before
 
     def take(self, lines: list[bytes | None]) -> None:
         """The next lines of the results."""
@@ -364,7 +364,7 @@ class _Match:
         try:
             row = self._dialect.read_result(data)
         except BadRowError as bad:
-            self._damaged += 1
+            self._damaged += b'"key"' in data
             return f"{bad.code} {bad.what}"
         arrival = self._keys.arrive(row.key)
         if arrival is Arrival.EXPECTED:

@@ -58,7 +58,9 @@ def test_results_that_contradict_nothing_are_believed(one, arrived):
     ("one", "arrived", "kind", "why"),
     [
         (job(), Arrived(), Belief.FOREIGN, "nothing came, and 8 rows are finished"),
-        (job(), came(rows=0, damaged=1), Belief.FOREIGN, "1 lines came, and none answers"),
+        (job(), Arrived(800, lines=1), Belief.FOREIGN, "1 lines came, and none answers"),
+        (job(), came(rows=0, damaged=1), Belief.DOUBTED, "0 rows came, and 8 are finished"),
+        (job(), came(rows=0, damaged=8), Belief.TWICE, "8 lines cannot be read"),
         (job(), came(rows=0, unknown=8), Belief.FOREIGN, "8 lines came, and none answers"),
         (job(succeeded=0), came(rows=0, unknown=8), Belief.FOREIGN, "8 lines came, and none answers"),
         (job(), came(rows=5, damaged=1, is_torn=True), Belief.FOREIGN, "the last line is cut off"),
