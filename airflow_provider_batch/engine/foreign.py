@@ -27,7 +27,7 @@ from airflow_provider_batch.engine.documents import (
     Superseded,
 )
 from airflow_provider_batch.engine.identity import Identity, JobTag, content_mark, place_mark
-from airflow_provider_batch.engine.ledger import Ledger, check_store, generation, generations
+from airflow_provider_batch.engine.ledger import ADOPTED, Ledger, check_store, generation, generations
 from airflow_provider_batch.engine.outcome import ensure_succeeded
 from airflow_provider_batch.engine.rounds import keep_shards
 from airflow_provider_batch.engine.state import read_batch, shard_name
@@ -74,7 +74,8 @@ class NumberedRows:
         return self._dialect.check_request(line)
 
     def read_key(self, line: bytes) -> str:
-        """As the vendor's dialect."""
+        """As the vendor's dialect. The rows are read before their results, each time that these are fetched."""
+        self._number = 0
         return self._dialect.read_key(line)
 
     def attach(self, line: bytes, address: Callable[..., str]) -> bytes:
@@ -131,9 +132,10 @@ def _begin(
     # The job has a name of its own; the note has one that belongs to this ledger.
     name = JobTag(wanted.identity.mark, place, shards[0].content, ledger.generation, 1, 1, 1).new_display_name()
     stem = f"{shard_name(1, 1)}.e1"
+    ledger.bind(content)
     ledger.put(
         f"{stem}.sending.json",
-        Sending(at=now, owner="foreign", display_name=name, input_file=job.input_file or ""),
+        Sending(at=now, owner=ADOPTED, display_name=name, input_file=job.input_file or ""),
     )
     ledger.put(f"{stem}.outcome.json", Outcome(at=now, job=job.name, job_created_at=job.created_at))
     plan = Plan(
@@ -153,14 +155,20 @@ def _begin(
 
 
 def _keys(service: BatchService, job: JobSnapshot, writer: ShardWriter, dialect: RowDialect) -> int:
-    """Write a line for each key of the results; how many there are."""
+    """Write a line for each key of the results; how many there are.
+
+    :raises ResultsNotReadyError: What came has fewer lines than the job has finished rows.
+    """
     numbered = NumberedRows(dialect)
+    came = 0
     with KeyTable() as keys:
 
         def take(lines: list[bytes | None]) -> None:
+            nonlocal came
             for line in lines:
                 if line == b"":
                     continue
+                came += 1
                 try:
                     key: str | None = numbered.read_result(line or b"").key
                 except BadRowError as bad:
@@ -172,16 +180,20 @@ def _keys(service: BatchService, job: JobSnapshot, writer: ShardWriter, dialect:
         incoming = Incoming(take)
         service.fetch_results(job, cast(BinaryIO, incoming))
         take(incoming.rest())
-        count = len(keys)
-    if count < job.succeeded + job.failed:
+        _ensure_all(job, came, len(keys))
+        return len(keys)
+
+
+def _ensure_all(job: JobSnapshot, lines: int, keys: int) -> None:
+    finished = job.succeeded + job.failed
+    if lines < finished or (finished and not keys):
         raise ResultsNotReadyError(
-            f"What came as the results of {job.name} is not believed: {count} rows came, and "
-            f"{job.succeeded + job.failed} are finished.",
+            f"What came as the results of {job.name} is not believed: {lines} lines came, {keys} of them with a key "
+            f"of their own, and {finished} rows are finished.",
             job_name=job.name,
             code="AGB-R12",
             remedy="The job and its results are left as they are. Look for a proxy on the way to the API.",
         )
-    return count
 
 
 def _without_rows(job: JobSnapshot) -> JobError:

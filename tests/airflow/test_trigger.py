@@ -54,6 +54,8 @@ def test_it_stores_names_and_numbers_only():
         "waiting_task": waiting,
         "cancel_note": None,
         "looks": True,
+        "asked_at": None,
+        "begin_by": None,
     }
 
 
