@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -133,14 +134,28 @@ def _control_routes(control: Control) -> list[BaseRoute]:
 
 
 def _for_loopback(call: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """Serve a control call to this machine only: whoever can make one can change everything."""
+    """Serve a control call to this machine only: it can change everything.
+
+    Not to a page of a browser on this machine either: a foreign name may lead here (DNS rebinding), and a foreign
+    page may send a form here.
+    """
 
     async def served(request: Request) -> Response:
-        if request.client is None or not ipaddress.ip_address(request.client.host).is_loopback:
+        origin = request.headers.get("origin")
+        names = [request.url.hostname or "", *([urlsplit(origin).hostname or ""] if origin is not None else [])]
+        client = request.client.host if request.client else ""
+        if not all(map(_is_loopback, (client, *names))):
             return await _no_such_path(request, HTTPException(404))
         return await call(request)
 
     return served
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 async def _no_such_path(request: Request, problem: Exception) -> Response:

@@ -295,9 +295,14 @@ class Publishing(Document):
 
     If it was not finished, its writer may wake up later and go on; who publishes after it keeps what is needed
     to publish once more.
+
+    :param machine: Where the writer runs, as far as its process can be looked up from there.
+    :param process: Number of the writer's process.
     """
 
     at: datetime
+    machine: str = ""
+    process: int = 0
 
 
 class Published(Document):

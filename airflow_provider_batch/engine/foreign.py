@@ -188,8 +188,8 @@ def _ensure_all(job: JobSnapshot, lines: int, keys: int) -> None:
     finished = job.succeeded + job.failed
     if lines < finished or (finished and not keys):
         raise ResultsNotReadyError(
-            f"What came as the results of {job.name} is not believed: {lines} lines came, {keys} of them with a key "
-            f"of their own, and {finished} rows are finished.",
+            f"What came as the results of {job.name} is not believed: {lines} lines came, {keys} of them with a "
+            f"key of their own, and {finished} rows are finished.",
             job_name=job.name,
             code="AGB-R12",
             remedy="The job and its results are left as they are. Look for a proxy on the way to the API.",

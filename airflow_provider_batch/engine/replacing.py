@@ -10,9 +10,11 @@ another visit may be asleep in the middle of publishing.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 from airflow_provider_batch.engine.documents import Published, Publishing
 from airflow_provider_batch.engine.ledger import Ledger
@@ -52,7 +54,8 @@ class Replacing:
     def begin(self) -> None:
         """Note that files will be replaced from here on."""
         self._ensure_newest()
-        self._ledger.put(self._note, Publishing(at=datetime.now(timezone.utc)))
+        note = Publishing(at=datetime.now(timezone.utc), machine=_machine(), process=os.getpid())
+        self._ledger.put(self._note, note)
 
     def step(self, replace: Callable[[], object]) -> None:
         """Replace one file.
@@ -99,7 +102,31 @@ def sleepers(ledger: Ledger, batch: Batch) -> list[str]:
     for round_ in batch.rounds:
         for name in round_.publishing:
             note = ledger.read(name, Publishing)
-            is_dead = note is None or datetime.now(timezone.utc) - note.at > ASLEEP
-            if not is_dead and name.split(".")[2] != finished:
+            if note is not None and not _is_dead(note) and name.split(".")[2] != finished:
                 found.append(name)
     return found
+
+
+def _is_dead(note: Publishing) -> bool:
+    if datetime.now(timezone.utc) - note.at > ASLEEP:
+        return True
+    return note.machine == _machine() and bool(note.machine) and not _lives(note.process)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _machine() -> str:
+    """This kernel since its start and this process's view of its processes; empty where that cannot be told."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""

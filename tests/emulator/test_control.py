@@ -164,7 +164,7 @@ def test_importing_the_room_does_not_import_a_web_server() -> None:
 
 @pytest.mark.parametrize(
     ("mutation", "succeeded", "tokens"),
-    [("drop", 2, 110), ("duplicate", 2, 110), ("corrupt", 2, 110), ("replace", 2, 110), ("error", 1, 10)],
+    [("drop", 1, 110), ("duplicate", 2, 110), ("corrupt", 2, 110), ("replace", 2, 110), ("error", 1, 10)],
 )
 def test_journal_says_what_a_real_account_would_be_billed_for(emulator, api, mutation, succeeded, tokens) -> None:
     rows = [api.row("a", "x" * 40), api.row("b", "x" * 400)]
@@ -174,11 +174,12 @@ def test_journal_says_what_a_real_account_would_be_billed_for(emulator, api, mut
 
     (end,) = [call for call in emulator.journal() if call["call"] == "batches.end" and call["batch"] == name]
 
-    # A row whose line was spoiled was answered all the same, and once; one that failed costs nothing.
+    # A row whose line was spoiled was answered all the same, and once; one without a line is not counted; one that
+    # failed costs nothing.
     assert end["tokens"]["input"] == tokens
     assert operation["metadata"]["batchStats"]["successfulRequestCount"] == str(succeeded)
     assert emulator.bills()[name] == end["tokens"]
-    assert (end["succeeded"], end["failed"]) == (succeeded, 2 - succeeded)
+    assert (end["succeeded"], end["failed"]) == (succeeded, int(mutation == "error"))
     assert end["model"] == "models/gemini-2.5-flash"
 
 
@@ -234,3 +235,26 @@ def test_address_that_is_not_loopback_is_served_if_asked_for_but_not_the_control
         server.terminate()
     assert "can read all prompts" in warning
     assert control == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "192.0.2.7:8484"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost.evil.example"},
+    ],
+    ids=["a foreign name", "a foreign address", "a foreign page", "a page without an origin", "a name like ours"],
+)
+@pytest.mark.parametrize("path", ["health", "faults", "journal"])
+def test_no_page_of_another_host_reaches_the_control_calls(gemini_emulator, headers, path):
+    answer = httpx.get(f"{gemini_emulator.base_url}/emulator/{path}", headers=headers)
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:8080", "http://127.0.0.1", "http://[::1]:1"])
+def test_a_page_of_this_machine_reaches_the_control_calls(gemini_emulator, origin):
+    answer = httpx.get(f"{gemini_emulator.base_url}/emulator/health", headers={"Origin": origin})
+    assert answer.status_code == 200
