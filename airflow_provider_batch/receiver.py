@@ -91,10 +91,13 @@ class _Door:
         except _TooLargeError:
             return PlainTextResponse("too large", 413)
         except _BusyError:
-            return PlainTextResponse("busy", 503, {"Retry-After": "60"})
+            return _busy()
         except (ClientDisconnect, asyncio.TimeoutError):
             is_believed = False
-        return Response(status_code=204) if is_believed else PlainTextResponse("rejected", 400)
+        if is_believed:
+            return Response(status_code=204)
+        # In a flood a stranger must not learn from the answer which connections have a secret.
+        return _busy() if self._secrets.is_busy else PlainTextResponse("rejected", 400)
 
     async def _take(self, request: Request, body: bytes) -> bool:
         conn_id = str(request.path_params["conn_id"])
@@ -110,6 +113,10 @@ class _Door:
         if event is not None and event.type.startswith("batch."):
             self._notes.add(conn_id, _job(event))
         return True
+
+
+def _busy() -> Response:
+    return PlainTextResponse("busy", 503, {"Retry-After": "60"})
 
 
 async def _body(request: Request) -> bytes:
@@ -148,6 +155,11 @@ class _Secrets:
         self._lookups = 0
         self._log = _Seldom()
 
+    @property
+    def is_busy(self) -> bool:
+        """No connection that is not known can be looked up now."""
+        return self._lookups >= LOOKUPS
+
     async def receiver(self, conn_id: str) -> WebhookReceiver | None:
         """Who checks the deliveries for a connection, None if it takes none.
 
@@ -162,7 +174,7 @@ class _Secrets:
         if known is not None:
             # Whoever comes while it is looked up again is served with what is known.
             known.until = self._clock() + BELIEVE_S
-        if not has_secret and self._lookups >= LOOKUPS:
+        if not has_secret and self.is_busy:
             raise _BusyError
         self._lookups += 1
         try:

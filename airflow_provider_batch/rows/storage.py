@@ -7,11 +7,13 @@ upload, and because fsspec would also publish a half-written file whose writer f
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
 import secrets
 import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -129,14 +131,30 @@ def opened(path: UPath) -> Iterator[BinaryIO]:
     """Open for reading, buffered. Local files are read directly, past Airflow's per-call tracking wrapper.
 
     :raises FileNotFoundError: There is no such file.
+    :raises OSError: It is a pipe, a device or a folder: to open one could wait for ever.
     """
     local = local_path(path)
     if local is not None:
-        with local.open("rb", buffering=READ_BYTES) as file:
+        with _regular(local) as file:
             yield file
         return
     with path.open("rb") as remote:
         yield cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, remote), READ_BYTES))
+
+
+def _regular(path: Path) -> BinaryIO:
+    # Without O_NONBLOCK, opening a pipe waits for a writer.
+    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    try:
+        kind = os.fstat(number).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
+        if not stat.S_ISREG(kind):
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        return os.fdopen(number, "rb", READ_BYTES)
+    except BaseException:
+        os.close(number)
+        raise
 
 
 def created(target: UPath, data: bytes) -> bool:

@@ -32,7 +32,7 @@ from airflow_provider_batch.ui.cancelling import Asked, cancel
 from airflow_provider_batch.ui.detail import detail, told
 from airflow_provider_batch.ui.live import live
 from airflow_provider_batch.ui.totals import totals
-from airflow_provider_batch.ui.views import Detail, LivePage, Page, Row, Task, Totals
+from airflow_provider_batch.ui.views import NAME, Detail, LivePage, Page, Row, Task, Totals
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,9 @@ def create_app() -> FastAPI:
     return app
 
 
+Word = Annotated[str, Query(max_length=250, pattern=NAME)]
+
+
 async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     response = await call_next(request)
     response.headers.update(HEADERS)
@@ -76,11 +79,11 @@ def _page() -> FileResponse:
 def _batches(
     user: GetUserDep,
     session: SessionDep,
-    dag: str = "",
-    state: str = "",
-    model: str = "",
-    connection: str = "",
-    text: Annotated[str, Query(max_length=200)] = "",
+    dag: Word = "",
+    state: Word = "",
+    model: Word = "",
+    connection: Word = "",
+    text: Word = "",
     since: Annotated[int | None, Query(ge=0, le=MOST)] = None,
     offset: Annotated[int, Query(ge=0, le=MOST)] = 0,
     limit: Annotated[int, Query(ge=1, le=index.MOST_ROWS)] = 50,
@@ -107,7 +110,11 @@ def _batch(user: GetUserDep, session: SessionDep, task: Named) -> Detail:
         row=row,
         now=int(time.time()),
         may_cancel=_is_cancellable(row) and may_edit(user, row.dag_id),
-        **(detail(row) if row.ledger else {"trouble": "What the task noted is kept by an XCom backend."}),
+        **(
+            detail(row, str(user.get_name()))
+            if row.ledger
+            else {"trouble": "What the task noted is kept by an XCom backend."}
+        ),
     )
 
 

@@ -6,6 +6,7 @@ import math
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -60,6 +61,7 @@ class Bounded:
     :param threads: How many work at a time.
     :param keep_s: For how long an answer holds once it is there, seconds; a failure, too.
     :param patience_s: How long one viewer waits, seconds.
+    :ivar each: Answers that are worked out for one reader at a time; the others' threads stay free.
     """
 
     def __init__(self, threads: int, keep_s: float, patience_s: float) -> None:
@@ -70,24 +72,29 @@ class Bounded:
         self._known: dict[Hashable, Answer[Any]] = {}
         self._todo: queue.SimpleQueue[Answer[Any]] = queue.SimpleQueue()
         self._started = 0
+        self.each = max(1, threads // 2)
+        self._readers: Counter[str] = Counter()
 
-    def get(self, key: Hashable, work: Callable[[], T]) -> T:
+    def get(self, key: Hashable, work: Callable[[], T], reader: str = "") -> T:
         """The answer, or what went wrong.
 
-        :raises TookTooLongError: Not within the patience.
+        :param reader: Who asks; empty = nobody in particular.
+        :raises TookTooLongError: Not within the patience, or enough is worked out for the reader already.
         """
-        return self.begin(key, work).wait(self.patience())
+        return self.begin(key, work, reader).wait(self.patience())
 
     def patience(self) -> float:
         """Until when somebody waits who asks now, for however many answers."""
         return time.monotonic() + self._patience_s
 
-    def begin(self, key: Hashable, work: Callable[[], T]) -> Answer[T]:
+    def begin(self, key: Hashable, work: Callable[[], T], reader: str = "") -> Answer[T]:
         """Have it worked out if it is not known; waits for nothing."""
         with self._lock:
             known = self._known.pop(key, None)
             if known is None or time.monotonic() > known.ended_at + self._keep_s:
-                known = Answer(work)
+                if reader and self._readers[reader] >= self.each:
+                    raise TookTooLongError
+                known = Answer(self._counted(work, reader) if reader else work)
                 self._hand_out(known)
             self._known[key] = known
             for other in [key for key, answer in self._known.items() if answer.ended_at < math.inf]:
@@ -95,6 +102,19 @@ class Bounded:
                     break
                 del self._known[other]
             return known
+
+    def _counted(self, work: Callable[[], T], reader: str) -> Callable[[], T]:
+        self._readers[reader] += 1
+
+        def counted() -> T:
+            try:
+                return work()
+            finally:
+                with self._lock:
+                    self._readers[reader] -= 1
+                    self._readers += Counter()
+
+        return counted
 
     def forget(self, key: Hashable) -> None:
         """Work it out anew the next time."""

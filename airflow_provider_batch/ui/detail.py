@@ -28,10 +28,13 @@ MOST_RECEIPTS = 2000
 _details = Bounded(threads=4, keep_s=5.0, patience_s=10.0)
 
 
-def detail(row: Row) -> dict[str, Any]:
-    """What files say about a batch: fields of :class:`~airflow_provider_batch.ui.views.Detail`."""
+def detail(row: Row, reader: str) -> dict[str, Any]:
+    """What files say about a batch: fields of :class:`~airflow_provider_batch.ui.views.Detail`.
+
+    :param reader: The user, who may keep only some of the threads busy: any XCom can name a folder that is slow.
+    """
     try:
-        return _details.get(_key(row), lambda: _read(row))
+        return _details.get(_key(row), lambda: _read(row), reader)
     except TookTooLongError:
         return {"trouble": "The ledger could not be read in time; reload to try again."}
     except BatchError as error:

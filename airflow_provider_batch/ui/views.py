@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, StringConstraints
 
 from airflow_provider_batch.rows.dialect import RowStatus
 
@@ -12,13 +12,19 @@ OVER = frozenset({"success", "failed", "upstream_failed", "skipped", "removed"})
 """States of a task instance that will not change by themselves."""
 
 
+NAME = r"^[^\x00]*$"
+"""Of a text that goes to the database: PostgreSQL knows no NUL."""
+
+Name = Annotated[str, StringConstraints(max_length=1000, pattern=NAME)]
+
+
 class Task(BaseModel):
     """Which task instance is meant."""
 
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int = -1
+    dag_id: Name
+    run_id: Name
+    task_id: Name
+    map_index: Annotated[int, Field(ge=-1, le=2**31 - 1)] = -1
 
 
 class Row(Task):

@@ -1,5 +1,6 @@
 """A file appears whole or not at all."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,16 @@ def test_an_error_of_the_block_is_not_hidden_by_what_could_not_be_written():
         with pytest.raises(ValueError, match="the reason"), Behind(full) as behind:
             behind.write(b"x")
             raise ValueError("the reason")
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a folder"])
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path, kind):
+    path = tmp_path / "plan.json"
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a device":
+        path = Path("/dev/zero")
+    else:
+        path.mkdir()
+    with pytest.raises(OSError, match=r"Not a regular file|Is a directory"), opened(UPath(path)):
+        pass

@@ -53,7 +53,7 @@ def batch(tmp_path, place):
         ledger.put("plan.json", Plan(ledger_version=1, identity=MINE, place=place, first=plan, **said))
         for number, name in enumerate(jobs, 1):
             label = JobTag(MINE.mark, place, CONTENT, 1, 1, number, 1).new_display_name()
-            sending = Sending(at=NOW, owner="o", display_name=label, input_file="files/x")
+            sending = Sending(at=NOW, owner="adopted", display_name=label, input_file="files/x")
             ledger.put(f"r1.s{number}.e1.sending.json", sending)
             ledger.put(f"r1.s{number}.e1.outcome.json", Outcome(at=NOW, job=name))
         return Row(

@@ -214,3 +214,16 @@ def test_a_failure_is_told_to_all_and_forgotten_with_time():
     with pytest.raises(ZeroDivisionError):
         bounded.get("k", lambda: 1 // 0)
     assert bounded.get("k", lambda: 3) == 3
+
+
+def test_a_reader_of_slow_things_leaves_threads_to_others():
+    gate = threading.Event()
+    bounded = Bounded(threads=4, keep_s=60, patience_s=0.05)
+    for number in range(4):
+        with pytest.raises(TookTooLongError):
+            bounded.get(("slow", number), gate.wait, "eve")
+    assert bounded.get("quick", lambda: "there", "ann") == "there"
+    gate.set()
+    while bounded._readers:
+        time.sleep(0.001)
+    assert bounded.get("slow again", lambda: "there", "eve") == "there"

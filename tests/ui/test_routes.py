@@ -151,3 +151,31 @@ def test_a_filter_finds_the_batches_that_it_names(server, batches, case):
         page = viewer.get("/api/batches", params=asked).json()
     assert [row["run_id"] for row in page["rows"]] == list(found)
     assert page["total"] == len(found)
+
+
+WHERE = {"dag_id": "case_once", "run_id": "r1", "task_id": "batch"}
+
+
+@pytest.mark.parametrize(
+    ("route", "parameters"),
+    [
+        ("/api/batch", WHERE | {"map_index": 10**30}),
+        ("/api/batch", WHERE | {"map_index": 2**31}),
+        ("/api/batch", WHERE | {"map_index": -2}),
+        ("/api/batch", WHERE | {"map_index": "NaN"}),
+        ("/api/batch", WHERE | {"run_id": "a\0b"}),
+        ("/api/batch", WHERE | {"task_id": "x" * 5_000}),
+        ("/api/batch", {"dag_id": "case_once"}),
+        ("/api/batches", {"dag": "a\0b"}),
+        ("/api/batches", {"text": "\0"}),
+        ("/api/batches", {"model": "m" * 300}),
+        ("/api/batches", {"since": 10**30}),
+        ("/api/batches", {"offset": 10**30}),
+        ("/api/batches", {"limit": "1e3"}),
+        ("/api/totals", {"days": 10**30}),
+        ("/api/totals", {"days": "NaN"}),
+    ],
+)
+def test_what_no_database_can_be_asked_is_refused_as_a_mistake_of_the_caller(server, route, parameters):
+    with server.client("viewer") as viewer:
+        assert viewer.get(route, params=parameters).status_code in (400, 404, 422)
