@@ -2,7 +2,6 @@
 
 import msgspec
 import pytest
-from upath import UPath
 
 from airflow_provider_batch.errors import BatchError, ConfigError
 from airflow_provider_batch.rows.dialect import ResultRow, RowError, RowStatus, Usage
@@ -79,7 +78,7 @@ def test_a_damaged_line_is_named(manifest, tmp_path):
 
 
 def test_what_there_is_not_is_none_and_never_a_missing_name(manifest, tmp_path):
-    Manifest.load(manifest).write(UPath(tmp_path))
+    (tmp_path / "manifest.json").write_bytes(Manifest.load(manifest).to_file())
     on_disk = msgspec.json.decode((tmp_path / "manifest.json").read_bytes())
     assert on_disk == manifest
     assert set(manifest) == set(Manifest.model_fields)
