@@ -72,7 +72,7 @@ class Bounded:
         self._known: dict[Hashable, Answer[Any]] = {}
         self._todo: queue.SimpleQueue[Answer[Any]] = queue.SimpleQueue()
         self._started = 0
-        self.each = max(1, threads // 2)
+        self.each = max(1, threads // 4)
         self._readers: Counter[str] = Counter()
 
     def get(self, key: Hashable, work: Callable[[], T], reader: str = "") -> T:

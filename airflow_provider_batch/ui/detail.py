@@ -25,7 +25,7 @@ from airflow_provider_batch.ui.views import Row
 MOST_SHARDS = 500
 MOST_RECEIPTS = 2000
 
-_details = Bounded(threads=4, keep_s=5.0, patience_s=10.0)
+_details = Bounded(threads=8, keep_s=5.0, patience_s=10.0)
 
 
 def detail(row: Row, reader: str) -> dict[str, Any]:
