@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
+from airflow_provider_batch import __version__
+
 DEFAULT_CONN_ID = "gemini_default"
 
 STATES = ("pending", "running", "succeeded", "failed", "cancelled", "expired")
@@ -68,6 +70,7 @@ def build(prog: str) -> argparse.ArgumentParser:
         epilog=_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Plain)
     for command in COMMANDS:
         sub = commands.add_parser(command.name, help=command.help, description=command.help)

@@ -179,3 +179,12 @@ def test_columns_stand_under_each_other_and_numbers_on_the_right(capsys):
 
 def test_what_steers_a_terminal_is_shown_as_an_escape():
     assert printable("a\x1b[31m\u202eb\n") == "a\\x1b[31m\\u202eb\n"
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    from airflow_provider_batch import __version__
+    from airflow_provider_batch.cli.__main__ import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"airflow-batch {__version__}\n")
