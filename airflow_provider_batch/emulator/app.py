@@ -142,9 +142,16 @@ def _for_loopback(call: Callable[[Request], Awaitable[Response]]) -> Callable[[R
 
     async def served(request: Request) -> Response:
         origin = request.headers.get("origin")
-        names = [request.url.hostname or "", *([urlsplit(origin).hostname or ""] if origin is not None else [])]
         client = request.client.host if request.client else ""
-        if not all(map(_is_loopback, (client, *names))):
+        try:
+            asked = [
+                request.url.hostname or "",
+                *([urlsplit(origin).hostname or ""] if origin is not None else []),
+            ]
+        except ValueError:
+            # A Host or an Origin that is no address.
+            asked = [""]
+        if not all(map(_is_loopback, (client, *asked))):
             return await _no_such_path(request, HTTPException(404))
         return await call(request)
 

@@ -245,8 +245,16 @@ def test_address_that_is_not_loopback_is_served_if_asked_for_but_not_the_control
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
         {"Origin": "http://localhost.evil.example"},
+        {"Origin": "http://[x"},
     ],
-    ids=["a foreign name", "a foreign address", "a foreign page", "a page without an origin", "a name like ours"],
+    ids=[
+        "a foreign name",
+        "a foreign address",
+        "a foreign page",
+        "a page without an origin",
+        "a name like ours",
+        "no address at all",
+    ],
 )
 @pytest.mark.parametrize("path", ["health", "faults", "journal"])
 def test_no_page_of_another_host_reaches_the_control_calls(gemini_emulator, headers, path):
