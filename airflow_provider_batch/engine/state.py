@@ -224,12 +224,10 @@ def _ensure_landed(ledger: Ledger, names: set[str], round_: Round) -> None:
     for shard in round_.shards:
         if after and shard.landed is None:
             raise hole(ledger, min(after), f"{shard.name}.landed.json")
-        if shard.landed and shard.landed.job and not any(_outcomes(names, shard.name)):
-            raise hole(ledger, f"{shard.name}.landed.json", f"{shard.name}.e1.outcome.json")
-
-
-def _outcomes(names: set[str], shard: str) -> Iterator[str]:
-    return (name for name in names if name.startswith(f"{shard}.e") and name.endswith(".outcome.json"))
+        # Without the first outcome a later one has no call that it belongs to, which is a hole by itself.
+        first = f"{shard.name}.e1.outcome.json"
+        if shard.landed and shard.landed.job and first not in names:
+            raise hole(ledger, f"{shard.name}.landed.json", first)
 
 
 def _round(ledger: Ledger, names: set[str], number: int, plan: RoundPlan) -> Round:
@@ -263,7 +261,7 @@ def _shard(ledger: Ledger, names: set[str], round_number: int, number: int, plan
     while f"{name}.e{len(epochs) + 1}.sending.json" in names:
         epochs.append(_epoch(ledger, names, f"{name}.e{len(epochs) + 1}", len(epochs) + 1, plan.content))
     upload = _upload(ledger, names, name)
-    is_uploaded = any(_FILE.fullmatch(n.removeprefix(f"{name}.")) and n.endswith(".file.json") for n in names)
+    is_uploaded = any(f"{name}.f{n}.file.json" in names for n in range(1, upload.number + 1))
     if not is_uploaded and any(epoch.sending.owner != ADOPTED for epoch in epochs):
         raise hole(ledger, f"{name}.e1.sending.json", f"{name}.f1.file.json")
     fetched = tuple(_series(ledger, names, f"{name}.fetched", Fetched))
