@@ -76,6 +76,11 @@ class JobSnapshot:
     input_file: str | None = None
     output_file: str | None = None
 
+    @property
+    def ended_or_created_at(self) -> datetime | None:
+        """When a job that has ended did so; its submission if it does not say, None if neither is known."""
+        return self.ended_at or self.created_at
+
     def may_still_name_results(self, now: float) -> bool:
         """Rows of it were finished, and so paid for, and it ended not long ago.
 

@@ -5,13 +5,10 @@ A plan in the folder is the claim. Its results, once landed, may be replaced by 
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-
 from upath import UPath
 
-from airflow_provider_batch.engine.documents import Retired
 from airflow_provider_batch.engine.identity import Identity
-from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, generations, marks, remove_ledgers
+from airflow_provider_batch.engine.ledger import FOLDER, Ledger, generations, is_retired, marks, retire
 from airflow_provider_batch.engine.state import Batch, read_batch
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.manifest import FILE_NAME, Manifest
@@ -41,7 +38,7 @@ def ensure_not_replaced(folder: UPath, identity: Identity) -> None:
 
     :raises ConfigError: It has, and beginning again would pay for all of its rows again.
     """
-    if Ledger(folder / FOLDER / RETIRED).read(f"{identity.mark}.json", Retired) is not None:
+    if is_retired(folder, identity.mark):
         raise ConfigError(
             f"The rows of {identity} were paid for, and a later run has replaced the results in {folder}.",
             code="AGB-S09",
@@ -97,6 +94,4 @@ def _retire(folder: UPath, mark: str, successor: Identity) -> None:
         for shard in read_batch(one).shards
         if shard.landed and shard.landed.job
     ]
-    gone = Retired(at=datetime.now(timezone.utc), jobs=tuple(jobs))
-    Ledger(folder / FOLDER / RETIRED).put(f"{mark}.json", gone)
-    remove_ledgers(folder, mark)
+    retire(folder, mark, jobs)

@@ -20,17 +20,16 @@ from airflow_provider_batch.engine.claim import ensure_free
 from airflow_provider_batch.engine.documents import (
     LEDGER_VERSION,
     Layout,
-    Outcome,
     Plan,
     RoundPlan,
-    Sending,
     Superseded,
 )
 from airflow_provider_batch.engine.identity import Identity, JobTag, content_mark, place_mark
-from airflow_provider_batch.engine.ledger import ADOPTED, Ledger, check_store, generation, generations
+from airflow_provider_batch.engine.ledger import Ledger, check_store, generation, generations
 from airflow_provider_batch.engine.outcome import ensure_succeeded
 from airflow_provider_batch.engine.rounds import keep_shards
 from airflow_provider_batch.engine.state import read_batch, shard_name
+from airflow_provider_batch.engine.unnoted import note_adopted
 from airflow_provider_batch.errors import JobError, ResultsNotReadyError
 from airflow_provider_batch.rows.dialect import BadRowError, CheckedRow, LandedRow, RowDialect
 from airflow_provider_batch.rows.framing import Incoming
@@ -133,11 +132,7 @@ def _begin(
     name = JobTag(wanted.identity.mark, place, shards[0].content, ledger.generation, 1, 1, 1).new_display_name()
     stem = f"{shard_name(1, 1)}.e1"
     ledger.bind(content)
-    ledger.put(
-        f"{stem}.sending.json",
-        Sending(at=now, owner=ADOPTED, display_name=name, input_file=job.input_file or ""),
-    )
-    ledger.put(f"{stem}.outcome.json", Outcome(at=now, job=job.name, job_created_at=job.created_at))
+    note_adopted(ledger, stem, job, name, now)
     plan = Plan(
         ledger_version=LEDGER_VERSION,
         identity=wanted.identity,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from typing import TypeVar
 
@@ -223,6 +223,16 @@ def marks(folder: UPath) -> Iterator[str]:
         yield from sorted(name for name in listed(folder / FOLDER) if _MARK.fullmatch(name))
     except OSError as error:
         raise _unreadable(folder / FOLDER, error) from None
+
+
+def retire(folder: UPath, mark: str, jobs: Iterable[str]) -> None:
+    """Delete a task instance's ledger and remember its jobs, which are neither lost nor to be paid for again.
+
+    :param folder: The result folder.
+    """
+    gone = Retired(at=datetime.now(timezone.utc), jobs=tuple(jobs))
+    Ledger(folder / FOLDER / RETIRED).put(f"{mark}.json", gone)
+    remove_ledgers(folder, mark)
 
 
 def remove_ledgers(folder: UPath, mark: str) -> None:

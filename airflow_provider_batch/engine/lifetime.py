@@ -14,7 +14,7 @@ def results_until(job: JobSnapshot) -> float | None:
 
     A job that does not say when it ended ended after its submission: that is the careful answer.
     """
-    ended = job.ended_at or job.created_at
+    ended = job.ended_or_created_at
     if ended is None or not job.state.is_terminal:
         return None
     return ended.timestamp() + RESULT_LIFE_S

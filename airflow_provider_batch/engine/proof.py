@@ -44,13 +44,18 @@ class Hashing:
         self.size_bytes += len(data)
 
 
-def digest(file: BinaryIO) -> str:
-    """Hex SHA-256 of a file from its beginning; leaves it at its end."""
+def hashed(file: BinaryIO) -> Hashing:
+    """A whole file from its beginning; leaves it at its end."""
     file.seek(0)
     hashing = Hashing(file)
     while hashing.read():
         pass
-    return hashing.sha256
+    return hashing
+
+
+def digest(file: BinaryIO) -> str:
+    """Hex SHA-256 of a whole file; leaves it at its end."""
+    return hashed(file).sha256
 
 
 def differs(wanted: str, found: str) -> str:

@@ -21,7 +21,7 @@ from airflow_provider_batch.engine.documents import Landed, RoundPlan, ShardPlan
 from airflow_provider_batch.engine.identity import content_mark
 from airflow_provider_batch.engine.land import requests_of, results_name
 from airflow_provider_batch.engine.ledger import Ledger
-from airflow_provider_batch.engine.proof import Hashing, differs
+from airflow_provider_batch.engine.proof import Hashing, differs, hashed
 from airflow_provider_batch.engine.state import Batch, Round, Shard, shard_name
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.rows.dialect import LandedRow, RowDialect
@@ -139,10 +139,7 @@ def _ensure_proven(ledger: Ledger, path: UPath, shard: Shard, file: BinaryIO) ->
     """The same before the file is given away as it is; one that this visit has written need not be read again."""
     if _landed(shard).sha256 in ledger.written:
         return
-    rows = Hashing(file)
-    while rows.read():
-        pass
-    _ensure_whole(path, shard, rows)
+    _ensure_whole(path, shard, hashed(file))
 
 
 def _ensure_whole(path: UPath, shard: Shard, rows: Hashing) -> None:

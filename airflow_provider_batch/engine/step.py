@@ -368,7 +368,7 @@ def _give_up(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now
 
 
 def _ended_lately(job: JobSnapshot | None, now: float) -> bool:
-    ended = (job.ended_at or job.created_at) if job else None
+    ended = job.ended_or_created_at if job else None
     return ended is not None and now < ended.timestamp() + RESULTS_PATIENCE_S
 
 
@@ -391,6 +391,6 @@ def _wait(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now: f
 
 
 def _results_wait_s(job: JobSnapshot | None, now: float) -> float:
-    ended = job and (job.ended_at or job.created_at)
+    ended = job.ended_or_created_at if job else None
     least, most = RESULTS_WAIT_S
     return max(least, min(most, RESULTS_SHARE * (now - ended.timestamp()))) if ended else least

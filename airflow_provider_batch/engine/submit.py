@@ -47,6 +47,7 @@ from airflow_provider_batch.errors import (
 )
 from airflow_provider_batch.rows.dialect import RowDialect
 from airflow_provider_batch.rows.storage import opened
+from airflow_provider_batch.steady import steady_s
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ def send(desk: Desk, batch: Batch, shard: Shard) -> JobSnapshot | None:
         input_file=input_file,
         tokens_in_flight=tokens_in_flight(batch.round),
     )
-    began = _boot_time()
+    began = steady_s()
     if not desk.ledger.put(f"{stem}.sending.json", sending):
         log.info("Another try sends %s; looking for its job.", stem)
         return None
@@ -255,8 +256,8 @@ def _may_still_send(desk: Desk, shard: Shard, stem: str, began: float) -> bool:
         names = desk.ledger.names()
         if "superseded.json" in names:
             raise superseded(stem)
-        if _boot_time() - began > FRESH_S:
-            log.info("This worker stood still for %.0f s; asking again whose turn it is.", _boot_time() - began)
+        if steady_s() - began > FRESH_S:
+            log.info("This worker stood still for %.0f s; asking again whose turn it is.", steady_s() - began)
             desk.fence()
             if f"{stem}.revoked.json" in desk.ledger.names():
                 raise superseded(stem)
@@ -319,8 +320,3 @@ def superseded(what: str) -> SupersededError:
         code="AGB-S07",
         remedy="This one sent nothing. The other goes on; nothing needs to be done.",
     )
-
-
-def _boot_time() -> float:
-    """Seconds that also count while the machine is suspended, where the system can tell."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -13,7 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import datetime
 
 from upath import UPath
 
@@ -21,7 +21,7 @@ from airflow_provider_batch.contract import BatchService, CannotTell, Found, Job
 from airflow_provider_batch.engine.costs import Prices, no_prices
 from airflow_provider_batch.engine.documents import Retired
 from airflow_provider_batch.engine.identity import PREFIX, JobTag
-from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, remove_ledgers
+from airflow_provider_batch.engine.ledger import FOLDER, RETIRED, Ledger, retire
 from airflow_provider_batch.engine.lifetime import results_until
 from airflow_provider_batch.engine.observer import Observer
 from airflow_provider_batch.engine.run import Landed, Run, Work
@@ -114,12 +114,7 @@ def reconcile(service: BatchService, roots: Sequence[UPath], *, account: str | N
     :raises BatchError: The listing cannot be read to its end: nothing can be said.
     """
     jobs = _listed(service)
-    return _report(service, _read(roots, jobs, account), jobs, roots)
-
-
-def _report(
-    service: BatchService, there: _Ledgers, jobs: dict[str, JobSnapshot], roots: Sequence[UPath]
-) -> Report:
+    there = _read(roots, jobs, account)
     retired = {name for root in roots for name in _retired(root)}
     findings = there.damaged + _compare(
         there.known, {name: job for name, job in jobs.items() if name not in retired}, service
@@ -170,10 +165,7 @@ def prune(roots: Sequence[UPath], before: datetime, *, is_tried: bool = False) -
         folder, mark = home.parent.parent, home.name
         pruned.append(str(home))
         if not is_tried:
-            jobs = tuple(sorted({*batch.jobs, *_earlier(ledger)}))
-            retired = Retired(at=datetime.now(timezone.utc), jobs=jobs)
-            Ledger(folder / FOLDER / RETIRED).put(f"{mark}.json", retired)
-            remove_ledgers(folder, mark)
+            retire(folder, mark, sorted({*batch.jobs, *_earlier(ledger)}))
     return pruned
 
 
@@ -291,7 +283,6 @@ def _unlisted(service: BatchService, name: str, where: str) -> list[Finding]:
 
 
 def _open_shard(known: Known, shard: Shard, jobs: dict[str, JobSnapshot], service: BatchService) -> list[Finding]:
-    now = service.now()
     where = str(known.ledger.folder)
     if shard.landed or known.batch.superseded:
         return []
@@ -306,7 +297,7 @@ def _open_shard(known: Known, shard: Shard, jobs: dict[str, JobSnapshot], servic
     if not job.state.is_terminal:
         return []
     text = f"{job.name} is {job.raw_state} and has not landed."
-    return [Finding(Kind.UNLANDED, text, job.name, where, _left(job, now))]
+    return [Finding(Kind.UNLANDED, text, job.name, where, _left(job, service.now()))]
 
 
 def _duplicates(jobs: dict[str, JobSnapshot]) -> list[Finding]:
@@ -342,8 +333,7 @@ def _ended_at(job: JobSnapshot | None) -> float:
         return 0.0
     if not job.state.is_terminal:
         return float("inf")
-    ended = job.ended_at or job.created_at
-    return ended.timestamp() if ended else 0.0
+    return job.ended_or_created_at.timestamp() if job.ended_or_created_at else 0.0
 
 
 def _matters(job: JobSnapshot, now: float) -> bool:

@@ -81,7 +81,11 @@ def adopt(ledger: Ledger, plan: Plan, strangers: list[tuple[JobTag, JobSnapshot]
             log.warning("Several jobs exist for the same rows, one is used: %s", ", ".join(j.name for j in jobs))
         job = min(jobs, key=lambda j: (j.state is not JobState.SUCCEEDED, str(j.created_at), j.name))
         log.info("Going on with %s (%s), submitted before; nothing is sent.", job.name, job.raw_state)
-        stem = f"{shard_name(1, number)}.e1"
-        sending = Sending(at=now, owner=ADOPTED, display_name=job.display_name, input_file=job.input_file or "")
-        ledger.put(f"{stem}.sending.json", sending)
-        ledger.put(f"{stem}.outcome.json", Outcome(at=now, job=job.name, job_created_at=job.created_at))
+        note_adopted(ledger, f"{shard_name(1, number)}.e1", job, job.display_name, now)
+
+
+def note_adopted(ledger: Ledger, stem: str, job: JobSnapshot, display_name: str, now: datetime) -> None:
+    """Note a job that this ledger did not send as if it had."""
+    sending = Sending(at=now, owner=ADOPTED, display_name=display_name, input_file=job.input_file or "")
+    ledger.put(f"{stem}.sending.json", sending)
+    ledger.put(f"{stem}.outcome.json", Outcome(at=now, job=job.name, job_created_at=job.created_at))

@@ -22,16 +22,13 @@ from airflow_provider_batch.errors import (
     QuotaError,
 )
 from airflow_provider_batch.gemini.exchange import Answer, Lost
-from airflow_provider_batch.gemini.results import without_nulls
+from airflow_provider_batch.gemini.results import NOT_JSON, without_nulls
 from airflow_provider_batch.gemini.rpc import detail, retry_hint_s, rpc_error
 from airflow_provider_batch.gemini.wire import Batch, File
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 N = TypeVar("N", Batch, File)
-
-NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding bytes raises that are no JSON, or JSON that is nested deeper than anybody means it."""
 
 MAX_DETAIL_CHARS = 600
 """Longest server message that goes into an error. A create can list many bad lines in one message."""
@@ -183,7 +180,7 @@ def _validated(model: type[M], body: bytes) -> M:
             raise
         try:
             bare = without_nulls(msgspec.json.decode(body))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except NOT_JSON:
             bare = None
         if not isinstance(bare, dict):
             raise

@@ -133,7 +133,8 @@ class _ResultLine(msgspec.Struct):
 _read_line = msgspec.json.Decoder(_ResultLine).decode
 _read_status = msgspec.json.Decoder(_Status | str).decode
 _read_response = msgspec.json.Decoder(_Response, strict=False).decode
-_Damage = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding bytes raises that are no JSON, or JSON that is nested deeper than anybody means it."""
 
 
 def read_result(line: bytes, lengths: frozenset[int] | None = None) -> LandedRow:
@@ -148,7 +149,7 @@ def read_result(line: bytes, lengths: frozenset[int] | None = None) -> LandedRow
         has_response = row.response not in (NULL, _EMPTY)
         failure = _failure(row.error) or _failure(row.status)
         is_mere_word = failure is not None and not failure.code and row.error == NULL and has_response
-    except _Damage as error:
+    except NOT_JSON as error:
         raise BadRowError("AGB-R03", f"not a result line ({error})") from None
     if not key:
         raise BadRowError("AGB-R03", "a result line without a key")
@@ -234,7 +235,7 @@ def _answered(key: str, raw: msgspec.Raw, lengths: frozenset[int] | None) -> Lan
         candidate = response.candidates[0] if response.candidates else None
         text = _text(candidate)
         has_other = text.blank and candidate is not None and _has_content(raw)
-    except _Damage as damage:
+    except NOT_JSON as damage:
         unreadable = RowError(message=f"unreadable response: {damage}")
         return LandedRow(key, RowStatus.ERROR, error=unreadable, response=raw)
     if response.embedding is not None or lengths is not None:

@@ -10,6 +10,8 @@ import logging
 import time
 from email.utils import parsedate_to_datetime
 
+from airflow_provider_batch.steady import steady_s
+
 log = logging.getLogger(__name__)
 
 IGNORED_SKEW_S = 2.0
@@ -17,11 +19,6 @@ IGNORED_SKEW_S = 2.0
 
 TOLD_SKEW_S = 60.0
 """A difference that somebody should look into, seconds."""
-
-
-def steady_s() -> float:
-    """Seconds that only go forward, and count while the machine is suspended, where the system can tell."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class ServerClock:
