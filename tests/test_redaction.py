@@ -10,7 +10,7 @@ import pytest
 from upath import UPath
 
 from airflow_provider_batch.errors import ApiError, BatchError
-from airflow_provider_batch.gemini.answers import api_error
+from airflow_provider_batch.gemini.answers import MAX_DETAIL_CHARS, api_error
 from airflow_provider_batch.gemini.auth import ApiKey
 from airflow_provider_batch.gemini.exchange import Answer
 from airflow_provider_batch.redaction import blanked, conceal
@@ -87,3 +87,9 @@ def test_a_key_that_the_server_repeats_is_in_no_document_of_the_ledger(gemini_em
 def test_a_key_of_a_client_is_known_from_its_beginning():
     ApiKey("a-key-of-a-gateway")
     assert blanked("sk: a-key-of-a-gateway") == "sk: ***"
+
+
+def test_a_key_at_the_end_of_what_is_shown_of_a_long_message_is_blanked_as_a_whole():
+    message = "x" * (MAX_DETAIL_CHARS - 8) + KEY
+    body = json.dumps({"error": {"code": 403, "message": message, "status": "PERMISSION_DENIED"}})
+    assert KEY[:4] not in str(api_error("list batches", Answer(403, {}, body.encode())))

@@ -25,6 +25,7 @@ from airflow_provider_batch.gemini.exchange import Answer, Lost
 from airflow_provider_batch.gemini.results import NOT_JSON, without_nulls
 from airflow_provider_batch.gemini.rpc import detail, retry_hint_s, rpc_error
 from airflow_provider_batch.gemini.wire import Batch, File
+from airflow_provider_batch.redaction import blanked
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -234,7 +235,8 @@ def api_error(call: str, answer: Answer) -> ApiError:
 
 def _shown(text: str) -> str:
     """The server's message, short and without a credential: the API names a suspended key in full."""
-    text = _CREDENTIAL.sub("***", text)
+    # Before it is cut: half a credential is no longer known by its own text.
+    text = _CREDENTIAL.sub("***", blanked(text))
     return text if len(text) <= MAX_DETAIL_CHARS else f"{text[:MAX_DETAIL_CHARS]}… (shortened)"
 
 
