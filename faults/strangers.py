@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_batch.engine.state import read_batch
-from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.rows.manifest import Manifest
 from faults.crash import DONE, Points
 from faults.harness import WITHIN_S, Bench, Case, CaseError, index, kill_at, trace
@@ -161,10 +160,7 @@ def accepted_and_refused(bench: Bench) -> float:
     """The job is created, and a gateway answers with a refusal: the job is found before anything is sent."""
     status = bench.rng.choice([400, 403, 404, 429])
     bench.emulator.add_fault(call="batches.create", action="accept_then_status", status=status, retry_delay=1)
-    try:
-        return bench.until_done()
-    except BatchError as error:
-        raise CaseError(str(error)) from error
+    return bench.until_done()
 
 
 CASES = [

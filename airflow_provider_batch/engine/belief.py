@@ -79,10 +79,7 @@ def belief(job: JobSnapshot, sent: int, arrived: Arrived) -> tuple[Belief, str]:
     if arrived.unknown:
         return Belief.DOUBTED, f"{arrived.unknown} lines are of rows that were not sent"
     if not arrived.rows and not job.requests and job.state is JobState.SUCCEEDED:
-        return (
-            Belief.DOUBTED,
-            "nothing came, and the job does not say how many rows are finished",
-        )
+        return Belief.DOUBTED, "nothing came, and the job does not say how many rows are finished"
     if arrived.damaged:
         return Belief.TWICE, f"{arrived.damaged} lines cannot be read"
     return Belief.BELIEVED, ""

@@ -123,7 +123,6 @@ class Run:
         """Do all that can be done now.
 
         :raises StorageError: A disk is full, or a store does not answer.
-
         :raises JobError: The deadline passed, or a job cannot be asked about.
         :raises SubmitRefusedError: The API said a final no to a create call.
         :raises SubmitUnknownError: Whether a job exists cannot be told, and the user wants to decide.
@@ -211,12 +210,10 @@ class Run:
             self._resolve(action)
 
     def _resolve(self, action: Action) -> None:
-        """Evidence about a create call whose outcome is unknown."""
+        """What time it is, what cannot be sent now, and evidence about a create call whose outcome is unknown."""
         if isinstance(action, actions.AskTime):
             self._ask_time()
         elif isinstance(action, actions.CannotSend):
-            if not action.error.may_pass:
-                raise action.error
             self._cannot_send(action.shard, action.error)
         elif isinstance(action, actions.Adopt):
             log.info("Found %s: the create call had arrived.", action.job.name)
@@ -284,8 +281,6 @@ class Run:
         try:
             job = submit.send(self._desk, batch, shard)
         except BatchError as error:
-            if not error.may_pass:
-                raise
             self._cannot_send(shard, error)
             return
         if job is None:
@@ -297,6 +292,8 @@ class Run:
         self._work.on_job(job.name)
 
     def _cannot_send(self, shard: Shard, error: BatchError) -> None:
+        if not error.may_pass:
+            raise error
         log.warning("%s is sent later: %s", shard.name, error)
         self._visit.not_sent[shard.name] = error
 

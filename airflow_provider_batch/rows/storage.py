@@ -230,7 +230,7 @@ def keep(file: BinaryIO, target: UPath) -> None:
 
 
 @contextmanager
-def ready(file: BinaryIO, target: UPath, twin: UPath | None = None) -> Iterator[Callable[[], None]]:
+def ready(file: BinaryIO, target: UPath, twin: UPath | None = None) -> Iterator[Callable[[], object]]:
     """A whole file beside its target, synced; what is given puts it in place of what is there, in one step.
 
     On object storage the step is the upload, which shows when it is complete.
@@ -247,7 +247,7 @@ def ready(file: BinaryIO, target: UPath, twin: UPath | None = None) -> Iterator[
     part = there.with_name(f".{there.name}.{secrets.token_hex(4)}.part")
     try:
         _name(file, part, None if twin is None else local_path(twin))
-        yield partial(_in_place, part, there)
+        yield partial(part.replace, there)
     finally:
         part.unlink(missing_ok=True)
 
@@ -256,10 +256,6 @@ def _put(file: BinaryIO, target: UPath) -> None:
     file.seek(0)
     with published(target) as part:
         shutil.copyfileobj(file, part, READ_BYTES)
-
-
-def _in_place(part: Path, target: Path) -> None:
-    part.replace(target)
 
 
 def _name(file: BinaryIO, part: Path, twin: Path | None) -> None:
