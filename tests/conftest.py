@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import importlib.util
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -74,7 +75,7 @@ class Run:
 
 
 @pytest.fixture
-def run_dag(airflow_db, connection, capfd):
+def run_dag(airflow_db, connection, capfd, monkeypatch):
     """Run a DAG on a real Airflow, in this process, with its trigger in line.
 
     It is told by its file in the DAGs folder and the name that it has in there. The same time again is the same
@@ -88,6 +89,10 @@ def run_dag(airflow_db, connection, capfd):
         # As Airflow does; pydantic looks there for the names in annotations.
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
+        for handler in logging.getLogger().handlers:
+            # Airflow's keeps the output that was there when Airflow was imported; subclasses are pytest's own.
+            if type(handler) is logging.StreamHandler:
+                monkeypatch.setattr(handler, "stream", sys.stdout)
         capfd.readouterr()
         times = {"run_after": at, "logical_date": at} if at else {}
         dag_run = getattr(module, name).test(run_conf=conf, **times)

@@ -97,7 +97,7 @@ def _opened(path: UPath, manifest: Manifest) -> Iterator[BinaryIO]:
                 raise _elsewhere(manifest.result_uri) from None
             raise _damaged(path, f"the file of {manifest.job_name} is gone") from None
         except (OSError, ValueError) as error:
-            raise _damaged(path, f"they cannot be opened ({type(error).__name__})") from error
+            raise _damaged(path, f"they cannot be opened ({type(error).__name__}: {error})") from error
         if there is not None and there.job_name != manifest.job_name:
             raise _damaged(path, f"they were replaced by those of {there.job_name}")
         yield file

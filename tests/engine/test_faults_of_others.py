@@ -13,9 +13,8 @@ from airflow_provider_batch.contract import JobState
 from airflow_provider_batch.errors import BatchError, JobFailedError
 from airflow_provider_batch.gemini.service import snapshot
 from airflow_provider_batch.gemini.wire import Batch
-from airflow_provider_batch.rows.results import read_results
 from faults.task import ask
-from tests.engine.conftest import statuses
+from tests.engine.conftest import read, statuses
 
 
 def rows_sent(emulator):
@@ -25,7 +24,7 @@ def rows_sent(emulator):
 def test_answers_in_another_order_are_not_joined_by_position(task, gemini_emulator):
     """batchata 0.4.7 and chatlas 0.23.0."""
     gemini_emulator.add_fault(action="rows", mutation="shuffle", times=None)
-    rows = {row.key: row.text for row in read_results(task.finish())}
+    rows = {row.key: row.text for row in read(task, task.finish())}
     assert rows == {key: f"Answer to: hello {key}" for key in "abc"}
 
 
@@ -68,7 +67,7 @@ def test_a_raw_line_separator_in_an_answer_does_not_break_the_row(task, gemini_e
     torn = "one\u2028two\u0085three\x0bfour"
     answer = {"candidates": [{"content": {"parts": [{"text": torn}]}, "finishReason": "STOP"}]}
     gemini_emulator.add_fault(action="rows", mutation="replace", keys=["b"], response=answer)
-    rows = {row.key: row.text for row in read_results(task.finish())}
+    rows = {row.key: row.text for row in read(task, task.finish())}
     assert rows["b"] == torn
     assert len(rows) == 3
 
@@ -139,7 +138,7 @@ def test_thinking_is_counted_beside_the_answer(task, gemini_emulator):
         "usageMetadata": usage,
     }
     gemini_emulator.add_fault(action="rows", mutation="replace", keys=["b"], response=answer)
-    rows = {row.key: row for row in read_results(task.finish())}
+    rows = {row.key: row for row in read(task, task.finish())}
     assert (rows["b"].usage.output, rows["b"].usage.thinking) == (1373, 1582)
 
 

@@ -99,3 +99,11 @@ def test_a_manifest_with_every_status_and_a_long_path_fits_into_xcom():
         landed_at="2026-11-24T00:00:00Z",
     )
     assert len(msgspec.json.encode(manifest.to_xcom())) < MAX_XCOM_BYTES
+
+
+def test_a_store_that_airflow_does_not_know_is_named(manifest):
+    from airflow.sdk import ObjectStoragePath
+
+    elsewhere = manifest | {"result_uri": "memory://bucket/results.jsonl"}
+    with pytest.raises(BatchError, match="AGB-R11 .*: they cannot be opened .*memory"):
+        list(read_results(elsewhere, path_type=ObjectStoragePath))
