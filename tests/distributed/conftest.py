@@ -26,7 +26,7 @@ from tests.distributed.machines import WORKERS, airflow_on_machines, are_idle
 from tests.distributed.report import Trial
 from tests.distributed.sampling import Sampler, cpu_s
 from tests.distributed.traces import executions, wakes
-from tests.real_airflow.case import Case
+from tests.real_airflow.case import ENDED, Case
 from tests.real_airflow.processes import until
 from tests.real_airflow.servers import Postgres, Redis
 from tests.real_airflow.stack import ROOT, Airflow
@@ -124,7 +124,7 @@ def case(
         spent = {n: cpu_s(c) - used[n] for n, c in airflow.components.items()} if unhurt else None
         TRIALS.append(
             Trial(
-                figures=case.figures(),
+                figures=case.figures(ended=request.node.stash.get(ENDED, False)),
                 wall_s=wall_s,
                 tries=sum(i["try_number"] for run in case.runs for i in run.instances()),
                 executions=executions(airflow, case.runs, WORKERS),
@@ -144,6 +144,8 @@ def trials() -> list[Trial]:
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     outcome = yield
     result = outcome.get_result()  # type: ignore[attr-defined]
+    if result.when == "call":
+        item.stash[ENDED] = result.passed
     if result.failed:
         result.sections.append(
             ("Where to look", f"The logs of Airflow, of the tasks and of the emulator: {FOLDER}")

@@ -52,6 +52,9 @@ def work(trials: Iterable[Trial]) -> str:
     lines = [heads]
     for trial in trials:
         f = trial.figures
+        if not f.ended:
+            lines.append([f"{f.title} (not ended)", *["-"] * (len(heads) - 1)])
+            continue
         numbers = [f.runs, round(trial.wall_s), f.creates, f.duplicates, f.lost, f.unlanded, trial.tries]
         numbers += [trial.killed, trial.repeated]
         shares = [", ".join(str(len(trial.ended(state, w))) for w in WORKERS) for state in ("deferred", "success")]
@@ -65,7 +68,7 @@ def slots(trials: Iterable[Trial]) -> str:
     parts = ("before", "operator", "after")
     heads = ["test", *(f"{what}: {part}" for what in ("submit", "land") for part in parts)]
     lines = [[*heads, "slot s a partition", "CPU s a partition: workers", "scheduler", "triggerers"]]
-    for trial in trials:
+    for trial in (t for t in trials if t.figures.ended):
         cells = []
         for ended in (trial.ended("deferred"), trial.ended("success")):
             cells += [_spread([getattr(e, name) for e in ended]) for name in ("before_s", "acting_s", "after_s")]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from airflow_provider_batch.emulator import Emulator
 from airflow_provider_batch.rows.results import read_results
@@ -20,12 +21,15 @@ from tests.real_airflow.stack import Airflow, Worker
 
 TASK = "batch"
 ROWS = 40
+ENDED = pytest.StashKey[bool]()
+"""Of a test's item: its steps came to their end."""
 
 
 @dataclass(frozen=True)
 class Figures:
     """What a fault cost.
 
+    :param ended: Its test came to its end; else jobs that are not there yet, or not ended, count for nothing.
     :param runs: Task instances, each of which wants one job.
     :param creates: Jobs that were accepted.
     :param lost: Input keys without a landed row; None = the task was not to land anything.
@@ -41,6 +45,7 @@ class Figures:
     unlanded: int
     cancels: int
     recovery_s: float | None
+    ended: bool = True
 
     @property
     def duplicates(self) -> int:
@@ -49,6 +54,8 @@ class Figures:
 
     def cells(self) -> tuple[str, ...]:
         """One row of :func:`table`."""
+        if not self.ended:
+            return (f"{self.title} (not ended)", *"-" * (len(HEADS) - 1))
         lost = "-" if self.lost is None else str(self.lost)
         recovery = "-" if self.recovery_s is None else f"{self.recovery_s:.1f}"
         numbers = (self.runs, self.creates, self.duplicates, lost, self.unlanded, self.cancels, recovery)
@@ -85,6 +92,7 @@ def _merged(tries: list[Figures]) -> Figures:
         unlanded=sum(f.unlanded for f in tries),
         cancels=sum(f.cancels for f in tries),
         recovery_s=max(recoveries, default=None),
+        ended=all(f.ended for f in tries),
     )
 
 
@@ -249,7 +257,7 @@ class Case:
         """The names of the jobs that were cancelled since the fault began, one for each call."""
         return [str(entry["batch"]) for entry in self._journal("batches.cancel")]
 
-    def figures(self) -> Figures:
+    def figures(self, *, ended: bool = True) -> Figures:
         """What the fault has cost until now."""
         ended = [(run, n, i) for run in self.runs for n, i in enumerate(run.instances())]
         landed = [(run.keys[n], run.landed_keys(n, i)) for run, n, i in ended if i["state"] == "success"]
@@ -266,6 +274,7 @@ class Case:
             unlanded=max(0, len(billed) - sum(1 for _, keys in landed if keys)),
             cancels=len(self.cancelled()),
             recovery_s=(last - self._since).total_seconds() if last and self.lands else None,
+            ended=ended,
         )
 
     def _journal(self, call: str) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_batch.emulator import Emulator, running_emulator
-from tests.real_airflow.case import Case, Figures, table
+from tests.real_airflow.case import ENDED, Case, Figures, table
 from tests.real_airflow.servers import Postgres
 from tests.real_airflow.stack import ROOT, Airflow
 
@@ -85,7 +85,7 @@ def case(request: pytest.FixtureRequest, airflow: Airflow, emulator: Emulator, f
     finally:
         emulator.clear_faults()
         airflow.ensure_running()
-        FIGURES.append(case.figures())
+        FIGURES.append(case.figures(ended=request.node.stash.get(ENDED, False)))
 
 
 @pytest.fixture
@@ -98,6 +98,8 @@ def figures() -> list[Figures]:
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.when == "call":
+        item.stash[ENDED] = report.passed
     if report.failed:
         report.sections.append(
             ("Where to look", f"The logs of Airflow, of the tasks and of the emulator: {FOLDER}")

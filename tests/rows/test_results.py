@@ -105,5 +105,5 @@ def test_a_store_that_airflow_does_not_know_is_named(manifest):
     from airflow.sdk import ObjectStoragePath
 
     elsewhere = manifest | {"result_uri": "memory://bucket/results.jsonl"}
-    with pytest.raises(BatchError, match="AGB-R11 .*: they cannot be opened .*memory"):
+    with pytest.raises(BatchError, match=r"AGB-R11 .*: they cannot be opened .*memory"):
         list(read_results(elsewhere, path_type=ObjectStoragePath))
