@@ -1,7 +1,8 @@
 """Takes the deliveries of the API's webhooks, inside Airflow's API server, from anybody who can reach it.
 
-Nothing is believed without a valid signature, and what is believed only makes a triggerer look sooner. Whoever is
-not believed gets one and the same answer, so it cannot be found out which connections exist or take webhooks.
+Nothing is believed without a valid signature, and what is believed only makes a triggerer look sooner. At any time
+all deliveries that are not believed get the same answer, so no answer tells which connections exist or take
+webhooks. The time of an answer can: a name that was not asked for within the last minute is looked up first.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class _Door:
             is_believed = False
         if is_believed:
             return Response(status_code=204)
-        # In a flood a stranger must not learn from the answer which connections have a secret.
+        # While names cannot be looked up, an answer must not tell which of them are known already.
         return _busy() if self._secrets.is_busy else PlainTextResponse("rejected", 400)
 
     async def _take(self, request: Request, body: bytes) -> bool:
@@ -153,11 +154,16 @@ class _Secrets:
         self._clock = clock
         self._known: dict[str, _Known] = {}
         self._lookups = 0
+        self._failing_until = -math.inf
         self._log = _Seldom()
 
     @property
     def is_busy(self) -> bool:
-        """No connection that is not known can be looked up now."""
+        """Too much is looked up now for one more name, or a look-up failed within the last minute."""
+        return self._is_full or self._clock() < self._failing_until
+
+    @property
+    def _is_full(self) -> bool:
         return self._lookups >= LOOKUPS
 
     async def receiver(self, conn_id: str) -> WebhookReceiver | None:
@@ -174,7 +180,7 @@ class _Secrets:
         if known is not None:
             # Whoever comes while it is looked up again is served with what is known.
             known.until = self._clock() + BELIEVE_S
-        if not has_secret and self.is_busy:
+        if not has_secret and self._is_full:
             raise _BusyError
         self._lookups += 1
         try:
@@ -182,6 +188,7 @@ class _Secrets:
         except Exception as error:  # noqa: BLE001
             # Secrets backends raise anything; the text of it could hold a credential.
             self._log.warning(conn_id, "Connection %s cannot be looked up (%s).", conn_id, type(error).__name__)
+            self._failing_until = self._clock() + BELIEVE_S
             if known is not None:
                 known.until = -math.inf
             raise _BusyError from None

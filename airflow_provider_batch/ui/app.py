@@ -28,6 +28,7 @@ from airflow_provider_batch.ui.access import (
     dags_of,
     may_edit,
 )
+from airflow_provider_batch.ui.bounded import Bounded, TookTooLongError
 from airflow_provider_batch.ui.cancelling import Asked, cancel
 from airflow_provider_batch.ui.detail import detail, told
 from airflow_provider_batch.ui.live import live
@@ -35,6 +36,9 @@ from airflow_provider_batch.ui.totals import totals
 from airflow_provider_batch.ui.views import NAME, Detail, LivePage, Page, Row, Task, Totals
 
 log = logging.getLogger(__name__)
+
+# As with details, a ledger's place may not answer. Nothing is kept: each press of the button asks anew.
+_cancels = Bounded(threads=32, keep_s=0.0, patience_s=60.0, each=2)
 
 STATIC = Path(__file__).parent / "static"
 
@@ -145,7 +149,12 @@ def _cancel(user: GetUserDep, session: SessionDep, task: Named) -> dict[str, Any
 
 def _asked(row: Row, who: str) -> tuple[Asked, str]:
     try:
-        asked = cancel(row, who)
+        asked = _cancels.get((row.ledger, who), lambda: cancel(row, who), who)
+    except TookTooLongError:
+        return Asked(), (
+            "The jobs are not all asked to end yet: the result path or the API is slow, or another batch is being "
+            "cancelled for you. Reload, and try again if its jobs run on."
+        )
     except BatchError as error:
         return Asked(), told(error)
     except Exception as error:

@@ -61,10 +61,10 @@ class Bounded:
     :param threads: How many work at a time.
     :param keep_s: For how long an answer holds once it is there, seconds; a failure, too.
     :param patience_s: How long one viewer waits, seconds.
-    :ivar each: Answers that are worked out for one reader at a time; the others' threads stay free.
+    :param each: Answers that are worked out for one reader at a time; the others' threads stay free.
     """
 
-    def __init__(self, threads: int, keep_s: float, patience_s: float) -> None:
+    def __init__(self, threads: int, keep_s: float, patience_s: float, each: int = 1) -> None:
         self._threads = threads
         self._keep_s = keep_s
         self._patience_s = patience_s
@@ -72,7 +72,7 @@ class Bounded:
         self._known: dict[Hashable, Answer[Any]] = {}
         self._todo: queue.SimpleQueue[Answer[Any]] = queue.SimpleQueue()
         self._started = 0
-        self.each = max(1, threads // 4)
+        self._each = each
         self._readers: Counter[str] = Counter()
 
     def get(self, key: Hashable, work: Callable[[], T], reader: str = "") -> T:
@@ -92,7 +92,7 @@ class Bounded:
         with self._lock:
             known = self._known.pop(key, None)
             if known is None or time.monotonic() > known.ended_at + self._keep_s:
-                if reader and self._readers[reader] >= self.each:
+                if reader and self._readers[reader] >= self._each:
                     raise TookTooLongError
                 known = Answer(self._counted(work, reader) if reader else work)
                 self._hand_out(known)

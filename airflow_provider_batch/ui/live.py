@@ -23,7 +23,8 @@ READING_S = 8.0
 Jobs = dict[tuple[str, str], list[JobSnapshot]]
 """By the mark of a task instance and of a result folder."""
 
-_listings = Bounded(threads=4, keep_s=15.0, patience_s=10.0)
+# No bound for each reader: all readers share a connection's listing, and only administrators make connections.
+_listings = Bounded(threads=16, keep_s=15.0, patience_s=10.0)
 
 _ORDER = (
     JobState.RUNNING,

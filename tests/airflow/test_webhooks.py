@@ -267,6 +267,51 @@ def test_a_lookup_that_fails_is_a_reason_to_come_again(caplog):
     assert "hunter2" not in caplog.text
 
 
+def test_where_look_ups_fail_a_known_connection_answers_as_an_unknown_one():
+    now = [0.0]
+
+    def secret_of(name):
+        if name == "known":
+            return SECRET
+        raise OSError("the backend is away")
+
+    with served(receiver.create_app(secret_of, lambda *_: None, clock=lambda: now[0])) as url:
+
+        def answers():
+            names = ("nowhere", "known", "known", "nowhere", "not a name")
+            return [deliver(f"{url}/webhooks/{name}", secret="whsec_AAAA").status_code for name in names]
+
+        assert deliver(f"{url}/webhooks/known").status_code == 204
+        assert answers() == [503] * 5
+        assert deliver(f"{url}/webhooks/known", delivery="msg_2").status_code == 204
+        now[0] = receiver.BELIEVE_S
+        assert deliver(f"{url}/webhooks/known", secret="whsec_AAAA").status_code == 400
+
+
+def test_in_a_flood_a_known_connection_answers_as_an_unknown_one():
+    slow, started = threading.Event(), []
+
+    def secret_of(name):
+        if name != "known":
+            started.append(name)
+            slow.wait(10)
+        return SECRET if name == "known" else ""
+
+    with served(receiver.create_app(secret_of, lambda *_: None)) as url:
+        assert deliver(f"{url}/webhooks/known").status_code == 204
+        made_up = [f"{url}/webhooks/made-up-{number}" for number in range(receiver.LOOKUPS)]
+        knocking = [threading.Thread(target=deliver, args=(each,)) for each in made_up]
+        for thread in knocking:
+            thread.start()
+        until(lambda: len(started) == receiver.LOOKUPS)
+        unknown = deliver(f"{url}/webhooks/nowhere")
+        wrong = deliver(f"{url}/webhooks/known", secret="whsec_AAAA")
+        slow.set()
+        for thread in knocking:
+            thread.join()
+    assert (wrong.status_code, wrong.text) == (unknown.status_code, unknown.text) == (503, "busy")
+
+
 def test_a_flood_of_made_up_names_costs_few_lookups_and_shuts_nobody_out():
     asked, now, slow = [], [0.0], threading.Event()
 

@@ -11,6 +11,8 @@ from upath import UPath
 from airflow_provider_batch.engine.documents import Outcome, Plan, RoundPlan, Sending, ShardPlan
 from airflow_provider_batch.engine.identity import Identity, JobTag, place_mark
 from airflow_provider_batch.engine.ledger import generation
+from airflow_provider_batch.ui import app
+from airflow_provider_batch.ui.bounded import Bounded
 from airflow_provider_batch.ui.cancelling import cancel
 from airflow_provider_batch.ui.views import Row
 
@@ -110,3 +112,17 @@ def test_a_forged_ledger_ends_no_job_of_another_dag(job, batch, place, gemini_em
 def test_a_job_that_is_gone_is_no_trouble(job, batch, place):
     asked = cancel(batch("batches/gone"), "me")
     assert (asked.jobs, asked.trouble) == ([], "")
+
+
+def test_a_cancel_that_takes_long_is_not_waited_for_and_goes_on(job, batch, place, gemini_emulator, monkeypatch):
+    monkeypatch.setattr(app, "_cancels", Bounded(threads=1, keep_s=0.0, patience_s=0.05))
+    name = job(MINE, place)
+    row = batch(name)
+    gemini_emulator.add_fault(action="delay", call="batches.get", seconds=0.5)
+    _, trouble = app._asked(row, "me")
+    assert trouble.startswith("The jobs are not all asked to end yet")
+    assert cancelled(gemini_emulator) == []
+    # The same press again waits for the one that is under way.
+    while trouble:
+        asked, trouble = app._asked(row, "me")
+    assert asked.jobs == [name]

@@ -157,6 +157,24 @@ WHERE = {"dag_id": "case_once", "run_id": "r1", "task_id": "batch"}
 
 
 @pytest.mark.parametrize(
+    "parameters",
+    [
+        WHERE | {"map_index": 10**30},
+        WHERE | {"map_index": -2},
+        WHERE | {"map_index": "NaN"},
+        WHERE | {"run_id": "a\0b"},
+        WHERE | {"task_id": "x" * 5_000},
+        WHERE | {"task_id": ""},
+        {"dag_id": "case_once"},
+    ],
+)
+def test_what_no_batch_can_be_is_refused_by_the_button_too(server, parameters):
+    with server.client("editor") as editor:
+        answer = editor.post("/api/batch/cancel", params=parameters, headers=ASKED)
+    assert answer.status_code in (400, 404, 422)
+
+
+@pytest.mark.parametrize(
     ("route", "parameters"),
     [
         ("/api/batch", WHERE | {"map_index": 10**30}),
