@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.engine.actions import Wait
+    from airflow_provider_batch.batch.decide.actions import Wait
 
 GRACE_S = 600.0
 """From the time at which a trigger should have fired to the time at which the scheduler ends the wait, seconds.

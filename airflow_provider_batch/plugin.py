@@ -63,6 +63,6 @@ class GeminiBatchPlugin(AirflowPlugin):
 def note_wakeups(conn_id: str, jobs: Collection[str]) -> None:
     """Leave a note for the triggerers that something happened to these jobs."""
     from airflow_provider_batch.airflow_compat import change_variable
-    from airflow_provider_batch.engine.wakeups import description_of, key_of, noted
+    from airflow_provider_batch.batch.wait.webhook_notes import description_of, key_of, noted
 
     change_variable(key_of(conn_id), lambda before: noted(before, jobs, time.time()), description_of(conn_id))

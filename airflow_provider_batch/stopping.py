@@ -12,14 +12,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.airflow_compat import object_path, task_state
-from airflow_provider_batch.engine.cancelling import RECHECK_S, may_cancel
-from airflow_provider_batch.engine.ledger import Ledger, note_cancel
-from airflow_provider_batch.engine.state import read_batch
+from airflow_provider_batch.batch.decide.after_kill import RECHECK_S, may_cancel
+from airflow_provider_batch.batch.ledger.state import read_batch
+from airflow_provider_batch.batch.ledger.store import Ledger, note_cancel
 from airflow_provider_batch.errors import BatchError
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.engine.identity import Identity
-    from airflow_provider_batch.engine.state import Batch
+    from airflow_provider_batch.batch.ledger.job_names import Identity
+    from airflow_provider_batch.batch.ledger.state import Batch
     from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 
 WORKER_LOOKS_S = 20.0

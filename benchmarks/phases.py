@@ -12,14 +12,14 @@ from typing import Any
 
 from upath import UPath
 
-from airflow_provider_batch.engine import run
-from airflow_provider_batch.engine.begin import Order, ledger_for
-from airflow_provider_batch.engine.documents import Layout
-from airflow_provider_batch.engine.identity import Identity
-from airflow_provider_batch.engine.ledger import Ledger, generations
-from airflow_provider_batch.engine.run import Run, Work
-from airflow_provider_batch.engine.state import read_batch
-from airflow_provider_batch.engine.step import Policy
+from airflow_provider_batch.batch import run
+from airflow_provider_batch.batch.decide.next_step import Policy
+from airflow_provider_batch.batch.ledger.documents import Layout
+from airflow_provider_batch.batch.ledger.job_names import Identity
+from airflow_provider_batch.batch.ledger.state import read_batch
+from airflow_provider_batch.batch.ledger.store import Ledger, generations
+from airflow_provider_batch.batch.run import Run, Work
+from airflow_provider_batch.batch.send.start import Order, ledger_for
 from airflow_provider_batch.gemini.auth import ApiKey
 from airflow_provider_batch.gemini.client import GeminiClient
 from airflow_provider_batch.gemini.requests import RequestTemplate

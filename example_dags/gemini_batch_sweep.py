@@ -17,7 +17,7 @@ LAKE = os.environ.get("GEMINI_BATCH_EXAMPLE_DIR", "/tmp/gemini_batch_examples") 
 def gemini_batch_sweep():
     @task
     def sweep_results() -> list[str]:
-        from airflow_provider_batch.engine.sweep import sweep
+        from airflow_provider_batch.batch.sweep import sweep
         from airflow_provider_batch.gemini.rows import GeminiRows
         from airflow_provider_batch.hooks.gemini import GeminiBatchHook
         from airflow_provider_batch.lineage.metrics import BatchMetrics

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from upath import UPath
 
+from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.emulator import running_emulator
 from airflow_provider_batch.emulator.process import Emulator
-from airflow_provider_batch.engine.identity import Identity
 from faults.cases import CASES
 from faults.harness import Bench, Case
 from faults.judge import Figures, judge

@@ -6,9 +6,9 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 
+from airflow_provider_batch.batch.ledger.job_names import JobTag
+from airflow_provider_batch.batch.ledger.state import read_batch
 from airflow_provider_batch.emulator.process import Emulator
-from airflow_provider_batch.engine.identity import JobTag
-from airflow_provider_batch.engine.state import read_batch
 from airflow_provider_batch.rows.manifest import Manifest
 from faults.task import Task
 

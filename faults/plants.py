@@ -6,9 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from airflow_provider_batch.batch import run as engine_run
+from airflow_provider_batch.batch.decide import next_step as step
+from airflow_provider_batch.batch.land import match_rows as land
+from airflow_provider_batch.batch.land import publish
+from airflow_provider_batch.batch.land import replace as replacing
+from airflow_provider_batch.batch.ledger import state
+from airflow_provider_batch.batch.ledger import store as ledger
+from airflow_provider_batch.batch.send import create_job as submit
+from airflow_provider_batch.batch.send import start as begin
+from airflow_provider_batch.batch.send import unrecorded_jobs as unnoted
 from airflow_provider_batch.contract import Absent, CannotTell, JobState, Unknown
-from airflow_provider_batch.engine import begin, land, ledger, publish, replacing, state, step, submit, unnoted
-from airflow_provider_batch.engine import run as engine_run
 from airflow_provider_batch.errors import (
     ApiError,
     ApiUnreachableError,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_batch.engine.state import read_batch
+from airflow_provider_batch.batch.ledger.state import read_batch
 from airflow_provider_batch.rows.manifest import Manifest
 from faults.crash import DONE, Points
 from faults.harness import WITHIN_S, Bench, Case, CaseError, index, kill_at, trace

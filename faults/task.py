@@ -10,20 +10,21 @@ from typing import Any
 
 from upath import UPath
 
+from airflow_provider_batch.batch.cost.budget import Budget
+from airflow_provider_batch.batch.cost.estimate import Estimate
+from airflow_provider_batch.batch.cost.receipts import Prices, no_prices
+from airflow_provider_batch.batch.decide.actions import Wait
+from airflow_provider_batch.batch.decide.belief import BeliefPatience
+from airflow_provider_batch.batch.decide.evidence import Patience
+from airflow_provider_batch.batch.decide.next_step import Policy
+from airflow_provider_batch.batch.decide.outcome import ensure_done
+from airflow_provider_batch.batch.ledger.documents import Layout
+from airflow_provider_batch.batch.ledger.job_names import Identity
+from airflow_provider_batch.batch.ledger.store import Ledger
+from airflow_provider_batch.batch.observer import Observer
+from airflow_provider_batch.batch.run import Landed, Result, Run, Work
+from airflow_provider_batch.batch.send.start import Order, estimated, ledger_for
 from airflow_provider_batch.contract import BatchService
-from airflow_provider_batch.engine.actions import Wait
-from airflow_provider_batch.engine.begin import Order, estimated, ledger_for
-from airflow_provider_batch.engine.belief import BeliefPatience
-from airflow_provider_batch.engine.costs import Prices, no_prices
-from airflow_provider_batch.engine.documents import Layout
-from airflow_provider_batch.engine.evidence import Patience
-from airflow_provider_batch.engine.identity import Identity
-from airflow_provider_batch.engine.ledger import Ledger
-from airflow_provider_batch.engine.observer import Observer
-from airflow_provider_batch.engine.outcome import ensure_done
-from airflow_provider_batch.engine.preflight import Budget
-from airflow_provider_batch.engine.run import Landed, Result, Run, Work
-from airflow_provider_batch.engine.step import Policy
 from airflow_provider_batch.gemini.attachments import RowFiles
 from airflow_provider_batch.gemini.auth import ApiKey
 from airflow_provider_batch.gemini.client import GeminiClient
@@ -32,7 +33,6 @@ from airflow_provider_batch.gemini.schema import asking_for
 from airflow_provider_batch.gemini.service import GeminiBatchService
 from airflow_provider_batch.gemini.transport import Endpoint
 from airflow_provider_batch.rows.attachments import FileFolder
-from airflow_provider_batch.rows.estimate import Estimate
 from airflow_provider_batch.rows.manifest import Manifest
 from airflow_provider_batch.rows.shards import ShardLimits
 from airflow_provider_batch.rows.sources.choice import source_of
@@ -140,7 +140,7 @@ class Task:
     @property
     def ledger(self) -> Ledger:
         """Its newest ledger."""
-        from airflow_provider_batch.engine.ledger import generations
+        from airflow_provider_batch.batch.ledger.store import generations
 
         return generations(self.folder, self.identity.mark)[-1]
 

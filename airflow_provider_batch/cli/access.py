@@ -16,7 +16,7 @@ from airflow_provider_batch.errors import ConfigError, NoConnectionError
 if TYPE_CHECKING:
     from upath import UPath
 
-    from airflow_provider_batch.engine.costs import Prices
+    from airflow_provider_batch.batch.cost.receipts import Prices
     from airflow_provider_batch.gemini.client import GeminiClient
     from airflow_provider_batch.gemini.service import GeminiBatchService
 

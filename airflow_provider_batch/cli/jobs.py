@@ -28,7 +28,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
 def list_jobs(options: Namespace) -> int:
     """The newest jobs."""
-    from airflow_provider_batch.engine.waiting import duration
+    from airflow_provider_batch.batch.wait.watch import duration
 
     with access(options).connect() as client:
         jobs = [views.job_view(job) for job in _newest(_readable(client), options)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_batch.engine.ledger import Ledger, generations, marks
-from airflow_provider_batch.engine.state import Batch, Shard, read_batch
+from airflow_provider_batch.batch.ledger.state import Batch, Shard, read_batch
+from airflow_provider_batch.batch.ledger.store import Ledger, generations, marks
 from airflow_provider_batch.errors import ConfigError
 
 if TYPE_CHECKING:

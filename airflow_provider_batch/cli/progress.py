@@ -6,8 +6,8 @@ import sys
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
+from airflow_provider_batch.batch.wait.watch import duration
 from airflow_provider_batch.cli import printing
-from airflow_provider_batch.engine.waiting import duration
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

@@ -107,9 +107,9 @@ def estimate(options: Namespace) -> int:
     """Check a file and say what it would cost. Nothing is uploaded."""
     from upath import UPath
 
-    from airflow_provider_batch.engine.begin import Order, estimated
-    from airflow_provider_batch.engine.identity import Identity
-    from airflow_provider_batch.engine.preflight import Budget, report
+    from airflow_provider_batch.batch.cost.budget import Budget, report
+    from airflow_provider_batch.batch.ledger.job_names import Identity
+    from airflow_provider_batch.batch.send.start import Order, estimated
 
     given = access(options)
     rows = intake(options, options.file, given.open_path, options.count_tokens_rows, skip=options.skip_bad_rows)

@@ -14,8 +14,8 @@ from airflow_provider_batch.cli.access import Access, access, open_folder, price
 from airflow_provider_batch.cli.running import STOPPED, WELL, log_to_stderr
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.engine.begin import Order
-    from airflow_provider_batch.engine.run import Landed, Sent, Work
+    from airflow_provider_batch.batch.run import Landed, Sent, Work
+    from airflow_provider_batch.batch.send.start import Order
     from airflow_provider_batch.gemini.service import GeminiBatchService
 
 
@@ -31,7 +31,7 @@ def submit(options: Namespace) -> int:
     except KeyboardInterrupt:
         _tell_stopped(options, patience)
         return STOPPED
-    from airflow_provider_batch.engine.run import Sent
+    from airflow_provider_batch.batch.run import Sent
 
     if isinstance(result, Sent):
         return _submitted(options, order, result, patience.created)
@@ -39,11 +39,11 @@ def submit(options: Namespace) -> int:
 
 
 def _order(options: Namespace, given: Access) -> Order:
+    from airflow_provider_batch.batch.cost.budget import Budget
+    from airflow_provider_batch.batch.ledger.documents import Layout
+    from airflow_provider_batch.batch.ledger.job_names import Identity
+    from airflow_provider_batch.batch.send.start import Order
     from airflow_provider_batch.cli.ledgers import OWNER
-    from airflow_provider_batch.engine.begin import Order
-    from airflow_provider_batch.engine.documents import Layout
-    from airflow_provider_batch.engine.identity import Identity
-    from airflow_provider_batch.engine.preflight import Budget
     from airflow_provider_batch.rows.sinks.parquet import require_pyarrow
 
     if options.output_format == "parquet":
@@ -65,7 +65,7 @@ def _order(options: Namespace, given: Access) -> Order:
 
 
 def _sent(options: Namespace, given: Access, order: Order, patience: waiting.Patience) -> Landed | Sent:
-    from airflow_provider_batch.engine.begin import ledger_for
+    from airflow_provider_batch.batch.send.start import ledger_for
 
     intake = rows.intake(
         options, options.file, given.open_path, options.count_tokens_rows, skip=options.skip_bad_rows
@@ -83,8 +83,8 @@ def _work(
     ledger: Any,
     patience: waiting.Patience,
 ) -> Work:
-    from airflow_provider_batch.engine.run import Work
-    from airflow_provider_batch.engine.step import Policy
+    from airflow_provider_batch.batch.decide.next_step import Policy
+    from airflow_provider_batch.batch.run import Work
 
     return Work(
         service=service,

@@ -25,8 +25,8 @@ def show(options: Namespace) -> int:
 
 
 def _batch(options: Namespace) -> int:
+    from airflow_provider_batch.batch.ledger.history import history
     from airflow_provider_batch.cli.ledgers import newest, owner_of, shard_view, state_of
-    from airflow_provider_batch.engine.history import history
     from airflow_provider_batch.rows.manifest import Manifest
 
     open_path = access(options).open_path if options.conn_id else open_plain

@@ -22,8 +22,8 @@ from airflow_provider_batch.errors import BatchError, ConfigError
 if TYPE_CHECKING:
     from upath import UPath
 
-    from airflow_provider_batch.engine.observer import Observer
-    from airflow_provider_batch.engine.sweep import Report
+    from airflow_provider_batch.batch.observer import Observer
+    from airflow_provider_batch.batch.sweep import Report
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.lineage.metrics import BatchMetrics
 
@@ -34,7 +34,7 @@ def reconcile(options: Namespace) -> int:
     """Compare and report."""
 
     def look(service: GeminiBatchService, roots: Sequence[UPath], given: Access, _: Observer | None) -> Report:
-        from airflow_provider_batch.engine.sweep import reconcile
+        from airflow_provider_batch.batch.sweep import reconcile
 
         return reconcile(service, roots, account=given.label)
 
@@ -47,7 +47,7 @@ def sweep(options: Namespace) -> int:
     def look(
         service: GeminiBatchService, roots: Sequence[UPath], given: Access, observer: Observer | None
     ) -> Report:
-        from airflow_provider_batch.engine.sweep import sweep
+        from airflow_provider_batch.batch.sweep import sweep
         from airflow_provider_batch.gemini.rows import GeminiRows
 
         abandoned_s = options.older_than_hours * 3600
@@ -67,7 +67,7 @@ def sweep(options: Namespace) -> int:
 
 def prune(options: Namespace) -> int:
     """Delete old ledgers, and keep their results."""
-    from airflow_provider_batch.engine.sweep import prune
+    from airflow_provider_batch.batch.sweep import prune
 
     try:
         given = access(options, connection_first=True)

@@ -8,16 +8,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from airflow_provider_batch.batch.wait.watch import Finished, GiveUp, Watch
 from airflow_provider_batch.cli import printing, views
 from airflow_provider_batch.cli.access import Access, access, open_folder
 from airflow_provider_batch.cli.progress import Board, board
 from airflow_provider_batch.cli.running import LOOK, STOPPED, UNFINISHED, WELL, log_to_stderr
-from airflow_provider_batch.engine.waiting import Finished, GiveUp, Watch
 from airflow_provider_batch.errors import BatchError, ConfigError, JobError, JobUnreadableError
 
 if TYPE_CHECKING:
+    from airflow_provider_batch.batch.run import Landed, Sent, Work
     from airflow_provider_batch.contract import BatchService
-    from airflow_provider_batch.engine.run import Landed, Sent, Work
     from airflow_provider_batch.gemini.service import GeminiBatchService
 
 LONGEST_S = 14 * 86_400.0
@@ -99,9 +99,9 @@ def _for_job(options: Namespace, given: Access, patience: Patience) -> int:
 
 
 def _for_batch(options: Namespace, given: Access, patience: Patience) -> int:
+    from airflow_provider_batch.batch.decide.next_step import Policy
+    from airflow_provider_batch.batch.run import Work
     from airflow_provider_batch.cli.ledgers import OWNER, newest
-    from airflow_provider_batch.engine.run import Work
-    from airflow_provider_batch.engine.step import Policy
     from airflow_provider_batch.gemini.rows import GeminiRows
 
     folder = open_folder(given.open_path, options.target, "DIR")
@@ -136,8 +136,8 @@ def go_on(work: Work, patience: Patience) -> Landed | Sent:
 
     :raises UnfinishedError: The user's time is over.
     """
-    from airflow_provider_batch.engine.actions import Wait
-    from airflow_provider_batch.engine.run import Run
+    from airflow_provider_batch.batch.decide.actions import Wait
+    from airflow_provider_batch.batch.run import Run
 
     with board() as shown:
         while True:
@@ -156,7 +156,7 @@ def _ensure_sent(work: Work) -> None:
 
     :raises ConfigError: There is not.
     """
-    from airflow_provider_batch.engine.state import read_batch
+    from airflow_provider_batch.batch.ledger.state import read_batch
 
     shards = read_batch(work.ledger).round.shards
     unsent = sum(not shard.landed and not shard.job for shard in shards)
@@ -222,8 +222,8 @@ def _look(service: BatchService, watch: Watch, shown: Board) -> float | None:
 
 def landed(options: Namespace, result: Landed | Sent) -> int:
     """Tell how a batch ended; the exit status for it."""
-    from airflow_provider_batch.engine.outcome import ensure_done
-    from airflow_provider_batch.engine.run import Landed
+    from airflow_provider_batch.batch.decide.outcome import ensure_done
+    from airflow_provider_batch.batch.run import Landed
     from airflow_provider_batch.rows.dialect import RowStatus
 
     assert isinstance(result, Landed)

@@ -18,8 +18,8 @@ from airflow_provider_batch.rows.sources.tables import SqlQuery
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_batch.engine.ledger import Ledger
-    from airflow_provider_batch.engine.state import Batch
+    from airflow_provider_batch.batch.ledger.state import Batch
+    from airflow_provider_batch.batch.ledger.store import Ledger
     from airflow_provider_batch.rows.manifest import Manifest
 
 MAX_JOBS = 100
@@ -142,7 +142,7 @@ def _of_sql(conn_id: str, sql: str) -> Any:
 
 
 def _facet(ledger: Ledger, manifest: Manifest | None) -> Any:
-    from airflow_provider_batch.engine.state import read_batch
+    from airflow_provider_batch.batch.ledger.state import read_batch
     from airflow_provider_batch.lineage.facet import GeminiBatchRunFacet
 
     batch = read_batch(ledger)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_batch.airflow_compat import stats
+from airflow_provider_batch.batch.observer import Observer
 from airflow_provider_batch.contract import JobState
-from airflow_provider_batch.engine.observer import Observer
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.engine.costs import JobReceipt
-    from airflow_provider_batch.engine.documents import Plan
-    from airflow_provider_batch.engine.sweep import Report
+    from airflow_provider_batch.batch.cost.receipts import JobReceipt
+    from airflow_provider_batch.batch.ledger.documents import Plan
+    from airflow_provider_batch.batch.sweep import Report
 
 log = logging.getLogger(__name__)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_batch.engine.observer import COST
+from airflow_provider_batch.batch.observer import COST
 from airflow_provider_batch.lineage.metrics import BatchMetrics
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.engine.documents import Plan
-    from airflow_provider_batch.rows.estimate import Estimate
+    from airflow_provider_batch.batch.cost.estimate import Estimate
+    from airflow_provider_batch.batch.ledger.documents import Plan
     from airflow_provider_batch.rows.manifest import Manifest, TokenTotals
 
 _ALWAYS_SHOWN = ("input", "output", "thinking")
@@ -58,7 +58,7 @@ def summary(manifest: Manifest, said: Estimate | None) -> list[str]:
 
     :param said: What it was to cost.
     """
-    from airflow_provider_batch.engine.land import counts_in_words
+    from airflow_provider_batch.batch.land.match_rows import counts_in_words
 
     left_out = f"; {manifest.skipped:,} were left out before sending" if manifest.skipped else ""
     lines = [

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
-    from airflow_provider_batch.engine.glance import Glance
+    from airflow_provider_batch.batch.summary import Glance
 
 log = logging.getLogger(__name__)
 

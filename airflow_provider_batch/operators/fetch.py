@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from pydantic import BaseModel
 
-    from airflow_provider_batch.engine.ledger import Ledger
-    from airflow_provider_batch.engine.run import Landed, Work
+    from airflow_provider_batch.batch.ledger.store import Ledger
+    from airflow_provider_batch.batch.run import Landed, Work
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.rows.manifest import Manifest
     from airflow_provider_batch.rows.structured import OutputType
@@ -140,8 +140,8 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
     @saving_retries()
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch, match, publish; return the manifest."""
-        from airflow_provider_batch.engine.mistakes import common_mistake
-        from airflow_provider_batch.engine.outcome import ensure_done, ensure_enough
+        from airflow_provider_batch.batch.decide.common_mistake import common_mistake
+        from airflow_provider_batch.batch.decide.outcome import ensure_done, ensure_enough
         from airflow_provider_batch.lineage.report import TaskReport
         from airflow_provider_batch.rows.sinks.parquet import require_pyarrow
 
@@ -168,8 +168,8 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         return result
 
     def _land(self, work: Work) -> Landed:
-        from airflow_provider_batch.engine.actions import Wait
-        from airflow_provider_batch.engine.run import Landed, Run
+        from airflow_provider_batch.batch.decide.actions import Wait
+        from airflow_provider_batch.batch.run import Landed, Run
 
         result = Run(work).go()
         for _ in range(MAX_RESULT_LOOKS):
@@ -198,8 +198,8 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         self.defer(trigger=trigger, method_name="execute_complete", timeout=patience(until - now))
 
     def _of_submission(self, context: Context, hook: GeminiBatchHook, service: GeminiBatchService) -> Work:
-        from airflow_provider_batch.engine.ledger import Ledger
-        from airflow_provider_batch.engine.submission import Submission
+        from airflow_provider_batch.batch.ledger.store import Ledger
+        from airflow_provider_batch.batch.submission import Submission
         from airflow_provider_batch.gemini.rows import GeminiRows
 
         submission = Submission.load(self.submission)
@@ -212,8 +212,8 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         )
 
     def _of_another(self, context: Context, hook: GeminiBatchHook, service: GeminiBatchService) -> Work:
-        from airflow_provider_batch.engine.documents import Layout
-        from airflow_provider_batch.engine.foreign import NumberedRows, Request, foreign_ledger
+        from airflow_provider_batch.batch.land.foreign_job import NumberedRows, Request, foreign_ledger
+        from airflow_provider_batch.batch.ledger.documents import Layout
         from airflow_provider_batch.gemini.rows import GeminiRows
 
         account, output = hook.account(), self._output()
@@ -235,7 +235,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         return None if self._output_type is None else OutputType.of(self._output_type)
 
     def _show(self, context: Context, result: Landed, ledger: str) -> None:
-        from airflow_provider_batch.engine.glance import LANDED_KEY, landed, of_plan
+        from airflow_provider_batch.batch.summary import LANDED_KEY, landed, of_plan
 
         plan = result.batch.plan
         before = of_plan(plan, ledger, self.conn_id, plan.first.clock_from.timestamp() + DEFAULT_TIMEOUT_S)
@@ -264,8 +264,8 @@ def _ensure_one(has_submission: bool, has_job: bool, has_path: bool, has_type: b
 def _work(
     service: GeminiBatchService, ledger: Ledger, folder: Any, dialect: Any, *, keep_remote_files: bool
 ) -> Work:
-    from airflow_provider_batch.engine.run import Work
-    from airflow_provider_batch.engine.step import Policy
+    from airflow_provider_batch.batch.decide.next_step import Policy
+    from airflow_provider_batch.batch.run import Work
 
     policy = Policy(timeout_s=MAX_TIMEOUT_S, max_row_attempts=1, is_new_try=False, may_send=False)
     return Work(service, ledger, folder, dialect, policy, keep_remote_files=keep_remote_files)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from pydantic import BaseModel
 
-    from airflow_provider_batch.engine.begin import OnContentChange
+    from airflow_provider_batch.batch.send.start import OnContentChange
     from airflow_provider_batch.rows.dialect import RowDialect
     from airflow_provider_batch.rows.prompts import Prompt
     from airflow_provider_batch.rows.sources.tables import SqlQuery

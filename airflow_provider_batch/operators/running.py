@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_provider_batch.engine.actions import Wait
-    from airflow_provider_batch.engine.begin import OnContentChange, Order
-    from airflow_provider_batch.engine.glance import Glance
-    from airflow_provider_batch.engine.identity import Identity
-    from airflow_provider_batch.engine.ledger import Ledger
-    from airflow_provider_batch.engine.run import Landed, Result, Work
-    from airflow_provider_batch.engine.state import Batch
-    from airflow_provider_batch.engine.step import Policy
+    from airflow_provider_batch.batch.decide.actions import Wait
+    from airflow_provider_batch.batch.decide.next_step import Policy
+    from airflow_provider_batch.batch.ledger.job_names import Identity
+    from airflow_provider_batch.batch.ledger.state import Batch
+    from airflow_provider_batch.batch.ledger.store import Ledger
+    from airflow_provider_batch.batch.run import Landed, Result, Work
+    from airflow_provider_batch.batch.send.start import OnContentChange, Order
+    from airflow_provider_batch.batch.summary import Glance
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.hooks.gemini import Account
     from airflow_provider_batch.lineage.report import TaskReport
@@ -161,9 +161,9 @@ class BatchRun(BaseOperator, CheckedArguments):
     def _begin(self, context: Context) -> dict[str, Any]:
         from dataclasses import asdict
 
-        from airflow_provider_batch.engine.begin import estimated, ledger_for
-        from airflow_provider_batch.engine.ledger import generations
-        from airflow_provider_batch.engine.observer import PREFLIGHT
+        from airflow_provider_batch.batch.ledger.store import generations
+        from airflow_provider_batch.batch.observer import PREFLIGHT
+        from airflow_provider_batch.batch.send.start import estimated, ledger_for
         from airflow_provider_batch.lineage.report import TaskReport
         from airflow_provider_batch.rows.sinks.parquet import require_pyarrow
 
@@ -209,8 +209,8 @@ class BatchRun(BaseOperator, CheckedArguments):
     @saving_retries()
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Resume after the trigger: the ledger and the API say what is next, whatever the event says."""
-        from airflow_provider_batch.engine.begin import current
-        from airflow_provider_batch.engine.ledger import generations
+        from airflow_provider_batch.batch.ledger.store import generations
+        from airflow_provider_batch.batch.send.start import current
         from airflow_provider_batch.lineage.report import TaskReport
 
         if "begin_by" in event:
@@ -262,9 +262,9 @@ class BatchRun(BaseOperator, CheckedArguments):
         return self.get_openlineage_facets_on_complete(task_instance)
 
     def _order(self, context: Context, account: Account, hook: GeminiBatchHook) -> Order:
-        from airflow_provider_batch.engine.begin import Order
-        from airflow_provider_batch.engine.documents import Layout
-        from airflow_provider_batch.engine.preflight import Budget
+        from airflow_provider_batch.batch.cost.budget import Budget
+        from airflow_provider_batch.batch.ledger.documents import Layout
+        from airflow_provider_batch.batch.send.start import Order
 
         output = self._output()
         return Order(
@@ -293,7 +293,7 @@ class BatchRun(BaseOperator, CheckedArguments):
         return ShardLimits(rows=self.shard_rows, size_bytes=size, tokens=account.max_enqueued_tokens)
 
     def _policy(self, order: Order, account: Account, *, is_new_try: bool, is_cleared: bool = False) -> Policy:
-        from airflow_provider_batch.engine.step import Policy
+        from airflow_provider_batch.batch.decide.next_step import Policy
 
         shorter = [] if self.execution_timeout is None else [self.execution_timeout.total_seconds()]
         return Policy(
@@ -314,10 +314,10 @@ class BatchRun(BaseOperator, CheckedArguments):
     ) -> dict[str, Any]:
         from dataclasses import replace
 
-        from airflow_provider_batch.engine.actions import Wait
-        from airflow_provider_batch.engine.glance import KEY
-        from airflow_provider_batch.engine.run import Landed, Run
-        from airflow_provider_batch.engine.state import read_batch
+        from airflow_provider_batch.batch.decide.actions import Wait
+        from airflow_provider_batch.batch.ledger.state import read_batch
+        from airflow_provider_batch.batch.run import Landed, Run
+        from airflow_provider_batch.batch.summary import KEY
 
         self._live, glance = (order.identity, work.ledger), self._glance(work.ledger, work.policy)
         if self.do_xcom_push:
@@ -346,7 +346,7 @@ class BatchRun(BaseOperator, CheckedArguments):
         policy: Policy,
         report: TaskReport,
     ) -> Work:
-        from airflow_provider_batch.engine.run import Work
+        from airflow_provider_batch.batch.run import Work
 
         fence = Fence(context.get("task_state_store"), str(ledger.folder.parent))
         fence.check_pointer()
@@ -371,7 +371,7 @@ class BatchRun(BaseOperator, CheckedArguments):
             ti.xcom_push(key=JOB_NAME_KEY, value=name)
 
     def _defer(self, wait: Wait, identity: Identity, work: Work, event: Mapping[str, Any]) -> None:
-        from airflow_provider_batch.engine.state import read_batch
+        from airflow_provider_batch.batch.ledger.state import read_batch
 
         looks, until = True, wait.until
         if event.get("outcome") in ("unreadable", "unknown_state"):
@@ -403,22 +403,22 @@ class BatchRun(BaseOperator, CheckedArguments):
         )
 
     def _glance(self, ledger: Ledger, policy: Policy) -> Glance:
-        from airflow_provider_batch.engine.glance import of_plan
-        from airflow_provider_batch.engine.state import read_batch
-        from airflow_provider_batch.engine.step import deadline
+        from airflow_provider_batch.batch.decide.next_step import deadline
+        from airflow_provider_batch.batch.ledger.state import read_batch
+        from airflow_provider_batch.batch.summary import of_plan
 
         batch = read_batch(ledger)
         return of_plan(batch.plan, str(ledger.folder), self.conn_id, deadline(batch.round, policy))
 
     def _ended(self, context: Context, landed: Landed, glance: Glance, policy: Policy) -> dict[str, Any]:
-        from airflow_provider_batch.engine import glance as glances
-        from airflow_provider_batch.engine.mistakes import common_mistake
-        from airflow_provider_batch.engine.outcome import ensure_done, ensure_enough
-        from airflow_provider_batch.engine.step import retry_helps
+        from airflow_provider_batch.batch import summary
+        from airflow_provider_batch.batch.decide.common_mistake import common_mistake
+        from airflow_provider_batch.batch.decide.next_step import retry_helps
+        from airflow_provider_batch.batch.decide.outcome import ensure_done, ensure_enough
 
         self._manifest = landed.manifest
         if self.do_xcom_push:
-            show(context["ti"], glances.KEY, glances.landed(glance, landed.manifest))
+            show(context["ti"], summary.KEY, summary.landed(glance, landed.manifest))
         ensure_done(landed.batch, landed.manifest)
         try:
             allowed = 0.0 if self.fail_on_partial_error else self.max_failed_fraction
@@ -430,7 +430,7 @@ class BatchRun(BaseOperator, CheckedArguments):
         return landed.manifest.to_xcom()
 
     def _submission(self, batch: Batch, ledger: Ledger) -> dict[str, Any]:
-        from airflow_provider_batch.engine.submission import Submission
+        from airflow_provider_batch.batch.submission import Submission
 
         plan, jobs = batch.plan, batch.jobs
         return Submission(
@@ -451,7 +451,7 @@ class BatchRun(BaseOperator, CheckedArguments):
 
 def identity_of(context: Context, deployment: str) -> Identity:
     """Which task instance runs."""
-    from airflow_provider_batch.engine.identity import Identity
+    from airflow_provider_batch.batch.ledger.job_names import Identity
 
     ti = context["ti"]
     map_index = -1 if ti.map_index is None else ti.map_index

@@ -163,7 +163,7 @@ class GeminiBatchSensor(BaseSensorOperator, CheckedArguments):
 
     def _running(self) -> list[str]:
         """Jobs that have not ended; those that have must have succeeded."""
-        from airflow_provider_batch.engine.outcome import ensure_succeeded
+        from airflow_provider_batch.batch.decide.outcome import ensure_succeeded
 
         names = self._job_names()
         running = []

@@ -78,7 +78,7 @@ class GeminiBatchEventTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each batch that ends. Never ends itself."""
-        from airflow_provider_batch.engine.endings import Endings
+        from airflow_provider_batch.batch.wait.endings import Endings
 
         poller = poller_of(self.conn_id)
         endings: Endings | None = None

@@ -113,7 +113,7 @@ class GeminiBatchTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, yield the one event."""
-        from airflow_provider_batch.engine.poller import Vigil
+        from airflow_provider_batch.batch.wait.poller import Vigil
         from airflow_provider_batch.triggers.pollers import poller_of
 
         jobs, names = (self.job_names, self.display_names) if self.looks else ((), ())
@@ -142,7 +142,7 @@ class GeminiBatchTrigger(BaseTrigger):
         work.result()
 
     async def _cancel_jobs(self, task: Mapping[str, Any]) -> None:
-        from airflow_provider_batch.engine.cancelling import may_cancel
+        from airflow_provider_batch.batch.decide.after_kill import may_cancel
         from airflow_provider_batch.stopping import states_of
         from airflow_provider_batch.triggers.pollers import service_of
 
@@ -187,7 +187,7 @@ class GeminiBatchTrigger(BaseTrigger):
                 raise end
 
     def _note_cancel(self) -> None:
-        from airflow_provider_batch.engine.ledger import Ledger, note_cancel
+        from airflow_provider_batch.batch.ledger.store import Ledger, note_cancel
 
         if self.ledger and self.cancel_note:
             note_cancel(Ledger(object_path(self.ledger, "ledger")), self.cancel_note, "the task was stopped")

@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from airflow_provider_batch.engine.poller import Poller
+from airflow_provider_batch.batch.wait.poller import Poller
 from airflow_provider_batch.triggers.wakeups import Listener
 
 if TYPE_CHECKING:

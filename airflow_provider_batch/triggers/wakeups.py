@@ -12,8 +12,8 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from airflow_provider_batch.airflow_compat import aget_variable, aput_variable
-from airflow_provider_batch.engine.poller import Poller
-from airflow_provider_batch.engine.wakeups import Reader, description_of, key_of
+from airflow_provider_batch.batch.wait.poller import Poller
+from airflow_provider_batch.batch.wait.webhook_notes import Reader, description_of, key_of
 
 log = logging.getLogger(__name__)
 

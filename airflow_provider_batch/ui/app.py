@@ -14,7 +14,7 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-from airflow_provider_batch.engine.glance import MOST
+from airflow_provider_batch.batch.summary import MOST
 from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.ui import index
 from airflow_provider_batch.ui.access import (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
+from airflow_provider_batch.batch.ledger.job_names import JobTag
+from airflow_provider_batch.batch.ledger.state import Batch
+from airflow_provider_batch.batch.ledger.store import note_cancel
 from airflow_provider_batch.contract import BatchService
-from airflow_provider_batch.engine.identity import JobTag
-from airflow_provider_batch.engine.ledger import note_cancel
-from airflow_provider_batch.engine.state import Batch
 from airflow_provider_batch.errors import BatchError, NotFoundError
 from airflow_provider_batch.ui.detail import forget, ledger_of, told
 from airflow_provider_batch.ui.views import Row

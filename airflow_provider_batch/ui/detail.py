@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from airflow_provider_batch.airflow_compat import object_path
-from airflow_provider_batch.engine.costs import JobReceipt
-from airflow_provider_batch.engine.history import history
-from airflow_provider_batch.engine.ledger import Ledger
-from airflow_provider_batch.engine.publish import JOBS_FILE
-from airflow_provider_batch.engine.state import Batch, Shard, read_batch
+from airflow_provider_batch.batch.cost.receipts import JobReceipt
+from airflow_provider_batch.batch.land.publish import JOBS_FILE
+from airflow_provider_batch.batch.ledger.history import history
+from airflow_provider_batch.batch.ledger.state import Batch, Shard, read_batch
+from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.errors import BatchError, LedgerError
 from airflow_provider_batch.rows.causes import read_causes
 from airflow_provider_batch.rows.framing import read_lines

@@ -14,7 +14,7 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from airflow_provider_batch.engine.glance import KEY, LANDED_KEY, Glance
+from airflow_provider_batch.batch.summary import KEY, LANDED_KEY, Glance
 from airflow_provider_batch.ui.views import OVER, Page, Row, Task, state_of
 
 MOST_ROWS = 200

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from functools import partial
 from itertools import islice
 
+from airflow_provider_batch.batch.cost.lifetime import results_until
+from airflow_provider_batch.batch.ledger.job_names import JobTag, place_mark
 from airflow_provider_batch.contract import JobSnapshot, JobState
-from airflow_provider_batch.engine.identity import JobTag, place_mark
-from airflow_provider_batch.engine.lifetime import results_until
 from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.ui.bounded import Bounded, TookTooLongError
 from airflow_provider_batch.ui.views import Live, LivePage, Row, Task

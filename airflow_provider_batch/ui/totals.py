@@ -14,7 +14,7 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from airflow_provider_batch.engine.glance import KEY, LANDED_KEY, is_plausible
+from airflow_provider_batch.batch.summary import KEY, LANDED_KEY, is_plausible
 from airflow_provider_batch.ui.index import _SAME, changed_since
 from airflow_provider_batch.ui.views import OVER, Totals
 

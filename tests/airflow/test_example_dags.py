@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from airflow_provider_batch import gemini
-from airflow_provider_batch.engine.identity import JobTag
+from airflow_provider_batch.batch.ledger.job_names import JobTag
 from airflow_provider_batch.gemini.wire import InlineRequest
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 

@@ -23,10 +23,10 @@ SEND_ALL = """
 import datetime
 from airflow_provider_batch.airflow_compat import start_stats
 from airflow_provider_batch.contract import JobState
-from airflow_provider_batch.engine.costs import JobReceipt
-from airflow_provider_batch.engine.documents import Plan, RoundPlan
-from airflow_provider_batch.engine.identity import Identity
-from airflow_provider_batch.engine.sweep import Finding, Kind, Report
+from airflow_provider_batch.batch.cost.receipts import JobReceipt
+from airflow_provider_batch.batch.ledger.documents import Plan, RoundPlan
+from airflow_provider_batch.batch.ledger.job_names import Identity
+from airflow_provider_batch.batch.sweep import Finding, Kind, Report
 from airflow_provider_batch.lineage.metrics import BatchMetrics
 from airflow_provider_batch.rows.dialect import RowStatus, Usage
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from airflow_provider_batch.engine.cancelling import RECHECK_S, may_cancel
+from airflow_provider_batch.batch.decide.after_kill import RECHECK_S, may_cancel
 from airflow_provider_batch.errors import AuthError
 from airflow_provider_batch.gemini.wire import InlineRequest
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook

@@ -10,8 +10,8 @@ import pytest
 from airflow.sdk.exceptions import ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable, PutVariable, VariableResult
 
-from airflow_provider_batch.engine.poller import Poller, Vigil
-from airflow_provider_batch.engine.wakeups import key_of, noted
+from airflow_provider_batch.batch.wait.poller import Poller, Vigil
+from airflow_provider_batch.batch.wait.webhook_notes import key_of, noted
 from airflow_provider_batch.gemini.wire import InlineRequest
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger

@@ -24,7 +24,7 @@ from starlette.routing import Mount
 
 from airflow_provider_batch import receiver
 from airflow_provider_batch.airflow_compat import webhook_secret
-from airflow_provider_batch.engine.wakeups import key_of
+from airflow_provider_batch.batch.wait.webhook_notes import key_of
 from airflow_provider_batch.gemini.wire import InlineRequest
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.plugin import GeminiBatchPlugin

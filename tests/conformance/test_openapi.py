@@ -20,8 +20,8 @@ from google import genai
 from google.genai import types
 from upath import UPath
 
+from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.emulator import Limits, running_emulator
-from airflow_provider_batch.engine.identity import Identity
 from airflow_provider_batch.errors import ApiError, JobTimeoutError
 from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
 from airflow_provider_batch.gemini.auth import ApiKey

@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from airflow_provider_batch.batch.wait.watch import GiveUp, GoOn, Watch
 from airflow_provider_batch.emulator import running_emulator
-from airflow_provider_batch.engine.waiting import GiveUp, GoOn, Watch
 from airflow_provider_batch.errors import BatchError, ConfigError
 from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
 from airflow_provider_batch.gemini.auth import ApplicationDefault

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from airflow_provider_batch.rows.estimate import Caps, Span, Text, cost_span, input_span, output_span
+from airflow_provider_batch.batch.cost.estimate import Caps, Span, Text, cost_span, input_span, output_span
 from airflow_provider_batch.rows.money import Price, Rates
 
 RATES = Rates(Decimal(1), Decimal(0), Decimal(10), audio=Decimal(3))

@@ -14,7 +14,7 @@ from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import delete, func, insert, select
 
-from airflow_provider_batch.engine.glance import KEY
+from airflow_provider_batch.batch.summary import KEY
 
 MODELS = ("gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro", "gemini-embedding-001")
 

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from upath import UPath
 
-from airflow_provider_batch.engine.documents import Outcome, Plan, RoundPlan, Sending, ShardPlan
-from airflow_provider_batch.engine.identity import Identity, JobTag, place_mark
-from airflow_provider_batch.engine.ledger import generation
+from airflow_provider_batch.batch.ledger.documents import Outcome, Plan, RoundPlan, Sending, ShardPlan
+from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag, place_mark
+from airflow_provider_batch.batch.ledger.store import generation
 from airflow_provider_batch.ui import app
 from airflow_provider_batch.ui.bounded import Bounded
 from airflow_provider_batch.ui.cancelling import cancel

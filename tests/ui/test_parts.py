@@ -11,8 +11,8 @@ from datetime import datetime, timezone
 import pytest
 from airflow.utils.session import create_session
 
+from airflow_provider_batch.batch.ledger.job_names import place_mark
 from airflow_provider_batch.contract import JobSnapshot, JobState
-from airflow_provider_batch.engine.identity import place_mark
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.ui import totals
 from airflow_provider_batch.ui.bounded import Bounded, TookTooLongError

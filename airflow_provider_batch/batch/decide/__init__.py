@@ -1,0 +1,1 @@
+"""Decides what is next, what an end means, and what is believed. Pure: values in, values out."""

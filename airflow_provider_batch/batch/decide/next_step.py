@@ -1,0 +1,396 @@
+"""What to do next: the ledger, what this visit has seen, and the clock in; one action out. Pure.
+
+Every try, every resume and the sweeper ask here, so a retry, a clear, another worker and a normal resume are
+one path. The order of the questions matters: first what exists is looked at, then what is unknown is
+resolved, and only then may something be sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+
+from airflow_provider_batch.batch.decide.actions import (
+    Action,
+    Adopt,
+    Ambiguous,
+    AskTime,
+    BeginRound,
+    CancelRound,
+    CannotSend,
+    Done,
+    Extend,
+    Land,
+    List,
+    Look,
+    NoteScan,
+    Presume,
+    Publish,
+    ResultsOverdue,
+    Revoke,
+    Send,
+    Submitted,
+    Tidy,
+    TimedOut,
+    UnknownState,
+    Wait,
+)
+from airflow_provider_batch.batch.decide.common_mistake import common_mistake
+from airflow_provider_batch.batch.decide.evidence import Patience, due_at, of_epoch, of_shard, shows_known_job
+from airflow_provider_batch.batch.land.match_rows import is_passing, is_undone
+from airflow_provider_batch.batch.ledger.documents import Landed, Refusal
+from airflow_provider_batch.batch.ledger.state import Batch, Epoch, Round, Shard
+from airflow_provider_batch.contract import RESULTS_PATIENCE_S, CannotTell, FindOutcome, JobSnapshot, JobState
+from airflow_provider_batch.errors import BatchError
+from airflow_provider_batch.rows.dialect import LandedRow, RowStatus, may_pass
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the user wants.
+
+    :param timeout_s: Seconds from the submission.
+    :param max_row_attempts: How often a row is sent at most, over all tries.
+    :param retry_failed_rows: Send rows again that failed for a passing reason.
+    :param cancel_on_timeout: At the deadline, end the jobs and land what finished; else leave them alone.
+    :param resubmit_ambiguous: Send again when a job is presumed absent; else fail.
+    :param max_tokens_in_flight: Of all shards together, None = no limit of our own.
+    :param affords: Rows of a batch, so many, may be sent again for the money that the user allows.
+    :param is_new_try: The task was started, not resumed: an ended batch with rows left over goes on.
+    :param is_cleared: By a person, who may want jobs to go on after the deadline.
+    :param may_send: Send create calls at all. False for those who only take what is there.
+    :param submit_only: Stop when everything is submitted.
+    """
+
+    timeout_s: float = 86_400.0
+    max_row_attempts: int = 3
+    retry_failed_rows: bool = True
+    cancel_on_timeout: bool = False
+    resubmit_ambiguous: bool = True
+    max_tokens_in_flight: int | None = None
+    affords: Callable[[Batch, int], bool] = lambda batch, rows: True
+    is_new_try: bool = True
+    is_cleared: bool = False
+    may_send: bool = True
+    submit_only: bool = False
+    patience: Patience = field(default_factory=Patience)
+
+
+@dataclass
+class Visit:
+    """What was seen since the task was started or resumed.
+
+    :param jobs: Looks by job name; None where the look failed for a reason that may pass.
+    :param found: The jobs of the task instance, None if nobody has listed them yet.
+    :param not_ready: Jobs that have ended and whose results cannot be had yet, and why.
+    :param not_sent: Shards that cannot be sent now, for a reason that may pass, and why.
+    :param not_revoked: Shards whose input could not be deleted now.
+    :param doubted: Jobs whose results were fetched in this visit and not believed.
+    :param asked: Jobs that were asked to end.
+    :param is_tidied: All was done in this visit to delete what nobody needs.
+    :param is_timed: An answer of this visit has said what time it is.
+    :param time_is_asked: A call was made for that.
+    """
+
+    jobs: dict[str, JobSnapshot | None] = field(default_factory=dict)
+    found: FindOutcome | None = None
+    not_ready: dict[str, BatchError] = field(default_factory=dict)
+    not_sent: dict[str, BatchError] = field(default_factory=dict)
+    not_revoked: set[str] = field(default_factory=set)
+    doubted: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
+    is_tidied: bool = False
+    is_timed: bool = False
+    time_is_asked: bool = False
+
+
+AFTER_CANCEL_S = 3600.0
+"""How long cancelled jobs are waited for, seconds."""
+
+LOOK_GRACE_S = 300.0
+"""The deadline is judged by a look that worked, but not for longer than this, seconds."""
+
+RESULTS_WAIT_S = (15.0, 600.0)
+"""Shortest and longest time between looks for the results of a job that has ended, seconds."""
+
+RESULTS_SHARE = 0.1
+"""They are looked for again after this share of the time since the end of the job."""
+
+MAX_LIFE_S = 48 * 3600.0
+"""The API ends a job itself after this time, so no person's new time for it reaches further, seconds."""
+
+FILE_LIFE = timedelta(hours=36)
+"""What an upload must still live to be sent: the API deletes files after 48 h, and a job may queue for a day."""
+
+QUOTA_MEMORY = timedelta(hours=1)
+"""How long a refusal for quota bounds what is in flight."""
+
+
+def next_action(batch: Batch, visit: Visit, policy: Policy, now: float) -> Action:
+    """Decide.
+
+    :param now: Unix time by the server's clock.
+    """
+    last = batch.round
+    if last.published:
+        return _after_publication(batch, visit, policy)
+    open_shards = [shard for shard in last.shards if shard.landed is None]
+    if not open_shards:
+        return _after_landing(batch, visit, policy, now)
+    return (
+        _look(open_shards, visit)
+        or _land(open_shards, visit)
+        or _resolve(batch, open_shards, visit, policy, now)
+        or _time(open_shards, last, visit, policy, now)
+        or _extend(last, open_shards, policy, now)
+        or _send(batch, open_shards, visit, policy, now)
+        or _submitted(last, policy)
+        or _ask_again(last, open_shards, visit, policy)
+        or _give_up(last, open_shards, visit, policy, now)
+        or _wait(last, open_shards, visit, policy, now)
+    )
+
+
+def deadline(last: Round, policy: Policy) -> float:
+    """Unix time at which the user's patience ends, or that with jobs asked to end."""
+    if last.cancel:
+        return last.cancel.at.timestamp() + AFTER_CANCEL_S
+    began = last.plan.clock_from.timestamp()
+    extended = max((one.at.timestamp() + policy.timeout_s for one in last.extended), default=began)
+    return max(began + policy.timeout_s, min(extended, began + MAX_LIFE_S))
+
+
+def left_over(batch: Batch, policy: Policy, *, is_new_try: bool, with_mistaken: bool | None = None) -> int:
+    """How many rows of a landed batch may be sent again now.
+
+    :param with_mistaken: Also those that share one mistake; None = if this is a new try.
+    """
+    last = batch.round
+    if last.number >= policy.max_row_attempts:
+        return 0
+    landed = [shard.landed for shard in last.shards if shard.landed]
+    passing = sum(one.passing for one in landed) if policy.retry_failed_rows else 0
+    if passing and not (is_new_try if with_mistaken is None else with_mistaken) and common_mistake(batch):
+        passing -= sum(one.counts.get(RowStatus.INVALID_OUTPUT, 0) for one in landed)
+    undone = sum(one.undone for one in landed if is_new_try or goes_on(one, policy))
+    return passing + undone
+
+
+def goes_on(landed: Landed, policy: Policy) -> bool:
+    """The job may do better next time. One that somebody cancelled is not begun again behind their back."""
+    failed_in_passing = landed.state is JobState.FAILED and may_pass(landed.error_code)
+    return policy.retry_failed_rows and (landed.state is JobState.EXPIRED or failed_in_passing)
+
+
+def those_again(batch: Batch, policy: Policy, *, is_new_try: bool) -> Callable[[LandedRow, Landed], bool]:
+    """What says of a landed row whether it is among those of :func:`left_over`."""
+    is_mistaken = not is_new_try and common_mistake(batch) is not None
+
+    def goes_again(row: LandedRow, landed: Landed) -> bool:
+        if is_undone(row, landed.state):
+            return is_new_try or goes_on(landed, policy)
+        is_mistake = is_mistaken and row.status is RowStatus.INVALID_OUTPUT
+        return policy.retry_failed_rows and not is_mistake and is_passing(row, landed.state)
+
+    return goes_again
+
+
+def retry_helps(batch: Batch, policy: Policy) -> bool:
+    """A retry of the task would send rows of a landed batch again, and may.
+
+    What a person has ended goes on when a person clears the task, and not by a retry. So does what all rows got
+    wrong.
+    """
+    is_ended_by_person = batch.round.cancel is not None and batch.round.cancel.by is not None
+    return not is_ended_by_person and _goes_again(batch, policy, is_new_try=True, with_mistaken=False)
+
+
+def _after_publication(batch: Batch, visit: Visit, policy: Policy) -> Action:
+    if policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
+        return BeginRound(is_new_start=True)
+    return Done() if batch.round.is_tidied or visit.is_tidied else Tidy()
+
+
+def _after_landing(batch: Batch, visit: Visit, policy: Policy, now: float) -> Action:
+    last = batch.round
+    # What a person has ended goes on when a person clears the task, and not by a retry.
+    may_go_on = last.cancel is not None and last.cancel.by is None
+    if may_go_on and policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
+        return BeginRound(is_new_start=True)
+    if last.cancel is not None or policy.submit_only or not _goes_again(batch, policy, is_new_try=False):
+        return Publish()
+    begin = BeginRound(is_new_start=False) if now < deadline(last, policy) else Publish()
+    return _time([], last, visit, policy, now) or begin
+
+
+def _goes_again(batch: Batch, policy: Policy, *, is_new_try: bool, with_mistaken: bool | None = None) -> bool:
+    rows = left_over(batch, policy, is_new_try=is_new_try, with_mistaken=with_mistaken)
+    return rows > 0 and policy.affords(batch, rows)
+
+
+def _look(shards: list[Shard], visit: Visit) -> Action | None:
+    unseen = tuple(shard.job for shard in shards if shard.job and shard.job not in visit.jobs)
+    return Look(unseen) if unseen else None
+
+
+def _land(shards: list[Shard], visit: Visit) -> Action | None:
+    for shard in shards:
+        job = visit.jobs.get(shard.job) if shard.job else None
+        if job is not None and job.state.is_terminal and job.name not in visit.not_ready:
+            return Land(shard, job)
+        if job is not None and job.done and not job.state.is_terminal:
+            return UnknownState(job)
+    return None
+
+
+def _resolve(batch: Batch, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Action | None:
+    unresolved = [(shard, shard.last) for shard in shards if shard.is_unresolved and shard.last]
+    if not unresolved:
+        return None
+    if visit.found is None:
+        return List()
+    for shard, epoch in unresolved:
+        job = of_epoch(visit.found, batch, shard, epoch.number)
+        if job is not None:
+            return Adopt(shard, job)
+    if isinstance(visit.found, CannotTell):
+        return None
+    for shard, epoch in unresolved:
+        action = _presume(batch, shard, epoch, visit, policy, now)
+        if action is not None:
+            return action
+    return None
+
+
+def _presume(batch: Batch, shard: Shard, epoch: Epoch, visit: Visit, policy: Policy, now: float) -> Action | None:
+    """What evidence is due, or whether there is enough of it.
+
+    Only who may send collects it: the credential of others may not show the job or its file.
+    """
+    if not policy.may_send:
+        return None
+    due = due_at(epoch, policy.patience, is_strong=shows_known_job(batch, visit.found))
+    if now < due:
+        return None
+    if epoch.revoked is None:
+        return None if shard.name in visit.not_revoked else Revoke(shard)
+    if epoch.scans < policy.patience.scans:
+        return NoteScan(shard, epoch.scans + 1)
+    return Presume(shard) if policy.resubmit_ambiguous else Ambiguous(shard)
+
+
+def _time(shards: list[Shard], last: Round, visit: Visit, policy: Policy, now: float) -> Action | None:
+    """What time it is must be known from here on, by the server's clock: this machine's may be hours off."""
+    if visit.is_timed:
+        return None
+    if not visit.time_is_asked:
+        return AskTime()
+    return replace(_wait(last, shards, visit, policy, now), until=now + policy.patience.retry)
+
+
+def _extend(last: Round, shards: list[Shard], policy: Policy, now: float) -> Action | None:
+    """A person who clears the task after the deadline wants its jobs to go on, as long as the API lets them."""
+    runs = any(shard.job or shard.is_unresolved for shard in shards)
+    if not (policy.is_cleared and policy.is_new_try and runs) or last.cancel or now < deadline(last, policy):
+        return None
+    began = last.plan.clock_from.timestamp()
+    return Extend(len(last.extended) + 1) if now < began + MAX_LIFE_S else None
+
+
+def _send(batch: Batch, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Action | None:
+    last = batch.round
+    unsent = [shard for shard in shards if not shard.job and not shard.is_unresolved]
+    if last.cancel:
+        return Land(unsent[0], None) if unsent else None
+    if now >= deadline(last, policy) or not policy.may_send:
+        return None
+    for shard in unsent:
+        retry_at = shard.outcome.retry_at if shard.outcome else None
+        is_early = retry_at is not None and now < retry_at.timestamp()
+        if is_early or shard.name in visit.not_sent or not _fits(shard, last, policy, now):
+            continue
+        if visit.found is None:
+            # A call that a gateway refused may have arrived all the same, and a ledger may have lost one.
+            return List()
+        if isinstance(visit.found, CannotTell):
+            return CannotSend(shard, visit.found.error)
+        job = of_shard(visit.found, batch, shard)
+        return Send(shard) if job is None else Adopt(shard, job)
+    return None
+
+
+def tokens_in_flight(last: Round) -> int:
+    """Rough number of enqueued input tokens of the round."""
+    return sum(s.plan.tokens for s in last.shards if s.landed is None and (s.job or s.is_unresolved))
+
+
+def _fits(shard: Shard, last: Round, policy: Policy, now: float) -> bool:
+    """One shard may always be tried; more only within the limit, or half of what was lately refused."""
+    flying = tokens_in_flight(last)
+    limits = [policy.max_tokens_in_flight] if policy.max_tokens_in_flight is not None else []
+    limits += [refused // 2 for refused in _refused_for_quota(last, now)]
+    return flying == 0 or all(flying + shard.plan.tokens <= limit for limit in limits)
+
+
+def _refused_for_quota(last: Round, now: float) -> list[int]:
+    since = datetime.fromtimestamp(now, timezone.utc) - QUOTA_MEMORY
+    return [
+        epoch.sending.tokens_in_flight + shard.plan.tokens
+        for shard in last.shards
+        for epoch in shard.epochs
+        if epoch.outcome and epoch.outcome.refusal is Refusal.QUOTA and epoch.outcome.at > since
+    ]
+
+
+def _submitted(last: Round, policy: Policy) -> Action | None:
+    sent = all(shard.job or shard.landed for shard in last.shards)
+    return Submitted() if policy.submit_only and sent else None
+
+
+def _ask_again(last: Round, shards: list[Shard], visit: Visit, policy: Policy) -> Action | None:
+    running = tuple(s.job for s in shards if s.job and visit.jobs.get(s.job) and s.job not in visit.asked)
+    return CancelRound(running) if last.cancel and policy.may_send and running else None
+
+
+def _give_up(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Action | None:
+    if any(_ended_lately(visit.jobs.get(name), now) for name in visit.not_ready):
+        # However late it is: its results are paid for, and may come a moment after its end.
+        return None
+    jobs = tuple(shard.job for shard in shards if shard.job and shard.job not in visit.not_ready)
+    unseen = any(visit.jobs.get(job) is None for job in jobs) or any(shard.is_unresolved for shard in shards)
+    if now < deadline(last, policy) + (LOOK_GRACE_S if unseen else 0.0):
+        return None
+    if jobs and policy.cancel_on_timeout and last.cancel is None:
+        return CancelRound(jobs)
+    late = next(iter(visit.not_ready.values()), None)
+    return TimedOut(jobs) if late is None else ResultsOverdue(late)
+
+
+def _ended_lately(job: JobSnapshot | None, now: float) -> bool:
+    ended = job.ended_or_created_at if job else None
+    return ended is not None and now < ended.timestamp() + RESULTS_PATIENCE_S
+
+
+def _wait(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Wait:
+    times = []
+    names = []
+    for shard in shards:
+        if shard.is_unresolved and shard.last:
+            names.append(shard.last.sending.display_name)
+            # The listing of this visit could not tell, or it is too early; a strong one is hoped for.
+            times.append(max(due_at(shard.last, policy.patience, is_strong=True), now + policy.patience.retry))
+        elif shard.name in visit.not_sent:
+            times.append(now + policy.patience.retry)
+        elif not shard.job and shard.outcome and shard.outcome.retry_at:
+            times.append(max(shard.outcome.retry_at.timestamp(), now + 1.0))
+        elif shard.job and shard.job in visit.not_ready:
+            times.append(now + _results_wait_s(visit.jobs.get(shard.job), now))
+    jobs = tuple(shard.job for shard in shards if shard.job and shard.job not in visit.not_ready)
+    return Wait(jobs, tuple(names), min(times, default=None), deadline(last, policy))
+
+
+def _results_wait_s(job: JobSnapshot | None, now: float) -> float:
+    ended = job.ended_or_created_at if job else None
+    least, most = RESULTS_WAIT_S
+    return max(least, min(most, RESULTS_SHARE * (now - ended.timestamp()))) if ended else least

@@ -1,0 +1,1 @@
+"""Lands what came back: one row for each key, published so that readers see all or nothing."""

@@ -1,0 +1,399 @@
+"""An ended job's result lines to one result row for each of its rows, in the ledger's folder.
+
+Every key ends in exactly one status, in every way that a job can end: what finished was paid for. A result
+line that belongs to no row (unreadable, unknown key, a key said twice) was paid for all the same: it is kept
+in a quarantine file. Landing again gives the same files.
+"""
+
+from __future__ import annotations
+
+import codecs
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import BinaryIO, cast
+
+import msgspec
+
+from airflow_provider_batch.batch.decide.belief import Arrived, Belief, BeliefPatience, belief, is_confirmed
+from airflow_provider_batch.batch.decide.common_mistake import Faults
+from airflow_provider_batch.batch.ledger.digests import Hashing, differs, digest
+from airflow_provider_batch.batch.ledger.documents import Fetched, Landed
+from airflow_provider_batch.batch.ledger.state import Shard
+from airflow_provider_batch.batch.ledger.store import Ledger
+from airflow_provider_batch.contract import BatchService, JobSnapshot, JobState
+from airflow_provider_batch.errors import LedgerError, ResultsNotReadyError
+from airflow_provider_batch.rows.dialect import (
+    BadRowError,
+    LandedRow,
+    RowDialect,
+    RowError,
+    RowStatus,
+    may_pass,
+)
+from airflow_provider_batch.rows.framing import Incoming, read_lines
+from airflow_provider_batch.rows.keys import Arrival, Arrivals
+from airflow_provider_batch.rows.manifest import TokenSum
+from airflow_provider_batch.rows.money import LONG_PROMPT
+from airflow_provider_batch.rows.storage import Behind, keep, opened, published, spool
+
+log = logging.getLogger(__name__)
+
+MAX_QUARANTINE_LOGGED = 10
+"""Lines in the log; the file holds all of them and the manifest counts them."""
+
+_NEVER_SENT = JobSnapshot("", JobState.CANCELLED, "not sent", error="it was not sent before the deadline")
+
+_LEFT = {
+    JobState.SUCCEEDED: (RowStatus.MISSING, "the results hold no line for this row"),
+    JobState.FAILED: (RowStatus.ERROR, "the job failed"),
+    JobState.EXPIRED: (RowStatus.EXPIRED, "the job ran out of time before this row's turn"),
+    JobState.CANCELLED: (RowStatus.CANCELLED, "the job was cancelled before this row's turn"),
+}
+
+
+@dataclass
+class _Tally:
+    job: JobSnapshot
+    successes: int = 0
+    others: Counter[RowStatus] = field(default_factory=Counter)
+    usage: TokenSum = field(default_factory=TokenSum)
+    of_long: TokenSum = field(default_factory=TokenSum)
+    unmetered: int = 0
+    empty: int = 0
+    passing: int = 0
+    undone: int = 0
+    faults: Faults = field(default_factory=Faults)
+    quarantined: int = 0
+
+    def add(self, row: LandedRow) -> None:
+        usage = row.usage
+        if usage is not None:
+            self.usage.add(usage)
+            if usage.input > LONG_PROMPT:
+                self.of_long.add(usage)
+        if _is_unmetered(row):
+            self.unmetered += 1
+        if row.status is RowStatus.SUCCESS:
+            self.successes += 1
+            self.empty += row.is_empty
+            return
+        self.others[row.status] += 1
+        self.faults.add(row)
+        self.undone += is_undone(row, self.job.state)
+        self.passing += is_passing(row, self.job.state)
+
+    @property
+    def rows(self) -> int:
+        return self.successes + sum(self.others.values())
+
+    @property
+    def counts(self) -> dict[RowStatus, int]:
+        successes = {RowStatus.SUCCESS: self.successes} if self.successes else {}
+        return {**successes, **self.others}
+
+    def quarantine(self, number: int, why: str) -> None:
+        self.quarantined += 1
+        if self.quarantined <= MAX_QUARANTINE_LOGGED:
+            log.warning("Result line %d of %s goes to quarantine: %s", number, self.job.name, why)
+
+
+def _is_unmetered(row: LandedRow) -> bool:
+    """There is an answer, and no count of what it took."""
+    if row.vector is not None:
+        return row.usage is None or not row.usage.input
+    return (row.usage is None or not row.usage.output) and row.has_text
+
+
+def is_undone(row: LandedRow, state: JobState) -> bool:
+    """The row is left over because the job as a whole ended badly.
+
+    A job that is cancelled while it runs may end as SUCCEEDED, with CANCELLED rows (seen by others). Nobody
+    tells who cancelled it.
+    """
+    if row.status in (RowStatus.CANCELLED, RowStatus.EXPIRED):
+        return True
+    return state is JobState.FAILED and row.status is RowStatus.ERROR
+
+
+def is_passing(row: LandedRow, state: JobState) -> bool:
+    """The row failed by itself, for a reason that may pass."""
+    if is_undone(row, state):
+        return False
+    if row.status is RowStatus.ERROR:
+        return row.error is not None and may_pass(row.error.code)
+    return row.status in (RowStatus.MISSING, RowStatus.INVALID_OUTPUT)
+
+
+def land(
+    service: BatchService,
+    ledger: Ledger,
+    shard: Shard,
+    job: JobSnapshot | None,
+    dialect: RowDialect,
+    on_first: Callable[[Landed], object] = lambda _: None,
+    patience: BeliefPatience | None = None,
+) -> Landed:
+    """Fetch what an ended job left, match it to the shard's rows, keep it beside the ledger.
+
+    :param job: None if the shard was never sent.
+    :param on_first: Told what landed, unless another visit has landed it already.
+    :param patience: With results that contradict what is known of the job.
+    :raises ResultsNotReadyError: What came is not believed (:mod:`belief`). It is to be fetched again.
+    :raises BatchError: The results could not be fetched; nothing is noted and the next try does it again.
+    """
+    landed, size = _landed(service, ledger, shard, job, dialect, patience or BeliefPatience())
+    if landed.unmetered:
+        log.warning(
+            "AGB-R06 %d answers of %s have no token count; they are billed all the same, and not in the cost.",
+            landed.unmetered,
+            landed.job,
+        )
+    if ledger.put(f"{shard.name}.landed.json", landed):
+        ledger.written.add(landed.sha256)
+        on_first(landed)
+    log.info(
+        "Landed %s (%s): %d bytes of results, %s.",
+        job.name if job else shard.name,
+        (job or _NEVER_SENT).raw_state,
+        size,
+        counts_in_words(landed.counts),
+    )
+    return landed
+
+
+def _landed(
+    service: BatchService,
+    ledger: Ledger,
+    shard: Shard,
+    job: JobSnapshot | None,
+    dialect: RowDialect,
+    patience: BeliefPatience,
+) -> tuple[Landed, int]:
+    """Put the rows beside the ledger, without a note of it; what is to be noted, and the size of the results."""
+    tally = _Tally(job or _NEVER_SENT)
+    with spool() as quarantine:
+        with published(ledger.path(results_name(shard))) as file:
+            keys = _arrivals(ledger, shard, dialect)
+            results = Hashing(file)
+            with Behind(cast(BinaryIO, results)) as behind:
+                match = _Match(keys, behind, quarantine, dialect, tally)
+                size = _fetch(service, job, match) if job else None
+                if job and size is not None:
+                    _ensure_believed(service, ledger, shard, job, match.arrived(size), patience)
+                if tally.rows < shard.plan.rows:
+                    match.leave(_keys(ledger, shard, dialect))
+        lines = digest(quarantine) if tally.quarantined else ""
+        if tally.quarantined:
+            keep(quarantine, ledger.path(quarantine_name(shard)))
+    return _document(tally, job, results, lines), size or 0
+
+
+def _ensure_believed(
+    service: BatchService,
+    ledger: Ledger,
+    shard: Shard,
+    job: JobSnapshot,
+    arrived: Arrived,
+    patience: BeliefPatience,
+) -> None:
+    """Note results that are not believed yet.
+
+    :raises ResultsNotReadyError: They are to be fetched again. Nothing is deleted, and no row is sent again.
+    """
+    kind, why = belief(job, shard.plan.rows, arrived)
+    now = datetime.fromtimestamp(service.now(), timezone.utc)
+    if is_confirmed(kind, arrived, shard.fetched, now, patience):
+        if kind is not Belief.BELIEVED:
+            log.warning("The results of %s stay as they are: %s.", job.name, why)
+        return
+    if kind is not Belief.FOREIGN:
+        fetched = Fetched(at=now, size_bytes=arrived.size_bytes, lines=arrived.lines, rows=arrived.rows, why=why)
+        ledger.put(f"{shard.name}.fetched{len(shard.fetched) + 1}.json", fetched)
+    raise ResultsNotReadyError(
+        f"What came as the results of {job.name} is not believed: {why}.",
+        job_name=job.name,
+        code="AGB-R12",
+        remedy="The job and its results are kept and fetched again; no row is sent again. If it stays so, look "
+        "for a proxy between this machine and the API.",
+    )
+
+
+def results_name(shard: Shard) -> str:
+    """The file with the shard's result rows, beside the ledger's documents."""
+    return f"{shard.name}.results.jsonl"
+
+
+def quarantine_name(shard: Shard) -> str:
+    """The file with result lines that belong to no row."""
+    return f"{shard.name}.quarantine.jsonl"
+
+
+def counts_in_words(counts: dict[RowStatus, int]) -> str:
+    """``3 error, 997 success``."""
+    return ", ".join(f"{n} {status.value}" for status, n in sorted(counts.items())) or "no rows"
+
+
+def requests_of(ledger: Ledger, shard: Shard, dialect: RowDialect) -> Iterator[tuple[str, bytes]]:
+    """Stream the rows of a shard: key and line.
+
+    :raises LedgerError: The file is gone or is not what was planned.
+    """
+    count = 0
+    try:
+        with opened(ledger.path(shard.plan.file)) as file:
+            rows = Hashing(file)
+            for _, data in read_lines(cast(BinaryIO, rows)):
+                count += 1
+                yield dialect.read_key(data or b""), data or b""
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _lost(ledger, shard, type(error).__name__) from None
+    if count != shard.plan.rows:
+        raise _lost(ledger, shard, f"{count} rows instead of {shard.plan.rows}")
+    if wrong := differs(shard.plan.sha256, rows.sha256):
+        raise _lost(ledger, shard, wrong)
+
+
+def ensure_kept(ledger: Ledger, shard: Shard) -> None:
+    """Make sure that the kept rows are those that were planned, before they are sent.
+
+    :raises LedgerError: They are gone or are others.
+    """
+    try:
+        with opened(ledger.path(shard.plan.file)) as file:
+            wrong = differs(shard.plan.sha256, digest(file))
+    except FileNotFoundError as error:
+        wrong = type(error).__name__
+    if wrong:
+        raise _lost(ledger, shard, wrong)
+
+
+def _keys(ledger: Ledger, shard: Shard, dialect: RowDialect) -> Iterator[str]:
+    return (key for key, _ in requests_of(ledger, shard, dialect))
+
+
+def _lost(ledger: Ledger, shard: Shard, what: str) -> LedgerError:
+    return LedgerError(
+        f"The rows that were sent, in {ledger.path(shard.plan.file)}, cannot be used: {what}.",
+        code="AGB-L02",
+        remedy="Nothing was sent or cancelled; the results stay on the server for a while. Restore the file.",
+    )
+
+
+def _arrivals(ledger: Ledger, shard: Shard, dialect: RowDialect) -> Arrivals:
+    try:
+        return Arrivals(lambda: _keys(ledger, shard, dialect), shard.plan.rows)
+    except ValueError as error:
+        raise _lost(ledger, shard, str(error)) from None
+
+
+def _fetch(service: BatchService, job: JobSnapshot, match: _Match) -> int | None:
+    """Match the lines of the results while they arrive; size in bytes, None if there are none."""
+    incoming = Incoming(match.take)
+    size = service.fetch_results(job, cast(BinaryIO, incoming))
+    match.end(incoming.rest())
+    return size
+
+
+class _Match:
+    """Result lines to the rows that were sent, one after another."""
+
+    def __init__(
+        self, keys: Arrivals, results: Behind, quarantine: BinaryIO, dialect: RowDialect, tally: _Tally
+    ) -> None:
+        self._keys = keys
+        self._results = results
+        self._quarantine = quarantine
+        self._dialect = dialect
+        self._tally = tally
+        self._encode_lines = msgspec.json.Encoder().encode_lines
+        self._number = 0
+        self._lines = self._damaged = self._unknown = 0
+        self._is_torn = False
+
+    def arrived(self, size_bytes: int) -> Arrived:
+        """What came, after the last line of the results."""
+        tally = self._tally
+        return Arrived(size_bytes, self._lines, tally.rows, self._damaged, self._unknown, self._is_torn)
+
+    def end(self, rest: list[bytes | None]) -> None:
+        """The last line of the results, if it has no line break."""
+        before = self._tally.quarantined
+        self.take(rest)
+        self._is_torn = self._tally.quarantined > before
+
+    def take(self, lines: list[bytes | None]) -> None:
+        """The next lines of the results."""
+        rows = []
+        for data in lines:
+            self._number += 1
+            if self._number == 1:
+                # A proxy, or an editor on its way, may put a byte-order mark before the first line.
+                data = (data or b"").removeprefix(codecs.BOM_UTF8)
+            if data == b"":
+                continue
+            self._lines += 1
+            row = self._belonging(data or b"")
+            if isinstance(row, str):
+                self._tally.quarantine(self._number, row)
+                self._quarantine.write((data or b"") + b"\n")
+            else:
+                rows.append(row)
+        self._write(rows)
+
+    def leave(self, keys: Iterable[str]) -> None:
+        """Rows of which no line came."""
+        status, why = _LEFT[self._tally.job.state]
+        job = self._tally.job
+        error = RowError(
+            job.error_code if job.state is JobState.FAILED else 0, f"{why}: {job.error}" if job.error else why
+        )
+        for key in keys:
+            if not self._keys.has_come(key):
+                self._write([LandedRow(key, status, error=error)])
+
+    def _write(self, rows: list[LandedRow]) -> None:
+        for row in rows:
+            self._tally.add(row)
+        self._results.write(self._encode_lines(rows))
+
+    def _belonging(self, data: bytes) -> LandedRow | str:
+        """The result row if it is the first one for a key that was sent, else why it is not."""
+        try:
+            row = self._dialect.read_result(data)
+        except BadRowError as bad:
+            self._damaged += b'"key"' in data
+            return f"{bad.code} {bad.what}"
+        arrival = self._keys.arrive(row.key)
+        if arrival is Arrival.EXPECTED:
+            return row
+        self._unknown += arrival is Arrival.UNKNOWN
+        return f"AGB-R05 {'its key came before' if arrival is Arrival.AGAIN else 'no row with its key was sent'}"
+
+
+def _document(tally: _Tally, job: JobSnapshot | None, results: Hashing, quarantine_sha256: str) -> Landed:
+    return Landed(
+        at=datetime.now(timezone.utc),
+        job=job.name if job else None,
+        state=tally.job.state,
+        raw_state=tally.job.raw_state,
+        error=tally.job.error,
+        error_code=tally.job.error_code,
+        counts=tally.counts,
+        size_bytes=results.size_bytes,
+        sha256=results.sha256,
+        ended_at=job.ended_at if job else None,
+        tokens=tally.usage.totals,
+        long_tokens=tally.of_long.totals,
+        unmetered=tally.unmetered,
+        empty=tally.empty,
+        passing=tally.passing,
+        undone=tally.undone,
+        faults=tally.faults.common,
+        quarantined=tally.quarantined,
+        quarantine_sha256=quarantine_sha256,
+        input_file=job.input_file if job else None,
+        output_file=job.output_file if job else None,
+    )

@@ -1,0 +1,341 @@
+"""What a ledger says: one small JSON document for each thing that happened, never changed afterwards.
+
+Each is written only if there is none of its name, so of two workers at the same moment one decides, and the
+other reads what was decided. The names tell the history to a person who looks into the folder.
+"""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from airflow_provider_batch.batch.cost.estimate import Estimate
+from airflow_provider_batch.batch.ledger.job_names import Identity
+from airflow_provider_batch.contract import JobState
+from airflow_provider_batch.rows.dialect import RowStatus
+from airflow_provider_batch.rows.manifest import TokenTotals
+
+LEDGER_VERSION = 1
+"""Raised when an older version of this package could misread what is written."""
+
+
+class Document(BaseModel):
+    """Anything in a ledger. Unknown fields are left alone: a newer version may have written them.
+
+    :param batch: ``content`` of the plan that the document belongs to; empty where it was written without one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    batch: str = ""
+
+
+class ShardPlan(Document):
+    """A part of a round: the rows of one remote job.
+
+    :param file: Name of the file with its rows, beside this document.
+    :param content: Digest of these rows and the model, as in the display names of its jobs.
+    :param tokens: Rough number of input tokens, for the limit on enqueued tokens.
+    :param sha256: Of the file. Empty in plans of earlier versions.
+    """
+
+    file: str
+    rows: int
+    size_bytes: int
+    content: str
+    tokens: int
+    sha256: str = ""
+
+
+class RoundPlan(Document):
+    """``r<round>.plan.json`` from the second round on: rows to be sent.
+
+    :param clock_from: Where the task's timeout is counted from. A round that was begun by the engine itself
+        shares it with the round before; a new try of an ended batch starts anew.
+    """
+
+    shards: tuple[ShardPlan, ...]
+    created_at: datetime
+    clock_from: datetime
+
+
+class Layout(Document):
+    """How the results are landed, whoever does it.
+
+    :param format: ``jsonl`` or ``parquet``.
+    :param in_input_order: Rows as in the input; else as they came. Kept columns want the order, too.
+    :param keeps_remote_files: Uploads and results stay on the server until they expire.
+    """
+
+    format: Literal["jsonl", "parquet"] = "jsonl"
+    in_input_order: bool = False
+    keeps_remote_files: bool = False
+
+
+class Plan(Document):
+    """``plan.json``: what is to be done for whom, and the first round of it.
+
+    :param account: Whose credential pays, as a label without a secret.
+    :param content: Digest of all rows and the model.
+    :param place: Digest of the result path.
+    :param rows: How many are sent. Bad rows that were left out (``skipped``) are not among them.
+    :param columns_file: Beside this document: the kept columns of the source, one object for each row, in the
+        order of the first round.
+    :param output_schema: JSON Schema that answers are checked against, None = they are not.
+    :param is_strict: An answer in a code fence is not of that type.
+    :param names_files: Rows name files that are uploaded before the rows are.
+    :param estimate: What it was to cost, before it was sent.
+    :param skipped_file: Beside this document: the rows that were left out, with what is wrong with them.
+    """
+
+    ledger_version: int
+    identity: Identity
+    account: str
+    model: str
+    content: str
+    place: str
+    rows: int
+    size_bytes: int
+    skipped: int = 0
+    layout: Layout = Layout()
+    columns_file: str | None = None
+    columns_sha256: str = ""
+    skipped_file: str | None = None
+    skipped_sha256: str = ""
+    names_files: bool = False
+    first: RoundPlan
+    output_schema: dict[str, Any] | None = None
+    is_strict: bool = False
+    estimate: Estimate | None = None
+
+
+class Session(Document):
+    """``<shard>.f<n>.session.json``: an upload that was begun. Whoever has the address can write: a secret.
+
+    :param attached: Number of the note with the addresses in the rows, 0 if they name no files.
+    """
+
+    address: str
+    attached: int = 0
+
+
+class AttachedAs(Document):
+    """An uploaded file that rows refer to.
+
+    :param name: ``files/...``
+    :param address: What a row says to refer to it.
+    """
+
+    sha256: str
+    mime_type: str
+    name: str
+    address: str
+    expires_at: datetime | None = None
+
+
+class Attached(Document):
+    """``<shard>.a<n>.attached.json``: the files that the rows of a shard name are on the server."""
+
+    number: int
+    files: tuple[AttachedAs, ...] = ()
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the first of them is deleted; None if the server said nothing, or there are none."""
+        return min((file.expires_at for file in self.files if file.expires_at), default=None)
+
+    def lives_until(self, until: datetime) -> bool:
+        """All of them are there until then."""
+        return self.expires_at is None or self.expires_at >= until
+
+
+class Uploaded(Document):
+    """``<shard>.f<n>.file.json``: the rows are on the server."""
+
+    name: str
+    at: datetime
+    expires_at: datetime | None = None
+
+
+class Sending(Document):
+    """``<shard>.e<epoch>.sending.json``: the right to send one create call. Only its writer sends.
+
+    :param owner: Random, tells apart writers at the same moment.
+    """
+
+    at: datetime
+    owner: str
+    display_name: str
+    input_file: str
+    tokens_in_flight: int = 0
+
+
+class Refusal(str, enum.Enum):
+    """Why there is no job after a create call."""
+
+    QUOTA = "quota"
+    """429: the project has enough enqueued. Normal; the same is tried later."""
+    NOT_SENT = "not sent"
+    """No byte left this machine, or the sender had to let go before it sent."""
+    FINAL = "final"
+    """The API will not take it. The task fails; its next try sends again."""
+    ABSENT = "absent"
+    """The outcome was unknown; complete listings over a long time show no job, and the input was deleted."""
+
+
+class Outcome(Document):
+    """``<shard>.e<epoch>.outcome.json``: what came of the create call. Either a job or a refusal.
+
+    :param retry_at: When it may be tried again.
+    :param input_deleted: The uploaded file is gone, so the next epoch uploads again.
+    """
+
+    at: datetime
+    job: str | None = None
+    job_created_at: datetime | None = None
+    refusal: Refusal | None = None
+    reason: str = ""
+    retry_at: datetime | None = None
+    input_deleted: bool = False
+
+
+class Revoked(Document):
+    """``<shard>.e<epoch>.revoked.json``: the input was deleted, so a create call still on its way must fail."""
+
+    at: datetime
+
+
+class Scan(Document):
+    """``<shard>.e<epoch>.scan<n>.json``: a complete listing after the revocation that shows no such job."""
+
+    at: datetime
+
+
+class Fault(Document):
+    """Rows that ended as ``invalid_output`` for one cause.
+
+    :param cause: In words, without what differs between rows, and without an answer's content.
+    :param key: Of the first such row.
+    """
+
+    cause: str
+    rows: int
+    key: str
+
+
+class Landed(Document):
+    """``<shard>.landed.json``: the rows of a job are beside this document, each with a status.
+
+    :param job: None if no job was made for the shard.
+    :param size_bytes: Of the rows beside this document; ``sha256`` is of the same file.
+    :param ended_at: When the job ended, None if nobody said.
+    :param long_tokens: The part of ``tokens`` that is of rows with long prompts; some models charge more for them.
+    :param unmetered: Answers without a token count.
+    :param empty: Successes with nothing but white space in them.
+    :param passing: Rows that failed for a reason that may pass.
+    :param faults: The most frequent causes of ``invalid_output``.
+    :param undone: Rows left over because the job as a whole failed, expired or was cancelled.
+    """
+
+    at: datetime
+    job: str | None = None
+    state: JobState
+    raw_state: str = ""
+    error: str = ""
+    error_code: int = 0
+    counts: dict[RowStatus, int]
+    size_bytes: int = 0
+    sha256: str = ""
+    ended_at: datetime | None = None
+    tokens: TokenTotals = TokenTotals()
+    long_tokens: TokenTotals = TokenTotals()
+    unmetered: int = 0
+    empty: int = 0
+    passing: int = 0
+    undone: int = 0
+    faults: tuple[Fault, ...] = ()
+    quarantined: int = 0
+    quarantine_sha256: str = ""
+    input_file: str | None = None
+    output_file: str | None = None
+
+
+class Fetched(Document):
+    """``<shard>.fetched<n>.json``: results came that contradict what is known of the job, and were not believed.
+
+    :param size_bytes: Of what came.
+    :param lines: In it.
+    :param rows: Of these, answers to rows that were sent.
+    :param why: What is wrong.
+    """
+
+    at: datetime
+    size_bytes: int
+    lines: int
+    rows: int
+    why: str
+
+
+class Cancel(Document):
+    """``r<round>.cancel.json``: nothing more is sent in this round and its jobs are asked to end.
+
+    :param by: The person who wished it: then no try goes on by itself.
+    """
+
+    at: datetime
+    why: str
+    by: str | None = None
+
+
+class Publishing(Document):
+    """``r<round>.publishing.<owner>.json``: a visit begins to put results in place of those that are there.
+
+    If it was not finished, its writer may wake up later and go on; who publishes after it keeps what is needed
+    to publish once more.
+
+    :param machine: Where the writer runs, as far as its process can be looked up from there.
+    :param process: Number of the writer's process.
+    """
+
+    at: datetime
+    machine: str = ""
+    process: int = 0
+
+
+class Published(Document):
+    """``r<round>.published.json``: the results of all rounds so far are in the result folder.
+
+    :param by: Owner of the note ``publishing`` that it ends; empty in ledgers of earlier versions.
+    """
+
+    at: datetime
+    by: str = ""
+
+
+class Tidied(Document):
+    """``r<round>.tidied.json``: what nobody needs after the publication is deleted."""
+
+    at: datetime
+
+
+class Extended(Document):
+    """``r<round>.extended<n>.json``: a person cleared the task after its deadline. Its jobs have new time."""
+
+    at: datetime
+
+
+class Retired(Document):
+    """``_ledger/retired/<task instance>.json``: landed jobs whose results a later run has replaced."""
+
+    at: datetime
+    jobs: tuple[str, ...]
+
+
+class Superseded(Document):
+    """``superseded.json``: other rows or another model took the place of these, by the user's wish."""
+
+    at: datetime
+    by_content: str

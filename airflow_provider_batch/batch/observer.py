@@ -1,0 +1,53 @@
+"""Who is told what a visit to a batch does: nobody, unless an operator gives somebody.
+
+What happened to a remote job is told once, by the visit that wrote it into the ledger first; so a retry, a resume
+and a second landing count nothing again. A worker that dies between the two tells nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from airflow_provider_batch.batch.cost.receipts import JobReceipt
+from airflow_provider_batch.batch.ledger.documents import Plan
+from airflow_provider_batch.contract import JobSnapshot
+from airflow_provider_batch.rows.manifest import Manifest
+
+log = logging.getLogger(__name__)
+
+PREFLIGHT, SUBMISSION, LANDING, COST = "Pre-flight", "Submission", "Landing", "Cost"
+"""Chapters of what a task does."""
+
+
+class Observer:
+    """Does nothing."""
+
+    def chapter(self, title: str | None) -> None:
+        """What is logged from here on belongs together; None = to nothing. The same title again is no news."""
+
+    def submitted(self, plan: Plan) -> None:
+        """One more remote job exists."""
+
+    def landed(self, plan: Plan, receipt: JobReceipt, turnaround: timedelta | None) -> None:
+        """The results of a remote job are here, however it ended.
+
+        :param turnaround: From its submission to its end, by the server's clock; None if the server did not say.
+        """
+
+    def finished(self, plan: Plan, manifest: Manifest) -> None:
+        """All results are in the folder. Told by each visit that finds it so."""
+
+
+def tell(what: Callable[..., None], *arguments: object) -> None:
+    """Call an observer. The batch goes on whatever becomes of it."""
+    try:
+        what(*arguments)
+    except Exception:
+        log.warning("An observer failed; the batch goes on.", exc_info=True)
+
+
+def turnaround(job: JobSnapshot) -> timedelta | None:
+    """From the submission of a job to its end, None if that is not known."""
+    return job.ended_at - job.created_at if job.ended_at and job.created_at else None

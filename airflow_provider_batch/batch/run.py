@@ -1,0 +1,387 @@
+"""The only loop: ask :mod:`step` what is next, do it, note it; until there is something to wait for or the end.
+
+It never sleeps. A task that waits is deferred, or sleeps in its operator, and comes back here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from upath import UPath
+
+from airflow_provider_batch.batch.cost.receipts import Prices, no_prices, receipt
+from airflow_provider_batch.batch.decide import actions, failures, next_step
+from airflow_provider_batch.batch.decide.actions import Action, Wait
+from airflow_provider_batch.batch.decide.common_mistake import common_mistake, in_words
+from airflow_provider_batch.batch.decide.next_step import Policy, Visit, next_action
+from airflow_provider_batch.batch.land.match_rows import land
+from airflow_provider_batch.batch.land.publish import publish, tidy
+from airflow_provider_batch.batch.ledger.documents import Cancel, Extended, Plan
+from airflow_provider_batch.batch.ledger.documents import Landed as LandedJob
+from airflow_provider_batch.batch.ledger.folder_owner import ensure_free
+from airflow_provider_batch.batch.ledger.state import Batch, Shard, read_batch
+from airflow_provider_batch.batch.ledger.storage_errors import coded_storage_errors
+from airflow_provider_batch.batch.ledger.store import Ledger
+from airflow_provider_batch.batch.observer import LANDING, SUBMISSION, Observer, tell, turnaround
+from airflow_provider_batch.batch.send import create_job
+from airflow_provider_batch.batch.send.rounds import begin_round
+from airflow_provider_batch.contract import Absent, BatchService, JobSnapshot
+from airflow_provider_batch.errors import (
+    ApiError,
+    ApiUnreachableError,
+    AuthError,
+    BatchError,
+    NotFoundError,
+    ProtocolError,
+    ResultsNotReadyError,
+)
+from airflow_provider_batch.rows.dialect import RowDialect
+from airflow_provider_batch.rows.manifest import Manifest
+from airflow_provider_batch.rows.shards import ShardLimits
+from airflow_provider_batch.rows.structured import CheckedAnswers, OutputType
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Landed:
+    """The results are in the folder.
+
+    :param batch: The whole story, for those who judge how it ended.
+    """
+
+    manifest: Manifest
+    batch: Batch
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Everything is submitted and somebody else waits."""
+
+    batch: Batch
+
+
+Result = Wait | Landed | Sent
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a visit works with.
+
+    :param folder: For the results.
+    :param output: The type of the answers; None = what the ledger says.
+    :param prices: What the model costs, for the receipt.
+    :param fence: Raises :class:`SupersededError` if another try of the task has taken over.
+    :param keep_remote_files: Whatever the ledger says.
+    :param on_job: Told the name of each job as soon as it exists.
+    :param files: Folder of the files that rows name.
+    :param observer: Told what the visit does.
+    """
+
+    service: BatchService
+    ledger: Ledger
+    folder: UPath
+    dialect: RowDialect
+    policy: Policy
+    limits: ShardLimits = field(default_factory=ShardLimits)
+    keep_remote_files: bool = False
+    prices: Prices = no_prices
+    output: OutputType | None = None
+    fence: Callable[[], None] = lambda: None
+    on_job: Callable[[str], object] = lambda _: None
+    files: UPath | None = None
+    observer: Observer = field(default_factory=Observer)
+
+
+_CHAPTERS = {
+    actions.Send: SUBMISSION,
+    actions.Adopt: SUBMISSION,
+    actions.Revoke: SUBMISSION,
+    actions.Presume: SUBMISSION,
+    actions.CancelRound: SUBMISSION,
+    actions.BeginRound: SUBMISSION,
+    actions.Land: LANDING,
+    actions.Publish: LANDING,
+    actions.Done: LANDING,
+}
+"""Where in the log an action belongs; the others say nothing there."""
+
+
+class Run:
+    """One visit to a batch: from the start or the resume of a task to its next wait or its end."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._policy = work.policy
+        self._visit = Visit()
+        self._desk = create_job.Desk(
+            work.service, work.ledger, work.fence, work.dialect, work.files, lambda _: self._tell_submitted()
+        )
+
+    def go(self) -> Result:
+        """Do all that can be done now.
+
+        :raises StorageError: A disk is full, or a store does not answer.
+        :raises JobError: The deadline passed, or a job cannot be asked about.
+        :raises SubmitRefusedError: The API said a final no to a create call.
+        :raises SubmitUnknownError: Whether a job exists cannot be told, and the user wants to decide.
+        :raises BatchError: Anything else that went wrong; the next try goes on from the ledger.
+        """
+        with coded_storage_errors():
+            return self._go()
+
+    def _go(self) -> Result:
+        if self._work.ledger.is_new:
+            # The listing was read before its plan was written, a moment ago.
+            self._visit.found = Absent()
+        while True:
+            batch = read_batch(self._work.ledger)
+            if batch.superseded:
+                raise create_job.superseded(str(self._work.ledger.folder))
+            self._visit.is_timed = self._work.service.knows_time()
+            action = next_action(batch, self._visit, self._policy, self._work.service.now())
+            if isinstance(action, Wait):
+                self._work.observer.chapter(None)
+                return action
+            if title := _CHAPTERS.get(type(action)):
+                self._work.observer.chapter(title)
+            result = self._finish(batch, action)
+            if isinstance(result, Landed):
+                tell(self._work.observer.finished, batch.plan, result.manifest)
+            if result is not None:
+                return result
+            try:
+                self._act(batch, action)
+            except BatchError as error:
+                if not error.may_pass:
+                    raise
+                return self._later(batch, error)
+
+    def _later(self, batch: Batch, error: BatchError) -> Wait:
+        """What failed for a reason that may pass is done in a later visit, and the worker is free meanwhile.
+
+        :raises BatchError: It is too late for that.
+        """
+        now, ends = self._work.service.now(), next_step.deadline(batch.round, self._policy)
+        if self._work.service.knows_time() and now >= ends + next_step.LOOK_GRACE_S:
+            raise error
+        log.warning("Waiting, and trying again: %s", error)
+        self._work.observer.chapter(None)
+        jobs = tuple(shard.job for shard in batch.round.shards if shard.job and not shard.landed)
+        return Wait(jobs, (), now + self._policy.patience.retry, ends)
+
+    def _finish(self, batch: Batch, action: Action) -> Result | None:
+        """The end of the visit, if the action is one."""
+        if isinstance(action, actions.Done):
+            return Landed(_published(self._work), batch)
+        if isinstance(action, actions.Submitted):
+            return Sent(batch)
+        if isinstance(action, actions.TimedOut):
+            raise failures.timed_out(action, self._visit.not_sent)
+        if isinstance(action, actions.ResultsOverdue):
+            raise action.error
+        if isinstance(action, actions.UnknownState):
+            raise failures.unknown_state(action)
+        if isinstance(action, actions.Ambiguous):
+            raise failures.ambiguous(action)
+        return None
+
+    def _act(self, batch: Batch, action: Action) -> None:
+        if isinstance(action, actions.Look):
+            self._look(action.jobs)
+        elif isinstance(action, actions.List):
+            self._visit.found = self._work.service.find(batch.plan.identity.prefix)
+        elif isinstance(action, actions.Send):
+            self._send(batch, action.shard)
+        elif isinstance(action, actions.Land):
+            self._land(batch, action.shard, action.job)
+        elif isinstance(action, actions.CancelRound):
+            self._cancel(batch, action.jobs)
+        elif isinstance(action, actions.BeginRound):
+            self._begin_round(batch, is_new_start=action.is_new_start)
+        elif isinstance(action, actions.Publish):
+            self._publish(batch)
+        elif isinstance(action, actions.Tidy):
+            self._tidy(batch)
+        elif isinstance(action, actions.Extend):
+            self._extend(batch, action.number)
+        else:
+            self._resolve(action)
+
+    def _resolve(self, action: Action) -> None:
+        """What time it is, what cannot be sent now, and evidence about a create call whose outcome is unknown."""
+        if isinstance(action, actions.AskTime):
+            self._ask_time()
+        elif isinstance(action, actions.CannotSend):
+            self._cannot_send(action.shard, action.error)
+        elif isinstance(action, actions.Adopt):
+            log.info("Found %s: the create call had arrived.", action.job.name)
+            create_job.adopt(self._desk, action.shard, action.job)
+            self._work.on_job(action.job.name)
+        elif isinstance(action, actions.Revoke):
+            if not create_job.revoke(self._desk, action.shard):
+                self._visit.not_revoked.add(action.shard.name)
+        elif isinstance(action, actions.NoteScan):
+            create_job.note_scan(self._desk, action.shard, action.number)
+            # Each note needs a listing of its own.
+            self._visit.found = None
+        elif isinstance(action, actions.Presume):
+            create_job.presume_absent(self._desk, action.shard)
+
+    def _look(self, jobs: tuple[str, ...]) -> None:
+        for name in jobs:
+            try:
+                self._visit.jobs[name] = self._work.service.look(name)
+            except (AuthError, NotFoundError) as error:
+                raise failures.unreadable(name, error) from error
+            except (ApiError, ApiUnreachableError, ProtocolError) as error:
+                log.info("%s cannot be asked about now: %s", name, error)
+                self._visit.jobs[name] = None
+
+    def _ask_time(self) -> None:
+        self._visit.time_is_asked = True
+        try:
+            self._work.service.ask_time()
+        except BatchError as error:
+            log.info("The API does not say what time it is: %s", error)
+
+    def _land(self, batch: Batch, shard: Shard, job: JobSnapshot | None) -> None:
+        try:
+            land(
+                self._work.service,
+                self._work.ledger,
+                shard,
+                job,
+                _reader(self._work, batch),
+                lambda landed: self._tell_landed(batch, landed, job),
+                self._policy.patience.results,
+            )
+        except BatchError as error:
+            if job is None or not error.may_pass:
+                raise
+            if isinstance(error, ResultsNotReadyError) and job.name not in self._visit.doubted:
+                # Once more at once: what a proxy said may be over already.
+                self._visit.doubted.add(job.name)
+                return
+            log.warning("The results of %s are fetched later: %s", job.name, error)
+            self._visit.not_ready[job.name] = error
+
+    def _tell_submitted(self) -> None:
+        plan = self._work.ledger.read("plan.json", Plan)
+        if plan is not None:
+            tell(self._work.observer.submitted, plan)
+
+    def _tell_landed(self, batch: Batch, landed: LandedJob, job: JobSnapshot | None) -> None:
+        if job is not None:
+            bill = receipt(landed, batch.plan.model, self._work.prices)
+            tell(self._work.observer.landed, batch.plan, bill, turnaround(job))
+
+    def _send(self, batch: Batch, shard: Shard) -> None:
+        try:
+            job = create_job.send(self._desk, batch, shard)
+        except BatchError as error:
+            self._cannot_send(shard, error)
+            return
+        if job is None:
+            # What is listed now may hold a job that was not there before.
+            self._visit.found = None
+            return
+        self._visit.jobs[job.name] = job
+        log.info("Created %s, display name %s.", job.name, job.display_name)
+        self._work.on_job(job.name)
+
+    def _cannot_send(self, shard: Shard, error: BatchError) -> None:
+        if not error.may_pass:
+            raise error
+        log.warning("%s is sent later: %s", shard.name, error)
+        self._visit.not_sent[shard.name] = error
+
+    def _extend(self, batch: Batch, number: int) -> None:
+        name = f"r{batch.round.number}.extended{number}.json"
+        self._work.ledger.put(name, Extended(at=self._desk.now()))
+        log.info("The task was cleared after its deadline: its jobs go on, with new time.")
+        self._policy = replace(self._policy, is_cleared=False)
+
+    def _cancel(self, batch: Batch, jobs: tuple[str, ...]) -> None:
+        cancel = batch.round.cancel or Cancel(at=self._desk.now(), why="the deadline passed")
+        self._work.ledger.put(f"r{batch.round.number}.cancel.json", cancel)
+        failed: list[BatchError] = []
+        for name in jobs:
+            self._visit.asked.add(name)
+            self._visit.jobs.pop(name, None)
+            again = " again" if batch.round.cancel else ""
+            log.warning("%s is asked to end%s: %s. What finished is landed.", name, again, cancel.why)
+            try:
+                self._work.service.cancel(name)
+            except BatchError as error:
+                log.warning("%s could not be asked to end: %s", name, error)
+                failed.append(error)
+        if failed:
+            raise failed[0]
+        # What this try has ended it does not begin again.
+        self._policy = replace(self._policy, is_new_try=False)
+
+    def _begin_round(self, batch: Batch, *, is_new_start: bool) -> None:
+        policy = self._policy
+        if is_new_start:
+            # What has landed no longer keeps others out of the folder.
+            ensure_free(self._work.folder, batch.plan.identity)
+            # Days may have passed: is the model still there, and what time is it by the server's clock?
+            self._work.service.check_model(batch.plan.model)
+        begin_round(
+            self._work.ledger,
+            batch,
+            self._work.dialect,
+            self._work.limits,
+            self._desk.now(),
+            goes_again=next_step.those_again(batch, policy, is_new_try=is_new_start),
+            is_new_start=is_new_start,
+        )
+        rows = next_step.left_over(batch, policy, is_new_try=is_new_start)
+        log.info("Round %d: %d rows are sent again.", batch.round.number + 1, rows)
+        # A new try begins one round; what comes after it is the engine's own.
+        self._policy = replace(policy, is_new_try=False)
+
+    def _publish(self, batch: Batch) -> None:
+        work = self._work
+        manifest = publish(work.ledger, batch, work.folder, work.dialect, work.prices)
+        if manifest is not None:
+            log.info("The results are in %s.", manifest.result_uri)
+            if (mistake := common_mistake(batch)) is not None:
+                log.warning("AGB-R08 %s", in_words(mistake, manifest))
+        # A new try begins one round at most, and what has landed in this visit is its end.
+        self._policy = replace(self._policy, is_new_try=False)
+
+    def _tidy(self, batch: Batch) -> None:
+        work = self._work
+        keep = work.keep_remote_files or batch.plan.layout.keeps_remote_files
+        self._visit.is_tidied = True
+        try:
+            tidy(work.service, work.ledger, batch, keep_remote_files=keep)
+        except BatchError as error:
+            log.warning("What nobody needs any more is not deleted yet: %s", error)
+
+
+def _reader(work: Work, batch: Batch) -> RowDialect:
+    """The dialect, with the check of the answers that the rows were sent for."""
+    schema = batch.plan.output_schema
+    if schema is None:
+        return work.dialect
+    # A type that has changed since must not judge answers to the old one: each would be sent and paid for again.
+    known = work.output is not None and work.output.json_schema == schema
+    output = work.output if work.output and known else OutputType.of(schema)
+    return CheckedAnswers(work.dialect, output, is_strict=batch.plan.is_strict)
+
+
+def _published(work: Work) -> Manifest:
+    manifest = Manifest.read(work.folder, work.ledger.folder)
+    if manifest is None or not (work.folder / UPath(manifest.result_uri).name).exists():
+        raise BatchError(
+            f"The ledger at {work.ledger.folder} says that the results are in {work.folder}, and they are not.",
+            code="AGB-R11",
+            remedy="Nothing was sent. Restore the results; or, to pay for all rows anew, delete the ledger.",
+        )
+    log.info("The results are in %s already; nothing is sent or fetched.", manifest.result_uri)
+    return manifest

@@ -1,0 +1,1 @@
+"""Sends rows: begins a ledger, uploads media files, creates jobs, and sends again what is left over."""

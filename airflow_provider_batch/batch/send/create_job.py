@@ -1,0 +1,322 @@
+"""One create call for one shard: the right to send it, the call, and a record of what came of it.
+
+The API has no idempotency token. Three things stand in for one. The right to send is a document that is
+created only if it is absent, so at most one create call leaves for each epoch, and no layer below repeats it.
+The display name says which epoch a job belongs to, so a complete listing can tell whether a call arrived. And
+the input file can be deleted, so a call that is still on its way has nothing to run. The next epoch begins
+only after a definite no, or after long evidence that there is no job. What remains is in ``docs/reliability.md``.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import BinaryIO
+
+from upath import UPath
+
+from airflow_provider_batch.batch.decide.next_step import FILE_LIFE, tokens_in_flight
+from airflow_provider_batch.batch.land.match_rows import ensure_kept
+from airflow_provider_batch.batch.ledger.documents import (
+    Attached,
+    Outcome,
+    Refusal,
+    Revoked,
+    Scan,
+    Sending,
+    Session,
+    Uploaded,
+)
+from airflow_provider_batch.batch.ledger.state import Batch, Shard
+from airflow_provider_batch.batch.ledger.store import ADOPTED, Ledger
+from airflow_provider_batch.batch.send.media import attachments, with_addresses
+from airflow_provider_batch.contract import Accepted, BatchService, JobSnapshot, Refused, Unknown
+from airflow_provider_batch.errors import (
+    ApiError,
+    ApiUnreachableError,
+    BatchError,
+    LedgerError,
+    QuotaError,
+    SubmitRefusedError,
+    SupersededError,
+)
+from airflow_provider_batch.rows.dialect import RowDialect
+from airflow_provider_batch.rows.storage import opened
+from airflow_provider_batch.steady import steady_s
+
+log = logging.getLogger(__name__)
+
+FRESH_S = 5.0
+"""How old the proof of ownership may be when the call leaves, seconds. A worker that was frozen asks again."""
+
+RECORD_WAITS_S = (1.0, 3.0, 6.0, 10.0, 20.0, 20.0)
+"""Seconds between tries to record a job that exists: 60 s in all."""
+
+QUOTA_WAIT_S = (60.0, 3600.0)
+"""First and longest wait after a refusal without a hint, seconds. It doubles each time in a row."""
+
+UNREACHABLE_WAIT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What sending needs.
+
+    :param fence: Raises :class:`SupersededError` if another try of the task has taken over.
+    :param files: Folder of the files that rows name.
+    :param on_first: Told each job that no visit has noted before.
+    """
+
+    service: BatchService
+    ledger: Ledger
+    fence: Callable[[], None]
+    dialect: RowDialect
+    files: UPath | None = None
+    on_first: Callable[[JobSnapshot], object] = lambda _: None
+
+    def now(self) -> datetime:
+        """By the server's clock."""
+        return datetime.fromtimestamp(self.service.now(), timezone.utc)
+
+
+def send(desk: Desk, batch: Batch, shard: Shard) -> JobSnapshot | None:
+    """Upload the rows unless they are there, take the right to send, send, record.
+
+    :return: The job; None if there is none (yet), which the ledger says more about.
+    :raises SubmitRefusedError: The API said a final no. Nothing was created for this shard.
+    :raises SupersededError: Another try works on this task.
+    """
+    number = (shard.last.number if shard.last else 0) + 1
+    stem = f"{shard.name}.e{number}"
+    name = batch.tag(shard, number).new_display_name()
+    input_file = _uploaded(desk, batch, shard, name)
+    sending = Sending(
+        at=desk.now(),
+        owner=secrets.token_hex(8),
+        display_name=name,
+        input_file=input_file,
+        tokens_in_flight=tokens_in_flight(batch.round),
+    )
+    began = steady_s()
+    if not desk.ledger.put(f"{stem}.sending.json", sending):
+        log.info("Another try sends %s; looking for its job.", stem)
+        return None
+    if not _may_still_send(desk, shard, stem, began):
+        return None
+    outcome = desk.service.submit(batch.plan.model, input_file, name)
+    if isinstance(outcome, Accepted):
+        record_job(desk, stem, outcome.job)
+        return outcome.job
+    if isinstance(outcome, Unknown):
+        log.warning("The outcome of the create call for %s is unknown: %s", name, outcome.error)
+        return None
+    _record_refusal(desk, shard, stem, outcome, input_file)
+    return None
+
+
+def adopt(desk: Desk, shard: Shard, job: JobSnapshot) -> None:
+    """Note a job of a shard that the listing shows and no document knows of.
+
+    It belongs to the last create call if nobody has noted what came of that one; else a call of its own stands for
+    it, as what is noted stays.
+    """
+    if shard.is_unresolved and shard.last:
+        record_job(desk, f"{shard.name}.e{shard.last.number}", job)
+        return
+    stem = f"{shard.name}.e{len(shard.epochs) + 1}"
+    sending = Sending(at=desk.now(), owner=ADOPTED, display_name=job.display_name, input_file=job.input_file or "")
+    desk.ledger.put(f"{stem}.sending.json", sending)
+    record_job(desk, stem, job)
+
+
+def record_job(desk: Desk, stem: str, job: JobSnapshot) -> None:
+    """Note a job that exists. Tried for a minute: it is found by its name later, but that takes longer."""
+    outcome = Outcome(at=desk.now(), job=job.name, job_created_at=job.created_at)
+    for wait_s in (*RECORD_WAITS_S, None):
+        try:
+            if desk.ledger.put(f"{stem}.outcome.json", outcome):
+                desk.on_first(job)
+            else:
+                _compare(desk.ledger, stem, job)
+        except LedgerError as error:
+            # One line to search for, should the ledger be lost for good.
+            log.error("AGB-ACK %s display_name=%s is not in the ledger: %s", job.name, job.display_name, error)
+            if wait_s is None:
+                raise
+            time.sleep(wait_s)
+        else:
+            return
+
+
+def _compare(ledger: Ledger, stem: str, job: JobSnapshot) -> None:
+    known = ledger.read(f"{stem}.outcome.json", Outcome)
+    if known is not None and known.job != job.name:
+        log.error(
+            "AGB-S08 %s was created, but the ledger at %s has settled on %s. Two jobs may be billed for the same "
+            "rows; `airflow-batch reconcile` shows and cancels the one that is not wanted.",
+            job.name,
+            ledger.folder,
+            known.job or known.refusal,
+        )
+
+
+def revoke(desk: Desk, shard: Shard) -> bool:
+    """Delete the input of an unknown create call, so that it has nothing to run if it arrives late."""
+    epoch = shard.last
+    if epoch is None or not desk.service.unstage(epoch.sending.input_file):
+        return False
+    desk.ledger.put(f"{shard.name}.e{epoch.number}.revoked.json", Revoked(at=desk.now()))
+    log.info("No job %s shows; its input was deleted. Looking on for a while.", epoch.sending.display_name)
+    return True
+
+
+def note_scan(desk: Desk, shard: Shard, number: int) -> None:
+    """Note that a complete listing does not show the job."""
+    if shard.last is not None:
+        desk.ledger.put(f"{shard.name}.e{shard.last.number}.scan{number}.json", Scan(at=desk.now()))
+
+
+def presume_absent(desk: Desk, shard: Shard) -> None:
+    """Note that there is no job. The next epoch may begin."""
+    if shard.last is None:
+        return
+    log.warning("No job %s exists, as far as anybody can tell. It is sent again.", shard.last.sending.display_name)
+    absent = Outcome(at=desk.now(), refusal=Refusal.ABSENT, input_deleted=True)
+    desk.ledger.put(f"{shard.name}.e{shard.last.number}.outcome.json", absent)
+
+
+class _KeptSession:
+    """The address of an upload, kept in the ledger as it begins."""
+
+    def __init__(self, ledger: Ledger, shard: Shard, attached: int) -> None:
+        self._ledger = ledger
+        self._shard = shard
+        self._attached = attached
+        finished = shard.upload.file is not None
+        begun = None if finished else shard.upload.session
+        # With other addresses in them the rows are not what was begun to be uploaded.
+        self._address = begun.address if begun is not None and begun.attached == attached else None
+        self.number = shard.upload.number + (1 if finished or shard.upload.number == 0 else 0)
+
+    def load(self) -> str | None:
+        """The address of an unfinished upload."""
+        return self._address
+
+    def save(self, address: str) -> None:
+        """Keep a new one under the next free number."""
+        session = Session(address=address, attached=self._attached)
+        while not self._ledger.put(f"{self._shard.name}.f{self.number}.session.json", session):
+            self.number += 1
+
+
+def _uploaded(desk: Desk, batch: Batch, shard: Shard, display_name: str) -> str:
+    until = desk.now() + FILE_LIFE
+    usable = shard.usable_file(until)
+    if usable is not None:
+        return usable.name
+    attached = Attached(number=0)
+    if batch.plan.names_files:
+        attached = attachments(desk.service, desk.ledger, shard, desk.dialect, desk.files, until)
+    session = _KeptSession(desk.ledger, shard, attached.number)
+    with _rows_to_send(desk, shard, attached) as (rows, size):
+        file = desk.service.stage(rows, size, display_name, session)
+    ends = [end for end in (file.expires_at, attached.expires_at) if end is not None]
+    kept = Uploaded(name=file.name, at=desk.now(), expires_at=min(ends, default=None))
+    desk.ledger.put(f"{shard.name}.f{session.number}.file.json", kept)
+    log.info("Uploaded %d rows, %d bytes, as %s.", shard.plan.rows, shard.plan.size_bytes, file.name)
+    return file.name
+
+
+@contextmanager
+def _rows_to_send(desk: Desk, shard: Shard, attached: Attached) -> Iterator[tuple[BinaryIO, int]]:
+    """The rows and their size in bytes: those that were kept, with the addresses of the files that they name."""
+    if not attached.files:
+        ensure_kept(desk.ledger, shard)
+        with opened(desk.ledger.path(shard.plan.file)) as kept:
+            yield kept, shard.plan.size_bytes
+        return
+    with with_addresses(desk.ledger, shard, desk.dialect, attached) as rows:
+        size = rows.tell()
+        rows.seek(0)
+        yield rows, size
+
+
+def _may_still_send(desk: Desk, shard: Shard, stem: str, began: float) -> bool:
+    """False if the round was asked to end while its rows were uploaded. The right to send is let go of then.
+
+    :raises SupersededError: This is not the try that may send any more.
+    """
+    try:
+        desk.fence()
+        names = desk.ledger.names()
+        if "superseded.json" in names:
+            raise superseded(stem)
+        if steady_s() - began > FRESH_S:
+            log.info("This worker stood still for %.0f s; asking again whose turn it is.", steady_s() - began)
+            desk.fence()
+            if f"{stem}.revoked.json" in desk.ledger.names():
+                raise superseded(stem)
+    except BatchError as error:
+        _let_go(desk, stem, error.message)
+        raise
+    if f"r{shard.round}.cancel.json" in names:
+        _let_go(desk, stem, "the batch was asked to end")
+        return False
+    return True
+
+
+def _let_go(desk: Desk, stem: str, reason: str) -> None:
+    desk.ledger.put(f"{stem}.outcome.json", Outcome(at=desk.now(), refusal=Refusal.NOT_SENT, reason=reason))
+
+
+def _record_refusal(desk: Desk, shard: Shard, stem: str, refused: Refused, input_file: str) -> None:
+    error = refused.error
+    kind = _kind(error)
+    wait_s = None if kind is Refusal.FINAL else _wait_s(error, shard)
+    gone = kind is Refusal.FINAL and desk.service.unstage(input_file)
+    outcome = Outcome(
+        at=desk.now(),
+        refusal=kind,
+        reason=error.message,
+        retry_at=None if wait_s is None else desk.now() + timedelta(seconds=wait_s),
+        input_deleted=gone,
+    )
+    desk.ledger.put(f"{stem}.outcome.json", outcome)
+    if wait_s is not None:
+        log.warning("No job was created, trying again in %.0f s: %s", wait_s, error)
+        return
+    raise SubmitRefusedError(
+        f"No job was created: {error.message}", cause=error, code="AGB-S02", remedy=error.remedy
+    )
+
+
+def _kind(error: BatchError) -> Refusal:
+    if isinstance(error, QuotaError):
+        return Refusal.QUOTA
+    return Refusal.NOT_SENT if isinstance(error, ApiUnreachableError) else Refusal.FINAL
+
+
+def _wait_s(error: BatchError, shard: Shard) -> float:
+    if isinstance(error, ApiUnreachableError):
+        return UNREACHABLE_WAIT_S
+    hint = error.retry_after_s if isinstance(error, ApiError) else None
+    least, most = QUOTA_WAIT_S
+    before = sum(1 for e in shard.epochs if e.outcome and e.outcome.refusal is Refusal.QUOTA)
+    return max(1.0, min(most, hint if hint is not None else least * 2 ** min(before, 10)))
+
+
+def superseded(what: str) -> SupersededError:
+    """Somebody else goes on, with these rows or with others.
+
+    :param what: That is no longer this try's.
+    """
+    return SupersededError(
+        f"Another try of this task has taken over ({what} is its).",
+        code="AGB-S07",
+        remedy="This one sent nothing. The other goes on; nothing needs to be done.",
+    )

@@ -1,0 +1,360 @@
+"""From checked rows to a ledger: go on with the one that exists, or begin one.
+
+Each writes its plan first and looks for others in the folder afterwards, so of two at the same moment at most one
+goes on (:mod:`claim`).
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, BinaryIO, Literal
+
+from upath import UPath
+
+from airflow_provider_batch.batch.cost.budget import (
+    Budget,
+    ensure_acceptable,
+    estimate,
+)
+from airflow_provider_batch.batch.cost.estimate import Estimate
+from airflow_provider_batch.batch.ledger.digests import digest
+from airflow_provider_batch.batch.ledger.documents import (
+    LEDGER_VERSION,
+    Layout,
+    Plan,
+    RoundPlan,
+    Sending,
+    Superseded,
+)
+from airflow_provider_batch.batch.ledger.folder_owner import ensure_free, ensure_not_replaced
+from airflow_provider_batch.batch.ledger.job_names import Identity, content_mark, place_mark
+from airflow_provider_batch.batch.ledger.state import Batch, read_batch
+from airflow_provider_batch.batch.ledger.storage_errors import coded_storage_errors
+from airflow_provider_batch.batch.ledger.store import (
+    Ledger,
+    check_store,
+    generation,
+    generations,
+    is_retired,
+    remove_ledgers,
+)
+from airflow_provider_batch.batch.send.rounds import keep_shards
+from airflow_provider_batch.batch.send.unrecorded_jobs import adopt, ensure_expected, jobs_without_ledger
+from airflow_provider_batch.contract import BatchService
+from airflow_provider_batch.errors import (
+    BatchError,
+    ConfigError,
+    InputError,
+    NotFoundError,
+)
+from airflow_provider_batch.rows.dialect import RowDialect
+from airflow_provider_batch.rows.keys import KeyTable
+from airflow_provider_batch.rows.shards import ShardLimits
+from airflow_provider_batch.rows.staging import Intake, Spools, Staged, spools, stage
+from airflow_provider_batch.rows.storage import keep
+
+log = logging.getLogger(__name__)
+
+MAX_NAMED = 3
+"""Jobs that one message names."""
+
+OnContentChange = Literal["fail", "resubmit", "adopt"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """Who wants what done where.
+
+    :param identity: The task instance.
+    :param account: Whose credential pays, as a label without a secret.
+    :param folder: For the results.
+    :param limits: Of one remote job.
+    :param on_content_change: What to do if the task instance has submitted other rows or another model before.
+    :param layout: How the results are written, if this order begins the batch.
+    :param budget: What the batch may cost.
+    :param files_needed_s: How long uploaded files that rows refer to must still live, seconds.
+    :param output_schema: JSON Schema of the answers, for the ledger; None = any answer will do.
+    :param is_strict: An answer in a code fence is not of that type.
+    """
+
+    identity: Identity
+    account: str
+    model: str
+    folder: UPath
+    limits: ShardLimits = field(default_factory=ShardLimits)
+    on_content_change: OnContentChange = "fail"
+    layout: Layout = field(default_factory=Layout)
+    output_schema: dict[str, Any] | None = None
+    budget: Budget = field(default_factory=Budget)
+    files_needed_s: float = 86_400.0
+    is_strict: bool = False
+
+    @property
+    def place(self) -> str:
+        """Digest of the folder."""
+        return place_mark(str(self.folder))
+
+
+def ledger_for(service: BatchService, order: Order, intake: Intake, dialect: RowDialect) -> Ledger:
+    """Check the rows and open the ledger for them, as each try of a task does first.
+
+    Rows that cannot be read any more are no reason to lose what was paid for: the ledger has a copy.
+
+    :raises InputError: The input, or any row, cannot be sent, and nothing has been yet.
+    :raises ConfigError: As :func:`open_ledger`.
+    """
+    with coded_storage_errors(), spools(order.folder) as files, KeyTable() as keys:
+        try:
+            staged = stage(intake, dialect, files, keys, order.limits)
+        except InputError as error:
+            known = generations(order.folder, order.identity.mark)
+            batch = current(order, known)
+            if batch is None or not batch.has_spent or batch.superseded:
+                raise
+            log.warning("The rows cannot be read any more; going on with what was sent. %s", error)
+            return known[-1]
+        _tell(staged)
+        return open_ledger(service, order, StagedRows(files, staged, intake.source.name))
+
+
+def estimated(service: BatchService, order: Order, intake: Intake, dialect: RowDialect) -> Estimate:
+    """Check the rows and say what they would cost. Nothing is uploaded, written or sent.
+
+    :raises InputError: The input, or any row, cannot be sent.
+    :raises BudgetError: The batch may cost more than it is allowed to.
+    """
+    with coded_storage_errors(), spools() as files, KeyTable() as keys:
+        staged = stage(intake, dialect, files, keys, order.limits)
+        _tell(staged)
+        said = estimate(service, order.model, files.rows, staged, order.budget, order.limits.tokens)
+        _ensure_acceptable(service, order, StagedRows(files, staged, intake.source.name), said)
+        return said
+
+
+def _tell(staged: Staged) -> None:
+    log.info("Checked %s rows, %s bytes.", f"{staged.requests:,}", f"{staged.size_bytes:,}")
+    if staged.content.attached:
+        log.info("Files are named %d times; each is uploaded once.", staged.content.attached)
+    for caution, (count, first) in staged.content.told().items():
+        log.warning("%d rows, the first at %s: %s.", count, first, caution)
+    if staged.skipped:
+        log.warning("%d bad rows are left out; they will be in failed.jsonl.", staged.skipped)
+
+
+@dataclass(frozen=True)
+class StagedRows:
+    """Checked rows.
+
+    :param files: The rows and what belongs to them, seekable.
+    :param staged: What checking them found.
+    :param source: What the input is called in messages.
+    """
+
+    files: Spools
+    staged: Staged
+    source: str
+
+
+def open_ledger(service: BatchService, order: Order, rows: StagedRows) -> Ledger:
+    """The ledger to go on with, begun if there is none for these rows.
+
+    :raises ConfigError: The folder, the model or the credential is not the right one; the rows have changed.
+        Nothing was uploaded or cancelled.
+    :raises LedgerError: The ledger cannot be read.
+    """
+    content = content_mark(rows.staged.sha256, order.model)
+    known = generations(order.folder, order.identity.mark)
+    batch = current(order, known)
+    if batch is not None and _goes_on(service, order, known[-1], batch, content):
+        if batch.plan.layout != order.layout or (batch.plan.columns_file is None) != (
+            not rows.files.columns.tell()
+        ):
+            log.warning(
+                "output_format, keep_order, keep_columns and keep_remote_files stay as they were when this batch "
+                "was submitted; a new DAG run takes the new ones."
+            )
+        if not batch.has_spent:
+            ensure_free(order.folder, order.identity)
+            _ensure_acceptable(service, order, rows, _estimate(service, order, rows))
+        return known[-1]
+    for earlier in map(read_batch, known):
+        if earlier.superseded:
+            _end(service, earlier)
+    ledger = generation(order.folder, order.identity.mark, len(known) + 1)
+    if _begin(service, order, rows, content, ledger, known):
+        return ledger
+    log.info("Another try of this task has begun at the same moment; going on with its plan.")
+    return open_ledger(service, order, rows)
+
+
+def current(order: Order, known: list[Ledger]) -> Batch | None:
+    """The batch of the newest generation, None if there is none.
+
+    :raises ConfigError: Another credential pays for it.
+    """
+    if not known:
+        return None
+    batch = read_batch(known[-1])
+    if batch.has_spent and batch.plan.account != order.account:
+        raise ConfigError(
+            f"The jobs of this task were submitted with another credential ({batch.plan.account}) than the "
+            f"connection has now ({order.account}).",
+            code="AGB-S06",
+            remedy="Nothing was sent or cancelled. Restore the credential. If it is a new key of the same "
+            f'project, set the extra "account" of the connection to {batch.plan.account!r}.',
+        )
+    return batch
+
+
+def _goes_on(service: BatchService, order: Order, ledger: Ledger, batch: Batch, content: str) -> bool:
+    """The batch is the one for these rows, or the user wants to go on with it all the same."""
+    if batch.superseded or batch.plan.content == content:
+        return batch.superseded is None
+    if not batch.has_spent:
+        _abandon(service, ledger, content)
+        return False
+    named = _named(batch.jobs) or "a job whose create call is not answered yet"
+    if order.on_content_change == "adopt":
+        log.warning(
+            "Rows or model have changed (%s, now %s); going on with %s.", batch.plan.content, content, named
+        )
+        return True
+    if order.on_content_change == "resubmit":
+        ledger.put("superseded.json", Superseded(at=_time(service), by_content=content))
+        return False
+    raise ConfigError(
+        f"{named} was submitted for this task with other rows or another model (content {batch.plan.content}, "
+        f"now {content}).",
+        code="AGB-S05",
+        remedy="Nothing was sent or cancelled. Restore the input and run the task again to go on with what was "
+        'paid for; or set on_content_change="resubmit" to pay for the new rows, or "adopt" to keep the old ones.',
+    )
+
+
+def _named(jobs: tuple[str, ...]) -> str:
+    return ", ".join(jobs[:MAX_NAMED]) + (f" and {len(jobs) - MAX_NAMED} more" if len(jobs) > MAX_NAMED else "")
+
+
+def _abandon(service: BatchService, ledger: Ledger, content: str) -> None:
+    """Give up a plan of which nothing was sent.
+
+    Whoever sends writes so first and looks for this document then; whoever gives up does it the other way round.
+    So of two at the same moment at least one notices.
+
+    :raises BatchError: Another try was sending at this moment.
+    """
+    ledger.put("superseded.json", Superseded(at=_time(service), by_content=content))
+    if read_batch(ledger).has_spent:
+        raise BatchError(
+            "Another try of this task has just sent other rows.",
+            code="AGB-S07",
+            remedy="Nothing was sent by this one. Its next try asks the jobs of the other rows to end and begins.",
+        )
+
+
+def _end(service: BatchService, batch: Batch) -> None:
+    """Ask the jobs of a superseded batch to end, and take away the input of those that may still begin.
+
+    Before each new batch, until nothing is left to be asked: a call that failed is made up for.
+    """
+    for shard in batch.shards:
+        if shard.landed:
+            continue
+        if shard.is_unresolved and shard.last:
+            service.unstage(shard.last.sending.input_file)
+        if not shard.job:
+            continue
+        try:
+            service.cancel(shard.job)
+        except NotFoundError:
+            continue
+        log.warning("Cancelled %s: other rows take its place. What it finished is billed.", shard.job)
+
+
+def _begin(
+    service: BatchService, order: Order, rows: StagedRows, content: str, ledger: Ledger, known: list[Ledger]
+) -> bool:
+    ensure_free(order.folder, order.identity)
+    if order.on_content_change != "resubmit":
+        ensure_not_replaced(order.folder, order.identity)
+    strangers = jobs_without_ledger(service, order, known)
+    said = _estimate(service, order, rows)
+    wanted = {content_mark(cut.sha256, order.model) for cut in rows.staged.cuts}
+    if not wanted <= {tag.content for tag, _ in strangers}:
+        # Something is sent; what exists already is paid for, whatever the limit says.
+        _ensure_acceptable(service, order, rows, said)
+    check_store(order.folder)
+    if is_retired(order.folder, order.identity.mark):
+        # By the user's wish the rows are paid for again; what is left of the time before must not be read.
+        remove_ledgers(order.folder, order.identity.mark)
+    ledger.bind(content)
+    for name in ledger.names():
+        if name.endswith(".sending.json"):
+            # Noted by a try that was gone before it had a plan: if it is of other rows, it must not be taken over.
+            ledger.read(name, Sending)
+    shards = keep_shards(ledger, 1, rows.files.rows, rows.staged.cuts, order.model)
+    now = _time(service)
+    plan = Plan(
+        ledger_version=LEDGER_VERSION,
+        identity=order.identity,
+        account=order.account,
+        model=order.model,
+        content=content,
+        place=order.place,
+        rows=rows.staged.requests,
+        size_bytes=rows.staged.size_bytes,
+        skipped=rows.staged.skipped,
+        names_files=rows.staged.content.attached > 0,
+        estimate=said,
+        layout=order.layout,
+        output_schema=order.output_schema,
+        is_strict=order.is_strict,
+        columns_file=_keep(rows.files.columns, ledger, "columns"),
+        columns_sha256=digest(rows.files.columns),
+        skipped_file=_keep(rows.files.skipped, ledger, "skipped"),
+        skipped_sha256=digest(rows.files.skipped),
+        first=RoundPlan(shards=tuple(shards), created_at=now, clock_from=now),
+    )
+    ensure_expected(strangers, plan)
+    adopt(ledger, plan, strangers, now)
+    if not ledger.put("plan.json", plan):
+        return False
+    ledger.is_new = True
+    try:
+        ensure_free(order.folder, order.identity)
+    except BatchError:
+        withdraw(ledger)
+        raise
+    return True
+
+
+def _estimate(service: BatchService, order: Order, rows: StagedRows) -> Estimate:
+    return estimate(service, order.model, rows.files.rows, rows.staged, order.budget, order.limits.tokens)
+
+
+def _ensure_acceptable(service: BatchService, order: Order, rows: StagedRows, said: Estimate) -> None:
+    ensure_acceptable(service, order.model, said, rows.staged, rows.source, order.budget, order.files_needed_s)
+
+
+def _keep(part: BinaryIO, ledger: Ledger, what: str) -> str | None:
+    """Keep a spool beside the plan, under a name of its own, as two tries may do so at the same moment."""
+    if not part.seek(0, io.SEEK_END):
+        return None
+    name = f"{what}.{secrets.token_hex(4)}.jsonl"
+    keep(part, ledger.path(name))
+    return name
+
+
+def withdraw(ledger: Ledger) -> None:
+    """Forget a generation for which nothing was sent."""
+    ledger.path("plan.json").unlink(missing_ok=True)
+    for name in ledger.names():
+        ledger.path(name).unlink(missing_ok=True)
+
+
+def _time(service: BatchService) -> datetime:
+    return datetime.fromtimestamp(service.now(), timezone.utc)

@@ -1,0 +1,353 @@
+"""What was paid for and nobody took: the ledgers of a storage tree against the complete listing of an account.
+
+*Reconcile* compares and reports. *Sweep* also takes what can be taken without spending anything: it notes jobs
+whose answer was lost, lands what has ended, publishes batches that no task comes back for, and deletes uploads
+of batches that have ended. Neither ever sends a create call or cancels.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from upath import UPath
+
+from airflow_provider_batch.batch.cost.lifetime import results_until
+from airflow_provider_batch.batch.cost.receipts import Prices, no_prices
+from airflow_provider_batch.batch.decide.next_step import Policy
+from airflow_provider_batch.batch.ledger.documents import Retired
+from airflow_provider_batch.batch.ledger.job_names import PREFIX, JobTag
+from airflow_provider_batch.batch.ledger.state import Batch, Shard, read_batch
+from airflow_provider_batch.batch.ledger.store import FOLDER, RETIRED, Ledger, retire
+from airflow_provider_batch.batch.observer import Observer
+from airflow_provider_batch.batch.run import Landed, Run, Work
+from airflow_provider_batch.contract import BatchService, CannotTell, Found, JobSnapshot, JobState
+from airflow_provider_batch.errors import BatchError, NotFoundError
+from airflow_provider_batch.rows.dialect import RowDialect
+
+log = logging.getLogger(__name__)
+
+ABANDONED_S = 6 * 3600.0
+"""A job that ended so long ago and has not landed has no task that comes back for it soon, seconds."""
+
+
+_ROUND = re.compile(r"r(\d+)\.")
+
+
+class Kind(str, enum.Enum):
+    """What was found."""
+
+    UNLANDED = "unlanded"
+    """A job has ended, is paid for, and its results were not taken."""
+    DUPLICATE = "duplicate"
+    """Two jobs for the same rows."""
+    ORPHAN = "orphan"
+    """A job of this package that no ledger knows."""
+    UNRESOLVED = "unresolved"
+    """A create call whose outcome nobody has noted."""
+    GONE = "gone"
+    """A job that the ledger waits for and the server does not know."""
+    DAMAGED = "damaged"
+    """A ledger that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that somebody should know.
+
+    :param hours_left: Until the server deletes the results, None if it does not apply.
+    """
+
+    kind: Kind
+    text: str
+    job: str = ""
+    ledger: str = ""
+    hours_left: float | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """A ledger and what it says.
+
+    :param earlier: Jobs of the generations before it, which other rows have superseded.
+    """
+
+    ledger: Ledger
+    batch: Batch
+    earlier: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What there is, and what is wrong with it.
+
+    :param landed: Result folders that a sweep has published.
+    :param passed_over: Ledgers of another credential, whose jobs this one cannot see.
+    """
+
+    ledgers: int
+    jobs: int
+    findings: tuple[Finding, ...]
+    landed: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
+
+
+def find_ledgers(root: UPath) -> Iterator[Ledger]:
+    """The newest generation of every ledger below a folder."""
+    newest: dict[str, UPath] = {}
+    for plan in sorted(root.glob(f"**/{FOLDER}/*/*/plan.json"), key=lambda path: int(path.parent.name)):
+        newest[str(plan.parent.parent)] = plan.parent
+    for folder in newest.values():
+        yield Ledger(folder)
+
+
+def reconcile(service: BatchService, roots: Sequence[UPath], *, account: str | None = None) -> Report:
+    """Compare and report. Changes nothing.
+
+    :param account: Label of the credential, as ledgers note it: those of another one are passed over, as their
+        jobs are not in the listing and may run all the same. None = all ledgers are of this credential.
+    :raises BatchError: The listing cannot be read to its end: nothing can be said.
+    """
+    jobs = _listed(service)
+    there = _read(roots, jobs, account)
+    retired = {name for root in roots for name in _retired(root)}
+    findings = there.damaged + _compare(
+        there.known, {name: job for name, job in jobs.items() if name not in retired}, service
+    )
+    return Report(there.count, len(jobs), tuple(findings), passed_over=tuple(there.passed_over))
+
+
+def sweep(
+    service: BatchService,
+    roots: Sequence[UPath],
+    dialect: RowDialect,
+    *,
+    account: str | None = None,
+    abandoned_s: float = ABANDONED_S,
+    prices: Prices = no_prices,
+    observer: Observer | None = None,
+) -> Report:
+    """Take what can be taken for nothing, then report what is left.
+
+    :param account: As for :func:`reconcile`.
+    :param prices: What models cost, for the manifests.
+    :param observer: Told what is landed.
+    :param abandoned_s: Batches are left to their tasks until their last job ended so many seconds ago.
+    """
+    jobs = _listed(service)
+    landed: list[str] = []
+    for one in _read(roots, jobs, account).known:
+        if _is_abandoned(one.batch, jobs, service.now() - abandoned_s):
+            landed += _take(service, one, dialect, prices, observer or Observer())
+    return replace(reconcile(service, roots, account=account), landed=tuple(landed))
+
+
+def prune(roots: Sequence[UPath], before: datetime, *, is_tried: bool = False) -> list[str]:
+    """Delete ledgers whose results were published before that time, with the copies of rows that they keep.
+
+    The results stay. What was paid for is remembered: a clear of an old run fails (``AGB-S09``) and pays nothing.
+    Rows that failed are not sent again by a clear any more.
+
+    :param is_tried: Delete nothing.
+    :return: The folders of the ledgers.
+    """
+    pruned = []
+    for ledger in (ledger for root in roots for ledger in find_ledgers(root)):
+        batch = read_batch(ledger)
+        if batch.round.published is None or batch.round.published.at >= before:
+            continue
+        home = ledger.folder.parent
+        folder, mark = home.parent.parent, home.name
+        pruned.append(str(home))
+        if not is_tried:
+            retire(folder, mark, sorted({*batch.jobs, *_earlier(ledger)}))
+    return pruned
+
+
+def _take(
+    service: BatchService, known: Known, dialect: RowDialect, prices: Prices, observer: Observer
+) -> Iterator[str]:
+    folder = known.ledger.folder.parent.parent.parent
+    policy = Policy(timeout_s=0.0, max_row_attempts=1, is_new_try=False, may_send=False)
+    try:
+        result = Run(Work(service, known.ledger, folder, dialect, policy, prices=prices, observer=observer)).go()
+    except BatchError as error:
+        log.warning("%s cannot be landed: %s", known.ledger.folder, error)
+        return
+    if isinstance(result, Landed) and not known.batch.round.published:
+        log.info("Landed %s, which no task came back for.", result.manifest.result_uri)
+        yield result.manifest.result_uri
+
+
+def _retired(root: UPath) -> Iterator[str]:
+    """Jobs that have landed and whose results a later run has replaced."""
+    for path in root.glob(f"**/{FOLDER}/{RETIRED}/*.json"):
+        document = Ledger(path.parent).read(path.name, Retired)
+        yield from document.jobs if document else ()
+
+
+@dataclass
+class _Ledgers:
+    """What is below some folders.
+
+    :param count: Ledgers of the credential, those included of which nothing needs to be read.
+    """
+
+    count: int = 0
+    known: list[Known] = field(default_factory=list)
+    damaged: list[Finding] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+
+
+def _read(roots: Sequence[UPath], jobs: dict[str, JobSnapshot], account: str | None) -> _Ledgers:
+    """Read the ledgers. One that is complete, and of whose jobs the listing shows none, has nothing to tell."""
+    listed_marks = {tag.mark for job in jobs.values() if (tag := JobTag.read(job.display_name))}
+    there = _Ledgers()
+    for ledger in (ledger for root in roots for ledger in find_ledgers(root)):
+        try:
+            is_listed = ledger.folder.parent.name in listed_marks
+            if not is_listed and _is_complete(ledger.names()):
+                there.count += 1
+                continue
+            batch = read_batch(ledger)
+            if account is not None and batch.plan.account != account and not is_listed:
+                there.passed_over.append(str(ledger.folder))
+                continue
+            there.count += 1
+            there.known.append(Known(ledger, batch, tuple(_earlier(ledger))))
+        except BatchError as error:
+            there.damaged.append(Finding(Kind.DAMAGED, str(error), ledger=str(ledger.folder)))
+    return there
+
+
+def _is_complete(names: set[str]) -> bool:
+    """The newest round is published, and what nobody needs is deleted."""
+    rounds = [int(match[1]) for name in names if (match := _ROUND.match(name))]
+    return bool(rounds) and f"r{max(rounds)}.tidied.json" in names and "plan.json" in names
+
+
+def _earlier(ledger: Ledger) -> Iterator[str]:
+    for number in range(1, ledger.generation):
+        yield from read_batch(Ledger(ledger.folder.parent / str(number))).jobs
+
+
+def _listed(service: BatchService) -> dict[str, JobSnapshot]:
+    found = service.find(PREFIX)
+    if isinstance(found, CannotTell):
+        raise found.error
+    return {job.name: job for job in found.jobs} if isinstance(found, Found) else {}
+
+
+def _compare(known: list[Known], jobs: dict[str, JobSnapshot], service: BatchService) -> list[Finding]:
+    noted: dict[str, str] = {}
+    findings: list[Finding] = []
+    for one in known:
+        for shard in one.batch.shards:
+            name = _job_of(shard)
+            if name:
+                noted[name] = str(one.ledger.folder)
+            findings += _open_shard(one, shard, jobs, service)
+        noted |= dict.fromkeys(one.earlier, str(one.ledger.folder))
+    findings += _duplicates(jobs)
+    findings += [
+        Finding(
+            Kind.ORPHAN,
+            f"{job.name} ({job.raw_state}) is in no ledger here.",
+            name,
+            hours_left=_left(job, service.now()),
+        )
+        for name, job in jobs.items()
+        if name not in noted and _matters(job, service.now())
+    ]
+    return findings
+
+
+def _unlisted(service: BatchService, name: str, where: str) -> list[Finding]:
+    """A job that the listing does not show is gone only if it is not there by its name either."""
+    try:
+        service.look(name)
+    except NotFoundError:
+        text = (
+            f"{name} is not known to the API for this credential: it was deleted, or is of another project, where "
+            "it may run. Keep its ledger: without it the same rows are paid for again."
+        )
+        return [Finding(Kind.GONE, text, name, where)]
+    except BatchError as error:
+        return [Finding(Kind.GONE, f"Whether {name} is there cannot be told: {error.message}", name, where)]
+    return []
+
+
+def _open_shard(known: Known, shard: Shard, jobs: dict[str, JobSnapshot], service: BatchService) -> list[Finding]:
+    where = str(known.ledger.folder)
+    if shard.landed or known.batch.superseded:
+        return []
+    if shard.is_unresolved and shard.last:
+        name = shard.last.sending.display_name
+        return [Finding(Kind.UNRESOLVED, f"Nobody noted what came of the create call {name}.", ledger=where)]
+    if shard.job is None:
+        return []
+    job = jobs.get(shard.job)
+    if job is None:
+        return _unlisted(service, shard.job, where)
+    if not job.state.is_terminal:
+        return []
+    text = f"{job.name} is {job.raw_state} and has not landed."
+    return [Finding(Kind.UNLANDED, text, job.name, where, _left(job, service.now()))]
+
+
+def _duplicates(jobs: dict[str, JobSnapshot]) -> list[Finding]:
+    parts: dict[tuple[object, ...], list[JobSnapshot]] = defaultdict(list)
+    for job in jobs.values():
+        tag = JobTag.read(job.display_name)
+        if tag is not None and (job.state is JobState.SUCCEEDED or not job.state.is_terminal):
+            parts[tag.mark, tag.place, tag.generation, tag.round, tag.shard, tag.content].append(job)
+    return [
+        Finding(Kind.DUPLICATE, f"{' and '.join(job.name for job in same)} are for the same rows.", same[0].name)
+        for same in parts.values()
+        if len(same) > 1
+    ]
+
+
+def _is_abandoned(batch: Batch, jobs: dict[str, JobSnapshot], before: float) -> bool:
+    """Something can be taken, and it could have been for a while."""
+    waiting = [shard for shard in batch.round.shards if not shard.landed]
+    if batch.round.published and not batch.superseded:
+        # Killed after it was published: what nobody needs any more is still there.
+        return not batch.round.is_tidied and batch.round.published.at.timestamp() < before
+    if batch.superseded or not batch.has_spent:
+        return False
+    times = [_ended_at(jobs.get(shard.job or "")) for shard in waiting]
+    times += [shard.last.sending.at.timestamp() for shard in waiting if shard.is_unresolved and shard.last]
+    times += [shard.landed.at.timestamp() for shard in batch.round.shards if shard.landed]
+    return all(time < before for time in times)
+
+
+def _ended_at(job: JobSnapshot | None) -> float:
+    """When a job ended; 0 if it is not there, the end of time if it runs."""
+    if job is None:
+        return 0.0
+    if not job.state.is_terminal:
+        return float("inf")
+    return job.ended_or_created_at.timestamp() if job.ended_or_created_at else 0.0
+
+
+def _matters(job: JobSnapshot, now: float) -> bool:
+    """It runs, or has results that can still be fetched."""
+    if job.state is not JobState.SUCCEEDED:
+        return not job.state.is_terminal
+    until = results_until(job)
+    return until is None or until > now
+
+
+def _job_of(shard: Shard) -> str | None:
+    return shard.landed.job if shard.landed else shard.job
+
+
+def _left(job: JobSnapshot, now: float) -> float | None:
+    until = results_until(job)
+    return None if until is None else (until - now) / 3600

@@ -1,0 +1,1 @@
+"""Waits for jobs: one poller for all who wait in an event loop, and what to do after each look."""

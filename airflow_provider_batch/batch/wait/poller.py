@@ -1,0 +1,386 @@
+"""One poller for all who wait for jobs of a connection in an event loop: 10,000 cost about what one costs.
+
+Looks only; changes nothing. It begins with the first wait and ends with the last, and nothing that happens to one
+wait is felt by another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from airflow_provider_batch.batch.wait.schedule import NEVER, Look, News, Roster, Scan, Waiter
+from airflow_provider_batch.batch.wait.watch import TELL_EVERY_S, Watch
+from airflow_provider_batch.contract import JobSnapshot, UnreadableJob, WaitingService
+from airflow_provider_batch.errors import ApiError, AuthError, BatchError
+
+AT_A_TIME = 8
+"""Questions that are open at the same time."""
+
+GATHER_S = 0.2
+"""Seconds in which those who begin to wait come together: a triggerer that starts begins thousands of waits."""
+
+FIRST_SCAN_S = 5.0
+LONGEST_SCAN_S = 60.0
+"""First and longest time between listings while the outcome of a create call is unknown, seconds. It doubles."""
+
+OVERDUE_STEP_S = 5.0
+"""Between looks at the clock, for deadlines that nothing else has noticed, seconds."""
+
+AFTER_FAULT_S = 1.0
+"""Rest after a fault of ours, of which all have been told, seconds."""
+
+PROBES = 3
+"""Jobs that are asked for before a rejected credential is believed for all: one may be somebody else's."""
+
+TURN = 25
+"""Jobs or waits that are seen to before the event loop gets on with other things."""
+
+PASSING = (408, 429)
+"""HTTP statuses below 500 that may pass by themselves."""
+
+log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Vigil:
+    """What is waited for. Whatever comes first ends the wait.
+
+    :param jobs: Until one of them is finished.
+    :param names: Until one of these display names shows in the listing.
+    :param until: Until this Unix time, None = no such time.
+    :param deadline: Unix time at which the user's patience ends.
+    :param poll_interval_s: Longest time between looks, seconds.
+    :param asked_at: Unix time at which these times were set, by the clock that they were set by. What has gone by
+        since is measured for as long as no answer says what time it is. None = this machine's clock will do.
+    """
+
+    jobs: tuple[str, ...]
+    names: tuple[str, ...]
+    until: float | None
+    deadline: float
+    poll_interval_s: float
+    asked_at: float | None = None
+
+
+Connect = Callable[[], Awaitable[WaitingService]]
+"""Gives a service, or raises :class:`BatchError` if it cannot be had this time."""
+
+
+class Poller:
+    """Looks for everybody.
+
+    :param connect: Called at the first look, and when a credential is rejected: it may have been replaced.
+    :param ended: Called when the last one has left.
+    """
+
+    def __init__(self, connect: Connect, ended: Callable[[], object] = lambda: None) -> None:
+        self._connect = connect
+        self._ended = ended
+        self._service: WaitingService | None = None
+        self._replaced: list[WaitingService] = []
+        self._connecting = asyncio.Lock()
+        self._roster = Roster()
+        self._stirred = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._tell_unreadable_at = 0.0
+        # When those who begin to wait now are looked for.
+        self._gathered_at = -NEVER
+        self._overdue_at = NEVER
+
+    def now(self) -> float:
+        """Unix time, seconds, by the server's clock as far as it is known."""
+        return self._service.now() if self._service is not None else time.time()
+
+    def _server_now(self) -> float | None:
+        """The same by the server's clock, None while no answer has said what time it is."""
+        service = self._service
+        return service.now() if service is not None and service.knows_time() else None
+
+    async def wait(self, vigil: Vigil, tell: Callable[[str], object]) -> News:
+        """Wait until there is news.
+
+        :param tell: Gets what is worth a log line.
+        """
+        loop = asyncio.get_running_loop()
+        waiter = Waiter(loop.create_future(), tell)
+        at = loop.time()
+        if at > self._gathered_at:
+            self._gathered_at = at + GATHER_S
+        looks = tuple(
+            Look(Watch(name, vigil.deadline, vigil.poll_interval_s, vigil.asked_at, at), waiter, self._gathered_at)
+            for name in vigil.jobs
+        )
+        scans = (_scan(vigil.names, waiter, at),) if vigil.names else ()
+        self._enter(looks, scans)
+        try:
+            if vigil.until is None and vigil.jobs:
+                return await waiter.news
+            return await self._until(vigil, waiter.news)
+        finally:
+            await self._leave(looks, scans)
+
+    async def listings(self, prefix: str, interval_s: float) -> AsyncIterator[list[JobSnapshot]]:
+        """The jobs whose display name starts so, each time that the whole listing is read. Never ends.
+
+        A listing that breaks off is passed over.
+        """
+        queue: asyncio.Queue[list[JobSnapshot] | Exception] = asyncio.Queue()
+
+        def took(jobs: list[JobSnapshot], error: Exception | None) -> None:
+            if not isinstance(error, BatchError):
+                queue.put_nowait(error or jobs)
+
+        scan = Scan((prefix,), took, asyncio.get_running_loop().time(), interval_s, interval_s)
+        self._enter((), (scan,))
+        try:
+            while True:
+                said = await queue.get()
+                if isinstance(said, Exception):
+                    raise said
+                yield said
+        finally:
+            await self._leave((), (scan,))
+
+    def wake(self, job_name: str = "") -> None:
+        """Look now: at this job if somebody waits for it, else at all."""
+        self._roster.wake(job_name)
+        self._stirred.set()
+
+    def waits_for(self, job_name: str) -> bool:
+        """Somebody waits for this job."""
+        return job_name in self._roster.looks
+
+    async def _until(self, vigil: Vigil, news: asyncio.Future[News]) -> News:
+        began = self._clock()
+        # In steps, as the server's clock may turn out to be another than was thought.
+        while not news.done() and (left := self._left_s(vigil, self._clock() - began)) > 0:
+            await asyncio.wait({news}, timeout=min(left, vigil.poll_interval_s))
+        return news.result() if news.done() else News("due", message="The time to go on has come.")
+
+    def _left_s(self, vigil: Vigil, waited_s: float) -> float:
+        due = vigil.deadline if vigil.until is None else min(vigil.until, vigil.deadline)
+        now = self._server_now()
+        if now is None:
+            now = time.time() if vigil.asked_at is None else vigil.asked_at + waited_s
+        return due - now
+
+    def _enter(self, looks: Sequence[Look], scans: Sequence[Scan]) -> None:
+        self._roster.add(looks, scans)
+        self._stirred.set()
+        self._overdue_at = min([self._overdue_at, *(look.watch.overdue_at for look in looks)])
+        if self._roster and (self._task is None or self._task.done()):
+            # In a context of its own: what it logs must not end up in the log of whoever came first.
+            self._task = contextvars.Context().run(asyncio.ensure_future, self._run())
+
+    async def _leave(self, looks: Sequence[Look], scans: Sequence[Scan]) -> None:
+        self._roster.remove(looks, scans)
+        if self._roster or self._task is None:
+            return
+        task, self._task = self._task, None
+        self._ended()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(asyncio.gather(task, return_exceptions=True))
+
+    async def _expire(self) -> None:
+        """Whatever hangs, no wait lasts for ever."""
+        while True:
+            await asyncio.sleep(OVERDUE_STEP_S)
+            now = self._server_now()
+            if now is not None and now < self._overdue_at:
+                continue
+            self._overdue_at = NEVER
+            for number, name in enumerate(list(self._roster.looks), 1):
+                self._overdue_at = min(self._overdue_at, self._roster.expire(name, now, self._clock()))
+                if number % TURN == 0:
+                    await asyncio.sleep(0)
+
+    async def _run(self) -> None:
+        expiring = asyncio.ensure_future(self._expire())
+        try:
+            while True:
+                try:
+                    await self._turn()
+                except Exception as fault:  # noqa: BLE001
+                    # Ours. Whoever waits must hear of it, or waits for ever; the last one to leave ends this.
+                    for waiter in self._roster.waiters():
+                        waiter.fail(fault)
+                    for scan in self._roster.scans:
+                        scan.took([], fault)
+                    await asyncio.sleep(AFTER_FAULT_S)
+        finally:
+            if self._service is not None:
+                self._replaced.append(self._service)
+                self._service = None
+            expiring.cancel()
+            await asyncio.gather(expiring, return_exceptions=True)
+            await self._close_replaced()
+
+    async def _turn(self) -> None:
+        self._stirred.clear()
+        await self._close_replaced()
+        plan = self._roster.plan(self._clock())
+        if plan.listing:
+            await self._read_listing()
+        if plan.jobs:
+            await self._ask(plan.jobs)
+        if not plan.listing and not plan.jobs:
+            await self._rest(plan.at)
+
+    async def _rest(self, at: float) -> None:
+        """Until something is due or somebody comes."""
+        left = max(min(at - self._clock(), LONGEST_SCAN_S), 0.0)
+        # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the event.
+        timer = asyncio.get_running_loop().call_later(left, self._stirred.set)
+        try:
+            await self._stirred.wait()
+        finally:
+            timer.cancel()
+
+    async def _read_listing(self) -> None:
+        """Look everybody's jobs up in the listing; ask for those that it does not show."""
+        began = self._clock()
+        scans = [scan for scan in self._roster.scans if scan.due <= began]
+        for scan in scans:
+            scan.begin()
+        error: BatchError | None = None
+        pages = 0
+        try:
+            service = await self._connected()
+            try:
+                pages = await self._read_pages(service, scans, began)
+            except AuthError:
+                pages = await self._read_pages(await self._reconnected(service), scans, began)
+        except BatchError as failure:
+            error = failure
+        self._roster.reading(began, self._clock() - began, pages)
+        for scan in scans:
+            scan.ended(began, error)
+        if error is None or _is_for_good(error):
+            # Also where listing is what is refused: whether waiting has an end is for the single answer to say.
+            await self._ask(self._roster.hid())
+        else:
+            await self._fail(list(self._roster.wanted()), error)
+
+    async def _read_pages(self, service: WaitingService, scans: Sequence[Scan], began: float) -> int:
+        """Read until nobody wants more; the number of pages."""
+        self._roster.begin()
+        for scan in scans:
+            scan.begin()
+        pages = 0
+        async for page in service.pages():
+            pages += 1
+            for number, job in enumerate(page, 1):
+                if number % TURN == 0:
+                    await asyncio.sleep(0)
+                if isinstance(job, UnreadableJob):
+                    # Ours stays wanted, and is asked for by itself.
+                    self._tell_unreadable(job, began)
+                    continue
+                self._roster.showed(job, began, self.now())
+                for scan in scans:
+                    scan.see(job)
+            if not self._roster.wanted() and not scans:
+                break
+        return pages
+
+    def _tell_unreadable(self, job: UnreadableJob, at: float) -> None:
+        if at >= self._tell_unreadable_at:
+            self._tell_unreadable_at = at + TELL_EVERY_S
+            log.warning("A job in the listing cannot be read and is passed over: %s", job.error)
+
+    async def _ask(self, names: Sequence[str]) -> None:
+        """Ask for jobs one by one, some at a time."""
+        probes, rest = names[:PROBES], iter(names[PROBES:])
+        errors = await _together(map(self._ask_for, probes))
+        if names[PROBES:] and all(isinstance(error, AuthError) for error in errors) and errors[0]:
+            await self._fail(rest, errors[0])
+            return
+
+        async def ask_on() -> None:
+            for name in rest:
+                await self._ask_for(name)
+
+        await _together(ask_on() for _ in range(AT_A_TIME))
+
+    async def _ask_for(self, name: str) -> BatchError | None:
+        try:
+            service = await self._connected()
+            try:
+                job = await service.look(name)
+            except AuthError:
+                job = await (await self._reconnected(service)).look(name)
+        except BatchError as error:
+            self._roster.failed(name, error, self._clock(), self._server_now())
+            return error
+        self._roster.saw(job, self._clock(), self.now())
+        return None
+
+    async def _fail(self, names: Iterable[str], error: BatchError) -> None:
+        for number, name in enumerate(names, 1):
+            self._roster.failed(name, error, self._clock(), self._server_now())
+            if number % TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _connected(self) -> WaitingService:
+        async with self._connecting:
+            if self._service is None:
+                self._service = await self._connect()
+            return self._service
+
+    async def _reconnected(self, refused: WaitingService) -> WaitingService:
+        """A service with the credential as it is now."""
+        async with self._connecting:
+            if self._service is refused:
+                self._service = await self._connect()
+                # Others may still be waiting for its answers.
+                self._replaced.append(refused)
+            return self._service or refused
+
+    async def _close_replaced(self) -> None:
+        while self._replaced:
+            await self._replaced.pop().aclose()
+
+    def _clock(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+async def _together(works: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:
+    """Do all at the same time; when one fails, or this is cancelled, none is left running."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _scan(names: tuple[str, ...], waiter: Waiter, at: float) -> Scan:
+    """Wait until one of these names shows."""
+
+    def took(jobs: list[JobSnapshot], error: Exception | None) -> None:
+        if isinstance(error, BatchError):
+            waiter.say(f"The listing cannot be read now: {error}")
+        elif error is not None:
+            waiter.fail(error)
+        elif jobs:
+            waiter.end(News("found", jobs[0].name, "", f"{jobs[0].name} shows in the listing."))
+
+    return Scan(names, took, at + FIRST_SCAN_S, 2 * FIRST_SCAN_S, LONGEST_SCAN_S)
+
+
+def _is_for_good(error: BatchError) -> bool:
+    """Reading the listing again would fail again."""
+    if isinstance(error, AuthError):
+        return True
+    return isinstance(error, ApiError) and error.http_status < 500 and error.http_status not in PASSING
