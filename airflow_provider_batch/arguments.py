@@ -339,7 +339,7 @@ def output_spec(name: str, value: Any) -> Any:
     if not isinstance(value, dict | type):
         raise wrong(name, "a pydantic model, where to import it from, or a JSON Schema", value)
     from airflow_provider_batch.gemini.schema import response_schema
-    from airflow_provider_batch.rows.structured import OutputType
+    from airflow_provider_batch.rows.output.type import OutputType
 
     response_schema(OutputType.of(value).json_schema)
     return value

@@ -26,10 +26,10 @@ from airflow_provider_batch.gemini.requests import RequestTemplate
 from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.gemini.service import GeminiBatchService
 from airflow_provider_batch.gemini.transport import Endpoint
+from airflow_provider_batch.rows.check.shards import ShardLimits
+from airflow_provider_batch.rows.check.staging import Intake
+from airflow_provider_batch.rows.read.choice import source_of
 from airflow_provider_batch.rows.results import read_results
-from airflow_provider_batch.rows.shards import ShardLimits
-from airflow_provider_batch.rows.sources.choice import source_of
-from airflow_provider_batch.rows.staging import Intake
 
 Result = tuple[int, dict[str, object]]
 IDENTITY = Identity("benchmark", "label", "run")

@@ -19,7 +19,7 @@ import pendulum
 from airflow.sdk import dag
 
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
-from airflow_provider_batch.rows.sources.tables import SqlQuery
+from airflow_provider_batch.rows.read.tables import SqlQuery
 from airflow_provider_batch.transfers.gemini import GeminiResultsToSqlOperator
 
 LAKE = os.environ.get("GEMINI_BATCH_EXAMPLE_DIR", "/tmp/gemini_batch_examples")  # noqa: S108

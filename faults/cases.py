@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from airflow_provider_batch.errors import ConfigError, JobUnreadableError, LedgerError
-from airflow_provider_batch.rows.shards import ShardLimits
+from airflow_provider_batch.rows.check.shards import ShardLimits
 from faults.crash import DONE, FAILED, Points
 from faults.harness import WITHIN_S, Bench, Case, CaseError, index, kill_at, trace
 from faults.strangers import CASES as OF_STRANGERS

@@ -32,12 +32,12 @@ from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.gemini.schema import asking_for
 from airflow_provider_batch.gemini.service import GeminiBatchService
 from airflow_provider_batch.gemini.transport import Endpoint
-from airflow_provider_batch.rows.attachments import FileFolder
+from airflow_provider_batch.rows.check.shards import ShardLimits
+from airflow_provider_batch.rows.check.staging import Intake
 from airflow_provider_batch.rows.manifest import Manifest
-from airflow_provider_batch.rows.shards import ShardLimits
-from airflow_provider_batch.rows.sources.choice import source_of
-from airflow_provider_batch.rows.staging import Intake
-from airflow_provider_batch.rows.structured import OutputType
+from airflow_provider_batch.rows.media import FileFolder
+from airflow_provider_batch.rows.output.type import OutputType
+from airflow_provider_batch.rows.read.choice import source_of
 
 MODEL = "gemini-2.5-flash"
 

@@ -36,7 +36,7 @@ from airflow_provider_batch.gemini.auth import DEFAULT_BASE_URL, ApiKey
 from airflow_provider_batch.gemini.client import GeminiClient
 from airflow_provider_batch.gemini.service import GeminiBatchService
 from airflow_provider_batch.gemini.transport import Endpoint
-from airflow_provider_batch.rows.shards import MAX_SHARD_BYTES
+from airflow_provider_batch.rows.check.shards import MAX_SHARD_BYTES
 
 log = logging.getLogger(__name__)
 

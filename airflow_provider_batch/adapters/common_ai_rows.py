@@ -15,9 +15,9 @@ from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini.requests import laid_over
 from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.gemini.schema import response_schema
+from airflow_provider_batch.rows.check.staging import encode_row
 from airflow_provider_batch.rows.dialect import BadRowError, LandedRow, RowStatus, Usage
-from airflow_provider_batch.rows.framing import read_lines
-from airflow_provider_batch.rows.staging import encode_row
+from airflow_provider_batch.rows.read.lines import read_lines
 
 log = logging.getLogger(__name__)
 

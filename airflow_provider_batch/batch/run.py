@@ -37,10 +37,10 @@ from airflow_provider_batch.errors import (
     ProtocolError,
     ResultsNotReadyError,
 )
+from airflow_provider_batch.rows.check.shards import ShardLimits
 from airflow_provider_batch.rows.dialect import RowDialect
 from airflow_provider_batch.rows.manifest import Manifest
-from airflow_provider_batch.rows.shards import ShardLimits
-from airflow_provider_batch.rows.structured import CheckedAnswers, OutputType
+from airflow_provider_batch.rows.output.type import CheckedAnswers, OutputType
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from airflow_provider_batch.gemini.rows import GeminiRows
-    from airflow_provider_batch.rows.shards import ShardLimits
-    from airflow_provider_batch.rows.staging import Intake, Staged
-    from airflow_provider_batch.rows.structured import OutputType
+    from airflow_provider_batch.rows.check.shards import ShardLimits
+    from airflow_provider_batch.rows.check.staging import Intake, Staged
+    from airflow_provider_batch.rows.output.type import OutputType
 
 INLINE_BYTES = 64 * 1024
 """As the operator: files of so many bytes are put into their row."""
@@ -57,9 +57,9 @@ def validate(options: Namespace) -> int:
 
 
 def _checked(options: Namespace, file: str) -> tuple[str, Staged | InputError]:
-    from airflow_provider_batch.rows.keys import KeyTable
-    from airflow_provider_batch.rows.shards import ShardLimits
-    from airflow_provider_batch.rows.staging import spools, stage
+    from airflow_provider_batch.rows.check.keys import KeyTable
+    from airflow_provider_batch.rows.check.shards import ShardLimits
+    from airflow_provider_batch.rows.check.staging import spools, stage
 
     rows = intake(options, file, open_plain)
     with spools() as files, KeyTable() as keys:
@@ -138,8 +138,8 @@ def intake(options: Namespace, file: str, open_path: Open, sample_rows: int = 0,
     :param skip: Leave rows out that cannot be sent.
     """
     from airflow_provider_batch.gemini.schema import asking_for, ensure_only_schema
-    from airflow_provider_batch.rows.sources.choice import source_of
-    from airflow_provider_batch.rows.staging import Intake
+    from airflow_provider_batch.rows.check.staging import Intake
+    from airflow_provider_batch.rows.read.choice import source_of
     from airflow_provider_batch.rows.templates import columns_in
 
     _ensure_of_one_kind(options)
@@ -194,7 +194,7 @@ def _with_files(
     to_line: Callable[[bytes | Mapping[str, Any]], bytes], folder: UPath | None
 ) -> Callable[[bytes | Mapping[str, Any]], bytes]:
     from airflow_provider_batch.gemini.attachments import RowFiles
-    from airflow_provider_batch.rows.attachments import FileFolder
+    from airflow_provider_batch.rows.media import FileFolder
 
     if folder is None:
         return to_line
@@ -224,7 +224,7 @@ def model(options: Namespace) -> str:
 
 def limits(options: Namespace, max_enqueued_tokens: int | None) -> ShardLimits:
     """Of one remote job."""
-    from airflow_provider_batch.rows.shards import MAX_SHARD_BYTES, ShardLimits
+    from airflow_provider_batch.rows.check.shards import MAX_SHARD_BYTES, ShardLimits
 
     # The API's address of a file may be longer than its name.
     size = MAX_SHARD_BYTES * 3 // 4 if options.files_path else MAX_SHARD_BYTES
@@ -233,7 +233,7 @@ def limits(options: Namespace, max_enqueued_tokens: int | None) -> ShardLimits:
 
 def output_type(options: Namespace) -> OutputType | None:
     """What answers must be: a model to import, also from the folder that the command is run in, or a schema."""
-    from airflow_provider_batch.rows.structured import OutputType
+    from airflow_provider_batch.rows.output.type import OutputType
 
     spec = options.output_type
     if not spec:

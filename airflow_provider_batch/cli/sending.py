@@ -44,7 +44,7 @@ def _order(options: Namespace, given: Access) -> Order:
     from airflow_provider_batch.batch.ledger.job_names import Identity
     from airflow_provider_batch.batch.send.start import Order
     from airflow_provider_batch.cli.ledgers import OWNER
-    from airflow_provider_batch.rows.sinks.parquet import require_pyarrow
+    from airflow_provider_batch.rows.write.parquet import require_pyarrow
 
     if options.output_format == "parquet":
         require_pyarrow()

@@ -22,7 +22,7 @@ from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_d
 from airflow_provider_batch.airflow_compat import determine_kwargs
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
-from airflow_provider_batch.rows.sources.tables import SqlQuery
+from airflow_provider_batch.rows.read.tables import SqlQuery
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from airflow_provider_batch.gemini.checks import is_address
-from airflow_provider_batch.rows.attachments import CODE, FileFolder, Reference
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.strict_json import parse_row
+from airflow_provider_batch.rows.media import CODE, FileFolder, Reference
+from airflow_provider_batch.rows.read.strict_json import parse_row
 
 Address = Callable[[Reference, str], str]
 """From a file and its media type to where the API has it."""

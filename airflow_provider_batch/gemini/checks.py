@@ -30,9 +30,9 @@ from airflow_provider_batch.gemini.fields import (
     THINKING_PLACE,
 )
 from airflow_provider_batch.gemini.names import camel_case
-from airflow_provider_batch.rows.attachments import Reference
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.strict_json import json_type
+from airflow_provider_batch.rows.media import Reference
+from airflow_provider_batch.rows.read.strict_json import json_type
 
 LITTLE_FOR_THINKING = 1024
 """Tokens. Thinking counts towards maxOutputTokens (python-genai issue 811), so less is often used up by it."""

@@ -16,9 +16,9 @@ from airflow_provider_batch.gemini.field_types import check_range
 from airflow_provider_batch.gemini.fields import EMBED
 from airflow_provider_batch.gemini.requests import given_row, has_more, laid_over, parsed_request
 from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.rows.check.staging import encode_row
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.prompts import Prompt, check_prompt, columns_of, key_of, said_of, with_text_key
-from airflow_provider_batch.rows.staging import encode_row
+from airflow_provider_batch.rows.prompt import Prompt, check_prompt, columns_of, key_of, said_of, with_text_key
 
 TASK_TYPES = (
     "RETRIEVAL_QUERY",

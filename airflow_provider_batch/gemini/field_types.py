@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.strict_json import json_type
+from airflow_provider_batch.rows.read.strict_json import json_type
 
 _TYPES = {"string": str, "boolean": bool, "object": dict, "list": list}
 

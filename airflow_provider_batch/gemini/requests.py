@@ -13,8 +13,9 @@ import msgspec
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini.names import camel_case
 from airflow_provider_batch.gemini.openai_rows import converted
+from airflow_provider_batch.rows.check.staging import encode_row
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.prompts import (
+from airflow_provider_batch.rows.prompt import (
     Prompt,
     check_prompt,
     columns_of,
@@ -22,10 +23,9 @@ from airflow_provider_batch.rows.prompts import (
     said_of,
     with_text_key,
 )
-from airflow_provider_batch.rows.staging import encode_row
-from airflow_provider_batch.rows.strict_json import json_type, parse_row
+from airflow_provider_batch.rows.read.strict_json import json_type, parse_row
+from airflow_provider_batch.rows.read.values import NoTextError, items_of, text_of
 from airflow_provider_batch.rows.templates import check_system_prompt
-from airflow_provider_batch.rows.values import NoTextError, items_of, text_of
 
 INPUT_FORMATS = ("gemini", "openai")
 

@@ -14,8 +14,8 @@ from airflow_provider_batch.gemini.attachments import Address, attached
 from airflow_provider_batch.gemini.checks import RequestCheck
 from airflow_provider_batch.gemini.results import read_result
 from airflow_provider_batch.rows.dialect import NULL, BadRowError, CheckedRow, LandedRow
-from airflow_provider_batch.rows.prompts import names_in
-from airflow_provider_batch.rows.strict_json import json_type, parse_row
+from airflow_provider_batch.rows.prompt import names_in
+from airflow_provider_batch.rows.read.strict_json import json_type, parse_row
 
 MAX_KEY_CHARS = 256
 """Our own limit; the API documents none."""

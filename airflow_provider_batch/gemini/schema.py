@@ -22,8 +22,8 @@ import msgspec
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.schemas import resolved
-from airflow_provider_batch.rows.structured import CODE
+from airflow_provider_batch.rows.output.schemas import resolved
+from airflow_provider_batch.rows.output.type import CODE
 
 _FORMATS = {
     "STRING": {"date-time"},

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_batch.airflow_compat import sql_hook
-from airflow_provider_batch.rows.sources.tables import SqlQuery
+from airflow_provider_batch.rows.read.tables import SqlQuery
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

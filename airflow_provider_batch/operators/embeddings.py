@@ -10,8 +10,8 @@ from airflow_provider_batch.operators.gemini import GeminiBatchOperator
 
 if TYPE_CHECKING:
     from airflow_provider_batch.rows.dialect import RowDialect
-    from airflow_provider_batch.rows.prompts import Prompt
-    from airflow_provider_batch.rows.sources.tables import SqlQuery
+    from airflow_provider_batch.rows.prompt import Prompt
+    from airflow_provider_batch.rows.read.tables import SqlQuery
 
 _NOT_FOR_VECTORS = (
     "system_prompt",

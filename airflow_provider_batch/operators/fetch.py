@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from airflow_provider_batch.batch.run import Landed, Work
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.rows.manifest import Manifest
-    from airflow_provider_batch.rows.structured import OutputType
+    from airflow_provider_batch.rows.output.type import OutputType
 
 MAX_RESULT_LOOKS = 50
 
@@ -143,7 +143,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         from airflow_provider_batch.batch.decide.common_mistake import common_mistake
         from airflow_provider_batch.batch.decide.outcome import ensure_done, ensure_enough
         from airflow_provider_batch.lineage.report import TaskReport
-        from airflow_provider_batch.rows.sinks.parquet import require_pyarrow
+        from airflow_provider_batch.rows.write.parquet import require_pyarrow
 
         self._check_rendered(context)
         if self.output_format == "parquet":
@@ -230,7 +230,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         return replace(work, output=output)
 
     def _output(self) -> OutputType | None:
-        from airflow_provider_batch.rows.structured import OutputType
+        from airflow_provider_batch.rows.output.type import OutputType
 
         return None if self._output_type is None else OutputType.of(self._output_type)
 

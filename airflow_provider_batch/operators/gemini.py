@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from airflow_provider_batch.batch.send.start import OnContentChange
+    from airflow_provider_batch.rows.check.staging import Intake
     from airflow_provider_batch.rows.dialect import RowDialect
-    from airflow_provider_batch.rows.prompts import Prompt
-    from airflow_provider_batch.rows.sources.tables import SqlQuery
-    from airflow_provider_batch.rows.staging import Intake
-    from airflow_provider_batch.rows.structured import OutputType
+    from airflow_provider_batch.rows.output.type import OutputType
+    from airflow_provider_batch.rows.prompt import Prompt
+    from airflow_provider_batch.rows.read.tables import SqlQuery
 
 MAX_EARLIER_ROWS = 2000
 """Earlier answers that an estimate looks at."""
@@ -292,7 +292,7 @@ class GeminiBatchOperator(BatchRun):
 
     def _intake(self) -> Intake:
         """Where the rows come from, and how each becomes a request."""
-        from airflow_provider_batch.rows.staging import Intake
+        from airflow_provider_batch.rows.check.staging import Intake
 
         return Intake(
             source(self._given if self._given is not None else self.requests),
@@ -306,7 +306,7 @@ class GeminiBatchOperator(BatchRun):
 
     def _to_line_with_files(self) -> Callable[[bytes | Mapping[str, Any]], bytes]:
         from airflow_provider_batch.gemini.attachments import RowFiles
-        from airflow_provider_batch.rows.attachments import FileFolder
+        from airflow_provider_batch.rows.media import FileFolder
 
         to_line, folder = self._to_line(), self._files()
         if folder is None:
@@ -335,7 +335,7 @@ class GeminiBatchOperator(BatchRun):
         return None if self.files_path is None else object_path(self.files_path, "files_path")
 
     def _output(self) -> OutputType | None:
-        from airflow_provider_batch.rows.structured import OutputType
+        from airflow_provider_batch.rows.output.type import OutputType
 
         return None if self._output_type is None else OutputType.of(self._output_type)
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_batch.airflow_compat import ensure_absolute, object_path, plain, sql_hook
 from airflow_provider_batch.arguments import is_template, path_text, text, wrong
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.rows.sources.tables import SqlQuery
+from airflow_provider_batch.rows.read.tables import SqlQuery
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
-    from airflow_provider_batch.rows.sources import Source
+    from airflow_provider_batch.rows.read import Source
 
 
 def is_rendered(requests: object) -> bool:
@@ -32,7 +32,7 @@ def check_requests(task: BaseOperator, requests: Any) -> None:
     """
     from airflow.sdk import XComArg
 
-    from airflow_provider_batch.rows.sources.choice import source_of
+    from airflow_provider_batch.rows.read.choice import source_of
 
     if isinstance(requests, SqlQuery):
         _check_query(requests)
@@ -89,8 +89,8 @@ def check_params(params: dict[str, Any], *, allow_unknown_fields: bool) -> None:
 
 def source(requests: Any) -> Source:
     """What is to be read: an opened path, a query, a data frame, or rows."""
-    from airflow_provider_batch.rows.sources.choice import source_of
-    from airflow_provider_batch.rows.sources.tables import QueryRows
+    from airflow_provider_batch.rows.read.choice import source_of
+    from airflow_provider_batch.rows.read.tables import QueryRows
 
     requests = plain(requests)
     if is_rendered(requests):

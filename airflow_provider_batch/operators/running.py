@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.hooks.gemini import Account
     from airflow_provider_batch.lineage.report import TaskReport
+    from airflow_provider_batch.rows.check.shards import ShardLimits
+    from airflow_provider_batch.rows.check.staging import Intake
     from airflow_provider_batch.rows.dialect import RowDialect
     from airflow_provider_batch.rows.manifest import Manifest
-    from airflow_provider_batch.rows.shards import ShardLimits
-    from airflow_provider_batch.rows.staging import Intake
-    from airflow_provider_batch.rows.structured import OutputType
+    from airflow_provider_batch.rows.output.type import OutputType
 
 DEFAULT_TIMEOUT_S = 86_400.0
 """24 h, the API's own target for a batch. It ends a job itself at 48 h."""
@@ -165,7 +165,7 @@ class BatchRun(BaseOperator, CheckedArguments):
         from airflow_provider_batch.batch.observer import PREFLIGHT
         from airflow_provider_batch.batch.send.start import estimated, ledger_for
         from airflow_provider_batch.lineage.report import TaskReport
-        from airflow_provider_batch.rows.sinks.parquet import require_pyarrow
+        from airflow_provider_batch.rows.write.parquet import require_pyarrow
 
         self._prepare(context)
         self._check_rendered(context)
@@ -286,7 +286,7 @@ class BatchRun(BaseOperator, CheckedArguments):
         )
 
     def _limits(self, account: Account) -> ShardLimits:
-        from airflow_provider_batch.rows.shards import MAX_SHARD_BYTES, ShardLimits
+        from airflow_provider_batch.rows.check.shards import MAX_SHARD_BYTES, ShardLimits
 
         # The API's address of a file may be longer than its name.
         size = MAX_SHARD_BYTES if self.files_path is None else MAX_SHARD_BYTES * 3 // 4

@@ -12,7 +12,7 @@ import msgspec
 from upath import UPath
 
 from airflow_provider_batch.rows.dialect import RowError, RowStatus
-from airflow_provider_batch.rows.framing import read_lines
+from airflow_provider_batch.rows.read.lines import read_lines
 from airflow_provider_batch.rows.storage import opened
 
 MOST_ROWS = 100_000
@@ -117,7 +117,7 @@ def _lines(file: Any) -> Iterable[Ending]:
 
 
 def _columns(file: Any) -> Iterable[Ending]:
-    from airflow_provider_batch.rows.sinks.parquet import read_parquet
+    from airflow_provider_batch.rows.write.parquet import read_parquet
 
     for row in read_parquet(file):
         yield Ending(row.key, row.status, row.finish_reason, row.error)

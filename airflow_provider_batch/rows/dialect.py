@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.rows.attachments import Reference
+    from airflow_provider_batch.rows.media import Reference
 
 
 class RowStatus(str, enum.Enum):

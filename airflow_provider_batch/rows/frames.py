@@ -7,9 +7,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.rows.manifest import Manifest
+from airflow_provider_batch.rows.output.type import OutputType
 from airflow_provider_batch.rows.results import parquet_batches, read_results
 from airflow_provider_batch.rows.storage import path_of
-from airflow_provider_batch.rows.structured import OutputType
 
 if TYPE_CHECKING:
     import pandas
@@ -37,7 +37,7 @@ def to_arrow_batches(
     :param path_type: As for :func:`read_results`.
     :raises ConfigError: pyarrow is not installed, or ``manifest`` is not a manifest.
     """
-    from airflow_provider_batch.rows.sinks.parquet import record_batch, require_pyarrow, survey_of
+    from airflow_provider_batch.rows.write.parquet import record_batch, require_pyarrow, survey_of
 
     require_pyarrow()
     wanted = Manifest.load(manifest)

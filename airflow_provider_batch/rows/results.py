@@ -12,11 +12,11 @@ from upath import UPath
 
 from airflow_provider_batch.errors import BatchError, ConfigError
 from airflow_provider_batch.rows.dialect import ResultRow, RowStatus
-from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.manifest import Manifest
-from airflow_provider_batch.rows.sinks.parquet import read_parquet
+from airflow_provider_batch.rows.output.type import CODE, NotOfTypeError, OutputType
+from airflow_provider_batch.rows.read.lines import read_lines
 from airflow_provider_batch.rows.storage import opened, path_of
-from airflow_provider_batch.rows.structured import CODE, NotOfTypeError, OutputType
+from airflow_provider_batch.rows.write.parquet import read_parquet
 
 if TYPE_CHECKING:
     import pyarrow

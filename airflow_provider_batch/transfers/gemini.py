@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_batch.airflow_compat import saving_retries, sql_hook
 from airflow_provider_batch.arguments import Check, CheckedArguments, mapping, maybe, text
-from airflow_provider_batch.rows.tables import Target, ensure_statuses, ensure_table, key_column_of
+from airflow_provider_batch.rows.write.sql import Target, ensure_statuses, ensure_table, key_column_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -76,7 +76,7 @@ class GeminiResultsToSqlOperator(BaseOperator, CheckedArguments):
     def execute(self, context: Context) -> int:
         """Load, and return how many rows were loaded."""
         from airflow_provider_batch.rows.results import read_results
-        from airflow_provider_batch.rows.tables import load_rows
+        from airflow_provider_batch.rows.write.sql import load_rows
 
         self._check_rendered(context)
         hook = sql_hook(self.conn_id)

@@ -16,8 +16,8 @@ from airflow_provider_batch.batch.ledger.state import Batch, Shard, read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.errors import BatchError, LedgerError
 from airflow_provider_batch.rows.causes import read_causes
-from airflow_provider_batch.rows.framing import read_lines
 from airflow_provider_batch.rows.manifest import Manifest
+from airflow_provider_batch.rows.read.lines import read_lines
 from airflow_provider_batch.rows.storage import opened
 from airflow_provider_batch.ui.bounded import Bounded, TookTooLongError
 from airflow_provider_batch.ui.views import Row

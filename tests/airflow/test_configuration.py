@@ -17,7 +17,7 @@ from airflow_provider_batch.decorators.gemini import gemini_batch_task
 from airflow_provider_batch.errors import BudgetError, ConfigError
 from airflow_provider_batch.operators.embeddings import GeminiEmbeddingsBatchOperator
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
-from airflow_provider_batch.rows.sources.tables import SqlQuery
+from airflow_provider_batch.rows.read.tables import SqlQuery
 from airflow_provider_batch.transfers.gemini import GeminiResultsToSqlOperator
 
 SHIPPED_PRICES = Path(gemini.__file__).with_name("prices.json")

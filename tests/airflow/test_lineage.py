@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_batch.lineage.gemini import dataset_name
 from airflow_provider_batch.operators.fetch import GeminiBatchFetchResultsOperator
-from airflow_provider_batch.rows.sources.tables import SqlQuery
+from airflow_provider_batch.rows.read.tables import SqlQuery
 from airflow_provider_batch.transfers.gemini import GeminiResultsToSqlOperator
 from tests.airflow.apart import run_apart
 from tests.airflow.tries import batch_of, run_try

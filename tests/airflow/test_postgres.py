@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
-from airflow_provider_batch.rows.sources.tables import QueryRows
+from airflow_provider_batch.rows.read.tables import QueryRows
 from airflow_provider_batch.transfers.gemini import GeminiResultsToSqlOperator
 
 ENDLESS = "SELECT generate_series(1, 10000000000) AS id"

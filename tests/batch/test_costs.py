@@ -8,9 +8,9 @@ from decimal import Decimal
 
 import pytest
 
+from airflow_provider_batch.rows.check.shards import ShardLimits
 from airflow_provider_batch.rows.manifest import Manifest
 from airflow_provider_batch.rows.money import Price, Rates
-from airflow_provider_batch.rows.shards import ShardLimits
 
 RATES = Rates(Decimal(1), Decimal(0), Decimal(10))
 TWICE = Rates(Decimal(2), Decimal(0), Decimal(20))

@@ -11,8 +11,8 @@ from pyarrow import parquet
 from airflow_provider_batch.batch.ledger.documents import Layout
 from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.errors import LedgerError
-from airflow_provider_batch.rows.shards import ShardLimits
-from airflow_provider_batch.rows.sinks.parquet import read_parquet, write_parquet
+from airflow_provider_batch.rows.check.shards import ShardLimits
+from airflow_provider_batch.rows.write.parquet import read_parquet, write_parquet
 from faults.task import ask
 from tests.batch.conftest import read
 

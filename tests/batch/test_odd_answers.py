@@ -11,7 +11,7 @@ from airflow_provider_batch.batch.decide.outcome import ensure_enough
 from airflow_provider_batch.batch.ledger.documents import Layout
 from airflow_provider_batch.errors import PartialResultsError
 from airflow_provider_batch.rows.dialect import Usage
-from airflow_provider_batch.rows.sinks.parquet import read_parquet
+from airflow_provider_batch.rows.write.parquet import read_parquet
 from tests.batch.conftest import read
 
 

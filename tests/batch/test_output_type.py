@@ -13,8 +13,8 @@ from airflow_provider_batch.batch.decide.outcome import ensure_enough
 from airflow_provider_batch.batch.ledger.state import read_batch
 from airflow_provider_batch.errors import PartialResultsError
 from airflow_provider_batch.rows.money import Price, Rates
+from airflow_provider_batch.rows.output.type import OutputType
 from airflow_provider_batch.rows.results import read_results
-from airflow_provider_batch.rows.structured import OutputType
 from faults.task import ask
 from tests.batch.conftest import failed_keys, read, statuses
 

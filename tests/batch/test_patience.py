@@ -54,7 +54,7 @@ def test_an_upload_that_never_works_fails_the_task_at_its_deadline(task, gemini_
 
 
 def test_one_part_that_cannot_be_uploaded_keeps_no_other_from_being_sent(task, gemini_emulator, created):
-    from airflow_provider_batch.rows.shards import ShardLimits
+    from airflow_provider_batch.rows.check.shards import ShardLimits
 
     parts = task.but(rows=[ask(key) for key in "abc"], limits=ShardLimits(rows=1))
     gemini_emulator.add_fault(call="files.upload.start", **DOWN, times=4)

@@ -14,8 +14,8 @@ from airflow_provider_batch.errors import BatchError, BudgetError, InputError
 from airflow_provider_batch.gemini.auth import ApiKey
 from airflow_provider_batch.gemini.client import GeminiClient
 from airflow_provider_batch.gemini.transport import Endpoint
+from airflow_provider_batch.rows.check.shards import ShardLimits
 from airflow_provider_batch.rows.money import Price, Rates
-from airflow_provider_batch.rows.shards import ShardLimits
 from faults.task import ask
 
 PRICE = Price(Rates(Decimal(1), Decimal(0), Decimal(10)), Rates(Decimal(2), Decimal(0), Decimal(20)))

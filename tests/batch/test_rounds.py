@@ -11,7 +11,7 @@ from upath import UPath
 from airflow_provider_batch.batch.decide.actions import Wait
 from airflow_provider_batch.batch.ledger.store import note_cancel
 from airflow_provider_batch.errors import JobTimeoutError, SubmitUnknownError
-from airflow_provider_batch.rows.shards import ShardLimits
+from airflow_provider_batch.rows.check.shards import ShardLimits
 from faults.task import ask
 from tests.batch.conftest import failed_keys, statuses
 

@@ -11,8 +11,8 @@ from upath import UPath
 
 from airflow_provider_batch.airflow_compat import airflow_exception
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
+from airflow_provider_batch.rows.read.tables import SqlQuery
 from airflow_provider_batch.rows.results import read_results
-from airflow_provider_batch.rows.sources.tables import SqlQuery
 
 AirflowSkipException = airflow_exception("AirflowSkipException")
 AirflowFailException = airflow_exception("AirflowFailException")

@@ -9,8 +9,8 @@ from airflow.sdk import DAG, task
 
 from airflow_provider_batch.operators.embeddings import GeminiEmbeddingsBatchOperator
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
+from airflow_provider_batch.rows.read.tables import SqlQuery
 from airflow_provider_batch.rows.results import read_results
-from airflow_provider_batch.rows.sources.tables import SqlQuery
 
 CONF = {
     "conn_id": "{{ dag_run.conf.get('conn_id', 'gemini_default') }}",

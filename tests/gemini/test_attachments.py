@@ -11,8 +11,8 @@ from upath import UPath
 from airflow_provider_batch.gemini.attachments import RowFiles, attached
 from airflow_provider_batch.gemini.requests import RequestTemplate
 from airflow_provider_batch.gemini.rows import GeminiRows
-from airflow_provider_batch.rows.attachments import FileFolder
 from airflow_provider_batch.rows.dialect import BadRowError
+from airflow_provider_batch.rows.media import FileFolder
 
 CAT = b"\x89PNG cat"
 CAT_MARK = hashlib.sha256(CAT).hexdigest()

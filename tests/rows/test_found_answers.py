@@ -11,8 +11,8 @@ from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
 
 from airflow_provider_batch.gemini.rows import GeminiRows
 from airflow_provider_batch.rows.dialect import RowStatus
-from airflow_provider_batch.rows.sinks.parquet import read_parquet, write_parquet
-from airflow_provider_batch.rows.structured import IN_FENCE, CheckedAnswers, NotOfTypeError, OutputType
+from airflow_provider_batch.rows.output.type import IN_FENCE, CheckedAnswers, NotOfTypeError, OutputType
+from airflow_provider_batch.rows.write.parquet import read_parquet, write_parquet
 
 SCHEMA = {"type": "object", "properties": {"stars": {"type": "number"}}, "required": ["stars"]}
 

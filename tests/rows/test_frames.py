@@ -9,7 +9,7 @@ from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.rows.dialect import ResultRow, RowStatus, Usage
 from airflow_provider_batch.rows.frames import to_arrow_batches, to_pandas
 from airflow_provider_batch.rows.manifest import Manifest
-from airflow_provider_batch.rows.sinks.parquet import read_parquet, write_parquet
+from airflow_provider_batch.rows.write.parquet import read_parquet, write_parquet
 
 
 @pytest.fixture

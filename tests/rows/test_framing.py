@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_batch.rows.framing import Cutter, Incoming, Line, read_lines
+from airflow_provider_batch.rows.read.lines import Cutter, Incoming, Line, read_lines
 
 
 def lines(data, max_bytes=1000):

@@ -27,11 +27,11 @@ from airflow_provider_batch.gemini.fields import (
 )
 from airflow_provider_batch.gemini.requests import RequestTemplate
 from airflow_provider_batch.gemini.rows import GeminiRows
-from airflow_provider_batch.rows.attachments import FileFolder
+from airflow_provider_batch.rows.check.staging import Intake
 from airflow_provider_batch.rows.dialect import BadRowError, RowStatus
-from airflow_provider_batch.rows.sources.choice import source_of
-from airflow_provider_batch.rows.staging import Intake
-from airflow_provider_batch.rows.structured import CheckedAnswers, OutputType
+from airflow_provider_batch.rows.media import FileFolder
+from airflow_provider_batch.rows.output.type import CheckedAnswers, OutputType
+from airflow_provider_batch.rows.read.choice import source_of
 from tests.rows.test_staging import staged_with
 
 THOROUGH = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))

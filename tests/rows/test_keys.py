@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_batch.rows.keys import Arrival, Arrivals, KeyTable
+from airflow_provider_batch.rows.check.keys import Arrival, Arrivals, KeyTable
 
 
 def test_a_key_seen_before_is_told_with_its_first_line():

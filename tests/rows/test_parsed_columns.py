@@ -14,8 +14,8 @@ from pyarrow import parquet
 from pydantic import BaseModel, RootModel
 
 from airflow_provider_batch.rows.dialect import ResultRow, RowError, RowStatus, Usage
-from airflow_provider_batch.rows.sinks.parquet import read_parquet, write_parquet
-from airflow_provider_batch.rows.structured import OutputType
+from airflow_provider_batch.rows.output.type import OutputType
+from airflow_provider_batch.rows.write.parquet import read_parquet, write_parquet
 
 
 class Mood(enum.Enum):

@@ -7,7 +7,7 @@ from airflow_provider_batch.errors import BatchError, ConfigError
 from airflow_provider_batch.rows.dialect import ResultRow, RowError, RowStatus, Usage
 from airflow_provider_batch.rows.manifest import MAX_XCOM_BYTES, Manifest
 from airflow_provider_batch.rows.results import read_results
-from airflow_provider_batch.rows.sinks.parquet import write_parquet
+from airflow_provider_batch.rows.write.parquet import write_parquet
 
 ROWS = [
     ResultRow("a", RowStatus.SUCCESS, "hi", "STOP", Usage(1, 0, 2, 3), response=msgspec.Raw(b'{"x":[1]}')),

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from airflow_provider_batch.rows.shards import ShardLimits, ShardWriter
+from airflow_provider_batch.rows.check.shards import ShardLimits, ShardWriter
 
 LINES = [f"line {n} ".encode() * (n % 7 + 1) for n in range(1000)]
 

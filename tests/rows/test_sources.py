@@ -19,10 +19,10 @@ from pyarrow import parquet
 from upath import UPath
 
 from airflow_provider_batch.errors import ConfigError, InputError
-from airflow_provider_batch.rows.sources import Record
-from airflow_provider_batch.rows.sources.choice import source_of
-from airflow_provider_batch.rows.sources.files import MAX_TEXT_BYTES
-from airflow_provider_batch.rows.sources.tables import QueryRows
+from airflow_provider_batch.rows.read import Record
+from airflow_provider_batch.rows.read.choice import source_of
+from airflow_provider_batch.rows.read.files import MAX_TEXT_BYTES
+from airflow_provider_batch.rows.read.tables import QueryRows
 
 TABLE = [{"id": "a", "text": "first, with comma"}, {"id": "b", "text": 'second\n"quoted" ü'}]
 

@@ -16,11 +16,11 @@ from upath import UPath
 from airflow_provider_batch.errors import InputError
 from airflow_provider_batch.gemini.requests import RequestTemplate
 from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.rows.check.keys import KeyTable
+from airflow_provider_batch.rows.check.shards import ShardLimits
+from airflow_provider_batch.rows.check.staging import REPEATED, Intake, spools, stage
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.keys import KeyTable
-from airflow_provider_batch.rows.shards import ShardLimits
-from airflow_provider_batch.rows.sources.choice import source_of
-from airflow_provider_batch.rows.staging import REPEATED, Intake, spools, stage
+from airflow_provider_batch.rows.read.choice import source_of
 
 
 def ask(text):

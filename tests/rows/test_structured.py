@@ -4,7 +4,7 @@ import pytest
 from pydantic import BaseModel, Field, field_validator
 
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.rows.structured import NotOfTypeError, OutputType
+from airflow_provider_batch.rows.output.type import NotOfTypeError, OutputType
 
 SCHEMA = {"type": "object", "properties": {"stars": {"type": "integer", "minimum": 1}}, "required": ["stars"]}
 

@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.dialect import ResultRow, RowError, RowStatus, Usage
-from airflow_provider_batch.rows.tables import Target, load_rows
+from airflow_provider_batch.rows.write.sql import Target, load_rows
 
 ROWS = [
     ResultRow(

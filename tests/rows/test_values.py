@@ -23,10 +23,10 @@ from upath import UPath
 from airflow_provider_batch.errors import InputError
 from airflow_provider_batch.gemini.embeddings import EmbeddingTemplate
 from airflow_provider_batch.gemini.requests import RequestTemplate
+from airflow_provider_batch.rows.check.staging import Intake
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.sources.choice import source_of
-from airflow_provider_batch.rows.sources.tables import QueryRows
-from airflow_provider_batch.rows.staging import Intake
+from airflow_provider_batch.rows.read.choice import source_of
+from airflow_provider_batch.rows.read.tables import QueryRows
 from tests.rows.test_staging import staged_with
 
 CAFE = "café"

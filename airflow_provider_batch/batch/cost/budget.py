@@ -22,8 +22,8 @@ from airflow_provider_batch.batch.cost.receipts import Prices, cost_of, no_price
 from airflow_provider_batch.batch.ledger.state import Batch
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.errors import BudgetError, InputError
+from airflow_provider_batch.rows.check.staging import Staged
 from airflow_provider_batch.rows.money import Price
-from airflow_provider_batch.rows.staging import Staged
 
 log = logging.getLogger(__name__)
 

@@ -31,10 +31,10 @@ from airflow_provider_batch.batch.send.rounds import keep_shards
 from airflow_provider_batch.batch.send.unrecorded_jobs import note_adopted
 from airflow_provider_batch.contract import BatchService, JobSnapshot
 from airflow_provider_batch.errors import JobError, ResultsNotReadyError
+from airflow_provider_batch.rows.check.keys import KeyTable
+from airflow_provider_batch.rows.check.shards import ShardLimits, ShardWriter
 from airflow_provider_batch.rows.dialect import BadRowError, CheckedRow, LandedRow, RowDialect
-from airflow_provider_batch.rows.framing import Incoming
-from airflow_provider_batch.rows.keys import KeyTable
-from airflow_provider_batch.rows.shards import ShardLimits, ShardWriter
+from airflow_provider_batch.rows.read.lines import Incoming
 from airflow_provider_batch.rows.storage import spool
 
 _NOTHING = (b"null", b'""', b"{}")

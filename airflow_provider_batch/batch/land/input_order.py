@@ -17,9 +17,9 @@ from airflow_provider_batch.batch.ledger.digests import Hashing, differs
 from airflow_provider_batch.batch.ledger.state import Batch
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.errors import LedgerError
+from airflow_provider_batch.rows.check.keys import KeyTable
 from airflow_provider_batch.rows.dialect import LandedRow, RowDialect
-from airflow_provider_batch.rows.framing import read_lines
-from airflow_provider_batch.rows.keys import KeyTable
+from airflow_provider_batch.rows.read.lines import read_lines
 from airflow_provider_batch.rows.storage import opened, spool
 
 

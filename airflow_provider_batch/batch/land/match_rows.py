@@ -25,6 +25,7 @@ from airflow_provider_batch.batch.ledger.state import Shard
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.contract import BatchService, JobSnapshot, JobState
 from airflow_provider_batch.errors import LedgerError, ResultsNotReadyError
+from airflow_provider_batch.rows.check.keys import Arrival, Arrivals
 from airflow_provider_batch.rows.dialect import (
     BadRowError,
     LandedRow,
@@ -33,10 +34,9 @@ from airflow_provider_batch.rows.dialect import (
     RowStatus,
     may_pass,
 )
-from airflow_provider_batch.rows.framing import Incoming, read_lines
-from airflow_provider_batch.rows.keys import Arrival, Arrivals
 from airflow_provider_batch.rows.manifest import TokenSum
 from airflow_provider_batch.rows.money import LONG_PROMPT
+from airflow_provider_batch.rows.read.lines import Incoming, read_lines
 from airflow_provider_batch.rows.storage import Behind, keep, opened, published, spool
 
 log = logging.getLogger(__name__)

@@ -31,11 +31,11 @@ from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.batch.send.rounds import copy_results, result_rows, results_of
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.errors import LedgerError
+from airflow_provider_batch.rows.check.keys import KeyTable
 from airflow_provider_batch.rows.dialect import LandedRow, RowDialect, RowStatus
-from airflow_provider_batch.rows.keys import KeyTable
 from airflow_provider_batch.rows.manifest import FILE_NAME, Manifest, TokenTotals
-from airflow_provider_batch.rows.sinks.parquet import write_parquet
 from airflow_provider_batch.rows.storage import READ_BYTES, opened, ready, spool
+from airflow_provider_batch.rows.write.parquet import write_parquet
 
 log = logging.getLogger(__name__)
 

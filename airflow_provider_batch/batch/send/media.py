@@ -23,8 +23,8 @@ from airflow_provider_batch.batch.ledger.state import Shard
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.errors import ApiError, ConfigError, FileNotReadyError, InputError
-from airflow_provider_batch.rows.attachments import CODE, Reference, copy_checked
 from airflow_provider_batch.rows.dialect import RowDialect
+from airflow_provider_batch.rows.media import CODE, Reference, copy_checked
 from airflow_provider_batch.rows.storage import spool
 
 log = logging.getLogger(__name__)

@@ -24,10 +24,10 @@ from airflow_provider_batch.batch.ledger.job_names import content_mark
 from airflow_provider_batch.batch.ledger.state import Batch, Round, Shard, shard_name
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.errors import LedgerError
+from airflow_provider_batch.rows.check.keys import KeyTable
+from airflow_provider_batch.rows.check.shards import Cut, ShardLimits, ShardWriter
 from airflow_provider_batch.rows.dialect import LandedRow, RowDialect
-from airflow_provider_batch.rows.framing import read_lines
-from airflow_provider_batch.rows.keys import KeyTable
-from airflow_provider_batch.rows.shards import Cut, ShardLimits, ShardWriter
+from airflow_provider_batch.rows.read.lines import read_lines
 from airflow_provider_batch.rows.storage import READ_BYTES, keep, opened, published, spool
 
 

@@ -51,10 +51,10 @@ from airflow_provider_batch.errors import (
     InputError,
     NotFoundError,
 )
+from airflow_provider_batch.rows.check.keys import KeyTable
+from airflow_provider_batch.rows.check.shards import ShardLimits
+from airflow_provider_batch.rows.check.staging import Intake, Spools, Staged, spools, stage
 from airflow_provider_batch.rows.dialect import RowDialect
-from airflow_provider_batch.rows.keys import KeyTable
-from airflow_provider_batch.rows.shards import ShardLimits
-from airflow_provider_batch.rows.staging import Intake, Spools, Staged, spools, stage
 from airflow_provider_batch.rows.storage import keep
 
 log = logging.getLogger(__name__)

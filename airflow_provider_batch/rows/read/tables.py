@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_batch.errors import InputError
-from airflow_provider_batch.rows.sources import Record, same_names
-from airflow_provider_batch.rows.sources.arrow import rows_of
+from airflow_provider_batch.rows.read import Record, same_names
+from airflow_provider_batch.rows.read.arrow import rows_of
 
 FETCH_ROWS = 1_000
 """Rows that a query gives at a time."""

@@ -17,11 +17,11 @@ from uuid import UUID
 import msgspec
 
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.rows.attachments import Reference
 from airflow_provider_batch.rows.dialect import CheckedRow, LandedRow, RowDialect, RowError, RowStatus
-from airflow_provider_batch.rows.fences import fenced_values
-from airflow_provider_batch.rows.models import as_described, not_finite, untitled
-from airflow_provider_batch.rows.schemas import nodes_of, resolved, usual, with_null
+from airflow_provider_batch.rows.media import Reference
+from airflow_provider_batch.rows.output.fences import fenced_values
+from airflow_provider_batch.rows.output.models import as_described, not_finite, untitled
+from airflow_provider_batch.rows.output.schemas import nodes_of, resolved, usual, with_null
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -8,9 +8,9 @@ from typing import Any
 from upath import UPath
 
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.rows.sources import Rows, Source
-from airflow_provider_batch.rows.sources.files import Files
-from airflow_provider_batch.rows.sources.tables import Frame, is_frame
+from airflow_provider_batch.rows.read import Rows, Source
+from airflow_provider_batch.rows.read.files import Files
+from airflow_provider_batch.rows.read.tables import Frame, is_frame
 
 
 def source_of(given: Any, name: str = "the list of requests") -> Source:

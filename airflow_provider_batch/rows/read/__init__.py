@@ -1,7 +1,8 @@
 """Where rows come from: files, queries, data frames, lists and generators, one record at a time.
 
 A record is either a line (bytes, as it stands in a JSON Lines file) or a mapping from column to value. What
-becomes of it is decided by :mod:`~airflow_provider_batch.rows.staging`; no source reads ahead more than a block.
+becomes of it is decided by :mod:`~airflow_provider_batch.rows.check.staging`. No source reads ahead more
+than a block.
 """
 
 from __future__ import annotations

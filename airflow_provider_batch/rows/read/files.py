@@ -20,9 +20,9 @@ from typing import Any, BinaryIO, cast
 from upath import UPath
 
 from airflow_provider_batch.errors import InputError
-from airflow_provider_batch.rows.framing import MAX_LINE_BYTES, read_lines
-from airflow_provider_batch.rows.sources import Record, Unreadable, same_names
-from airflow_provider_batch.rows.sources.arrow import rows_of
+from airflow_provider_batch.rows.read import Record, Unreadable, same_names
+from airflow_provider_batch.rows.read.arrow import rows_of
+from airflow_provider_batch.rows.read.lines import MAX_LINE_BYTES, read_lines
 from airflow_provider_batch.rows.storage import READ_BYTES, local_path, opened
 
 PACKED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}

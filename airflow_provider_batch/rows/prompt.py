@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from airflow_provider_batch.rows.dialect import BadRowError
+from airflow_provider_batch.rows.read.values import NoTextError, is_missing, is_single, text_of
 from airflow_provider_batch.rows.templates import check_template
-from airflow_provider_batch.rows.values import NoTextError, is_missing, is_single, text_of
 
 Prompt = str | Callable[[Mapping[str, Any]], Any]
 """A template such as ``"Summarise: {text}"``, or a function of the row."""

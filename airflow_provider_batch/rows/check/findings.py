@@ -10,8 +10,8 @@ import msgspec
 
 from airflow_provider_batch.errors import BadRow, InputError
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.sources import Record, Unreadable
-from airflow_provider_batch.rows.values import NoTextError, plain_of
+from airflow_provider_batch.rows.read import Record, Unreadable
+from airflow_provider_batch.rows.read.values import NoTextError, plain_of
 
 MAX_FINDINGS = 20
 """Bad rows named in one error. The total is given as well."""

@@ -17,7 +17,7 @@ import msgspec
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.dialect import ResultRow, RowError, RowStatus, Usage
-from airflow_provider_batch.rows.fences import fenced_values
+from airflow_provider_batch.rows.output.fences import fenced_values
 
 BLOCK_ROWS = 500
 """Rows of one DELETE. SQLite takes at least 999 values in a statement, others more."""

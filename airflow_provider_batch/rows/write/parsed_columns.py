@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airflow_provider_batch.rows.schemas import resolved
+from airflow_provider_batch.rows.output.schemas import resolved
 
 if TYPE_CHECKING:
     import pyarrow

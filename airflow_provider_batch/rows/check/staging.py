@@ -17,15 +17,15 @@ import msgspec
 from upath import UPath
 
 from airflow_provider_batch.errors import EmptyInputError, InputError
+from airflow_provider_batch.rows.check.findings import REMEDY, Findings, left_out, place_of
+from airflow_provider_batch.rows.check.keys import KeyTable
+from airflow_provider_batch.rows.check.shards import Cut, ShardLimits, ShardWriter
 from airflow_provider_batch.rows.dialect import BadRowError, CheckedRow, RowDialect
-from airflow_provider_batch.rows.findings import REMEDY, Findings, left_out, place_of
-from airflow_provider_batch.rows.framing import MAX_LINE_BYTES
-from airflow_provider_batch.rows.keys import KeyTable
-from airflow_provider_batch.rows.prompts import columns_of, names_in
-from airflow_provider_batch.rows.shards import Cut, ShardLimits, ShardWriter
-from airflow_provider_batch.rows.sources import Record, Source, Unreadable
+from airflow_provider_batch.rows.prompt import columns_of, names_in
+from airflow_provider_batch.rows.read import Record, Source, Unreadable
+from airflow_provider_batch.rows.read.lines import MAX_LINE_BYTES
+from airflow_provider_batch.rows.read.values import NoTextError, plain_of
 from airflow_provider_batch.rows.storage import spool
-from airflow_provider_batch.rows.values import NoTextError, plain_of
 
 _MAGICS = (
     (b"\xef\xbb\xbf", "AGB-I03", "starts with a UTF-8 byte-order mark; save it as UTF-8 without one"),

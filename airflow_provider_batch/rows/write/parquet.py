@@ -14,8 +14,8 @@ import msgspec
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.dialect import NULL, ResultRow, RowError, RowStatus, Usage
-from airflow_provider_batch.rows.framing import read_lines
-from airflow_provider_batch.rows.sinks.parsed import EXACT_IN_A_FLOAT, LARGEST, ParsedColumns, ParsedReader
+from airflow_provider_batch.rows.read.lines import read_lines
+from airflow_provider_batch.rows.write.parsed_columns import EXACT_IN_A_FLOAT, LARGEST, ParsedColumns, ParsedReader
 
 if TYPE_CHECKING:
     import pyarrow

@@ -1,0 +1,1 @@
+"""Checks rows before they are sent: keys, findings, and the spools of each job."""

@@ -1,0 +1,1 @@
+"""The type of the answers: its JSON Schema to send, and the check of each answer."""
