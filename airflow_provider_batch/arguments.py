@@ -159,7 +159,7 @@ def text(name: str, value: Any) -> str:
 
 def model_name(name: str, value: Any) -> str:
     """A name that a model can have, with or without ``models/``."""
-    from airflow_provider_batch.gemini.calls import model_path
+    from airflow_provider_batch.gemini.client.calls import model_path
 
     if not isinstance(value, str):
         raise wrong(name, "the name of a model", value)
@@ -338,7 +338,7 @@ def output_spec(name: str, value: Any) -> Any:
         return text(name, value)
     if not isinstance(value, dict | type):
         raise wrong(name, "a pydantic model, where to import it from, or a JSON Schema", value)
-    from airflow_provider_batch.gemini.schema import response_schema
+    from airflow_provider_batch.gemini.rows.schema import response_schema
     from airflow_provider_batch.rows.output.type import OutputType
 
     response_schema(OutputType.of(value).json_schema)

@@ -20,12 +20,12 @@ from airflow_provider_batch.batch.ledger.state import read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger, generations
 from airflow_provider_batch.batch.run import Run, Work
 from airflow_provider_batch.batch.send.start import Order, ledger_for
-from airflow_provider_batch.gemini.auth import ApiKey
-from airflow_provider_batch.gemini.client import GeminiClient
-from airflow_provider_batch.gemini.requests import RequestTemplate
-from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.gemini.client.auth import ApiKey
+from airflow_provider_batch.gemini.client.blocking import GeminiClient
+from airflow_provider_batch.gemini.client.transport import Endpoint
+from airflow_provider_batch.gemini.rows.dialect import GeminiRows
+from airflow_provider_batch.gemini.rows.requests import RequestTemplate
 from airflow_provider_batch.gemini.service import GeminiBatchService
-from airflow_provider_batch.gemini.transport import Endpoint
 from airflow_provider_batch.rows.check.shards import ShardLimits
 from airflow_provider_batch.rows.check.staging import Intake
 from airflow_provider_batch.rows.read.choice import source_of

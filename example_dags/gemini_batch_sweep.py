@@ -18,7 +18,7 @@ def gemini_batch_sweep():
     @task
     def sweep_results() -> list[str]:
         from airflow_provider_batch.batch.sweep import sweep
-        from airflow_provider_batch.gemini.rows import GeminiRows
+        from airflow_provider_batch.gemini.rows.dialect import GeminiRows
         from airflow_provider_batch.hooks.gemini import GeminiBatchHook
         from airflow_provider_batch.lineage.metrics import BatchMetrics
 

@@ -25,7 +25,7 @@ from airflow_provider_batch.errors import (
     ResultsNotReadyError,
     TemporaryError,
 )
-from airflow_provider_batch.gemini import transport
+from airflow_provider_batch.gemini.client import transport
 from airflow_provider_batch.gemini.service import GeminiBatchService
 from airflow_provider_batch.rows.check.keys import Arrival, Arrivals
 from airflow_provider_batch.rows.storage import spool

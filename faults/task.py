@@ -25,13 +25,13 @@ from airflow_provider_batch.batch.observer import Observer
 from airflow_provider_batch.batch.run import Landed, Result, Run, Work
 from airflow_provider_batch.batch.send.start import Order, estimated, ledger_for
 from airflow_provider_batch.contract import BatchService
-from airflow_provider_batch.gemini.attachments import RowFiles
-from airflow_provider_batch.gemini.auth import ApiKey
-from airflow_provider_batch.gemini.client import GeminiClient
-from airflow_provider_batch.gemini.rows import GeminiRows
-from airflow_provider_batch.gemini.schema import asking_for
+from airflow_provider_batch.gemini.client.auth import ApiKey
+from airflow_provider_batch.gemini.client.blocking import GeminiClient
+from airflow_provider_batch.gemini.client.transport import Endpoint
+from airflow_provider_batch.gemini.rows.dialect import GeminiRows
+from airflow_provider_batch.gemini.rows.media import RowFiles
+from airflow_provider_batch.gemini.rows.schema import asking_for
 from airflow_provider_batch.gemini.service import GeminiBatchService
-from airflow_provider_batch.gemini.transport import Endpoint
 from airflow_provider_batch.rows.check.shards import ShardLimits
 from airflow_provider_batch.rows.check.staging import Intake
 from airflow_provider_batch.rows.manifest import Manifest

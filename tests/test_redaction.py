@@ -10,9 +10,9 @@ import pytest
 from upath import UPath
 
 from airflow_provider_batch.errors import ApiError, BatchError
-from airflow_provider_batch.gemini.answers import MAX_DETAIL_CHARS, api_error
-from airflow_provider_batch.gemini.auth import ApiKey
-from airflow_provider_batch.gemini.exchange import Answer
+from airflow_provider_batch.gemini.client.answers import MAX_DETAIL_CHARS, api_error
+from airflow_provider_batch.gemini.client.auth import ApiKey
+from airflow_provider_batch.gemini.client.exchange import Answer
 from airflow_provider_batch.redaction import blanked, conceal
 from faults.task import Task, ask
 

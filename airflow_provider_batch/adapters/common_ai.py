@@ -32,10 +32,10 @@ from airflow.providers.common.ai.exceptions import LLMBatchLimitExceededError, L
 from airflow_provider_batch.adapters.common_ai_rows import output_fields, request_lines, result_items
 from airflow_provider_batch.contract import Accepted, CannotTell, Found, JobSnapshot, JobState, Refused
 from airflow_provider_batch.errors import SubmitUnknownError
-from airflow_provider_batch.gemini.auth import DEFAULT_BASE_URL, ApiKey
-from airflow_provider_batch.gemini.client import GeminiClient
+from airflow_provider_batch.gemini.client.auth import DEFAULT_BASE_URL, ApiKey
+from airflow_provider_batch.gemini.client.blocking import GeminiClient
+from airflow_provider_batch.gemini.client.transport import Endpoint
 from airflow_provider_batch.gemini.service import GeminiBatchService
-from airflow_provider_batch.gemini.transport import Endpoint
 from airflow_provider_batch.rows.check.shards import MAX_SHARD_BYTES
 
 log = logging.getLogger(__name__)

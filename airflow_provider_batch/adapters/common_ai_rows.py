@@ -12,9 +12,9 @@ from airflow.providers.common.ai.batch.output_schema import OutputSpec
 from airflow.providers.common.ai.exceptions import LLMBatchInputError, LLMBatchOutputTypeError
 
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.gemini.requests import laid_over
-from airflow_provider_batch.gemini.rows import GeminiRows
-from airflow_provider_batch.gemini.schema import response_schema
+from airflow_provider_batch.gemini.rows.dialect import GeminiRows
+from airflow_provider_batch.gemini.rows.requests import laid_over
+from airflow_provider_batch.gemini.rows.schema import response_schema
 from airflow_provider_batch.rows.check.staging import encode_row
 from airflow_provider_batch.rows.dialect import BadRowError, LandedRow, RowStatus, Usage
 from airflow_provider_batch.rows.read.lines import read_lines

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from airflow_provider_batch.batch.cost.receipts import Prices
-    from airflow_provider_batch.gemini.client import GeminiClient
+    from airflow_provider_batch.gemini.client.blocking import GeminiClient
     from airflow_provider_batch.gemini.service import GeminiBatchService
 
 KEY = "GEMINI_API_KEY"
@@ -121,7 +121,7 @@ def prices_of(options: Namespace, given: Access) -> Prices:
 
 
 def _of_environment() -> Access:
-    from airflow_provider_batch.gemini.auth import DEFAULT_BASE_URL, ApiKey, account_label
+    from airflow_provider_batch.gemini.client.auth import DEFAULT_BASE_URL, ApiKey, account_label
     from airflow_provider_batch.gemini.prices import PriceTable
 
     key = os.environ.get(KEY, "")
@@ -129,8 +129,8 @@ def _of_environment() -> Access:
     credential = ApiKey(key)
 
     def connect() -> GeminiClient:
-        from airflow_provider_batch.gemini.client import GeminiClient
-        from airflow_provider_batch.gemini.transport import Endpoint
+        from airflow_provider_batch.gemini.client.blocking import GeminiClient
+        from airflow_provider_batch.gemini.client.transport import Endpoint
 
         return GeminiClient(Endpoint(credential, base_url=base_url))
 

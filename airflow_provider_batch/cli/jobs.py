@@ -17,7 +17,7 @@ from airflow_provider_batch.cli.running import LOOK, NOT_FINISHED, WELL
 from airflow_provider_batch.errors import ConfigError, JobError
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.gemini.client import GeminiClient
+    from airflow_provider_batch.gemini.client.blocking import GeminiClient
     from airflow_provider_batch.gemini.wire import Batch
 
 SETTLED = 500
@@ -57,7 +57,7 @@ def list_jobs(options: Namespace) -> int:
 
 def _readable(client: GeminiClient) -> Iterator[Batch]:
     """The whole listing, newest first; what cannot be read hides no other."""
-    from airflow_provider_batch.gemini.answers import Unreadable
+    from airflow_provider_batch.gemini.client.answers import Unreadable
 
     for job in client.list_batch_entries():
         if isinstance(job, Unreadable):

@@ -19,7 +19,7 @@ from airflow_provider_batch.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from upath import UPath
 
-    from airflow_provider_batch.gemini.rows import GeminiRows
+    from airflow_provider_batch.gemini.rows.dialect import GeminiRows
     from airflow_provider_batch.rows.check.shards import ShardLimits
     from airflow_provider_batch.rows.check.staging import Intake, Staged
     from airflow_provider_batch.rows.output.type import OutputType
@@ -137,7 +137,7 @@ def intake(options: Namespace, file: str, open_path: Open, sample_rows: int = 0,
 
     :param skip: Leave rows out that cannot be sent.
     """
-    from airflow_provider_batch.gemini.schema import asking_for, ensure_only_schema
+    from airflow_provider_batch.gemini.rows.schema import asking_for, ensure_only_schema
     from airflow_provider_batch.rows.check.staging import Intake
     from airflow_provider_batch.rows.read.choice import source_of
     from airflow_provider_batch.rows.templates import columns_in
@@ -170,8 +170,8 @@ def _ensure_of_one_kind(options: Namespace) -> None:
 
 
 def _to_line(options: Namespace) -> Callable[[bytes | Mapping[str, Any]], bytes]:
-    from airflow_provider_batch.gemini.embeddings import EmbeddingTemplate, check_options
-    from airflow_provider_batch.gemini.requests import RequestTemplate
+    from airflow_provider_batch.gemini.rows.embeddings import EmbeddingTemplate, check_options
+    from airflow_provider_batch.gemini.rows.requests import RequestTemplate
 
     prompt, key = _prompt(options), options.key
     if options.embeddings:
@@ -193,7 +193,7 @@ def files_folder(options: Namespace, open_path: Open) -> UPath | None:
 def _with_files(
     to_line: Callable[[bytes | Mapping[str, Any]], bytes], folder: UPath | None
 ) -> Callable[[bytes | Mapping[str, Any]], bytes]:
-    from airflow_provider_batch.gemini.attachments import RowFiles
+    from airflow_provider_batch.gemini.rows.media import RowFiles
     from airflow_provider_batch.rows.media import FileFolder
 
     if folder is None:
@@ -204,8 +204,8 @@ def _with_files(
 
 def dialect(options: Namespace) -> GeminiRows:
     """What checks the rows."""
-    from airflow_provider_batch.gemini.embeddings import EmbeddingRows
-    from airflow_provider_batch.gemini.rows import GeminiRows
+    from airflow_provider_batch.gemini.rows.dialect import GeminiRows
+    from airflow_provider_batch.gemini.rows.embeddings import EmbeddingRows
 
     kind = EmbeddingRows if options.embeddings else GeminiRows
     return kind(
@@ -217,7 +217,7 @@ def dialect(options: Namespace) -> GeminiRows:
 
 def model(options: Namespace) -> str:
     """The model's bare name."""
-    from airflow_provider_batch.gemini.calls import model_path
+    from airflow_provider_batch.gemini.client.calls import model_path
 
     return model_path(options.model).removeprefix("models/")
 

@@ -48,7 +48,7 @@ def sweep(options: Namespace) -> int:
         service: GeminiBatchService, roots: Sequence[UPath], given: Access, observer: Observer | None
     ) -> Report:
         from airflow_provider_batch.batch.sweep import sweep
-        from airflow_provider_batch.gemini.rows import GeminiRows
+        from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 
         abandoned_s = options.older_than_hours * 3600
         prices = given.read_prices()

@@ -102,7 +102,7 @@ def _for_batch(options: Namespace, given: Access, patience: Patience) -> int:
     from airflow_provider_batch.batch.decide.next_step import Policy
     from airflow_provider_batch.batch.run import Work
     from airflow_provider_batch.cli.ledgers import OWNER, newest
-    from airflow_provider_batch.gemini.rows import GeminiRows
+    from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 
     folder = open_folder(given.open_path, options.target, "DIR")
     ledger, batch = newest(folder)

@@ -37,9 +37,9 @@ from airflow_provider_batch.errors import (
     ResultsNotReadyError,
     SubmitUnknownError,
 )
-from airflow_provider_batch.gemini.answers import Unreadable
-from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
-from airflow_provider_batch.gemini.client import GeminiClient
+from airflow_provider_batch.gemini.client.answers import Unreadable
+from airflow_provider_batch.gemini.client.asynchronous import AsyncGeminiClient
+from airflow_provider_batch.gemini.client.blocking import GeminiClient
 from airflow_provider_batch.gemini.wire import Batch, File
 from airflow_provider_batch.redaction import blanked
 

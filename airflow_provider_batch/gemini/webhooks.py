@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_batch.errors import BatchError, ConfigError
-from airflow_provider_batch.gemini import answers
-from airflow_provider_batch.gemini.exchange import Request, Script
-from airflow_provider_batch.gemini.repeats import once, persist, persist_delete
+from airflow_provider_batch.gemini.client import answers
+from airflow_provider_batch.gemini.client.exchange import Request, Script
+from airflow_provider_batch.gemini.client.repeats import once, persist, persist_delete
 from airflow_provider_batch.gemini.wire import RotatedSecret, Webhook, WebhookPage
 
 EVENTS = ("batch.succeeded", "batch.failed", "batch.expired", "batch.cancelled")

@@ -14,7 +14,7 @@ from airflow.sdk import BaseHook
 from airflow_provider_batch.airflow_compat import not_found_error
 from airflow_provider_batch.arguments import flag
 from airflow_provider_batch.errors import BatchError, ConfigError, NoConnectionError, TemporaryError
-from airflow_provider_batch.gemini.auth import (
+from airflow_provider_batch.gemini.client.auth import (
     DEFAULT_BASE_URL,
     ApiKey,
     ApplicationDefault,
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Connection
 
-    from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
-    from airflow_provider_batch.gemini.client import GeminiClient
+    from airflow_provider_batch.gemini.client.asynchronous import AsyncGeminiClient
+    from airflow_provider_batch.gemini.client.blocking import GeminiClient
+    from airflow_provider_batch.gemini.client.transport import Endpoint
     from airflow_provider_batch.gemini.prices import PriceTable
     from airflow_provider_batch.gemini.service import AsyncGeminiBatchService, GeminiBatchService
-    from airflow_provider_batch.gemini.transport import Endpoint
 
 API_VERSIONS = ("v1beta", "v1")
 AUTH_TYPES = ("api_key", "oauth_token", "adc")
@@ -108,7 +108,7 @@ class GeminiBatchHook(BaseHook):
         :raises ConfigError: The connection does not exist or cannot work.
         :raises BatchError: It could not be looked up this time.
         """
-        from airflow_provider_batch.gemini.client import GeminiClient
+        from airflow_provider_batch.gemini.client.blocking import GeminiClient
 
         return GeminiClient(self._endpoint(self._connection()))
 
@@ -118,7 +118,7 @@ class GeminiBatchHook(BaseHook):
         :raises ConfigError: The connection does not exist or cannot work.
         :raises BatchError: It could not be looked up this time.
         """
-        from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
+        from airflow_provider_batch.gemini.client.asynchronous import AsyncGeminiClient
 
         # In a thread: TLS takes tens of milliseconds to set up.
         return await asyncio.to_thread(AsyncGeminiClient, self._endpoint(await self._aconnection()))
@@ -269,7 +269,7 @@ class GeminiBatchHook(BaseHook):
             ) from None
 
     def _endpoint(self, connection: Connection) -> Endpoint:
-        from airflow_provider_batch.gemini.transport import Endpoint
+        from airflow_provider_batch.gemini.client.transport import Endpoint
 
         extra = self._extra(connection)
         self.has_webhook = bool(extra.get("webhook_secret"))

@@ -51,7 +51,7 @@ class GeminiEmbeddingsBatchOperator(GeminiBatchOperator):
         output_dimensionality: int | None = None,
         **kwargs: Any,
     ) -> None:
-        from airflow_provider_batch.gemini.embeddings import check_options
+        from airflow_provider_batch.gemini.rows.embeddings import check_options
 
         if stray := [name for name in _NOT_FOR_VECTORS if name in kwargs]:
             raise ConfigError(
@@ -66,13 +66,13 @@ class GeminiEmbeddingsBatchOperator(GeminiBatchOperator):
         self.output_dimensionality = output_dimensionality
 
     def _to_line(self) -> Callable[[bytes | Mapping[str, Any]], bytes]:
-        from airflow_provider_batch.gemini.embeddings import EmbeddingTemplate
+        from airflow_provider_batch.gemini.rows.embeddings import EmbeddingTemplate
 
         return EmbeddingTemplate(
             self._prompt(), self.key, self.embedding_task_type, self.output_dimensionality, self.keep_columns
         ).line
 
     def _dialect(self) -> RowDialect:
-        from airflow_provider_batch.gemini.embeddings import EmbeddingRows
+        from airflow_provider_batch.gemini.rows.embeddings import EmbeddingRows
 
         return EmbeddingRows(self._model_name(), allow_unknown_fields=self.allow_unknown_fields)

@@ -200,7 +200,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
     def _of_submission(self, context: Context, hook: GeminiBatchHook, service: GeminiBatchService) -> Work:
         from airflow_provider_batch.batch.ledger.store import Ledger
         from airflow_provider_batch.batch.submission import Submission
-        from airflow_provider_batch.gemini.rows import GeminiRows
+        from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 
         submission = Submission.load(self.submission)
         return _work(
@@ -214,7 +214,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
     def _of_another(self, context: Context, hook: GeminiBatchHook, service: GeminiBatchService) -> Work:
         from airflow_provider_batch.batch.land.foreign_job import NumberedRows, Request, foreign_ledger
         from airflow_provider_batch.batch.ledger.documents import Layout
-        from airflow_provider_batch.gemini.rows import GeminiRows
+        from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 
         account, output = hook.account(), self._output()
         wanted = Request(

@@ -283,7 +283,7 @@ class GeminiBatchOperator(BatchRun):
             )
         if self.request_params:
             if self._output_type is not None:
-                from airflow_provider_batch.gemini.schema import ensure_only_schema
+                from airflow_provider_batch.gemini.rows.schema import ensure_only_schema
 
                 ensure_only_schema(self.request_params)
             check_params(self.request_params, allow_unknown_fields=self.allow_unknown_fields)
@@ -305,7 +305,7 @@ class GeminiBatchOperator(BatchRun):
         )
 
     def _to_line_with_files(self) -> Callable[[bytes | Mapping[str, Any]], bytes]:
-        from airflow_provider_batch.gemini.attachments import RowFiles
+        from airflow_provider_batch.gemini.rows.media import RowFiles
         from airflow_provider_batch.rows.media import FileFolder
 
         to_line, folder = self._to_line(), self._files()
@@ -315,7 +315,7 @@ class GeminiBatchOperator(BatchRun):
         return lambda data: files.line(to_line(data))
 
     def _to_line(self) -> Callable[[bytes | Mapping[str, Any]], bytes]:
-        from airflow_provider_batch.gemini.requests import RequestTemplate
+        from airflow_provider_batch.gemini.rows.requests import RequestTemplate
 
         return RequestTemplate(
             self._prompt(),
@@ -340,13 +340,13 @@ class GeminiBatchOperator(BatchRun):
         return None if self._output_type is None else OutputType.of(self._output_type)
 
     def _rewrite(self) -> Callable[[bytes], bytes] | None:
-        from airflow_provider_batch.gemini.schema import asking_for
+        from airflow_provider_batch.gemini.rows.schema import asking_for
 
         output = self._output()
         return asking_for(output.json_schema) if output else None
 
     def _dialect(self) -> RowDialect:
-        from airflow_provider_batch.gemini.rows import GeminiRows
+        from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 
         return GeminiRows(
             self._model_name(),

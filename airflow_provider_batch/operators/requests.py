@@ -73,7 +73,7 @@ def check_params(params: dict[str, Any], *, allow_unknown_fields: bool) -> None:
 
     :raises ConfigError: The API has no such field, or takes no such value. Says which was meant, if that is near.
     """
-    from airflow_provider_batch.gemini.checks import RequestCheck
+    from airflow_provider_batch.gemini.rows.checks import RequestCheck
     from airflow_provider_batch.rows.dialect import BadRowError
 
     said = {"contents": [{"parts": [{"text": "a row"}]}]}

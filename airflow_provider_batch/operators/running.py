@@ -444,7 +444,7 @@ class BatchRun(BaseOperator, CheckedArguments):
         ).to_xcom()
 
     def _model_name(self) -> str:
-        from airflow_provider_batch.gemini.calls import model_path
+        from airflow_provider_batch.gemini.client.calls import model_path
 
         return model_path(self.model).removeprefix("models/")
 

@@ -97,7 +97,7 @@ def _generation(ledger: str) -> int | None:
 
 
 def _listing(conn_id: str) -> Jobs:
-    from airflow_provider_batch.gemini.answers import Unreadable
+    from airflow_provider_batch.gemini.client.answers import Unreadable
     from airflow_provider_batch.gemini.service import snapshot
     from airflow_provider_batch.ui.server_hook import ServerHook
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_batch.emulator.process import running_emulator
-from airflow_provider_batch.gemini.auth import ApiKey
-from airflow_provider_batch.gemini.client import GeminiClient
-from airflow_provider_batch.gemini.transport import Endpoint
+from airflow_provider_batch.gemini.client.auth import ApiKey
+from airflow_provider_batch.gemini.client.blocking import GeminiClient
+from airflow_provider_batch.gemini.client.transport import Endpoint
 from demo.stack import Airflow
 from tests.airflow.apart import statsd
 

@@ -19,7 +19,7 @@ from packaging.version import Version
 
 from airflow_provider_batch.airflow_compat import POINTER, Fence
 from airflow_provider_batch.errors import BatchError, ConfigError, SupersededError
-from airflow_provider_batch.gemini.auth import DEFAULT_BASE_URL
+from airflow_provider_batch.gemini.client.auth import DEFAULT_BASE_URL
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 
 BEFORE_3_3 = Version(version("apache-airflow")) < Version("3.3")

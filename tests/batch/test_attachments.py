@@ -8,9 +8,9 @@ import pytest
 
 from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.errors import ConfigError, InputError
-from airflow_provider_batch.gemini.auth import ApiKey
-from airflow_provider_batch.gemini.client import GeminiClient
-from airflow_provider_batch.gemini.transport import Endpoint
+from airflow_provider_batch.gemini.client.auth import ApiKey
+from airflow_provider_batch.gemini.client.blocking import GeminiClient
+from airflow_provider_batch.gemini.client.transport import Endpoint
 from faults.task import ask
 
 

@@ -12,7 +12,7 @@ from airflow_provider_batch.batch.ledger.documents import Layout
 from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.batch.run import Run, Work
 from airflow_provider_batch.errors import BatchError, ConfigError, InputError, LedgerError, SupersededError
-from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 from airflow_provider_batch.rows.manifest import Manifest
 from faults.task import ask
 from tests.batch.conftest import documents, statuses

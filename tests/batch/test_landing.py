@@ -26,7 +26,7 @@ from airflow_provider_batch.errors import (
     ResultsNotReadyError,
     StorageError,
 )
-from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 from airflow_provider_batch.rows.manifest import Manifest
 from airflow_provider_batch.rows.storage import ready
 from faults.task import Task, ask

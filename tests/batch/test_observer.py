@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_batch.batch.observer import Observer
 from airflow_provider_batch.batch.sweep import sweep
 from airflow_provider_batch.contract import JobState
-from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 from airflow_provider_batch.rows.check.shards import ShardLimits
 
 

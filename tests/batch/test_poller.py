@@ -14,11 +14,11 @@ from airflow_provider_batch.batch.wait.poller import Poller, Vigil
 from airflow_provider_batch.batch.wait.schedule import FEW
 from airflow_provider_batch.batch.wait.watch import MAX_ERROR_WAIT_S
 from airflow_provider_batch.errors import BatchError
-from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
-from airflow_provider_batch.gemini.auth import ApiKey
-from airflow_provider_batch.gemini.client import GeminiClient
+from airflow_provider_batch.gemini.client.asynchronous import AsyncGeminiClient
+from airflow_provider_batch.gemini.client.auth import ApiKey
+from airflow_provider_batch.gemini.client.blocking import GeminiClient
+from airflow_provider_batch.gemini.client.transport import Endpoint
 from airflow_provider_batch.gemini.service import AsyncGeminiBatchService
-from airflow_provider_batch.gemini.transport import Endpoint
 from airflow_provider_batch.gemini.wire import InlineRequest
 
 MANY = 3 * FEW

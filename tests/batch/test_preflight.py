@@ -11,9 +11,9 @@ from airflow_provider_batch.batch.cost.budget import Budget
 from airflow_provider_batch.batch.cost.estimate import Span
 from airflow_provider_batch.batch.ledger.state import read_batch
 from airflow_provider_batch.errors import BatchError, BudgetError, InputError
-from airflow_provider_batch.gemini.auth import ApiKey
-from airflow_provider_batch.gemini.client import GeminiClient
-from airflow_provider_batch.gemini.transport import Endpoint
+from airflow_provider_batch.gemini.client.auth import ApiKey
+from airflow_provider_batch.gemini.client.blocking import GeminiClient
+from airflow_provider_batch.gemini.client.transport import Endpoint
 from airflow_provider_batch.rows.check.shards import ShardLimits
 from airflow_provider_batch.rows.money import Price, Rates
 from faults.task import ask

@@ -18,7 +18,7 @@ from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag
 from airflow_provider_batch.batch.sweep import Kind, prune, reconcile, sweep
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.errors import BatchError
-from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 from faults.task import MODEL, Task, ask
 from tests.batch.conftest import failed_keys, statuses
 

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_batch.cli.jobs import SETTLED, _newest
 from airflow_provider_batch.cli.parsers import build
-from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 from airflow_provider_batch.gemini.wire import Batch
 from tests.cli.conftest import KEY, SUBMIT
 

@@ -23,10 +23,10 @@ from upath import UPath
 from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.emulator import Limits, running_emulator
 from airflow_provider_batch.errors import ApiError, JobTimeoutError
-from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
-from airflow_provider_batch.gemini.auth import ApiKey
-from airflow_provider_batch.gemini.client import GeminiClient
-from airflow_provider_batch.gemini.transport import Endpoint
+from airflow_provider_batch.gemini.client.asynchronous import AsyncGeminiClient
+from airflow_provider_batch.gemini.client.auth import ApiKey
+from airflow_provider_batch.gemini.client.blocking import GeminiClient
+from airflow_provider_batch.gemini.client.transport import Endpoint
 from airflow_provider_batch.gemini.wire import InlineRequest
 from faults.task import Task
 from tests.conformance.document import DEVIATIONS, Document

@@ -14,7 +14,7 @@ from upath import UPath
 
 from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.emulator import running_emulator
-from airflow_provider_batch.gemini.rows import MAX_KEY_CHARS
+from airflow_provider_batch.gemini.rows.dialect import MAX_KEY_CHARS
 from airflow_provider_batch.rows.results import read_results
 from faults.task import Task
 

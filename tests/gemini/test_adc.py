@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from airflow_provider_batch.batch.wait.watch import GiveUp, GoOn, Watch
 from airflow_provider_batch.emulator import running_emulator
 from airflow_provider_batch.errors import BatchError, ConfigError
-from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
-from airflow_provider_batch.gemini.auth import ApplicationDefault
-from airflow_provider_batch.gemini.client import GeminiClient
-from airflow_provider_batch.gemini.transport import Endpoint
+from airflow_provider_batch.gemini.client.asynchronous import AsyncGeminiClient
+from airflow_provider_batch.gemini.client.auth import ApplicationDefault
+from airflow_provider_batch.gemini.client.blocking import GeminiClient
+from airflow_provider_batch.gemini.client.transport import Endpoint
 
 TOKEN = "token-of-the-token-server"
 

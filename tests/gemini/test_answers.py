@@ -5,8 +5,8 @@ import json
 import pytest
 
 from airflow_provider_batch import errors
-from airflow_provider_batch.gemini import answers
-from airflow_provider_batch.gemini.exchange import Answer, Lost
+from airflow_provider_batch.gemini.client import answers
+from airflow_provider_batch.gemini.client.exchange import Answer, Lost
 from airflow_provider_batch.gemini.wire import Batch, File
 
 CALL = "get batches/abc"

@@ -8,9 +8,9 @@ import os
 import pytest
 from upath import UPath
 
-from airflow_provider_batch.gemini.attachments import RowFiles, attached
-from airflow_provider_batch.gemini.requests import RequestTemplate
-from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.gemini.rows.dialect import GeminiRows
+from airflow_provider_batch.gemini.rows.media import RowFiles, attached
+from airflow_provider_batch.gemini.rows.requests import RequestTemplate
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.media import FileFolder
 

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from airflow_provider_batch.gemini.embeddings import EmbeddingRows
-from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.gemini.rows.dialect import GeminiRows
+from airflow_provider_batch.gemini.rows.embeddings import EmbeddingRows
 from airflow_provider_batch.rows.dialect import BadRowError
 
 TEXT = {"parts": [{"text": "hi"}]}

@@ -23,11 +23,11 @@ from airflow_provider_batch.errors import (
     NotFoundError,
     ProtocolError,
 )
-from airflow_provider_batch.gemini.async_client import AsyncGeminiClient
-from airflow_provider_batch.gemini.auth import ApiKey, OAuthToken, checked_base_url
-from airflow_provider_batch.gemini.client import GeminiClient
-from airflow_provider_batch.gemini.transport import Endpoint
-from airflow_provider_batch.gemini.upload import BLOCK_BYTES
+from airflow_provider_batch.gemini.client.asynchronous import AsyncGeminiClient
+from airflow_provider_batch.gemini.client.auth import ApiKey, OAuthToken, checked_base_url
+from airflow_provider_batch.gemini.client.blocking import GeminiClient
+from airflow_provider_batch.gemini.client.transport import Endpoint
+from airflow_provider_batch.gemini.client.upload import BLOCK_BYTES
 from airflow_provider_batch.gemini.wire import InlineRequest
 
 ASK = {"contents": [{"parts": [{"text": "hi"}]}]}

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.gemini.embeddings import EmbeddingRows, EmbeddingTemplate
-from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.gemini.rows.dialect import GeminiRows
+from airflow_provider_batch.gemini.rows.embeddings import EmbeddingRows, EmbeddingTemplate
 from airflow_provider_batch.operators.embeddings import GeminiEmbeddingsBatchOperator
 from airflow_provider_batch.rows.dialect import NULL, BadRowError, RowStatus, Usage
 

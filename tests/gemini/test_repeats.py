@@ -13,9 +13,9 @@ from airflow_provider_batch.errors import (
     QuotaError,
     SubmitUnknownError,
 )
-from airflow_provider_batch.gemini import calls
-from airflow_provider_batch.gemini.exchange import Answer, Download, Lost, Pause, Request
-from airflow_provider_batch.gemini.repeats import MAX_CALL_S, MAX_TRIES
+from airflow_provider_batch.gemini.client import calls
+from airflow_provider_batch.gemini.client.exchange import Answer, Download, Lost, Pause, Request
+from airflow_provider_batch.gemini.client.repeats import MAX_CALL_S, MAX_TRIES
 
 OK = Answer(200, {}, b'{"name": "batches/abc", "metadata": {"state": "BATCH_STATE_PENDING"}}')
 DOWN = Answer(503, {}, b"")

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.gemini.requests import RequestTemplate
-from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.gemini.rows.dialect import GeminiRows
+from airflow_provider_batch.gemini.rows.requests import RequestTemplate
 from airflow_provider_batch.rows.dialect import BadRowError
 
 ROW = {"id": 7, "text": "Good {quality}", "score": 0.25}

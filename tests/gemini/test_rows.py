@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 from airflow_provider_batch.rows.dialect import BadRowError, ResultRow, RowStatus, Usage
 
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.gemini.schema import asking_for, response_schema
+from airflow_provider_batch.gemini.rows.schema import asking_for, response_schema
 from airflow_provider_batch.rows.output.type import NotOfTypeError, OutputType
 
 STRING = {"type": "STRING"}

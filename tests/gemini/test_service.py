@@ -9,10 +9,10 @@ import pytest
 
 from airflow_provider_batch.contract import NEVER, Absent, CannotTell, Found
 from airflow_provider_batch.errors import AuthError, ConfigError, NotFoundError
-from airflow_provider_batch.gemini.auth import ApiKey
-from airflow_provider_batch.gemini.client import GeminiClient
+from airflow_provider_batch.gemini.client.auth import ApiKey
+from airflow_provider_batch.gemini.client.blocking import GeminiClient
+from airflow_provider_batch.gemini.client.transport import Endpoint
 from airflow_provider_batch.gemini.service import GeminiBatchService
-from airflow_provider_batch.gemini.transport import Endpoint
 
 DISABLED = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "SERVICE_DISABLED"}]
 NO_EVIDENCE = [

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from airflow_provider_batch.errors import ApiError, BatchError, InputError, ProtocolError
-from airflow_provider_batch.gemini.exchange import Answer, Lost, Pause, ReadBlock
-from airflow_provider_batch.gemini.upload import BLOCK_BYTES, MAX_FILE_BYTES, resume_upload, upload_file
+from airflow_provider_batch.gemini.client.exchange import Answer, Lost, Pause, ReadBlock
+from airflow_provider_batch.gemini.client.upload import BLOCK_BYTES, MAX_FILE_BYTES, resume_upload, upload_file
 
 SESSION = "http://127.0.0.1:1/upload/v1beta/files?upload_id=s"
 STARTED = Answer(200, {"x-goog-upload-url": SESSION, "x-goog-upload-status": "active"})

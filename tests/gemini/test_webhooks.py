@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini import webhooks
-from airflow_provider_batch.gemini.exchange import Answer
+from airflow_provider_batch.gemini.client.exchange import Answer
 from airflow_provider_batch.gemini.webhooks import WebhookReceiver, WebhookRejectedError
 
 NOW = 1_795_000_000.0

@@ -9,7 +9,7 @@ import pytest
 from pyarrow import parquet
 from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
 
-from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 from airflow_provider_batch.rows.dialect import RowStatus
 from airflow_provider_batch.rows.output.type import IN_FENCE, CheckedAnswers, NotOfTypeError, OutputType
 from airflow_provider_batch.rows.write.parquet import read_parquet, write_parquet

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from upath import UPath
 
-from airflow_provider_batch.gemini.attachments import RowFiles
-from airflow_provider_batch.gemini.embeddings import EmbeddingRows, EmbeddingTemplate
-from airflow_provider_batch.gemini.fields import (
+from airflow_provider_batch.gemini.rows.dialect import GeminiRows
+from airflow_provider_batch.gemini.rows.embeddings import EmbeddingRows, EmbeddingTemplate
+from airflow_provider_batch.gemini.rows.fields import (
     BLOB,
     CONTENT,
     EMBED,
@@ -25,8 +25,8 @@ from airflow_provider_batch.gemini.fields import (
     REQUEST,
     THINKING,
 )
-from airflow_provider_batch.gemini.requests import RequestTemplate
-from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.gemini.rows.media import RowFiles
+from airflow_provider_batch.gemini.rows.requests import RequestTemplate
 from airflow_provider_batch.rows.check.staging import Intake
 from airflow_provider_batch.rows.dialect import BadRowError, RowStatus
 from airflow_provider_batch.rows.media import FileFolder

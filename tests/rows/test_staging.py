@@ -14,8 +14,8 @@ import pytest
 from upath import UPath
 
 from airflow_provider_batch.errors import InputError
-from airflow_provider_batch.gemini.requests import RequestTemplate
-from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.gemini.rows.dialect import GeminiRows
+from airflow_provider_batch.gemini.rows.requests import RequestTemplate
 from airflow_provider_batch.rows.check.keys import KeyTable
 from airflow_provider_batch.rows.check.shards import ShardLimits
 from airflow_provider_batch.rows.check.staging import REPEATED, Intake, spools, stage

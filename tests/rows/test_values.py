@@ -21,8 +21,8 @@ from pyarrow import parquet
 from upath import UPath
 
 from airflow_provider_batch.errors import InputError
-from airflow_provider_batch.gemini.embeddings import EmbeddingTemplate
-from airflow_provider_batch.gemini.requests import RequestTemplate
+from airflow_provider_batch.gemini.rows.embeddings import EmbeddingTemplate
+from airflow_provider_batch.gemini.rows.requests import RequestTemplate
 from airflow_provider_batch.rows.check.staging import Intake
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.read.choice import source_of

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
-from airflow_provider_batch.gemini.field_types import check_range, check_type, whole
-from airflow_provider_batch.gemini.fields import (
+from airflow_provider_batch.gemini.rows.field_types import check_range, check_type, whole
+from airflow_provider_batch.gemini.rows.fields import (
     BLOB,
     CALLS,
     CONFIG_PLACE,
@@ -29,7 +29,7 @@ from airflow_provider_batch.gemini.fields import (
     THINKING,
     THINKING_PLACE,
 )
-from airflow_provider_batch.gemini.names import camel_case
+from airflow_provider_batch.gemini.rows.names import camel_case
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.media import Reference
 from airflow_provider_batch.rows.read.strict_json import json_type

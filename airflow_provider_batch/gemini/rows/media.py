@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_batch.gemini.checks import is_address
+from airflow_provider_batch.gemini.rows.checks import is_address
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.media import CODE, FileFolder, Reference
 from airflow_provider_batch.rows.read.strict_json import parse_row

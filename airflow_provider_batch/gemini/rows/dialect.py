@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from airflow_provider_batch.gemini.attachments import Address, attached
-from airflow_provider_batch.gemini.checks import RequestCheck
-from airflow_provider_batch.gemini.results import read_result
+from airflow_provider_batch.gemini.rows.checks import RequestCheck
+from airflow_provider_batch.gemini.rows.media import Address, attached
+from airflow_provider_batch.gemini.rows.results import read_result
 from airflow_provider_batch.rows.dialect import NULL, BadRowError, CheckedRow, LandedRow
 from airflow_provider_batch.rows.prompt import names_in
 from airflow_provider_batch.rows.read.strict_json import json_type, parse_row

@@ -11,8 +11,8 @@ import re
 from collections.abc import Generator
 
 from airflow_provider_batch.errors import PASSING_STATUSES
-from airflow_provider_batch.gemini.exchange import Answer, Download, Lost, Pause, Reply, Request, Step
-from airflow_provider_batch.gemini.rpc import retry_hint_s, rpc_error
+from airflow_provider_batch.gemini.client.exchange import Answer, Download, Lost, Pause, Reply, Request, Step
+from airflow_provider_batch.gemini.client.rpc import retry_hint_s, rpc_error
 
 MAX_TRIES = 4
 """With the waits below, four tries outlast a fault of about ten seconds. Longer ones are the caller's."""

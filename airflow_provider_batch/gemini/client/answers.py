@@ -21,9 +21,9 @@ from airflow_provider_batch.errors import (
     ProtocolError,
     QuotaError,
 )
-from airflow_provider_batch.gemini.exchange import Answer, Lost
-from airflow_provider_batch.gemini.results import NOT_JSON, without_nulls
-from airflow_provider_batch.gemini.rpc import detail, retry_hint_s, rpc_error
+from airflow_provider_batch.gemini.client.exchange import Answer, Lost
+from airflow_provider_batch.gemini.client.rpc import detail, retry_hint_s, rpc_error
+from airflow_provider_batch.gemini.rows.results import NOT_JSON, without_nulls
 from airflow_provider_batch.gemini.wire import Batch, File
 from airflow_provider_batch.redaction import blanked
 

@@ -18,7 +18,7 @@ _INT32 = range(-(2**31), 2**31)
 def check_type(kind: str, value: Any, place: str) -> None:
     """A value of the right type. Numbers may come as strings, and whole numbers as floats.
 
-    :param kind: As in :mod:`~airflow_provider_batch.gemini.fields`.
+    :param kind: As in :mod:`~airflow_provider_batch.gemini.rows.fields`.
     :raises BadRowError: It is of another.
     """
     if kind == "int32":

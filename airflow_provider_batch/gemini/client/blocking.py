@@ -11,12 +11,13 @@ from typing import Any, BinaryIO, TypeVar
 
 import httpx
 
-from airflow_provider_batch.gemini import calls, upload, webhooks
-from airflow_provider_batch.gemini.answers import Unreadable
-from airflow_provider_batch.gemini.exchange import Act, Pause, ReadBlock, Reply, Script
-from airflow_provider_batch.gemini.pages import Page, PageWalk
-from airflow_provider_batch.gemini.server_clock import ServerClock
-from airflow_provider_batch.gemini.transport import (
+from airflow_provider_batch.gemini import webhooks
+from airflow_provider_batch.gemini.client import calls, upload
+from airflow_provider_batch.gemini.client.answers import Unreadable
+from airflow_provider_batch.gemini.client.exchange import Act, Pause, ReadBlock, Reply, Script
+from airflow_provider_batch.gemini.client.pages import Page, PageWalk
+from airflow_provider_batch.gemini.client.server_clock import ServerClock
+from airflow_provider_batch.gemini.client.transport import (
     Endpoint,
     Taken,
     api_date,

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_batch.gemini.exchange import Answer
+from airflow_provider_batch.gemini.client.exchange import Answer
 
 MIN_HINT_S, MAX_HINT_S = 1.0, 3600.0
 """A hint of the server is taken within these bounds, seconds."""

@@ -17,10 +17,10 @@ from airflow_provider_batch.errors import (
     ProtocolError,
     SubmitUnknownError,
 )
-from airflow_provider_batch.gemini import answers
-from airflow_provider_batch.gemini.exchange import Answer, Lost, Request, Script
-from airflow_provider_batch.gemini.repeats import once, pause, persist, persist_delete, persist_download
-from airflow_provider_batch.gemini.rpc import rpc_error
+from airflow_provider_batch.gemini.client import answers
+from airflow_provider_batch.gemini.client.exchange import Answer, Lost, Request, Script
+from airflow_provider_batch.gemini.client.repeats import once, pause, persist, persist_delete, persist_download
+from airflow_provider_batch.gemini.client.rpc import rpc_error
 from airflow_provider_batch.gemini.wire import (
     Batch,
     File,

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from airflow_provider_batch.errors import ApiError, InputError, ProtocolError
-from airflow_provider_batch.gemini import answers
-from airflow_provider_batch.gemini.calls import list_files
-from airflow_provider_batch.gemini.exchange import Answer, Lost, ReadBlock, Request, Script
-from airflow_provider_batch.gemini.repeats import MAX_TRIES, may_pass, once, pause, persist, wait_s
-from airflow_provider_batch.gemini.rpc import rpc_error
+from airflow_provider_batch.gemini.client import answers
+from airflow_provider_batch.gemini.client.calls import list_files
+from airflow_provider_batch.gemini.client.exchange import Answer, Lost, ReadBlock, Request, Script
+from airflow_provider_batch.gemini.client.repeats import MAX_TRIES, may_pass, once, pause, persist, wait_s
+from airflow_provider_batch.gemini.client.rpc import rpc_error
 from airflow_provider_batch.gemini.wire import File, UploadedFile
 
 BLOCK_BYTES = 8 * 1024 * 1024

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.gemini.names import camel_case
-from airflow_provider_batch.gemini.openai_rows import converted
+from airflow_provider_batch.gemini.rows.names import camel_case
+from airflow_provider_batch.gemini.rows.openai import converted
 from airflow_provider_batch.rows.check.staging import encode_row
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.prompt import (

@@ -1,7 +1,7 @@
 """Rows of embeddings jobs: ``{"key": ..., "request": {EmbedContentRequest}}`` in, a vector out.
 
 One content a row, so that each key has one vector: models are reported to fold a list of contents into one
-(graphiti issue 1467). Results are read by :class:`~airflow_provider_batch.gemini.rows.GeminiRows`.
+(graphiti issue 1467). Results are read by :class:`~airflow_provider_batch.gemini.rows.dialect.GeminiRows`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.gemini.checks import Facts, RequestCheck
-from airflow_provider_batch.gemini.field_types import check_range
-from airflow_provider_batch.gemini.fields import EMBED
-from airflow_provider_batch.gemini.requests import given_row, has_more, laid_over, parsed_request
-from airflow_provider_batch.gemini.rows import GeminiRows
+from airflow_provider_batch.gemini.rows.checks import Facts, RequestCheck
+from airflow_provider_batch.gemini.rows.dialect import GeminiRows
+from airflow_provider_batch.gemini.rows.field_types import check_range
+from airflow_provider_batch.gemini.rows.fields import EMBED
+from airflow_provider_batch.gemini.rows.requests import given_row, has_more, laid_over, parsed_request
 from airflow_provider_batch.rows.check.staging import encode_row
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.prompt import Prompt, check_prompt, columns_of, key_of, said_of, with_text_key

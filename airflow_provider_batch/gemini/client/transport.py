@@ -21,9 +21,16 @@ import httpx
 
 from airflow_provider_batch import __version__
 from airflow_provider_batch.errors import ProtocolError
-from airflow_provider_batch.gemini.auth import DEFAULT_BASE_URL, Credential, checked_base_url, origin
-from airflow_provider_batch.gemini.exchange import MAX_JSON_BYTES, Answer, Download, Lost, ReadBlock, Request
-from airflow_provider_batch.gemini.repeats import MAX_CALL_S, SLOWEST_BYTES_PER_S
+from airflow_provider_batch.gemini.client.auth import DEFAULT_BASE_URL, Credential, checked_base_url, origin
+from airflow_provider_batch.gemini.client.exchange import (
+    MAX_JSON_BYTES,
+    Answer,
+    Download,
+    Lost,
+    ReadBlock,
+    Request,
+)
+from airflow_provider_batch.gemini.client.repeats import MAX_CALL_S, SLOWEST_BYTES_PER_S
 
 TIMEOUT = httpx.Timeout(75.0, connect=15.0)
 """Seconds. The API's front end gives up at about 60 s, so its own answer arrives before we stop listening."""

@@ -1,0 +1,1 @@
+"""Rows in the API's own form: requests to send and to check, responses to read."""
