@@ -46,13 +46,13 @@ class GeminiBatchPlugin(AirflowPlugin):
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """The applications that the API server mounts."""
         from airflow_provider_batch.airflow_compat import webhook_secret
-        from airflow_provider_batch.receiver import create_app as receiver
+        from airflow_provider_batch.web.webhooks import create_app as receiver
 
         apps: list[dict[str, Any]] = [
             {"name": "Gemini Batch", "app": receiver(webhook_secret, note_wakeups), "url_prefix": URL_PREFIX}
         ]
         try:
-            from airflow_provider_batch.ui.app import create_app as page
+            from airflow_provider_batch.web.app import create_app as page
         except ImportError:
             # It stands on parts of Airflow that are not its public interface; webhooks do not.
             log.exception("This version of Airflow is not known to the page about batches; it is not served.")

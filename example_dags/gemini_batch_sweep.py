@@ -20,7 +20,7 @@ def gemini_batch_sweep():
         from airflow_provider_batch.batch.sweep import sweep
         from airflow_provider_batch.gemini.rows.dialect import GeminiRows
         from airflow_provider_batch.hooks.gemini import GeminiBatchHook
-        from airflow_provider_batch.lineage.metrics import BatchMetrics
+        from airflow_provider_batch.observability.metrics import BatchMetrics
 
         hook, metrics = GeminiBatchHook(), BatchMetrics()
         with hook.service() as service:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_batch.batch.observer import Observer
     from airflow_provider_batch.batch.sweep import Report
     from airflow_provider_batch.gemini.service import GeminiBatchService
-    from airflow_provider_batch.lineage.metrics import BatchMetrics
+    from airflow_provider_batch.observability.metrics import BatchMetrics
 
 Look = Callable[["GeminiBatchService", "Sequence[UPath]", Access, "Observer | None"], "Report"]
 
@@ -112,7 +112,7 @@ def _metrics(given: Access) -> BatchMetrics | None:
     if given.conn_id is None:
         return None
     from airflow_provider_batch.airflow_compat import start_stats
-    from airflow_provider_batch.lineage.metrics import BatchMetrics
+    from airflow_provider_batch.observability.metrics import BatchMetrics
 
     start_stats()
     return BatchMetrics()

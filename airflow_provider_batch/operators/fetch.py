@@ -142,7 +142,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         """Fetch, match, publish; return the manifest."""
         from airflow_provider_batch.batch.decide.common_mistake import common_mistake
         from airflow_provider_batch.batch.decide.outcome import ensure_done, ensure_enough
-        from airflow_provider_batch.lineage.report import TaskReport
+        from airflow_provider_batch.observability.task_log import TaskReport
         from airflow_provider_batch.rows.write.parquet import require_pyarrow
 
         self._check_rendered(context)
@@ -243,7 +243,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """What the OpenLineage provider asks when the task has succeeded, and when it has failed."""
-        from airflow_provider_batch.lineage.gemini import lineage
+        from airflow_provider_batch.observability.openlineage import lineage
 
         return lineage([], *self._landed)
 

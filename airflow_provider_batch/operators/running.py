@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from airflow_provider_batch.batch.summary import Glance
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.hooks.gemini import Account
-    from airflow_provider_batch.lineage.report import TaskReport
+    from airflow_provider_batch.observability.task_log import TaskReport
     from airflow_provider_batch.rows.check.shards import ShardLimits
     from airflow_provider_batch.rows.check.staging import Intake
     from airflow_provider_batch.rows.dialect import RowDialect
@@ -164,7 +164,7 @@ class BatchRun(BaseOperator, CheckedArguments):
         from airflow_provider_batch.batch.ledger.store import generations
         from airflow_provider_batch.batch.observer import PREFLIGHT
         from airflow_provider_batch.batch.send.start import estimated, ledger_for
-        from airflow_provider_batch.lineage.report import TaskReport
+        from airflow_provider_batch.observability.task_log import TaskReport
         from airflow_provider_batch.rows.write.parquet import require_pyarrow
 
         self._prepare(context)
@@ -211,7 +211,7 @@ class BatchRun(BaseOperator, CheckedArguments):
         """Resume after the trigger: the ledger and the API say what is next, whatever the event says."""
         from airflow_provider_batch.batch.ledger.store import generations
         from airflow_provider_batch.batch.send.start import current
-        from airflow_provider_batch.lineage.report import TaskReport
+        from airflow_provider_batch.observability.task_log import TaskReport
 
         if "begin_by" in event:
             return self._execute(context, event["begin_by"])
@@ -247,13 +247,13 @@ class BatchRun(BaseOperator, CheckedArguments):
 
     def get_openlineage_facets_on_start(self) -> Any:
         """What the OpenLineage provider asks before the task runs."""
-        from airflow_provider_batch.lineage.gemini import lineage
+        from airflow_provider_batch.observability.openlineage import lineage
 
         return lineage([self.requests, self.files_path])
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """What the OpenLineage provider asks when the task has succeeded."""
-        from airflow_provider_batch.lineage.gemini import lineage
+        from airflow_provider_batch.observability.openlineage import lineage
 
         return lineage([self.requests, self.files_path], self._manifest, self._live[1] if self._live else None)
 

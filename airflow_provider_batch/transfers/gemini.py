@@ -90,6 +90,6 @@ class GeminiResultsToSqlOperator(BaseOperator, CheckedArguments):
 
     def get_openlineage_facets_on_start(self) -> Any:
         """What the OpenLineage provider asks: the results in, the table out."""
-        from airflow_provider_batch.lineage.gemini import loading_lineage
+        from airflow_provider_batch.observability.openlineage import loading_lineage
 
         return loading_lineage(mapping("manifest", self.manifest), self.conn_id, self.table)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from airflow_provider_batch.lineage.gemini import dataset_name
+from airflow_provider_batch.observability.openlineage import dataset_name
 from airflow_provider_batch.operators.fetch import GeminiBatchFetchResultsOperator
 from airflow_provider_batch.rows.read.tables import SqlQuery
 from airflow_provider_batch.transfers.gemini import GeminiResultsToSqlOperator
@@ -138,8 +138,8 @@ def test_a_connection_that_is_missing_costs_the_lineage_of_the_query_only(tmp_pa
 def test_without_the_provider_nothing_of_openlineage_is_imported():
     code = (
         "import sys\n"
-        "import airflow_provider_batch.operators.gemini, airflow_provider_batch.lineage.report\n"
-        "import airflow_provider_batch.lineage.gemini as lineage\n"
+        "import airflow_provider_batch.operators.gemini, airflow_provider_batch.observability.task_log\n"
+        "import airflow_provider_batch.observability.openlineage as lineage\n"
         "assert not [name for name in sys.modules if name.startswith('openlineage')]\n"
         "sys.modules['airflow.providers.openlineage'] = None\n"
         "assert lineage.lineage(['/data']) is None\n"

@@ -27,7 +27,7 @@ from airflow_provider_batch.batch.cost.receipts import JobReceipt
 from airflow_provider_batch.batch.ledger.documents import Plan, RoundPlan
 from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.batch.sweep import Finding, Kind, Report
-from airflow_provider_batch.lineage.metrics import BatchMetrics
+from airflow_provider_batch.observability.metrics import BatchMetrics
 from airflow_provider_batch.rows.dialect import RowStatus, Usage
 
 start_stats()

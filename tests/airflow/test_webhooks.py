@@ -22,12 +22,12 @@ from airflow.models.variable import Variable
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from airflow_provider_batch import receiver
 from airflow_provider_batch.airflow_compat import webhook_secret
 from airflow_provider_batch.batch.wait.webhook_notes import key_of
 from airflow_provider_batch.gemini.wire import InlineRequest
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.plugin import GeminiBatchPlugin
+from airflow_provider_batch.web import webhooks as receiver
 
 ASK = InlineRequest(request={"contents": [{"parts": [{"text": "hi"}]}]}, key="a")
 SECRET = "whsec_" + base64.b64encode(b"a key for tests only").decode()

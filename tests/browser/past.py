@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from datetime import datetime, timedelta, timezone
 
-from tests.ui.rows import Written, landed, many, write
+from tests.web.rows import Written, landed, many, write
 
 if __name__ == "__main__":
     count, *dags = sys.argv[1:]

@@ -6,10 +6,10 @@ import json
 
 from airflow.utils.session import create_session
 
-from airflow_provider_batch.ui import index
-from airflow_provider_batch.ui.totals import totals
-from airflow_provider_batch.ui.views import Task
-from tests.ui.rows import Written, glance, landed, write
+from airflow_provider_batch.web import index
+from airflow_provider_batch.web.totals import totals
+from airflow_provider_batch.web.views import Task
+from tests.web.rows import Written, glance, landed, write
 
 DAGS = {"a", "b"}
 

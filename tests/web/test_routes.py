@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from airflow_provider_batch.airflow_compat import PAGE_ROUTE
-from tests.ui.auth import OPEN_DAG
-from tests.ui.conftest import ASKED
-from tests.ui.rows import Written, glance, landed
+from tests.web.auth import OPEN_DAG
+from tests.web.conftest import ASKED
+from tests.web.rows import Written, glance, landed
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import Depends, Header, HTTPException, Query, Request
 
-from airflow_provider_batch.ui.views import Task
+from airflow_provider_batch.web.views import Task
 
 __all__ = ["EDITOR", "FROM_PAGE", "VIEWER", "VIEWER_OF_DAG", "GetUserDep", "Named", "SessionDep"]
 

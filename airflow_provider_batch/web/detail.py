@@ -19,8 +19,8 @@ from airflow_provider_batch.rows.causes import read_causes
 from airflow_provider_batch.rows.manifest import Manifest
 from airflow_provider_batch.rows.read.lines import read_lines
 from airflow_provider_batch.rows.storage import opened
-from airflow_provider_batch.ui.bounded import Bounded, TookTooLongError
-from airflow_provider_batch.ui.views import Row
+from airflow_provider_batch.web.bounded import Bounded, TookTooLongError
+from airflow_provider_batch.web.views import Row
 
 MOST_SHARDS = 500
 MOST_RECEIPTS = 2000
@@ -30,7 +30,7 @@ _details = Bounded(threads=32, keep_s=5.0, patience_s=10.0, each=2)
 
 
 def detail(row: Row, reader: str) -> dict[str, Any]:
-    """What files say about a batch: fields of :class:`~airflow_provider_batch.ui.views.Detail`.
+    """What files say about a batch: fields of :class:`~airflow_provider_batch.web.views.Detail`.
 
     :param reader: The user, who may keep only some of the threads busy: any XCom can name a folder that is slow.
     """

@@ -10,8 +10,8 @@ from airflow_provider_batch.batch.ledger.state import Batch
 from airflow_provider_batch.batch.ledger.store import note_cancel
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.errors import BatchError, NotFoundError
-from airflow_provider_batch.ui.detail import forget, ledger_of, told
-from airflow_provider_batch.ui.views import Row
+from airflow_provider_batch.web.detail import forget, ledger_of, told
+from airflow_provider_batch.web.views import Row
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def cancel(row: Row, who: str) -> Asked:
     :param who: For the note.
     :raises BatchError: The ledger cannot be read or written, or there is no such connection.
     """
-    from airflow_provider_batch.ui.server_hook import ServerHook
+    from airflow_provider_batch.web.server_hook import ServerHook
 
     ledger, batch = ledger_of(row)
     noted = 0

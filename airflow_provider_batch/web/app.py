@@ -16,8 +16,8 @@ from fastapi.staticfiles import StaticFiles
 
 from airflow_provider_batch.batch.summary import MOST
 from airflow_provider_batch.errors import BatchError
-from airflow_provider_batch.ui import index
-from airflow_provider_batch.ui.access import (
+from airflow_provider_batch.web import index
+from airflow_provider_batch.web.access import (
     EDITOR,
     FROM_PAGE,
     VIEWER,
@@ -28,12 +28,12 @@ from airflow_provider_batch.ui.access import (
     dags_of,
     may_edit,
 )
-from airflow_provider_batch.ui.bounded import Bounded, TookTooLongError
-from airflow_provider_batch.ui.cancelling import Asked, cancel
-from airflow_provider_batch.ui.detail import detail, told
-from airflow_provider_batch.ui.live import live
-from airflow_provider_batch.ui.totals import totals
-from airflow_provider_batch.ui.views import NAME, Detail, LivePage, Page, Row, Task, Totals
+from airflow_provider_batch.web.bounded import Bounded, TookTooLongError
+from airflow_provider_batch.web.cancelling import Asked, cancel
+from airflow_provider_batch.web.detail import detail, told
+from airflow_provider_batch.web.live import live
+from airflow_provider_batch.web.totals import totals
+from airflow_provider_batch.web.views import NAME, Detail, LivePage, Page, Row, Task, Totals
 
 log = logging.getLogger(__name__)
 

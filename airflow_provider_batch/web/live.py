@@ -12,8 +12,8 @@ from airflow_provider_batch.batch.cost.lifetime import results_until
 from airflow_provider_batch.batch.ledger.job_names import JobTag, place_mark
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.errors import BatchError
-from airflow_provider_batch.ui.bounded import Bounded, TookTooLongError
-from airflow_provider_batch.ui.views import Live, LivePage, Row, Task
+from airflow_provider_batch.web.bounded import Bounded, TookTooLongError
+from airflow_provider_batch.web.views import Live, LivePage, Row, Task
 
 MOST_JOBS = 2000
 """Newest jobs of a connection that are looked through."""
@@ -99,7 +99,7 @@ def _generation(ledger: str) -> int | None:
 def _listing(conn_id: str) -> Jobs:
     from airflow_provider_batch.gemini.client.answers import Unreadable
     from airflow_provider_batch.gemini.service import snapshot
-    from airflow_provider_batch.ui.server_hook import ServerHook
+    from airflow_provider_batch.web.server_hook import ServerHook
 
     jobs: Jobs = defaultdict(list)
     until = time.monotonic() + READING_S

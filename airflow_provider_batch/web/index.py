@@ -15,7 +15,7 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from airflow_provider_batch.batch.summary import KEY, LANDED_KEY, Glance
-from airflow_provider_batch.ui.views import OVER, Page, Row, Task, state_of
+from airflow_provider_batch.web.views import OVER, Page, Row, Task, state_of
 
 MOST_ROWS = 200
 """On one page."""

@@ -14,12 +14,12 @@ from airflow.utils.session import create_session
 from airflow_provider_batch.batch.ledger.job_names import place_mark
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.errors import LedgerError
-from airflow_provider_batch.ui import totals
-from airflow_provider_batch.ui.bounded import Bounded, TookTooLongError
-from airflow_provider_batch.ui.detail import told
-from airflow_provider_batch.ui.live import seen_as
-from airflow_provider_batch.ui.totals import BOUNDS_S, Batch, noted, summed
-from airflow_provider_batch.ui.views import Row, state_of
+from airflow_provider_batch.web import totals
+from airflow_provider_batch.web.bounded import Bounded, TookTooLongError
+from airflow_provider_batch.web.detail import told
+from airflow_provider_batch.web.live import seen_as
+from airflow_provider_batch.web.totals import BOUNDS_S, Batch, noted, summed
+from airflow_provider_batch.web.views import Row, state_of
 
 NOON = int(datetime(2026, 5, 4, 12, tzinfo=timezone.utc).timestamp())
 MARK = "a" * 24
@@ -194,7 +194,7 @@ def test_an_answer_holds_from_the_moment_at_which_it_is_there():
 def test_work_that_hangs_keeps_no_process_from_ending():
     code = """
 import time
-from airflow_provider_batch.ui.bounded import Bounded
+from airflow_provider_batch.web.bounded import Bounded
 Bounded(threads=1, keep_s=1, patience_s=1).begin("k", lambda: time.sleep(60))
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.batch.observer import COST
-from airflow_provider_batch.lineage.metrics import BatchMetrics
+from airflow_provider_batch.observability.metrics import BatchMetrics
 
 if TYPE_CHECKING:
     from airflow_provider_batch.batch.cost.estimate import Estimate

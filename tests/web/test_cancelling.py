@@ -11,10 +11,10 @@ from upath import UPath
 from airflow_provider_batch.batch.ledger.documents import Outcome, Plan, RoundPlan, Sending, ShardPlan
 from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag, place_mark
 from airflow_provider_batch.batch.ledger.store import generation
-from airflow_provider_batch.ui import app
-from airflow_provider_batch.ui.bounded import Bounded
-from airflow_provider_batch.ui.cancelling import cancel
-from airflow_provider_batch.ui.views import Row
+from airflow_provider_batch.web import app
+from airflow_provider_batch.web.bounded import Bounded
+from airflow_provider_batch.web.cancelling import cancel
+from airflow_provider_batch.web.views import Row
 
 NOW = datetime.now(timezone.utc)
 MINE = Identity("mine", "batch", "r1")

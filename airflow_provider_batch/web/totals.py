@@ -15,8 +15,8 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from airflow_provider_batch.batch.summary import KEY, LANDED_KEY, is_plausible
-from airflow_provider_batch.ui.index import _SAME, changed_since
-from airflow_provider_batch.ui.views import OVER, Totals
+from airflow_provider_batch.web.index import _SAME, changed_since
+from airflow_provider_batch.web.views import OVER, Totals
 
 BOUNDS_S = [300, 900, 1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 12 * 3600, 24 * 3600, 48 * 3600]
 

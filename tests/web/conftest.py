@@ -17,7 +17,7 @@ import pytest
 from airflow.api_fastapi.core_api.security import get_user
 
 from tests.airflow.conftest import case  # noqa: F401
-from tests.ui import rows
+from tests.web import rows
 
 ROOT = Path(__file__).parents[2]
 USERS = ("viewer:viewer", "editor:user", "guest:user")
@@ -66,7 +66,7 @@ def server(airflow_db, tmp_path_factory):
         port = free.getsockname()[1]
     env = {name: value for name, value in os.environ.items() if name != "AIRFLOW_CONN_GEMINI_DEFAULT"} | {
         "PYTHONPATH": str(ROOT),
-        "AIRFLOW__CORE__AUTH_MANAGER": "tests.ui.auth.PickyAuthManager",
+        "AIRFLOW__CORE__AUTH_MANAGER": "tests.web.auth.PickyAuthManager",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(USERS),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",

@@ -44,7 +44,7 @@ def lineage(inputs: Iterable[object], manifest: Manifest | None = None, ledger: 
         from airflow.providers.openlineage.extractors import OperatorLineage
     except ImportError:
         return None
-    from airflow_provider_batch.lineage.facet import NAME
+    from airflow_provider_batch.observability.facet import NAME
 
     told: Any = OperatorLineage(inputs=[], outputs=[], run_facets={}, job_facets={})
     for given in inputs:
@@ -143,7 +143,7 @@ def _of_sql(conn_id: str, sql: str) -> Any:
 
 def _facet(ledger: Ledger, manifest: Manifest | None) -> Any:
     from airflow_provider_batch.batch.ledger.state import read_batch
-    from airflow_provider_batch.lineage.facet import GeminiBatchRunFacet
+    from airflow_provider_batch.observability.facet import GeminiBatchRunFacet
 
     batch = read_batch(ledger)
     jobs = _jobs(batch)

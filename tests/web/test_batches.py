@@ -11,8 +11,8 @@ from airflow.models.log import Log
 from airflow.utils.session import create_session
 from sqlalchemy import delete, select
 
-from tests.ui.conftest import ASKED
-from tests.ui.rows import Written, glance, landed
+from tests.web.conftest import ASKED
+from tests.web.rows import Written, glance, landed
 
 ATTACK = "<img src=x onerror=alert(1)>"
 
