@@ -5,7 +5,7 @@ bills nothing. Importing this package must stay cheap, because pytest imports it
 HTTP libraries are imported by the server process only.
 """
 
-from airflow_provider_batch.emulator.limits import Limits
 from airflow_provider_batch.emulator.process import Emulator, running_emulator
+from airflow_provider_batch.emulator.state.limits import Limits
 
 __all__ = ["Emulator", "Limits", "running_emulator"]

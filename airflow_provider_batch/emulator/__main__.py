@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_batch.emulator.limits import Limits
 from airflow_provider_batch.emulator.options import UPSTREAM_KEY, add_options
+from airflow_provider_batch.emulator.state.limits import Limits
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.emulator.answers import AnswerFunction
+    from airflow_provider_batch.emulator.answers.texts import AnswerFunction
 
 _EXAMPLES = """examples:
   python -m airflow_provider_batch.emulator --data-dir ./emulator-data
@@ -108,11 +108,11 @@ def _run(options: argparse.Namespace, data_dir: Path) -> None:
 
 def _answers(options: argparse.Namespace) -> AnswerFunction | None:
     if options.upstream:
-        from airflow_provider_batch.emulator.upstream import Upstream
+        from airflow_provider_batch.emulator.answers.upstream import Upstream
 
         return Upstream(options.upstream, options.upstream_model, os.environ.get(UPSTREAM_KEY, ""))
     if options.answers:
-        from airflow_provider_batch.emulator.answers import load_answer_function
+        from airflow_provider_batch.emulator.answers.texts import load_answer_function
 
         return load_answer_function(options.answers)
     return None

@@ -15,20 +15,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from airflow_provider_batch.emulator.answers import AnswerFunction
-from airflow_provider_batch.emulator.auth import project_keys
-from airflow_provider_batch.emulator.context import Emulation, reply
-from airflow_provider_batch.emulator.deliveries import Deliveries
-from airflow_provider_batch.emulator.errors import error_body
+from airflow_provider_batch.emulator.answers.texts import AnswerFunction
 from airflow_provider_batch.emulator.faults import FaultPlan
-from airflow_provider_batch.emulator.gate import Connections, Gate, Handler, Namer
-from airflow_provider_batch.emulator.journal import Journal
-from airflow_provider_batch.emulator.limits import Limits
 from airflow_provider_batch.emulator.routes import batches, files, models, webhooks
 from airflow_provider_batch.emulator.routes.control import Control
-from airflow_provider_batch.emulator.store import Store
-from airflow_provider_batch.emulator.uploads import PartFiles
-from airflow_provider_batch.emulator.worker import Worker
+from airflow_provider_batch.emulator.state.deliveries import Deliveries
+from airflow_provider_batch.emulator.state.journal import Journal
+from airflow_provider_batch.emulator.state.limits import Limits
+from airflow_provider_batch.emulator.state.store import Store
+from airflow_provider_batch.emulator.state.uploads import PartFiles
+from airflow_provider_batch.emulator.state.worker import Worker
+from airflow_provider_batch.emulator.wire.auth import project_keys
+from airflow_provider_batch.emulator.wire.context import Emulation, reply
+from airflow_provider_batch.emulator.wire.errors import error_body
+from airflow_provider_batch.emulator.wire.gate import Connections, Gate, Handler, Namer
 
 VERSIONS = ("v1", "v1beta")
 

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from airflow_provider_batch.emulator.disk import write_atomically
-from airflow_provider_batch.emulator.errors import error_body, retry_info
+from airflow_provider_batch.emulator.state.disk import write_atomically
+from airflow_provider_batch.emulator.wire.errors import error_body, retry_info
 
 Action = Literal[
     "status",

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_batch.emulator.limits import Limits
+from airflow_provider_batch.emulator.state.limits import Limits
 
 UPSTREAM_KEY = "EMULATOR_UPSTREAM_KEY"
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_batch.emulator.limits import Limits
+from airflow_provider_batch.emulator.state.limits import Limits
 
 DEFAULT_LIMITS = Limits()
 

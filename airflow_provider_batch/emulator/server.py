@@ -10,7 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airflow_provider_batch.emulator.app import build_app
-from airflow_provider_batch.emulator.context import Emulation
+from airflow_provider_batch.emulator.wire.context import Emulation
 
 # Clients keep idle connections in pools; closing them first would look like a fault nobody asked for.
 _KEEP_ALIVE_S = 600

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from airflow_provider_batch.emulator.answers import embedded, generated, load_answer_function
+from airflow_provider_batch.emulator.answers.texts import embedded, generated, load_answer_function
 
 
 def request(text: str = "hello", **config: Any) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from airflow_provider_batch.emulator.lifecycle import job_view, results_due_at, rows_served, verdict_for
-from airflow_provider_batch.emulator.records import BatchRecord, Outcome
+from airflow_provider_batch.emulator.state.lifecycle import job_view, results_due_at, rows_served, verdict_for
+from airflow_provider_batch.emulator.state.records import BatchRecord, Outcome
 
 DAY = 86_400.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_batch.emulator.schema_check import check_lines
+from airflow_provider_batch.emulator.answers.schema_check import check_lines
 
 
 def test_cached_content_in_the_wrong_place_is_located(api) -> None:  # T19

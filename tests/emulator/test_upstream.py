@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from airflow_provider_batch.emulator import running_emulator
-from airflow_provider_batch.emulator.upstream import CannotSayError, chat_request
+from airflow_provider_batch.emulator.answers.upstream import CannotSayError, chat_request
 
 
 class ChatServer(ThreadingHTTPServer):

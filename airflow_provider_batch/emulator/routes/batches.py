@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 import msgspec
 from starlette.responses import Response
 
-from airflow_provider_batch.emulator.context import Call, reply
-from airflow_provider_batch.emulator.errors import ApiError, file_not_visible, invalid, not_found
+from airflow_provider_batch.emulator.answers.schema_check import InputFacts, RowError, check_lines, check_request
 from airflow_provider_batch.emulator.faults import JOB_CALL, LISTED_CALL, OUTPUT_CALL
-from airflow_provider_batch.emulator.lifecycle import PENDING_SHARE, forced, job_view
-from airflow_provider_batch.emulator.limits import check_new_batch
-from airflow_provider_batch.emulator.paging import page_of
-from airflow_provider_batch.emulator.records import BatchRecord, Kind, new_batch_id
 from airflow_provider_batch.emulator.routes.models import known_model
-from airflow_provider_batch.emulator.schema_check import InputFacts, RowError, check_lines, check_request
-from airflow_provider_batch.emulator.wire_json import camel_case, field, operation_json
+from airflow_provider_batch.emulator.state.lifecycle import PENDING_SHARE, forced, job_view
+from airflow_provider_batch.emulator.state.limits import check_new_batch
+from airflow_provider_batch.emulator.state.records import BatchRecord, Kind, new_batch_id
+from airflow_provider_batch.emulator.wire.context import Call, reply
+from airflow_provider_batch.emulator.wire.errors import ApiError, file_not_visible, invalid, not_found
+from airflow_provider_batch.emulator.wire.json import camel_case, field, operation_json
+from airflow_provider_batch.emulator.wire.paging import page_of
 
 MAX_PAGE = 1000
 DEFAULT_PAGE = 50

@@ -6,10 +6,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from airflow_provider_batch.emulator.context import Emulation, reply
-from airflow_provider_batch.emulator.errors import ApiError, invalid, not_found
 from airflow_provider_batch.emulator.faults import Fault
-from airflow_provider_batch.emulator.lifecycle import forced
+from airflow_provider_batch.emulator.state.lifecycle import forced
+from airflow_provider_batch.emulator.wire.context import Emulation, reply
+from airflow_provider_batch.emulator.wire.errors import ApiError, invalid, not_found
 
 
 class Control:

@@ -10,14 +10,14 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 
-from airflow_provider_batch.emulator.context import Call, number, reply
-from airflow_provider_batch.emulator.errors import ApiError, file_not_visible, invalid, not_found
 from airflow_provider_batch.emulator.faults import PROCESSING_CALL
-from airflow_provider_batch.emulator.limits import check_file_size, check_new_file
-from airflow_provider_batch.emulator.paging import page_of
-from airflow_provider_batch.emulator.records import FileRecord, UploadRecord, new_file_id, new_upload_id
-from airflow_provider_batch.emulator.uploads import PartFile, UploadTakenOverError
-from airflow_provider_batch.emulator.wire_json import field, file_json
+from airflow_provider_batch.emulator.state.limits import check_file_size, check_new_file
+from airflow_provider_batch.emulator.state.records import FileRecord, UploadRecord, new_file_id, new_upload_id
+from airflow_provider_batch.emulator.state.uploads import PartFile, UploadTakenOverError
+from airflow_provider_batch.emulator.wire.context import Call, number, reply
+from airflow_provider_batch.emulator.wire.errors import ApiError, file_not_visible, invalid, not_found
+from airflow_provider_batch.emulator.wire.json import field, file_json
+from airflow_provider_batch.emulator.wire.paging import page_of
 
 MAX_FILE_ID_LENGTH = 40
 MAX_NAME_LENGTH = 512

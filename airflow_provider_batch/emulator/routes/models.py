@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
-from airflow_provider_batch.emulator.answers import prompt_tokens
-from airflow_provider_batch.emulator.context import Call, number, page_size, reply
-from airflow_provider_batch.emulator.errors import invalid, not_found
-from airflow_provider_batch.emulator.records import Kind
-from airflow_provider_batch.emulator.wire_json import field
+from airflow_provider_batch.emulator.answers.texts import prompt_tokens
+from airflow_provider_batch.emulator.state.records import Kind
+from airflow_provider_batch.emulator.wire.context import Call, number, page_size, reply
+from airflow_provider_batch.emulator.wire.errors import invalid, not_found
+from airflow_provider_batch.emulator.wire.json import field
 
 _GENERATION = ["generateContent", "countTokens", "createCachedContent", "batchGenerateContent"]
 _EMBEDDING = ["embedContent", "countTextTokens", "countTokens", "asyncBatchEmbedContent"]

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import msgspec
 from starlette.responses import Response
 
-from airflow_provider_batch.emulator.context import Call, reply
-from airflow_provider_batch.emulator.deliveries import new_secret
-from airflow_provider_batch.emulator.errors import invalid, not_found
-from airflow_provider_batch.emulator.paging import page_of
-from airflow_provider_batch.emulator.records import WebhookRecord, new_file_id, timestamp
+from airflow_provider_batch.emulator.state.deliveries import new_secret
+from airflow_provider_batch.emulator.state.records import WebhookRecord, new_file_id, timestamp
+from airflow_provider_batch.emulator.wire.context import Call, reply
+from airflow_provider_batch.emulator.wire.errors import invalid, not_found
+from airflow_provider_batch.emulator.wire.paging import page_of
 
 EVENTS = ("batch.cancelled", "batch.expired", "batch.failed", "batch.succeeded")
 

@@ -11,15 +11,15 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from airflow_provider_batch.emulator.deliveries import Deliveries
-from airflow_provider_batch.emulator.errors import invalid
+from airflow_provider_batch.emulator.answers.schema_check import RowError, check_message
 from airflow_provider_batch.emulator.faults import FaultPlan
-from airflow_provider_batch.emulator.journal import Journal
-from airflow_provider_batch.emulator.limits import Limits
-from airflow_provider_batch.emulator.schema_check import RowError, check_message
-from airflow_provider_batch.emulator.store import Store
-from airflow_provider_batch.emulator.uploads import PartFiles
-from airflow_provider_batch.emulator.worker import Worker
+from airflow_provider_batch.emulator.state.deliveries import Deliveries
+from airflow_provider_batch.emulator.state.journal import Journal
+from airflow_provider_batch.emulator.state.limits import Limits
+from airflow_provider_batch.emulator.state.store import Store
+from airflow_provider_batch.emulator.state.uploads import PartFiles
+from airflow_provider_batch.emulator.state.worker import Worker
+from airflow_provider_batch.emulator.wire.errors import invalid
 
 # The documented limit of a request body; uploads do not pass here.
 MAX_BODY_BYTES = 20 * 1024 * 1024

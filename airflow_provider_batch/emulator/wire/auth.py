@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from starlette.requests import Request
 
-from airflow_provider_batch.emulator.errors import invalid_api_key, invalid_token, missing_api_key
+from airflow_provider_batch.emulator.wire.errors import invalid_api_key, invalid_token, missing_api_key
 
 DEFAULT_PROJECT = "default"
 

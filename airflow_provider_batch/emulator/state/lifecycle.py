@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from airflow_provider_batch.emulator.records import BatchRecord, Outcome, Verdict
+from airflow_provider_batch.emulator.state.records import BatchRecord, Outcome, Verdict
 
 # The first part of a job's time passes as PENDING.
 PENDING_SHARE = 0.3

@@ -15,19 +15,19 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from airflow_provider_batch.emulator.answers import (
+from airflow_provider_batch.emulator.answers.in_order import in_order
+from airflow_provider_batch.emulator.answers.schema_check import InputRow, read_row
+from airflow_provider_batch.emulator.answers.texts import (
     AnswerFunction,
     answer_row,
     embedded,
     files_in,
     prompt_tokens,
 )
-from airflow_provider_batch.emulator.errors import file_not_visible
 from airflow_provider_batch.emulator.faults import INTERNAL_ERROR, Fault
-from airflow_provider_batch.emulator.in_order import in_order
-from airflow_provider_batch.emulator.lifecycle import rows_served
-from airflow_provider_batch.emulator.records import BatchRecord, Kind, Tokens
-from airflow_provider_batch.emulator.schema_check import InputRow, read_row
+from airflow_provider_batch.emulator.state.lifecycle import rows_served
+from airflow_provider_batch.emulator.state.records import BatchRecord, Kind, Tokens
+from airflow_provider_batch.emulator.wire.errors import file_not_visible
 
 # Rows are shuffled within windows of this many: the whole of a large file would not fit in memory.
 _SHUFFLED_ROWS = 10_000

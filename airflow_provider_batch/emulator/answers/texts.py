@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_batch.emulator.instances import instance_of
-from airflow_provider_batch.emulator.wire_json import field, repeated
+from airflow_provider_batch.emulator.answers.instances import instance_of
+from airflow_provider_batch.emulator.wire.json import field, repeated
 
 AnswerFunction = Callable[[dict[str, Any], "str | None"], "str | dict[str, Any]"]
 

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 import msgspec
 
-from airflow_provider_batch.emulator.clock import Clock
-from airflow_provider_batch.emulator.disk import link_or_copy, write_atomically
-from airflow_provider_batch.emulator.records import BatchRecord, FileRecord, UploadRecord, WebhookRecord
+from airflow_provider_batch.emulator.state.clock import Clock
+from airflow_provider_batch.emulator.state.disk import link_or_copy, write_atomically
+from airflow_provider_batch.emulator.state.records import BatchRecord, FileRecord, UploadRecord, WebhookRecord
 
 Record = TypeVar("Record", UploadRecord, FileRecord, BatchRecord, WebhookRecord)
 

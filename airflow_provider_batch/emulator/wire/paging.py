@@ -7,8 +7,8 @@ import binascii
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from airflow_provider_batch.emulator.context import Call, page_size
-from airflow_provider_batch.emulator.errors import invalid
+from airflow_provider_batch.emulator.wire.context import Call, page_size
+from airflow_provider_batch.emulator.wire.errors import invalid
 
 
 class Listed(Protocol):

@@ -15,10 +15,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from airflow_provider_batch.emulator.auth import project_of
-from airflow_provider_batch.emulator.context import Call, Emulation, reply
-from airflow_provider_batch.emulator.errors import ApiError
 from airflow_provider_batch.emulator.faults import Fault
+from airflow_provider_batch.emulator.wire.auth import project_of
+from airflow_provider_batch.emulator.wire.context import Call, Emulation, reply
+from airflow_provider_batch.emulator.wire.errors import ApiError
 
 Handler = Callable[[Call], Awaitable[Response]]
 Namer = Callable[[Request], "tuple[str, ...]"]

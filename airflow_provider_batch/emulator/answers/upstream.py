@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from airflow_provider_batch.emulator.wire_json import camel_case, field, repeated
+from airflow_provider_batch.emulator.wire.json import camel_case, field, repeated
 
 TRIES = 5
 MAX_WAIT_S = 30.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from airflow_provider_batch.emulator.disk import read_json, write_atomically
+from airflow_provider_batch.emulator.state.disk import read_json, write_atomically
 
 
 class Clock:

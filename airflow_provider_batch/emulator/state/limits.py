@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from airflow_provider_batch.emulator.errors import ApiError, invalid
+from airflow_provider_batch.emulator.wire.errors import ApiError, invalid
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.emulator.records import BatchRecord, FileRecord
+    from airflow_provider_batch.emulator.state.records import BatchRecord, FileRecord
 
 GIB = 1024**3
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_batch.emulator.clock import Clock
-from airflow_provider_batch.emulator.records import BatchRecord, Outcome, timestamp
+from airflow_provider_batch.emulator.state.clock import Clock
+from airflow_provider_batch.emulator.state.records import BatchRecord, Outcome, timestamp
 
 END = "batches.end"
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_batch.emulator.lifecycle import JobView
-from airflow_provider_batch.emulator.records import BatchRecord, FileRecord, timestamp
+from airflow_provider_batch.emulator.state.lifecycle import JobView
+from airflow_provider_batch.emulator.state.records import BatchRecord, FileRecord, timestamp
 
 # Published captures say v1main, although the path says v1beta.
 _TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main."

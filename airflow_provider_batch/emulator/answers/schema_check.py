@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from airflow_provider_batch.emulator.answers import prompt_tokens
-from airflow_provider_batch.emulator.disk import read_json
-from airflow_provider_batch.emulator.records import Kind
-from airflow_provider_batch.emulator.wire_json import camel_case, field, repeated
+from airflow_provider_batch.emulator.answers.texts import prompt_tokens
+from airflow_provider_batch.emulator.state.disk import read_json
+from airflow_provider_batch.emulator.state.records import Kind
+from airflow_provider_batch.emulator.wire.json import camel_case, field, repeated
 
 MAX_REPORTED_LINES = 20
 MAX_DIMENSION = 3072

@@ -17,8 +17,8 @@ import urllib.request
 
 import msgspec
 
-from airflow_provider_batch.emulator.records import BatchRecord, WebhookRecord, timestamp
-from airflow_provider_batch.emulator.store import Store
+from airflow_provider_batch.emulator.state.records import BatchRecord, WebhookRecord, timestamp
+from airflow_provider_batch.emulator.state.store import Store
 
 TRY_AFTER_S = (0.0, 0.3, 1.0, 3.0)
 TIMEOUT_S = 5.0

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import msgspec
 
-from airflow_provider_batch.emulator.answers import AnswerFunction
-from airflow_provider_batch.emulator.deliveries import Deliveries
+from airflow_provider_batch.emulator.answers.results import ResultFacts, ResultJob, StoppedError, write_results
+from airflow_provider_batch.emulator.answers.texts import AnswerFunction
 from airflow_provider_batch.emulator.faults import ROWS_CALL, FaultPlan
-from airflow_provider_batch.emulator.journal import Journal
-from airflow_provider_batch.emulator.lifecycle import results_due_at
-from airflow_provider_batch.emulator.records import BatchRecord, FileRecord, Outcome, Verdict
-from airflow_provider_batch.emulator.results import ResultFacts, ResultJob, StoppedError, write_results
-from airflow_provider_batch.emulator.store import Store
+from airflow_provider_batch.emulator.state.deliveries import Deliveries
+from airflow_provider_batch.emulator.state.journal import Journal
+from airflow_provider_batch.emulator.state.lifecycle import results_due_at
+from airflow_provider_batch.emulator.state.records import BatchRecord, FileRecord, Outcome, Verdict
+from airflow_provider_batch.emulator.state.store import Store
 
 _MAX_WRITERS = 4
 

@@ -1,0 +1,1 @@
+"""What the emulator remembers, and what becomes of it as time goes by."""

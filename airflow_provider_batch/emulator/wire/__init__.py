@@ -1,0 +1,1 @@
+"""How calls come in and go out: identification, faults, refusals, the JSON of the API."""
