@@ -13,7 +13,7 @@ from typing import Any
 from upath import UPath
 
 from airflow_provider_batch.batch import run
-from airflow_provider_batch.batch.decide.next_step import Policy
+from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.ledger.documents import Layout
 from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.batch.ledger.state import read_batch

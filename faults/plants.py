@@ -6,16 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_batch.batch import run as engine_run
-from airflow_provider_batch.batch.decide import next_step as step
-from airflow_provider_batch.batch.land import match_rows as land
-from airflow_provider_batch.batch.land import publish
+from airflow_provider_batch.batch import run
+from airflow_provider_batch.batch.decide import next_step, rows_again
+from airflow_provider_batch.batch.land import match_rows, publish
 from airflow_provider_batch.batch.land import replace as replacing
-from airflow_provider_batch.batch.ledger import state
-from airflow_provider_batch.batch.ledger import store as ledger
-from airflow_provider_batch.batch.send import create_job as submit
-from airflow_provider_batch.batch.send import start as begin
-from airflow_provider_batch.batch.send import unrecorded_jobs as unnoted
+from airflow_provider_batch.batch.ledger import state, store
+from airflow_provider_batch.batch.send import create_job, start, unrecorded_jobs
 from airflow_provider_batch.contract import Absent, CannotTell, JobState, Unknown
 from airflow_provider_batch.errors import (
     ApiError,
@@ -50,14 +46,14 @@ def writes_over_what_is_there() -> None:
         target.write_bytes(data)
         return True
 
-    ledger.created = write
+    store.created = write
 
 
 def forgets_what_it_sent() -> None:
     """A task that begins anew with each try."""
-    begin.generations = lambda *_: []
-    unnoted.matching = lambda *_: {}
-    begin.generation = lambda folder, mark, _: ledger.Ledger(folder / "_ledger" / mark / str(_free(folder, mark)))
+    start.generations = lambda *_: []
+    unrecorded_jobs.matching = lambda *_: {}
+    start.generation = lambda folder, mark, _: store.Ledger(folder / "_ledger" / mark / str(_free(folder, mark)))
 
 
 def _free(folder: Any, mark: str) -> int:
@@ -81,7 +77,7 @@ def believes_a_listing_that_failed() -> None:
 
 def presumes_at_once() -> None:
     """No patience with a listing that lags."""
-    step._presume = lambda batch, shard, *_: step.Presume(shard)
+    next_step._presume = lambda batch, shard, *_: next_step.Presume(shard)
 
 
 def leaves_the_input() -> None:
@@ -91,12 +87,12 @@ def leaves_the_input() -> None:
 
 def takes_its_turn_for_granted() -> None:
     """No proof of being the current try."""
-    submit._may_still_send = lambda *_: True
+    create_job._may_still_send = lambda *_: True
 
 
 def takes_damage_for_absence() -> None:
     """A document that cannot be read is taken for none."""
-    read = ledger.Ledger.read
+    read = store.Ledger.read
 
     def forgiving(self: Any, name: str, kind: Any) -> Any:
         try:
@@ -104,27 +100,27 @@ def takes_damage_for_absence() -> None:
         except LedgerError:
             return None
 
-    ledger.Ledger.read = forgiving  # type: ignore[method-assign]
+    store.Ledger.read = forgiving  # type: ignore[method-assign]
     state._there = lambda one, name, kind: forgiving(one, name, kind)
     forgets_what_it_sent()
 
 
 def overlooks_other_rows() -> None:
     """The content is not compared."""
-    begin._goes_on = lambda *_: True
+    start._goes_on = lambda *_: True
 
 
 def overlooks_another_account() -> None:
     """The credential is not compared."""
-    inner = begin.current
-    begin.current = lambda order, known: inner(
+    inner = start.current
+    start.current = lambda order, known: inner(
         replace(order, account=state.read_batch(known[-1]).plan.account), known
     )
 
 
 def overlooks_another_place() -> None:
     """Jobs with another result path are not seen."""
-    begin.jobs_without_ledger = lambda *_: []
+    start.jobs_without_ledger = lambda *_: []
 
 
 def lands_what_came_of_a_download() -> None:
@@ -153,32 +149,32 @@ def believes_every_line() -> None:
 
 def sends_everything_again() -> None:
     """A round sends also what has an answer."""
-    step.is_passing = lambda *_: True
+    rows_again.is_passing = lambda *_: True
 
 
 def never_gives_up_a_row() -> None:
     """One attempt more than allowed."""
-    inner = step.left_over
+    inner = rows_again.left_over
 
     def generous(batch: Any, policy: Any, **how: Any) -> int:
         return inner(batch, replace(policy, max_row_attempts=policy.max_row_attempts + 1), **how)
 
-    step.left_over = generous
+    next_step.left_over = run.left_over = generous
 
 
 def notes_before_it_has_the_rows() -> None:
     """A shard is noted as landed before its rows are there."""
-    inner = land.land
+    inner = match_rows.land
 
     def hasty(service: Any, one: Any, shard: Any, job: Any, dialect: Any, *rest: Any) -> Any:
         counts = {"success": shard.plan.rows}
-        document = land.Landed(
-            at=submit.datetime.now(submit.timezone.utc), job=job.name, state=job.state, counts=counts
+        document = match_rows.Landed(
+            at=create_job.datetime.now(create_job.timezone.utc), job=job.name, state=job.state, counts=counts
         )
         one.put(f"{shard.name}.landed.json", document)
         return inner(service, one, shard, job, dialect, *rest)
 
-    engine_run.land = hasty
+    run.land = hasty
 
 
 def drops_what_a_cancelled_job_finished() -> None:
@@ -204,12 +200,12 @@ def publishes_without_the_manifest_last() -> None:
         one.put(f"r{batch.round.number}.published.json", publish.Published(at=now))
         return inner(one, batch, folder, dialect, *rest)
 
-    engine_run.publish = early
+    run.publish = early
 
 
 def believes_what_comes() -> None:
     """Whatever is answered to the download is taken for the results."""
-    land.belief = lambda *_: (land.Belief.BELIEVED, "")
+    match_rows.belief = lambda *_: (match_rows.Belief.BELIEVED, "")
     transport.Taken._ensure_file = lambda *_: None  # type: ignore[method-assign]
 
 
@@ -220,11 +216,11 @@ def never_finds_out_that_it_is_late() -> None:
 
 def sees_no_hole() -> None:
     """A document that is missing was never written."""
-    ledger.holes = lambda *_: iter(())
-    ledger._ensure_unsent = lambda *_: None
+    store.holes = lambda *_: iter(())
+    store._ensure_unsent = lambda *_: None
     state._ensure_landed = lambda *_: None
     state.hole = lambda *_: _IgnoredError()
-    step._send = _sends_blindly(step._send)
+    next_step._send = _sends_blindly(next_step._send)
 
 
 class _IgnoredError(Exception):
@@ -251,12 +247,12 @@ def fails_where_it_could_wait() -> None:
 
 def never_tidies() -> None:
     """What a killed visit has left is left for good."""
-    step.Tidy = step.Done  # type: ignore[misc,assignment]
+    next_step.Tidy = next_step.Done  # type: ignore[misc,assignment]
 
 
 def trusts_a_refusal() -> None:
     """A create call that was refused has made no job."""
-    step.of_shard = lambda *_: None
+    next_step.of_shard = lambda *_: None
 
 
 PLANTS: dict[Callable[[], None], str] = {

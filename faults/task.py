@@ -16,8 +16,8 @@ from airflow_provider_batch.batch.cost.receipts import Prices, no_prices
 from airflow_provider_batch.batch.decide.actions import Wait
 from airflow_provider_batch.batch.decide.belief import BeliefPatience
 from airflow_provider_batch.batch.decide.evidence import Patience
-from airflow_provider_batch.batch.decide.next_step import Policy
 from airflow_provider_batch.batch.decide.outcome import ensure_done
+from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.ledger.documents import Layout
 from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.batch.ledger.store import Ledger

@@ -15,9 +15,12 @@ from airflow_provider_batch.batch.cost.receipts import Prices, no_prices, receip
 from airflow_provider_batch.batch.decide import actions, failures, next_step
 from airflow_provider_batch.batch.decide.actions import Action, Wait
 from airflow_provider_batch.batch.decide.common_mistake import common_mistake, in_words
-from airflow_provider_batch.batch.decide.next_step import Policy, Visit, next_action
+from airflow_provider_batch.batch.decide.next_step import Visit, next_action
+from airflow_provider_batch.batch.decide.policy import Policy
+from airflow_provider_batch.batch.decide.rows_again import left_over, those_again
 from airflow_provider_batch.batch.land.match_rows import land
 from airflow_provider_batch.batch.land.publish import publish, tidy
+from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import Cancel, Extended, Plan
 from airflow_provider_batch.batch.ledger.documents import Landed as LandedJob
 from airflow_provider_batch.batch.ledger.folder_owner import ensure_free
@@ -269,7 +272,7 @@ class Run:
             self._visit.not_ready[job.name] = error
 
     def _tell_submitted(self) -> None:
-        plan = self._work.ledger.read("plan.json", Plan)
+        plan = self._work.ledger.read(names.PLAN, Plan)
         if plan is not None:
             tell(self._work.observer.submitted, plan)
 
@@ -299,14 +302,14 @@ class Run:
         self._visit.not_sent[shard.name] = error
 
     def _extend(self, batch: Batch, number: int) -> None:
-        name = f"r{batch.round.number}.extended{number}.json"
+        name = batch.round.document(names.EXTENDED, number)
         self._work.ledger.put(name, Extended(at=self._desk.now()))
         log.info("The task was cleared after its deadline: its jobs go on, with new time.")
         self._policy = replace(self._policy, is_cleared=False)
 
     def _cancel(self, batch: Batch, jobs: tuple[str, ...]) -> None:
         cancel = batch.round.cancel or Cancel(at=self._desk.now(), why="the deadline passed")
-        self._work.ledger.put(f"r{batch.round.number}.cancel.json", cancel)
+        self._work.ledger.put(batch.round.document(names.CANCEL), cancel)
         failed: list[BatchError] = []
         for name in jobs:
             self._visit.asked.add(name)
@@ -336,10 +339,10 @@ class Run:
             self._work.dialect,
             self._work.limits,
             self._desk.now(),
-            goes_again=next_step.those_again(batch, policy, is_new_try=is_new_start),
+            goes_again=those_again(batch, policy, is_new_try=is_new_start),
             is_new_start=is_new_start,
         )
-        rows = next_step.left_over(batch, policy, is_new_try=is_new_start)
+        rows = left_over(batch, policy, is_new_try=is_new_start)
         log.info("Round %d: %d rows are sent again.", batch.round.number + 1, rows)
         # A new try begins one round; what comes after it is the engine's own.
         self._policy = replace(policy, is_new_try=False)

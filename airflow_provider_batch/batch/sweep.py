@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import logging
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,8 @@ from upath import UPath
 
 from airflow_provider_batch.batch.cost.lifetime import results_until
 from airflow_provider_batch.batch.cost.receipts import Prices, no_prices
-from airflow_provider_batch.batch.decide.next_step import Policy
+from airflow_provider_batch.batch.decide.policy import Policy
+from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import Retired
 from airflow_provider_batch.batch.ledger.job_names import PREFIX, JobTag
 from airflow_provider_batch.batch.ledger.state import Batch, Shard, read_batch
@@ -34,9 +34,6 @@ log = logging.getLogger(__name__)
 
 ABANDONED_S = 6 * 3600.0
 """A job that ended so long ago and has not landed has no task that comes back for it soon, seconds."""
-
-
-_ROUND = re.compile(r"r(\d+)\.")
 
 
 class Kind(str, enum.Enum):
@@ -100,7 +97,7 @@ class Report:
 def find_ledgers(root: UPath) -> Iterator[Ledger]:
     """The newest generation of every ledger below a folder."""
     newest: dict[str, UPath] = {}
-    for plan in sorted(root.glob(f"**/{FOLDER}/*/*/plan.json"), key=lambda path: int(path.parent.name)):
+    for plan in sorted(root.glob(f"**/{FOLDER}/*/*/{names.PLAN}"), key=lambda path: int(path.parent.name)):
         newest[str(plan.parent.parent)] = plan.parent
     for folder in newest.values():
         yield Ledger(folder)
@@ -225,10 +222,10 @@ def _read(roots: Sequence[UPath], jobs: dict[str, JobSnapshot], account: str | N
     return there
 
 
-def _is_complete(names: set[str]) -> bool:
+def _is_complete(there: set[str]) -> bool:
     """The newest round is published, and what nobody needs is deleted."""
-    rounds = [int(match[1]) for name in names if (match := _ROUND.match(name))]
-    return bool(rounds) and f"r{max(rounds)}.tidied.json" in names and "plan.json" in names
+    last = 1 + sum(names.kind_of(name)[0] == names.NEXT_PLAN for name in there)
+    return {names.PLAN, names.name_of(names.TIDIED, last)} <= there
 
 
 def _earlier(ledger: Ledger) -> Iterator[str]:

@@ -83,7 +83,7 @@ def _work(
     ledger: Any,
     patience: waiting.Patience,
 ) -> Work:
-    from airflow_provider_batch.batch.decide.next_step import Policy
+    from airflow_provider_batch.batch.decide.policy import Policy
     from airflow_provider_batch.batch.run import Work
 
     return Work(

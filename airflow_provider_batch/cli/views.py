@@ -68,7 +68,7 @@ def ended_well(job: JobSnapshot) -> bool:
 
 def say_results(manifest: Manifest) -> None:
     """Results that have landed, for people."""
-    from airflow_provider_batch.batch.land.match_rows import counts_in_words
+    from airflow_provider_batch.rows.manifest import counts_in_words
 
     tokens = manifest.tokens
     printing.say(f"landed   {manifest.result_uri}")

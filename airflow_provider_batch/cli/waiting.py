@@ -99,7 +99,7 @@ def _for_job(options: Namespace, given: Access, patience: Patience) -> int:
 
 
 def _for_batch(options: Namespace, given: Access, patience: Patience) -> int:
-    from airflow_provider_batch.batch.decide.next_step import Policy
+    from airflow_provider_batch.batch.decide.policy import Policy
     from airflow_provider_batch.batch.run import Work
     from airflow_provider_batch.cli.ledgers import OWNER, newest
     from airflow_provider_batch.gemini.rows.dialect import GeminiRows

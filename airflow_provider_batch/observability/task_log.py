@@ -58,7 +58,7 @@ def summary(manifest: Manifest, said: Estimate | None) -> list[str]:
 
     :param said: What it was to cost.
     """
-    from airflow_provider_batch.batch.land.match_rows import counts_in_words
+    from airflow_provider_batch.rows.manifest import counts_in_words
 
     left_out = f"; {manifest.skipped:,} were left out before sending" if manifest.skipped else ""
     lines = [

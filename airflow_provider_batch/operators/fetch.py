@@ -264,7 +264,7 @@ def _ensure_one(has_submission: bool, has_job: bool, has_path: bool, has_type: b
 def _work(
     service: GeminiBatchService, ledger: Ledger, folder: Any, dialect: Any, *, keep_remote_files: bool
 ) -> Work:
-    from airflow_provider_batch.batch.decide.next_step import Policy
+    from airflow_provider_batch.batch.decide.policy import Policy
     from airflow_provider_batch.batch.run import Work
 
     policy = Policy(timeout_s=MAX_TIMEOUT_S, max_row_attempts=1, is_new_try=False, may_send=False)

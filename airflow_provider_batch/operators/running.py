@@ -18,6 +18,7 @@ from airflow_provider_batch.airflow_compat import (
     tell_outlets,
 )
 from airflow_provider_batch.arguments import CheckedArguments
+from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.deferring import NO_TRIGGERER, Cut, cut_of, last_line, left_s, patience
 from airflow_provider_batch.errors import BatchError, ConfigError, EmptyInputError, PartialResultsError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_batch.batch.decide.actions import Wait
-    from airflow_provider_batch.batch.decide.next_step import Policy
+    from airflow_provider_batch.batch.decide.policy import Policy
     from airflow_provider_batch.batch.ledger.job_names import Identity
     from airflow_provider_batch.batch.ledger.state import Batch
     from airflow_provider_batch.batch.ledger.store import Ledger
@@ -293,7 +294,7 @@ class BatchRun(BaseOperator, CheckedArguments):
         return ShardLimits(rows=self.shard_rows, size_bytes=size, tokens=account.max_enqueued_tokens)
 
     def _policy(self, order: Order, account: Account, *, is_new_try: bool, is_cleared: bool = False) -> Policy:
-        from airflow_provider_batch.batch.decide.next_step import Policy
+        from airflow_provider_batch.batch.decide.policy import Policy
 
         shorter = [] if self.execution_timeout is None else [self.execution_timeout.total_seconds()]
         return Policy(
@@ -394,7 +395,7 @@ class BatchRun(BaseOperator, CheckedArguments):
                 poll_interval=self.poll_interval,
                 ledger=str(work.ledger.folder),
                 waiting_task=task_of(identity) if self.cancel_on_kill else None,
-                cancel_note=f"r{read_batch(work.ledger).round.number}.cancel.json",
+                cancel_note=read_batch(work.ledger).round.document(names.CANCEL),
                 looks=looks,
                 asked_at=work.service.now(),
             ),

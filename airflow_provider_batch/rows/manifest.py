@@ -150,3 +150,8 @@ class Manifest(BaseModel):
                 code="AGB-R10",
                 remedy="Pass the operator's output, as in read_results(label.output).",
             ) from None
+
+
+def counts_in_words(counts: dict[RowStatus, int]) -> str:
+    """``3 error, 997 success``."""
+    return ", ".join(f"{n} {status.value}" for status, n in sorted(counts.items())) or "no rows"

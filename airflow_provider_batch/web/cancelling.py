@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
+from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.job_names import JobTag
 from airflow_provider_batch.batch.ledger.state import Batch
 from airflow_provider_batch.batch.ledger.store import note_cancel
@@ -55,7 +56,7 @@ def cancel(row: Row, who: str) -> Asked:
     # A worker may have begun the next round in the meantime.
     while batch.round.published is None and batch.round.number > noted:
         noted = batch.round.number
-        note_cancel(ledger, f"r{noted}.cancel.json", f"cancelled in Airflow's UI by {who}", by=who)
+        note_cancel(ledger, batch.round.document(names.CANCEL), f"cancelled in Airflow's UI by {who}", by=who)
         ledger, batch = ledger_of(row)
     forget(row)
     asked = Asked()

@@ -10,11 +10,11 @@ import pytest
 from upath import UPath
 
 from airflow_provider_batch.batch.decide.actions import Wait
-from airflow_provider_batch.batch.land.match_rows import results_name
 from airflow_provider_batch.batch.land.publish import publish
+from airflow_provider_batch.batch.ledger import names
+from airflow_provider_batch.batch.ledger.kept_rows import results_of
 from airflow_provider_batch.batch.ledger.state import read_batch
 from airflow_provider_batch.batch.run import Run, Work
-from airflow_provider_batch.batch.send.rounds import results_of
 from airflow_provider_batch.contract import JobState
 from airflow_provider_batch.emulator import running_emulator
 from airflow_provider_batch.errors import (
@@ -76,7 +76,7 @@ def test_landed_rows_that_are_gone_leave_what_is_published(task):
 def test_landed_rows_that_are_held_can_be_published_when_they_are_tidied_away(task):
     task.finish()
     shard = read_batch(task.ledger).round.shards[0]
-    kept = task.ledger.path(results_name(shard))
+    kept = task.ledger.path(shard.document(names.RESULTS))
     kept.write_bytes((task.folder / "results.jsonl").read_bytes())
     again = task.folder / "again.jsonl"
     with results_of(task.ledger, shard) as (file, path), ready(file, again, path) as put_in_place:

@@ -8,8 +8,9 @@ import pytest
 from pydantic import BaseModel
 
 from airflow_provider_batch.batch.decide.common_mistake import common_mistake
-from airflow_provider_batch.batch.decide.next_step import Policy, retry_helps
+from airflow_provider_batch.batch.decide.next_step import retry_helps
 from airflow_provider_batch.batch.decide.outcome import ensure_enough
+from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.ledger.state import read_batch
 from airflow_provider_batch.errors import PartialResultsError
 from airflow_provider_batch.rows.money import Price, Rates

@@ -7,7 +7,6 @@ resolved, and only then may something be sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
@@ -36,45 +35,13 @@ from airflow_provider_batch.batch.decide.actions import (
     UnknownState,
     Wait,
 )
-from airflow_provider_batch.batch.decide.common_mistake import common_mistake
-from airflow_provider_batch.batch.decide.evidence import Patience, due_at, of_epoch, of_shard, shows_known_job
-from airflow_provider_batch.batch.land.match_rows import is_passing, is_undone
-from airflow_provider_batch.batch.ledger.documents import Landed, Refusal
+from airflow_provider_batch.batch.decide.evidence import due_at, of_epoch, of_shard, shows_known_job
+from airflow_provider_batch.batch.decide.policy import Policy
+from airflow_provider_batch.batch.decide.rows_again import left_over
+from airflow_provider_batch.batch.ledger.documents import Refusal
 from airflow_provider_batch.batch.ledger.state import Batch, Epoch, Round, Shard
-from airflow_provider_batch.contract import RESULTS_PATIENCE_S, CannotTell, FindOutcome, JobSnapshot, JobState
+from airflow_provider_batch.contract import RESULTS_PATIENCE_S, CannotTell, FindOutcome, JobSnapshot
 from airflow_provider_batch.errors import BatchError
-from airflow_provider_batch.rows.dialect import LandedRow, RowStatus, may_pass
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What the user wants.
-
-    :param timeout_s: Seconds from the submission.
-    :param max_row_attempts: How often a row is sent at most, over all tries.
-    :param retry_failed_rows: Send rows again that failed for a passing reason.
-    :param cancel_on_timeout: At the deadline, end the jobs and land what finished; else leave them alone.
-    :param resubmit_ambiguous: Send again when a job is presumed absent; else fail.
-    :param max_tokens_in_flight: Of all shards together, None = no limit of our own.
-    :param affords: Rows of a batch, so many, may be sent again for the money that the user allows.
-    :param is_new_try: The task was started, not resumed: an ended batch with rows left over goes on.
-    :param is_cleared: By a person, who may want jobs to go on after the deadline.
-    :param may_send: Send create calls at all. False for those who only take what is there.
-    :param submit_only: Stop when everything is submitted.
-    """
-
-    timeout_s: float = 86_400.0
-    max_row_attempts: int = 3
-    retry_failed_rows: bool = True
-    cancel_on_timeout: bool = False
-    resubmit_ambiguous: bool = True
-    max_tokens_in_flight: int | None = None
-    affords: Callable[[Batch, int], bool] = lambda batch, rows: True
-    is_new_try: bool = True
-    is_cleared: bool = False
-    may_send: bool = True
-    submit_only: bool = False
-    patience: Patience = field(default_factory=Patience)
 
 
 @dataclass
@@ -159,41 +126,6 @@ def deadline(last: Round, policy: Policy) -> float:
     began = last.plan.clock_from.timestamp()
     extended = max((one.at.timestamp() + policy.timeout_s for one in last.extended), default=began)
     return max(began + policy.timeout_s, min(extended, began + MAX_LIFE_S))
-
-
-def left_over(batch: Batch, policy: Policy, *, is_new_try: bool, with_mistaken: bool | None = None) -> int:
-    """How many rows of a landed batch may be sent again now.
-
-    :param with_mistaken: Also those that share one mistake; None = if this is a new try.
-    """
-    last = batch.round
-    if last.number >= policy.max_row_attempts:
-        return 0
-    landed = [shard.landed for shard in last.shards if shard.landed]
-    passing = sum(one.passing for one in landed) if policy.retry_failed_rows else 0
-    if passing and not (is_new_try if with_mistaken is None else with_mistaken) and common_mistake(batch):
-        passing -= sum(one.counts.get(RowStatus.INVALID_OUTPUT, 0) for one in landed)
-    undone = sum(one.undone for one in landed if is_new_try or goes_on(one, policy))
-    return passing + undone
-
-
-def goes_on(landed: Landed, policy: Policy) -> bool:
-    """The job may do better next time. One that somebody cancelled is not begun again behind their back."""
-    failed_in_passing = landed.state is JobState.FAILED and may_pass(landed.error_code)
-    return policy.retry_failed_rows and (landed.state is JobState.EXPIRED or failed_in_passing)
-
-
-def those_again(batch: Batch, policy: Policy, *, is_new_try: bool) -> Callable[[LandedRow, Landed], bool]:
-    """What says of a landed row whether it is among those of :func:`left_over`."""
-    is_mistaken = not is_new_try and common_mistake(batch) is not None
-
-    def goes_again(row: LandedRow, landed: Landed) -> bool:
-        if is_undone(row, landed.state):
-            return is_new_try or goes_on(landed, policy)
-        is_mistake = is_mistaken and row.status is RowStatus.INVALID_OUTPUT
-        return policy.retry_failed_rows and not is_mistake and is_passing(row, landed.state)
-
-    return goes_again
 
 
 def retry_helps(batch: Batch, policy: Policy) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from airflow_provider_batch.batch.decide.common_mistake import in_words
-from airflow_provider_batch.batch.land.match_rows import counts_in_words
 from airflow_provider_batch.batch.ledger.documents import Fault, Landed
 from airflow_provider_batch.batch.ledger.state import Batch
 from airflow_provider_batch.contract import JobSnapshot, JobState
@@ -16,7 +15,7 @@ from airflow_provider_batch.errors import (
     PartialResultsError,
 )
 from airflow_provider_batch.rows.dialect import RowStatus
-from airflow_provider_batch.rows.manifest import Manifest
+from airflow_provider_batch.rows.manifest import Manifest, counts_in_words
 
 
 def ensure_succeeded(job: JobSnapshot) -> None:

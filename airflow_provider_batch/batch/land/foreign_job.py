@@ -16,6 +16,7 @@ import msgspec
 from upath import UPath
 
 from airflow_provider_batch.batch.decide.outcome import ensure_succeeded
+from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import (
     LEDGER_VERSION,
     Layout,
@@ -25,10 +26,9 @@ from airflow_provider_batch.batch.ledger.documents import (
 )
 from airflow_provider_batch.batch.ledger.folder_owner import ensure_free
 from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag, content_mark, place_mark
-from airflow_provider_batch.batch.ledger.state import read_batch, shard_name
-from airflow_provider_batch.batch.ledger.store import Ledger, check_store, generation, generations
-from airflow_provider_batch.batch.send.rounds import keep_shards
-from airflow_provider_batch.batch.send.unrecorded_jobs import note_adopted
+from airflow_provider_batch.batch.ledger.kept_rows import keep_shards
+from airflow_provider_batch.batch.ledger.state import read_batch
+from airflow_provider_batch.batch.ledger.store import Ledger, check_store, generation, generations, note_adopted
 from airflow_provider_batch.contract import BatchService, JobSnapshot
 from airflow_provider_batch.errors import JobError, ResultsNotReadyError
 from airflow_provider_batch.rows.check.keys import KeyTable
@@ -110,7 +110,7 @@ def foreign_ledger(service: BatchService, wanted: Request, job: JobSnapshot, dia
     check_store(wanted.folder)
     for earlier in known:
         # Another job takes the place of that of an earlier try.
-        earlier.put("superseded.json", Superseded(at=_now(service), by_content=content))
+        earlier.put(names.SUPERSEDED, Superseded(at=_now(service), by_content=content))
     ledger = generation(wanted.folder, wanted.identity.mark, len(known) + 1)
     _begin(service, wanted, job, ledger, content, dialect)
     return ledger
@@ -130,9 +130,8 @@ def _begin(
     place = place_mark(str(wanted.folder))
     # The job has a name of its own; the note has one that belongs to this ledger.
     name = JobTag(wanted.identity.mark, place, shards[0].content, ledger.generation, 1, 1, 1).new_display_name()
-    stem = f"{shard_name(1, 1)}.e1"
     ledger.bind(content)
-    note_adopted(ledger, stem, job, name, now)
+    note_adopted(ledger, 1, job, name, now)
     plan = Plan(
         ledger_version=LEDGER_VERSION,
         identity=wanted.identity,
@@ -146,7 +145,7 @@ def _begin(
         output_schema=wanted.output_schema,
         first=RoundPlan(shards=tuple(shards), created_at=job.created_at or now, clock_from=job.created_at or now),
     )
-    ledger.put("plan.json", plan)
+    ledger.put(names.PLAN, plan)
 
 
 def _keys(service: BatchService, job: JobSnapshot, writer: ShardWriter, dialect: RowDialect) -> int:

@@ -12,8 +12,8 @@ from typing import BinaryIO, cast
 
 import msgspec
 
-from airflow_provider_batch.batch.land.match_rows import requests_of
 from airflow_provider_batch.batch.ledger.digests import Hashing, differs
+from airflow_provider_batch.batch.ledger.kept_rows import requests_of
 from airflow_provider_batch.batch.ledger.state import Batch
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.errors import LedgerError

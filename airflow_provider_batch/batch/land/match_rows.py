@@ -19,12 +19,15 @@ import msgspec
 
 from airflow_provider_batch.batch.decide.belief import Arrived, Belief, BeliefPatience, belief, is_confirmed
 from airflow_provider_batch.batch.decide.common_mistake import Faults
-from airflow_provider_batch.batch.ledger.digests import Hashing, differs, digest
+from airflow_provider_batch.batch.decide.rows_again import is_passing, is_undone
+from airflow_provider_batch.batch.ledger import names
+from airflow_provider_batch.batch.ledger.digests import Hashing, digest
 from airflow_provider_batch.batch.ledger.documents import Fetched, Landed
+from airflow_provider_batch.batch.ledger.kept_rows import requests_of, rows_lost
 from airflow_provider_batch.batch.ledger.state import Shard
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.contract import BatchService, JobSnapshot, JobState
-from airflow_provider_batch.errors import LedgerError, ResultsNotReadyError
+from airflow_provider_batch.errors import ResultsNotReadyError
 from airflow_provider_batch.rows.check.keys import Arrival, Arrivals
 from airflow_provider_batch.rows.dialect import (
     BadRowError,
@@ -32,12 +35,11 @@ from airflow_provider_batch.rows.dialect import (
     RowDialect,
     RowError,
     RowStatus,
-    may_pass,
 )
-from airflow_provider_batch.rows.manifest import TokenSum
+from airflow_provider_batch.rows.manifest import TokenSum, counts_in_words
 from airflow_provider_batch.rows.money import LONG_PROMPT
-from airflow_provider_batch.rows.read.lines import Incoming, read_lines
-from airflow_provider_batch.rows.storage import Behind, keep, opened, published, spool
+from airflow_provider_batch.rows.read.lines import Incoming
+from airflow_provider_batch.rows.storage import Behind, keep, published, spool
 
 log = logging.getLogger(__name__)
 
@@ -107,26 +109,6 @@ def _is_unmetered(row: LandedRow) -> bool:
     return (row.usage is None or not row.usage.output) and row.has_text
 
 
-def is_undone(row: LandedRow, state: JobState) -> bool:
-    """The row is left over because the job as a whole ended badly.
-
-    A job that is cancelled while it runs may end as SUCCEEDED, with CANCELLED rows (seen by others). Nobody
-    tells who cancelled it.
-    """
-    if row.status in (RowStatus.CANCELLED, RowStatus.EXPIRED):
-        return True
-    return state is JobState.FAILED and row.status is RowStatus.ERROR
-
-
-def is_passing(row: LandedRow, state: JobState) -> bool:
-    """The row failed by itself, for a reason that may pass."""
-    if is_undone(row, state):
-        return False
-    if row.status is RowStatus.ERROR:
-        return row.error is not None and may_pass(row.error.code)
-    return row.status in (RowStatus.MISSING, RowStatus.INVALID_OUTPUT)
-
-
 def land(
     service: BatchService,
     ledger: Ledger,
@@ -151,7 +133,7 @@ def land(
             landed.unmetered,
             landed.job,
         )
-    if ledger.put(f"{shard.name}.landed.json", landed):
+    if ledger.put(shard.document(names.LANDED), landed):
         ledger.written.add(landed.sha256)
         on_first(landed)
     log.info(
@@ -175,7 +157,7 @@ def _landed(
     """Put the rows beside the ledger, without a note of it; what is to be noted, and the size of the results."""
     tally = _Tally(job or _NEVER_SENT)
     with spool() as quarantine:
-        with published(ledger.path(results_name(shard))) as file:
+        with published(ledger.path(shard.document(names.RESULTS))) as file:
             keys = _arrivals(ledger, shard, dialect)
             results = Hashing(file)
             with Behind(cast(BinaryIO, results)) as behind:
@@ -187,7 +169,7 @@ def _landed(
                     match.leave(_keys(ledger, shard, dialect))
         lines = digest(quarantine) if tally.quarantined else ""
         if tally.quarantined:
-            keep(quarantine, ledger.path(quarantine_name(shard)))
+            keep(quarantine, ledger.path(shard.document(names.QUARANTINE)))
     return _document(tally, job, results, lines), size or 0
 
 
@@ -211,7 +193,7 @@ def _ensure_believed(
         return
     if kind is not Belief.FOREIGN:
         fetched = Fetched(at=now, size_bytes=arrived.size_bytes, lines=arrived.lines, rows=arrived.rows, why=why)
-        ledger.put(f"{shard.name}.fetched{len(shard.fetched) + 1}.json", fetched)
+        ledger.put(shard.document(names.FETCHED, len(shard.fetched) + 1), fetched)
     raise ResultsNotReadyError(
         f"What came as the results of {job.name} is not believed: {why}.",
         job_name=job.name,
@@ -221,72 +203,15 @@ def _ensure_believed(
     )
 
 
-def results_name(shard: Shard) -> str:
-    """The file with the shard's result rows, beside the ledger's documents."""
-    return f"{shard.name}.results.jsonl"
-
-
-def quarantine_name(shard: Shard) -> str:
-    """The file with result lines that belong to no row."""
-    return f"{shard.name}.quarantine.jsonl"
-
-
-def counts_in_words(counts: dict[RowStatus, int]) -> str:
-    """``3 error, 997 success``."""
-    return ", ".join(f"{n} {status.value}" for status, n in sorted(counts.items())) or "no rows"
-
-
-def requests_of(ledger: Ledger, shard: Shard, dialect: RowDialect) -> Iterator[tuple[str, bytes]]:
-    """Stream the rows of a shard: key and line.
-
-    :raises LedgerError: The file is gone or is not what was planned.
-    """
-    count = 0
-    try:
-        with opened(ledger.path(shard.plan.file)) as file:
-            rows = Hashing(file)
-            for _, data in read_lines(cast(BinaryIO, rows)):
-                count += 1
-                yield dialect.read_key(data or b""), data or b""
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _lost(ledger, shard, type(error).__name__) from None
-    if count != shard.plan.rows:
-        raise _lost(ledger, shard, f"{count} rows instead of {shard.plan.rows}")
-    if wrong := differs(shard.plan.sha256, rows.sha256):
-        raise _lost(ledger, shard, wrong)
-
-
-def ensure_kept(ledger: Ledger, shard: Shard) -> None:
-    """Make sure that the kept rows are those that were planned, before they are sent.
-
-    :raises LedgerError: They are gone or are others.
-    """
-    try:
-        with opened(ledger.path(shard.plan.file)) as file:
-            wrong = differs(shard.plan.sha256, digest(file))
-    except FileNotFoundError as error:
-        wrong = type(error).__name__
-    if wrong:
-        raise _lost(ledger, shard, wrong)
-
-
 def _keys(ledger: Ledger, shard: Shard, dialect: RowDialect) -> Iterator[str]:
     return (key for key, _ in requests_of(ledger, shard, dialect))
-
-
-def _lost(ledger: Ledger, shard: Shard, what: str) -> LedgerError:
-    return LedgerError(
-        f"The rows that were sent, in {ledger.path(shard.plan.file)}, cannot be used: {what}.",
-        code="AGB-L02",
-        remedy="Nothing was sent or cancelled; the results stay on the server for a while. Restore the file.",
-    )
 
 
 def _arrivals(ledger: Ledger, shard: Shard, dialect: RowDialect) -> Arrivals:
     try:
         return Arrivals(lambda: _keys(ledger, shard, dialect), shard.plan.rows)
     except ValueError as error:
-        raise _lost(ledger, shard, str(error)) from None
+        raise rows_lost(ledger, shard, str(error)) from None
 
 
 def _fetch(service: BatchService, job: JobSnapshot, match: _Match) -> int | None:

@@ -21,14 +21,14 @@ from upath import UPath
 
 from airflow_provider_batch.batch.cost.receipts import Prices, cost_of, no_prices, receipt
 from airflow_provider_batch.batch.land.input_order import in_input_order
-from airflow_provider_batch.batch.land.match_rows import quarantine_name, requests_of
 from airflow_provider_batch.batch.land.replace import LateError, Replacing, sleepers
+from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.digests import Hashing, differs
 from airflow_provider_batch.batch.ledger.documents import Attached, Landed, Published, Tidied
 from airflow_provider_batch.batch.ledger.folder_owner import retire_previous
+from airflow_provider_batch.batch.ledger.kept_rows import copy_results, requests_of, result_rows, results_of
 from airflow_provider_batch.batch.ledger.state import Batch, Round, Shard, read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger
-from airflow_provider_batch.batch.send.rounds import copy_results, result_rows, results_of
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.rows.check.keys import KeyTable
@@ -85,7 +85,7 @@ def publish(
         return None
     except (LedgerError, FileNotFoundError):
         # What another visit has published it may have tidied up while this one was reading.
-        if not batch.round.published and ledger.read(_published_name(batch), Published) is not None:
+        if not batch.round.published and ledger.read(batch.round.document(names.PUBLISHED), Published) is not None:
             return None
         raise
     finally:
@@ -155,10 +155,6 @@ def _ensure_each_row_once(ledger: Ledger, batch: Batch, tally: _Tally) -> None:
         )
 
 
-def _published_name(batch: Batch) -> str:
-    return f"r{batch.round.number}.published.json"
-
-
 def tidy(service: BatchService, ledger: Ledger, batch: Batch, *, keep_remote_files: bool) -> None:
     """Delete what nobody needs any more: remote files of landed jobs, and copies of rows in the ledger.
 
@@ -175,19 +171,19 @@ def tidy(service: BatchService, ledger: Ledger, batch: Batch, *, keep_remote_fil
         for name in ledger.names_now():
             if name.endswith(".jsonl"):
                 ledger.remove(name)
-    ledger.put(f"r{batch.round.number}.tidied.json", Tidied(at=datetime.now(timezone.utc)))
+    ledger.put(batch.round.document(names.TIDIED), Tidied(at=datetime.now(timezone.utc)))
 
 
 def _remote_files(ledger: Ledger, batch: Batch) -> set[str]:
     """Files on the server that what landed since the last time they were deleted has used or made."""
     files: set[str] = set()
-    names = ledger.names() if batch.plan.names_files else set()
+    there = ledger.names() if batch.plan.names_files else set()
     for round_ in reversed(batch.rounds):
         if round_.is_tidied:
             break
         for shard in round_.shards:
             files |= set(_files_of(shard.landed)) if shard.landed else set()
-        files |= {file.name for attached in _attached(ledger, names, round_) for file in attached.files}
+        files |= {file.name for attached in _attached(ledger, there, round_) for file in attached.files}
     return files
 
 
@@ -199,9 +195,10 @@ def _files_of(landed: Landed) -> Iterator[str]:
         yield landed.output_file
 
 
-def _attached(ledger: Ledger, names: set[str], round_: Round) -> Iterator[Attached]:
-    for name in names:
-        if name.startswith(f"r{round_.number}.") and name.endswith(".attached.json"):
+def _attached(ledger: Ledger, there: set[str], round_: Round) -> Iterator[Attached]:
+    for name in there:
+        kind, numbers = names.kind_of(name)
+        if kind == names.MEDIA and numbers[0] == round_.number:
             attached = ledger.read(name, Attached)
             if attached is not None:
                 yield attached
@@ -325,7 +322,7 @@ def _copy_quarantine(ledger: Ledger, batch: Batch, lines: BinaryIO) -> int:
     for shard in batch.shards:
         if shard.landed and shard.landed.quarantined:
             count += shard.landed.quarantined
-            _copy_proven(ledger, quarantine_name(shard), shard.landed.quarantine_sha256, lines)
+            _copy_proven(ledger, shard.document(names.QUARANTINE), shard.landed.quarantine_sha256, lines)
     return count
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import Published, Publishing
 from airflow_provider_batch.batch.ledger.state import Batch
 from airflow_provider_batch.batch.ledger.store import Ledger
@@ -71,7 +72,7 @@ class Replacing:
         """Note that all files are in place."""
         self._ensure_newest()
         self._ledger.put(
-            f"r{self._number}.published.json", Published(at=datetime.now(timezone.utc), by=self._owner)
+            names.name_of(names.PUBLISHED, self._number), Published(at=datetime.now(timezone.utc), by=self._owner)
         )
 
     def leave(self) -> None:
@@ -80,18 +81,18 @@ class Replacing:
 
     @property
     def _note(self) -> str:
-        return f"r{self._number}.publishing.{self._owner}.json"
+        return names.publishing(self._number, self._owner)
 
     def _ensure_newest(self) -> None:
-        names = self._ledger.names_now()
-        if "plan.json" not in names:
+        there = self._ledger.names_now()
+        if names.PLAN not in there:
             raise SupersededError(
                 f"The ledger at {self._ledger.folder} is gone: a later run has replaced these results.",
                 code="AGB-S07",
                 remedy="This try put nothing in their place any more. Nothing needs to be done.",
             )
-        published = f"r{self._number}.published.json" in names and not self._is_again
-        if published or {f"r{self._number + 1}.plan.json", "superseded.json"} & names:
+        published = names.name_of(names.PUBLISHED, self._number) in there and not self._is_again
+        if published or {names.plan_of(self._number + 1), names.SUPERSEDED} & there:
             raise LateError(has_replaced=self._has_replaced)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airflow_provider_batch.batch.land.match_rows import counts_in_words
+from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import (
     Cancel,
     Document,
@@ -26,6 +25,7 @@ from airflow_provider_batch.batch.ledger.documents import (
 )
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.contract import JobState
+from airflow_provider_batch.rows.manifest import counts_in_words
 
 MOST_DOCUMENTS = 400
 """Documents that are read: those about whole rounds, then those of shards, the newest round first."""
@@ -126,25 +126,19 @@ def _superseded(said: Superseded) -> Saying:
     return said.at, "trouble", "Superseded", "other rows or another model took the place of these"
 
 
-Known = tuple[str, re.Match[str], type[Document], Callable[[Any], Saying]]
-"""A document by its name, and how to read it."""
-
-_KINDS: tuple[tuple[re.Pattern[str], type[Document], Callable[[Any], Saying]], ...] = tuple(
-    (re.compile(pattern), kind, words)
-    for pattern, kind, words in (
-        (r"plan\.json", Plan, _plan),
-        (r"r(\d+)\.plan\.json", RoundPlan, _round),
-        (r"r(\d+)\.s(\d+)\.f\d+\.file\.json", Uploaded, _uploaded),
-        (r"r(\d+)\.s(\d+)\.e\d+\.sending\.json", Sending, _sending),
-        (r"r(\d+)\.s(\d+)\.e\d+\.outcome\.json", Outcome, _outcome),
-        (r"r(\d+)\.s(\d+)\.e\d+\.revoked\.json", Revoked, _revoked),
-        (r"r(\d+)\.s(\d+)\.e\d+\.scan\d+\.json", Scan, _scan),
-        (r"r(\d+)\.s(\d+)\.landed\.json", Landed, _landed),
-        (r"r(\d+)\.cancel\.json", Cancel, _cancel),
-        (r"r(\d+)\.published\.json", Published, _published),
-        (r"superseded\.json", Superseded, _superseded),
-    )
-)
+_KINDS: dict[str, tuple[type[Document], Callable[[Any], Saying]]] = {
+    names.PLAN: (Plan, _plan),
+    names.NEXT_PLAN: (RoundPlan, _round),
+    names.UPLOADED: (Uploaded, _uploaded),
+    names.SENDING: (Sending, _sending),
+    names.OUTCOME: (Outcome, _outcome),
+    names.REVOKED: (Revoked, _revoked),
+    names.SCAN: (Scan, _scan),
+    names.LANDED: (Landed, _landed),
+    names.CANCEL: (Cancel, _cancel),
+    names.PUBLISHED: (Published, _published),
+    names.SUPERSEDED: (Superseded, _superseded),
+}
 """Sessions are not among them: they hold an address to which whoever knows it can write."""
 
 
@@ -153,30 +147,25 @@ def history(ledger: Ledger) -> tuple[list[Event], int]:
 
     :raises LedgerError: The ledger cannot be read.
     """
-    known = sorted((found for name in ledger.names() if (found := _kind_of(name))), key=_place)
+    known = sorted((name for name in ledger.names() if names.kind_of(name)[0] in _KINDS), key=_place)
     events = []
-    for name, match, kind, words in known[:MOST_DOCUMENTS]:
-        document = ledger.read(name, kind)
+    for name in known[:MOST_DOCUMENTS]:
+        kind, numbers = names.kind_of(name)
+        document_type, words = _KINDS[kind]
+        document = ledger.read(name, document_type)
         if document is not None:
-            numbers = [int(number) for number in match.groups()] + [0, 0]
-            events.append(Event(*words(document), round=numbers[0], shard=numbers[1]))
+            round_, shard, *_ = (*numbers, 0, 0)
+            is_of_shard = ".s#." in kind
+            events.append(Event(*words(document), round=round_, shard=shard if is_of_shard else 0))
     order = {kind: number for number, kind in enumerate(SHOWN_KINDS)}
     events.sort(key=lambda event: (event.at, order[event.kind]))
     return events, max(0, len(known) - MOST_DOCUMENTS)
 
 
-def _kind_of(name: str) -> Known | None:
-    for pattern, kind, words in _KINDS:
-        if match := pattern.fullmatch(name):
-            return name, match, kind, words
-    return None
-
-
-def _place(found: Known) -> tuple[bool, int, int, str]:
+def _place(name: str) -> tuple[bool, int, int, str]:
     """Which are read first."""
-    name, match, _, _ = found
-    numbers = [int(number) for number in match.groups()]
-    is_of_shard = len(numbers) > 1
+    kind, numbers = names.kind_of(name)
+    is_of_shard = ".s#." in kind
     return is_of_shard, -numbers[0] if numbers else 0, numbers[1] if is_of_shard else 0, name
 
 

@@ -7,58 +7,53 @@ and what came of it is not, a second job would be paid for.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
-_ROUND = re.compile(r"r(\d+)\.(.+)")
-_OF_SHARD = re.compile(r"s\d+\.(.+)")
-_CALL = re.compile(r"e(\d+)\.(sending|outcome|revoked|scan(\d+))\.json")
-_FILE = re.compile(r"f(\d+)\.file\.json")
-_NUMBERED = re.compile(r"(a|fetched)(\d+)((?:\.attached)?\.json)")
+from airflow_provider_batch.batch.ledger import names
 
 
-def holes(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+def holes(there: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Each document that is not there, after one that rests on it.
 
-    :param names: All documents of a generation.
+    :param there: All documents of a generation.
     """
-    there = set(names)
-    for name in sorted(there):
+    known = set(there)
+    for name in sorted(known):
         for needed in _needs(name):
-            if needed not in there:
+            if needed not in known:
                 yield name, needed
 
 
 def _needs(name: str) -> Iterator[str]:
-    if name == "superseded.json":
-        yield "plan.json"
-    match = _ROUND.fullmatch(name)
-    if match is None or not name.endswith(".json"):
-        return
-    number, what = int(match[1]), match[2]
-    is_plan = what == "plan.json"
-    yield from [f"r{number - 1 if is_plan else number}.plan.json"] if number > 1 + is_plan else ["plan.json"]
-    if what == "tidied.json":
-        yield f"r{number}.published.json"
-    of_shard = _OF_SHARD.fullmatch(what)
-    if of_shard:
-        stem = name.removesuffix(of_shard[1])
-        yield from (stem + needed for needed in _needed_by(of_shard[1]))
+    """Documents that this one rests on."""
+    kind, numbers = names.kind_of(name)
+    if kind == names.SUPERSEDED:
+        yield names.PLAN
+    elif kind == names.NEXT_PLAN:
+        yield names.plan_of(numbers[0] - 1)
+    elif kind in _OF_ROUND:
+        yield names.plan_of(numbers[0])
+        if needed := _WITH.get(kind):
+            yield names.name_of(needed, *numbers[: needed.count("#")])
+        if kind in _IN_ORDER and numbers[-1] > 1:
+            yield names.name_of(_IN_ORDER[kind], *numbers[:-1], numbers[-1] - 1)
 
 
-def _needed_by(what: str) -> Iterator[str]:
-    """The same within the documents of a shard."""
-    if call := _CALL.fullmatch(what):
-        number, kind, scan = int(call[1]), call[2], int(call[3] or 0)
-        if kind != "sending":
-            yield f"e{number}.sending.json"
-        elif number > 1:
-            yield f"e{number - 1}.outcome.json"
-        if scan:
-            yield f"e{number}.revoked.json"
-        if scan > 1:
-            yield f"e{number}.scan{scan - 1}.json"
-    elif upload := _FILE.fullmatch(what):
-        yield f"f{upload[1]}.session.json"
-    elif (numbered := _NUMBERED.fullmatch(what)) and int(numbered[2]) > 1:
-        yield f"{numbered[1]}{int(numbered[2]) - 1}{numbered[3]}"
+_WITH = {
+    names.TIDIED: names.PUBLISHED,
+    names.OUTCOME: names.SENDING,
+    names.REVOKED: names.SENDING,
+    names.SCAN: names.REVOKED,
+    names.UPLOADED: names.SESSION,
+}
+"""Of the same numbers, as many as the other has."""
+
+_IN_ORDER = {
+    names.SENDING: names.OUTCOME,
+    names.SCAN: names.SCAN,
+    names.MEDIA: names.MEDIA,
+    names.FETCHED: names.FETCHED,
+}
+"""Of the number before."""
+
+_OF_ROUND = {*_WITH, *_IN_ORDER, names.CANCEL, names.EXTENDED, names.PUBLISHED, names.SESSION, names.LANDED}

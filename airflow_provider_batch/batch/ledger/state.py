@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import (
     Attached,
     Cancel,
@@ -29,9 +29,6 @@ from airflow_provider_batch.batch.ledger.documents import (
 from airflow_provider_batch.batch.ledger.job_names import JobTag
 from airflow_provider_batch.batch.ledger.store import ADOPTED, D, Ledger, hole
 from airflow_provider_batch.errors import LedgerError
-
-_FILE = re.compile(r"f(\d+)\.(session|file)\.json")
-_ATTACHED = re.compile(r"a(\d+)\.attached\.json")
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,14 @@ class Shard:
     @property
     def name(self) -> str:
         """What the names of its documents begin with."""
-        return shard_name(self.round, self.number)
+        return names.shard_name(self.round, self.number)
+
+    def document(self, kind: str, *numbers: int) -> str:
+        """The name of one of its files.
+
+        :param kind: A constant of :mod:`names`.
+        """
+        return names.name_of(kind, self.round, self.number, *numbers)
 
     @property
     def last(self) -> Epoch | None:
@@ -129,6 +133,10 @@ class Round:
     is_tidied: bool = False
     publishing: tuple[str, ...] = ()
     extended: tuple[Extended, ...] = ()
+
+    def document(self, kind: str, *numbers: int) -> str:
+        """The name of one of its documents; see :meth:`Shard.document`."""
+        return names.name_of(kind, self.number, *numbers)
 
 
 @dataclass(frozen=True)
@@ -181,17 +189,12 @@ class Batch:
         )
 
 
-def shard_name(round_number: int, shard_number: int) -> str:
-    """What the names of a shard's documents begin with."""
-    return f"r{round_number}.s{shard_number}"
-
-
 def read_batch(ledger: Ledger) -> Batch:
     """Read a ledger that has a plan.
 
     :raises LedgerError: It cannot be read or misses a part.
     """
-    plan = ledger.read("plan.json", Plan)
+    plan = ledger.read(names.PLAN, Plan)
     if plan is None:
         raise LedgerError(
             f"The ledger at {ledger.folder} has no plan.",
@@ -199,14 +202,13 @@ def read_batch(ledger: Ledger) -> Batch:
             remedy="Nothing was sent or cancelled. Restore the folder, or delete it if its jobs are not wanted.",
         )
     ledger.bind(plan.content)
-    names = ledger.documents()
-    rounds = [_round(ledger, names, 1, plan.first)]
-    while f"r{len(rounds) + 1}.plan.json" in names:
-        number = len(rounds) + 1
-        rounds.append(_round(ledger, names, number, _there(ledger, f"r{number}.plan.json", RoundPlan)))
+    there = ledger.documents()
+    rounds = [_round(ledger, there, 1, plan.first)]
+    while (name := names.plan_of(len(rounds) + 1)) in there:
+        rounds.append(_round(ledger, there, len(rounds) + 1, _there(ledger, name, RoundPlan)))
     for round_ in rounds:
-        _ensure_landed(ledger, names, round_)
-    superseded = ledger.read("superseded.json", Superseded) if "superseded.json" in names else None
+        _ensure_landed(ledger, there, round_)
+    superseded = ledger.read(names.SUPERSEDED, Superseded) if names.SUPERSEDED in there else None
     return Batch(plan, ledger.generation, tuple(rounds), superseded)
 
 
@@ -218,89 +220,91 @@ def _there(ledger: Ledger, name: str, kind: type[D]) -> D:
     return document
 
 
-def _ensure_landed(ledger: Ledger, names: set[str], round_: Round) -> None:
+def _if_there(ledger: Ledger, there: set[str], name: str, kind: type[D]) -> D | None:
+    """A document, None if the listing does not show it."""
+    return ledger.read(name, kind) if name in there else None
+
+
+def _ensure_landed(ledger: Ledger, there: set[str], round_: Round) -> None:
     """Make sure that all has landed of a round that was published, or that another followed."""
-    after = {f"r{round_.number}.published.json", f"r{round_.number + 1}.plan.json"} & names
+    after = {round_.document(names.PUBLISHED), names.plan_of(round_.number + 1)} & there
     for shard in round_.shards:
+        landed = shard.document(names.LANDED)
         if after and shard.landed is None:
-            raise hole(ledger, min(after), f"{shard.name}.landed.json")
+            raise hole(ledger, min(after), landed)
         # Without the first outcome a later one has no call that it belongs to, which is a hole by itself.
-        first = f"{shard.name}.e1.outcome.json"
-        if shard.landed and shard.landed.job and first not in names:
-            raise hole(ledger, f"{shard.name}.landed.json", first)
+        first = shard.document(names.OUTCOME, 1)
+        if shard.landed and shard.landed.job and first not in there:
+            raise hole(ledger, landed, first)
 
 
-def _round(ledger: Ledger, names: set[str], number: int, plan: RoundPlan) -> Round:
-    cancel, published = f"r{number}.cancel.json", f"r{number}.published.json"
+def _round(ledger: Ledger, there: set[str], number: int, plan: RoundPlan) -> Round:
     return Round(
         number,
         plan,
-        tuple(_shard(ledger, names, number, n, shard) for n, shard in enumerate(plan.shards, 1)),
-        ledger.read(cancel, Cancel) if cancel in names else None,
-        ledger.read(published, Published) if published in names else None,
-        f"r{number}.tidied.json" in names,
-        tuple(sorted(name for name in names if name.startswith(f"r{number}.publishing."))),
-        tuple(_series(ledger, names, f"r{number}.extended", Extended)),
+        tuple(_shard(ledger, there, (number, n), shard) for n, shard in enumerate(plan.shards, 1)),
+        _if_there(ledger, there, names.name_of(names.CANCEL, number), Cancel),
+        _if_there(ledger, there, names.name_of(names.PUBLISHED, number), Published),
+        names.name_of(names.TIDIED, number) in there,
+        tuple(sorted(name for name in there if name.startswith(names.publishing_prefix(number)))),
+        tuple(_series(ledger, there, Extended, names.EXTENDED, number)),
     )
 
 
-def _series(ledger: Ledger, names: set[str], stem: str, kind: type[D]) -> Iterator[D]:
-    """Documents that are numbered from 1."""
-    for number in itertools.count(1):
-        if f"{stem}{number}.json" not in names:
-            return
-        yield _there(ledger, f"{stem}{number}.json", kind)
+def _series(ledger: Ledger, there: set[str], kind: type[D], name: str, *numbers: int) -> Iterator[D]:
+    """Documents that are numbered from 1.
+
+    :param numbers: Those before that number.
+    """
+    for number in range(1, _length(there, name, *numbers) + 1):
+        yield _there(ledger, names.name_of(name, *numbers, number), kind)
 
 
-def _shard(ledger: Ledger, names: set[str], round_number: int, number: int, plan: ShardPlan) -> Shard:
-    name = shard_name(round_number, number)
-    if f"{name}.landed.json" in names:
-        landed = _there(ledger, f"{name}.landed.json", Landed)
-        return Shard(round_number, number, plan, (), Upload(0), landed)
-    epochs: list[Epoch] = []
-    while f"{name}.e{len(epochs) + 1}.sending.json" in names:
-        epochs.append(_epoch(ledger, names, f"{name}.e{len(epochs) + 1}", len(epochs) + 1, plan.content))
-    upload = _upload(ledger, names, name)
-    is_uploaded = any(f"{name}.f{n}.file.json" in names for n in range(1, upload.number + 1))
+def _length(there: set[str], name: str, *numbers: int) -> int:
+    """How many of them there are without a gap."""
+    return next(n for n in itertools.count() if names.name_of(name, *numbers, n + 1) not in there)
+
+
+def _shard(ledger: Ledger, there: set[str], place: tuple[int, int], plan: ShardPlan) -> Shard:
+    landed = _if_there(ledger, there, names.name_of(names.LANDED, *place), Landed)
+    if landed is not None:
+        return Shard(*place, plan, (), Upload(0), landed)
+    sent = range(1, _length(there, names.SENDING, *place) + 1)
+    epochs = tuple(_epoch(ledger, there, (*place, number), plan.content) for number in sent)
+    upload = _upload(ledger, there, place)
+    is_uploaded = names.newest(there, names.UPLOADED, *place) > 0
     if not is_uploaded and any(epoch.sending.owner != ADOPTED for epoch in epochs):
-        raise hole(ledger, f"{name}.e1.sending.json", f"{name}.f1.file.json")
-    fetched = tuple(_series(ledger, names, f"{name}.fetched", Fetched))
-    return Shard(round_number, number, plan, tuple(epochs), upload, None, fetched)
+        raise hole(ledger, names.name_of(names.SENDING, *place, 1), names.name_of(names.UPLOADED, *place, 1))
+    fetched = tuple(_series(ledger, there, Fetched, names.FETCHED, *place))
+    return Shard(*place, plan, epochs, upload, None, fetched)
 
 
-def _epoch(ledger: Ledger, names: set[str], name: str, number: int, content: str) -> Epoch:
-    sending = _there(ledger, f"{name}.sending.json", Sending)
+def _epoch(ledger: Ledger, there: set[str], place: tuple[int, int, int], content: str) -> Epoch:
+    name = names.name_of(names.SENDING, *place)
+    sending = _there(ledger, name, Sending)
     tag = JobTag.read(sending.display_name)
     if tag is None or tag.content != content:
         raise LedgerError(
-            f"{name}.sending.json in {ledger.folder} is of other rows than the plan.",
+            f"{name} in {ledger.folder} is of other rows than the plan.",
             code="AGB-L02",
             remedy="Nothing was sent or cancelled. A try was interrupted while it took over jobs that a lost "
             "ledger had known. Restore the input of then; or delete the folder to begin anew.",
         )
-    outcome = ledger.read(f"{name}.outcome.json", Outcome) if f"{name}.outcome.json" in names else None
-    revoked = ledger.read(f"{name}.revoked.json", Revoked) if f"{name}.revoked.json" in names else None
-    scans = 0
-    while f"{name}.scan{scans + 1}.json" in names:
-        scans += 1
-    return Epoch(number, sending, outcome, revoked, scans)
+    return Epoch(
+        place[-1],
+        sending,
+        _if_there(ledger, there, names.name_of(names.OUTCOME, *place), Outcome),
+        _if_there(ledger, there, names.name_of(names.REVOKED, *place), Revoked),
+        _length(there, names.SCAN, *place),
+    )
 
 
-def _upload(ledger: Ledger, names: set[str], name: str) -> Upload:
-    attached = _newest_attached(ledger, names, name)
-    numbers = _numbers(names, name, _FILE)
-    if not numbers:
+def _upload(ledger: Ledger, there: set[str], place: tuple[int, int]) -> Upload:
+    media = names.newest(there, names.MEDIA, *place)
+    attached = _there(ledger, names.name_of(names.MEDIA, *place, media), Attached) if media else None
+    number = max(names.newest(there, kind, *place) for kind in (names.SESSION, names.UPLOADED))
+    if not number:
         return Upload(0, attached=attached)
-    stem = f"{name}.f{max(numbers)}"
-    session = ledger.read(f"{stem}.session.json", Session) if f"{stem}.session.json" in names else None
-    file = ledger.read(f"{stem}.file.json", Uploaded) if f"{stem}.file.json" in names else None
-    return Upload(max(numbers), session, file, attached)
-
-
-def _newest_attached(ledger: Ledger, names: set[str], name: str) -> Attached | None:
-    numbers = _numbers(names, name, _ATTACHED)
-    return _there(ledger, f"{name}.a{max(numbers)}.attached.json", Attached) if numbers else None
-
-
-def _numbers(names: set[str], name: str, pattern: re.Pattern[str]) -> list[int]:
-    return [int(m[1]) for n in names if n.startswith(f"{name}.") and (m := pattern.fullmatch(n[len(name) + 1 :]))]
+    session = _if_there(ledger, there, names.name_of(names.SESSION, *place, number), Session)
+    file = _if_there(ledger, there, names.name_of(names.UPLOADED, *place, number), Uploaded)
+    return Upload(number, session, file, attached)

@@ -17,8 +17,18 @@ from typing import TypeVar
 from pydantic import ValidationError
 from upath import UPath
 
-from airflow_provider_batch.batch.ledger.documents import LEDGER_VERSION, Cancel, Document, Plan, Retired, Sending
+from airflow_provider_batch.batch.ledger import names
+from airflow_provider_batch.batch.ledger.documents import (
+    LEDGER_VERSION,
+    Cancel,
+    Document,
+    Outcome,
+    Plan,
+    Retired,
+    Sending,
+)
 from airflow_provider_batch.batch.ledger.missing import holes
+from airflow_provider_batch.contract import JobSnapshot
 from airflow_provider_batch.errors import ConfigError, LedgerError
 from airflow_provider_batch.rows.storage import created, listed, opened
 
@@ -180,11 +190,11 @@ def generations(folder: UPath, mark: str) -> list[Ledger]:
     :param folder: The result folder.
     """
     found: list[Ledger] = []
-    while (ledger := generation(folder, mark, len(found) + 1)).read("plan.json", Plan) is not None:
+    while (ledger := generation(folder, mark, len(found) + 1)).read(names.PLAN, Plan) is not None:
         found.append(ledger)
     for name in listed(folder / FOLDER / mark):
         if name.isdigit() and int(name) > len(found) and not is_retired(folder, mark):
-            _ensure_unsent(generation(folder, mark, int(name)), f"{len(found) + 1}/plan.json")
+            _ensure_unsent(generation(folder, mark, int(name)), f"{len(found) + 1}/{names.PLAN}")
     return found
 
 
@@ -205,10 +215,10 @@ def _ensure_unsent(ledger: Ledger, plan: str) -> None:
 
 def _is_before_plan(ledger: Ledger, name: str) -> bool:
     """Jobs of a ledger that was lost are noted before its new plan is."""
-    stem, _, what = name.rpartition(".e1.")
-    if what not in ("sending.json", "outcome.json"):
+    kind, numbers = names.kind_of(name)
+    if kind not in (names.SENDING, names.OUTCOME) or numbers[-1] != 1:
         return False
-    sending = ledger.read(f"{stem}.e1.sending.json", Sending)
+    sending = ledger.read(names.name_of(names.SENDING, *numbers), Sending)
     return sending is not None and sending.owner == ADOPTED
 
 
@@ -242,7 +252,7 @@ def remove_ledgers(folder: UPath, mark: str) -> None:
     """
     home = folder / FOLDER / mark
     for name in sorted(listed(home)):
-        files = sorted(listed(home / name), key=lambda file: file != "plan.json")
+        files = sorted(listed(home / name), key=lambda file: file != names.PLAN)
         for file in files:
             (home / name / file).unlink(missing_ok=True)
         _remove_folder(home / name)
@@ -346,4 +356,17 @@ def _unreadable(path: UPath, error: OSError) -> LedgerError:
         f"The ledger at {path} could not be read: {type(error).__name__}: {error}",
         code="AGB-L02",
         remedy="Nothing was sent or cancelled. Run the task again when the store answers.",
+    )
+
+
+def note_adopted(ledger: Ledger, shard_number: int, job: JobSnapshot, display_name: str, now: datetime) -> None:
+    """Note a job that this ledger did not send as if it had.
+
+    :param shard_number: In the first round.
+    """
+    sending = Sending(at=now, owner=ADOPTED, display_name=display_name, input_file=job.input_file or "")
+    ledger.put(names.name_of(names.SENDING, 1, shard_number, 1), sending)
+    ledger.put(
+        names.name_of(names.OUTCOME, 1, shard_number, 1),
+        Outcome(at=now, job=job.name, job_created_at=job.created_at),
     )

@@ -21,7 +21,7 @@ from typing import BinaryIO
 from upath import UPath
 
 from airflow_provider_batch.batch.decide.next_step import FILE_LIFE, tokens_in_flight
-from airflow_provider_batch.batch.land.match_rows import ensure_kept
+from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import (
     Attached,
     Outcome,
@@ -32,6 +32,7 @@ from airflow_provider_batch.batch.ledger.documents import (
     Session,
     Uploaded,
 )
+from airflow_provider_batch.batch.ledger.kept_rows import ensure_kept
 from airflow_provider_batch.batch.ledger.state import Batch, Shard
 from airflow_provider_batch.batch.ledger.store import ADOPTED, Ledger
 from airflow_provider_batch.batch.send.media import attachments, with_addresses
@@ -92,7 +93,6 @@ def send(desk: Desk, batch: Batch, shard: Shard) -> JobSnapshot | None:
     :raises SupersededError: Another try works on this task.
     """
     number = (shard.last.number if shard.last else 0) + 1
-    stem = f"{shard.name}.e{number}"
     name = batch.tag(shard, number).new_display_name()
     input_file = _uploaded(desk, batch, shard, name)
     sending = Sending(
@@ -103,19 +103,19 @@ def send(desk: Desk, batch: Batch, shard: Shard) -> JobSnapshot | None:
         tokens_in_flight=tokens_in_flight(batch.round),
     )
     began = steady_s()
-    if not desk.ledger.put(f"{stem}.sending.json", sending):
-        log.info("Another try sends %s; looking for its job.", stem)
+    if not desk.ledger.put(shard.document(names.SENDING, number), sending):
+        log.info("Another try sends %s; looking for its job.", shard.name)
         return None
-    if not _may_still_send(desk, shard, stem, began):
+    if not _may_still_send(desk, shard, number, began):
         return None
     outcome = desk.service.submit(batch.plan.model, input_file, name)
     if isinstance(outcome, Accepted):
-        record_job(desk, stem, outcome.job)
+        record_job(desk, shard, number, outcome.job)
         return outcome.job
     if isinstance(outcome, Unknown):
         log.warning("The outcome of the create call for %s is unknown: %s", name, outcome.error)
         return None
-    _record_refusal(desk, shard, stem, outcome, input_file)
+    _record_refusal(desk, shard, number, outcome, input_file)
     return None
 
 
@@ -126,23 +126,24 @@ def adopt(desk: Desk, shard: Shard, job: JobSnapshot) -> None:
     it, as what is noted stays.
     """
     if shard.is_unresolved and shard.last:
-        record_job(desk, f"{shard.name}.e{shard.last.number}", job)
+        record_job(desk, shard, shard.last.number, job)
         return
-    stem = f"{shard.name}.e{len(shard.epochs) + 1}"
+    number = len(shard.epochs) + 1
     sending = Sending(at=desk.now(), owner=ADOPTED, display_name=job.display_name, input_file=job.input_file or "")
-    desk.ledger.put(f"{stem}.sending.json", sending)
-    record_job(desk, stem, job)
+    desk.ledger.put(shard.document(names.SENDING, number), sending)
+    record_job(desk, shard, number, job)
 
 
-def record_job(desk: Desk, stem: str, job: JobSnapshot) -> None:
+def record_job(desk: Desk, shard: Shard, number: int, job: JobSnapshot) -> None:
     """Note a job that exists. Tried for a minute: it is found by its name later, but that takes longer."""
+    name = shard.document(names.OUTCOME, number)
     outcome = Outcome(at=desk.now(), job=job.name, job_created_at=job.created_at)
     for wait_s in (*RECORD_WAITS_S, None):
         try:
-            if desk.ledger.put(f"{stem}.outcome.json", outcome):
+            if desk.ledger.put(name, outcome):
                 desk.on_first(job)
             else:
-                _compare(desk.ledger, stem, job)
+                _compare(desk.ledger, name, job)
         except LedgerError as error:
             # One line to search for, should the ledger be lost for good.
             log.error("AGB-ACK %s display_name=%s is not in the ledger: %s", job.name, job.display_name, error)
@@ -153,8 +154,8 @@ def record_job(desk: Desk, stem: str, job: JobSnapshot) -> None:
             return
 
 
-def _compare(ledger: Ledger, stem: str, job: JobSnapshot) -> None:
-    known = ledger.read(f"{stem}.outcome.json", Outcome)
+def _compare(ledger: Ledger, name: str, job: JobSnapshot) -> None:
+    known = ledger.read(name, Outcome)
     if known is not None and known.job != job.name:
         log.error(
             "AGB-S08 %s was created, but the ledger at %s has settled on %s. Two jobs may be billed for the same "
@@ -170,7 +171,7 @@ def revoke(desk: Desk, shard: Shard) -> bool:
     epoch = shard.last
     if epoch is None or not desk.service.unstage(epoch.sending.input_file):
         return False
-    desk.ledger.put(f"{shard.name}.e{epoch.number}.revoked.json", Revoked(at=desk.now()))
+    desk.ledger.put(shard.document(names.REVOKED, epoch.number), Revoked(at=desk.now()))
     log.info("No job %s shows; its input was deleted. Looking on for a while.", epoch.sending.display_name)
     return True
 
@@ -178,7 +179,7 @@ def revoke(desk: Desk, shard: Shard) -> bool:
 def note_scan(desk: Desk, shard: Shard, number: int) -> None:
     """Note that a complete listing does not show the job."""
     if shard.last is not None:
-        desk.ledger.put(f"{shard.name}.e{shard.last.number}.scan{number}.json", Scan(at=desk.now()))
+        desk.ledger.put(shard.document(names.SCAN, shard.last.number, number), Scan(at=desk.now()))
 
 
 def presume_absent(desk: Desk, shard: Shard) -> None:
@@ -187,7 +188,7 @@ def presume_absent(desk: Desk, shard: Shard) -> None:
         return
     log.warning("No job %s exists, as far as anybody can tell. It is sent again.", shard.last.sending.display_name)
     absent = Outcome(at=desk.now(), refusal=Refusal.ABSENT, input_deleted=True)
-    desk.ledger.put(f"{shard.name}.e{shard.last.number}.outcome.json", absent)
+    desk.ledger.put(shard.document(names.OUTCOME, shard.last.number), absent)
 
 
 class _KeptSession:
@@ -210,7 +211,7 @@ class _KeptSession:
     def save(self, address: str) -> None:
         """Keep a new one under the next free number."""
         session = Session(address=address, attached=self._attached)
-        while not self._ledger.put(f"{self._shard.name}.f{self.number}.session.json", session):
+        while not self._ledger.put(self._shard.document(names.SESSION, self.number), session):
             self.number += 1
 
 
@@ -227,7 +228,7 @@ def _uploaded(desk: Desk, batch: Batch, shard: Shard, display_name: str) -> str:
         file = desk.service.stage(rows, size, display_name, session)
     ends = [end for end in (file.expires_at, attached.expires_at) if end is not None]
     kept = Uploaded(name=file.name, at=desk.now(), expires_at=min(ends, default=None))
-    desk.ledger.put(f"{shard.name}.f{session.number}.file.json", kept)
+    desk.ledger.put(shard.document(names.UPLOADED, session.number), kept)
     log.info("Uploaded %d rows, %d bytes, as %s.", shard.plan.rows, shard.plan.size_bytes, file.name)
     return file.name
 
@@ -246,35 +247,36 @@ def _rows_to_send(desk: Desk, shard: Shard, attached: Attached) -> Iterator[tupl
         yield rows, size
 
 
-def _may_still_send(desk: Desk, shard: Shard, stem: str, began: float) -> bool:
+def _may_still_send(desk: Desk, shard: Shard, number: int, began: float) -> bool:
     """False if the round was asked to end while its rows were uploaded. The right to send is let go of then.
 
     :raises SupersededError: This is not the try that may send any more.
     """
     try:
         desk.fence()
-        names = desk.ledger.names()
-        if "superseded.json" in names:
-            raise superseded(stem)
+        there = desk.ledger.names()
+        if names.SUPERSEDED in there:
+            raise superseded(shard.name)
         if steady_s() - began > FRESH_S:
             log.info("This worker stood still for %.0f s; asking again whose turn it is.", steady_s() - began)
             desk.fence()
-            if f"{stem}.revoked.json" in desk.ledger.names():
-                raise superseded(stem)
+            if shard.document(names.REVOKED, number) in desk.ledger.names():
+                raise superseded(shard.name)
     except BatchError as error:
-        _let_go(desk, stem, error.message)
+        _let_go(desk, shard, number, error.message)
         raise
-    if f"r{shard.round}.cancel.json" in names:
-        _let_go(desk, stem, "the batch was asked to end")
+    if names.name_of(names.CANCEL, shard.round) in there:
+        _let_go(desk, shard, number, "the batch was asked to end")
         return False
     return True
 
 
-def _let_go(desk: Desk, stem: str, reason: str) -> None:
-    desk.ledger.put(f"{stem}.outcome.json", Outcome(at=desk.now(), refusal=Refusal.NOT_SENT, reason=reason))
+def _let_go(desk: Desk, shard: Shard, number: int, reason: str) -> None:
+    outcome = Outcome(at=desk.now(), refusal=Refusal.NOT_SENT, reason=reason)
+    desk.ledger.put(shard.document(names.OUTCOME, number), outcome)
 
 
-def _record_refusal(desk: Desk, shard: Shard, stem: str, refused: Refused, input_file: str) -> None:
+def _record_refusal(desk: Desk, shard: Shard, number: int, refused: Refused, input_file: str) -> None:
     error = refused.error
     kind = _kind(error)
     wait_s = None if kind is Refusal.FINAL else _wait_s(error, shard)
@@ -286,7 +288,7 @@ def _record_refusal(desk: Desk, shard: Shard, stem: str, refused: Refused, input
         retry_at=None if wait_s is None else desk.now() + timedelta(seconds=wait_s),
         input_deleted=gone,
     )
-    desk.ledger.put(f"{stem}.outcome.json", outcome)
+    desk.ledger.put(shard.document(names.OUTCOME, number), outcome)
     if wait_s is not None:
         log.warning("No job was created, trying again in %.0f s: %s", wait_s, error)
         return

@@ -17,8 +17,9 @@ from typing import BinaryIO
 
 from upath import UPath
 
-from airflow_provider_batch.batch.land.match_rows import requests_of
+from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import Attached, AttachedAs
+from airflow_provider_batch.batch.ledger.kept_rows import requests_of
 from airflow_provider_batch.batch.ledger.state import Shard
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.contract import BatchService
@@ -57,7 +58,7 @@ def attachments(
     assert folder is not None or not wanted
     number = 1 if last is None else last.number + 1
     files = tuple(_uploaded(service, ledger, folder, wanted, until)) if folder is not None else ()
-    while not ledger.put(f"{shard.name}.a{number}.attached.json", Attached(number=number, files=files)):
+    while not ledger.put(shard.document(names.MEDIA, number), Attached(number=number, files=files)):
         number += 1
     log.info("%d files that rows name are uploaded.", len(files))
     return Attached(number=number, files=files)

@@ -21,6 +21,7 @@ from airflow_provider_batch.batch.cost.budget import (
     estimate,
 )
 from airflow_provider_batch.batch.cost.estimate import Estimate
+from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.digests import digest
 from airflow_provider_batch.batch.ledger.documents import (
     LEDGER_VERSION,
@@ -32,6 +33,7 @@ from airflow_provider_batch.batch.ledger.documents import (
 )
 from airflow_provider_batch.batch.ledger.folder_owner import ensure_free, ensure_not_replaced
 from airflow_provider_batch.batch.ledger.job_names import Identity, content_mark, place_mark
+from airflow_provider_batch.batch.ledger.kept_rows import keep_shards
 from airflow_provider_batch.batch.ledger.state import Batch, read_batch
 from airflow_provider_batch.batch.ledger.storage_errors import coded_storage_errors
 from airflow_provider_batch.batch.ledger.store import (
@@ -42,7 +44,6 @@ from airflow_provider_batch.batch.ledger.store import (
     is_retired,
     remove_ledgers,
 )
-from airflow_provider_batch.batch.send.rounds import keep_shards
 from airflow_provider_batch.batch.send.unrecorded_jobs import adopt, ensure_expected, jobs_without_ledger
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.errors import (
@@ -224,7 +225,7 @@ def _goes_on(service: BatchService, order: Order, ledger: Ledger, batch: Batch, 
         )
         return True
     if order.on_content_change == "resubmit":
-        ledger.put("superseded.json", Superseded(at=_time(service), by_content=content))
+        ledger.put(names.SUPERSEDED, Superseded(at=_time(service), by_content=content))
         return False
     raise ConfigError(
         f"{named} was submitted for this task with other rows or another model (content {batch.plan.content}, "
@@ -247,7 +248,7 @@ def _abandon(service: BatchService, ledger: Ledger, content: str) -> None:
 
     :raises BatchError: Another try was sending at this moment.
     """
-    ledger.put("superseded.json", Superseded(at=_time(service), by_content=content))
+    ledger.put(names.SUPERSEDED, Superseded(at=_time(service), by_content=content))
     if read_batch(ledger).has_spent:
         raise BatchError(
             "Another try of this task has just sent other rows.",
@@ -293,7 +294,7 @@ def _begin(
         remove_ledgers(order.folder, order.identity.mark)
     ledger.bind(content)
     for name in ledger.names():
-        if name.endswith(".sending.json"):
+        if names.kind_of(name)[0] == names.SENDING:
             # Noted by a try that was gone before it had a plan: if it is of other rows, it must not be taken over.
             ledger.read(name, Sending)
     shards = keep_shards(ledger, 1, rows.files.rows, rows.staged.cuts, order.model)
@@ -321,7 +322,7 @@ def _begin(
     )
     ensure_expected(strangers, plan)
     adopt(ledger, plan, strangers, now)
-    if not ledger.put("plan.json", plan):
+    if not ledger.put(names.PLAN, plan):
         return False
     ledger.is_new = True
     try:
@@ -344,14 +345,14 @@ def _keep(part: BinaryIO, ledger: Ledger, what: str) -> str | None:
     """Keep a spool beside the plan, under a name of its own, as two tries may do so at the same moment."""
     if not part.seek(0, io.SEEK_END):
         return None
-    name = f"{what}.{secrets.token_hex(4)}.jsonl"
+    name = names.spool_name(what, secrets.token_hex(4))
     keep(part, ledger.path(name))
     return name
 
 
 def withdraw(ledger: Ledger) -> None:
     """Forget a generation for which nothing was sent."""
-    ledger.path("plan.json").unlink(missing_ok=True)
+    ledger.path(names.PLAN).unlink(missing_ok=True)
     for name in ledger.names():
         ledger.path(name).unlink(missing_ok=True)
 

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_provider_batch.batch.decide.evidence import matching
-from airflow_provider_batch.batch.ledger.documents import Outcome, Plan, Sending
+from airflow_provider_batch.batch.ledger.documents import Plan
 from airflow_provider_batch.batch.ledger.job_names import JobTag
-from airflow_provider_batch.batch.ledger.state import read_batch, shard_name
-from airflow_provider_batch.batch.ledger.store import ADOPTED, Ledger
+from airflow_provider_batch.batch.ledger.state import read_batch
+from airflow_provider_batch.batch.ledger.store import Ledger, note_adopted
 from airflow_provider_batch.contract import BatchService, CannotTell, JobSnapshot, JobState
 from airflow_provider_batch.errors import AuthError, BatchError, ConfigError, TemporaryError
 
@@ -81,11 +81,4 @@ def adopt(ledger: Ledger, plan: Plan, strangers: list[tuple[JobTag, JobSnapshot]
             log.warning("Several jobs exist for the same rows, one is used: %s", ", ".join(j.name for j in jobs))
         job = min(jobs, key=lambda j: (j.state is not JobState.SUCCEEDED, str(j.created_at), j.name))
         log.info("Going on with %s (%s), submitted before; nothing is sent.", job.name, job.raw_state)
-        note_adopted(ledger, f"{shard_name(1, number)}.e1", job, job.display_name, now)
-
-
-def note_adopted(ledger: Ledger, stem: str, job: JobSnapshot, display_name: str, now: datetime) -> None:
-    """Note a job that this ledger did not send as if it had."""
-    sending = Sending(at=now, owner=ADOPTED, display_name=display_name, input_file=job.input_file or "")
-    ledger.put(f"{stem}.sending.json", sending)
-    ledger.put(f"{stem}.outcome.json", Outcome(at=now, job=job.name, job_created_at=job.created_at))
+        note_adopted(ledger, number, job, job.display_name, now)
