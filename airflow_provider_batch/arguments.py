@@ -235,7 +235,7 @@ def _number(value: Any) -> float:
         return math.nan
 
 
-def usd(name: str, value: Any) -> Decimal:
+def checked_usd(name: str, value: Any) -> Decimal:
     """A sum of money above 0."""
     try:
         given = Decimal(str(value).strip()) if isinstance(value, int | float | Decimal | str) else Decimal(0)

@@ -24,7 +24,7 @@ _FAILED = "__fail__"
 """``TRIGGER_FAIL_REPR`` of Airflow, the method's name there."""
 
 
-class Cut(enum.Enum):
+class WaitCut(enum.Enum):
     """How a wait was cut short."""
 
     OVERDUE = "Trigger timeout"
@@ -46,12 +46,12 @@ def left_s(wait: Wait, now: float) -> float:
     return min(wait.deadline, wait.until if wait.until is not None else wait.deadline) - now
 
 
-def cut_of(next_method: str, next_kwargs: Mapping[str, Any] | None) -> Cut | None:
+def cut_of(next_method: str, next_kwargs: Mapping[str, Any] | None) -> WaitCut | None:
     """How the wait was cut short that a task is resumed from, None if it was not."""
     if next_method != _FAILED:
         return None
     said = (next_kwargs or {}).get("error")
-    return Cut.OVERDUE if getattr(said, "value", said) == Cut.OVERDUE.value else Cut.BROKEN
+    return WaitCut.OVERDUE if getattr(said, "value", said) == WaitCut.OVERDUE.value else WaitCut.BROKEN
 
 
 def last_line(next_kwargs: Mapping[str, Any] | None) -> str:

@@ -19,7 +19,7 @@ from airflow_provider_batch.errors import BatchError
 
 if TYPE_CHECKING:
     from airflow_provider_batch.batch.ledger.job_names import Identity
-    from airflow_provider_batch.batch.ledger.state import Batch
+    from airflow_provider_batch.batch.ledger.state import BatchState
     from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 
 WORKER_LOOKS_S = 20.0
@@ -52,7 +52,7 @@ def _patient_state(task: Mapping[str, Any], until: float) -> str | None:
         time.sleep(0.5)
 
 
-def running_jobs(batch: Batch) -> list[str]:
+def running_jobs(batch: BatchState) -> list[str]:
     """The jobs of the newest round that have not landed."""
     return [shard.job for shard in batch.round.shards if shard.job and not shard.landed]
 

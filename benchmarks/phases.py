@@ -19,7 +19,7 @@ from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.batch.ledger.state import read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger, generations
 from airflow_provider_batch.batch.run import Run, Work
-from airflow_provider_batch.batch.send.start import Order, ledger_for
+from airflow_provider_batch.batch.send.start import BatchSpec, ledger_for
 from airflow_provider_batch.gemini.client.auth import ApiKey
 from airflow_provider_batch.gemini.client.blocking import GeminiClient
 from airflow_provider_batch.gemini.client.transport import Endpoint
@@ -84,9 +84,9 @@ def land(client: GeminiClient, folder: Path, state: dict) -> Result:
     return size, {"manifest": manifest.to_xcom(), "publish_seconds": seconds}
 
 
-def _order(folder: Path, state: dict) -> Order:
+def _order(folder: Path, state: dict) -> BatchSpec:
     rows, form = state.get("rows"), "parquet" if "shards" in state else "jsonl"
-    return Order(
+    return BatchSpec(
         IDENTITY,
         "account",
         "gemini-2.5-flash",

@@ -15,15 +15,15 @@ from airflow_provider_batch.batch.cost.estimate import Estimate
 from airflow_provider_batch.batch.cost.receipts import Prices, no_prices
 from airflow_provider_batch.batch.decide.actions import Wait
 from airflow_provider_batch.batch.decide.belief import BeliefPatience
-from airflow_provider_batch.batch.decide.evidence import Patience
+from airflow_provider_batch.batch.decide.evidence import LostCallPatience
 from airflow_provider_batch.batch.decide.outcome import ensure_done
 from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.ledger.documents import Layout
 from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.batch.observer import Observer
-from airflow_provider_batch.batch.run import Landed, Result, Run, Work
-from airflow_provider_batch.batch.send.start import Order, estimated, ledger_for
+from airflow_provider_batch.batch.run import LandedBatch, Result, Run, Work
+from airflow_provider_batch.batch.send.start import BatchSpec, estimated, ledger_for
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.gemini.client.auth import ApiKey
 from airflow_provider_batch.gemini.client.blocking import GeminiClient
@@ -35,13 +35,13 @@ from airflow_provider_batch.gemini.service import GeminiBatchService
 from airflow_provider_batch.rows.check.shards import ShardLimits
 from airflow_provider_batch.rows.check.staging import Intake
 from airflow_provider_batch.rows.manifest import Manifest
-from airflow_provider_batch.rows.media import FileFolder
+from airflow_provider_batch.rows.media import MediaFolder
 from airflow_provider_batch.rows.output.type import OutputType
 from airflow_provider_batch.rows.read.choice import source_of
 
 MODEL = "gemini-2.5-flash"
 
-QUICK = Patience(
+QUICK = LostCallPatience(
     revoke_after=0.6, absent_after=0.6, scans=3, retry=0.1, results=BeliefPatience(fetches=3, seconds=0.3)
 )
 """The evidence about an unknown create call, in tenths of seconds instead of minutes."""
@@ -117,14 +117,14 @@ class Task:
                 raise TimeoutError(f"still waiting: {result}")
             time.sleep(0.03)
             result = self.resume()
-        assert isinstance(result, Landed)
+        assert isinstance(result, LandedBatch)
         ensure_done(result.batch, result.manifest)
         return result.manifest
 
     @property
-    def order(self) -> Order:
+    def order(self) -> BatchSpec:
         """What the engine is asked for."""
-        return Order(
+        return BatchSpec(
             self.identity,
             self.account,
             self.model,
@@ -162,7 +162,7 @@ class Task:
         )
         if self.files is None:
             return intake
-        files = RowFiles(FileFolder(self.files, self.inline_up_to))
+        files = RowFiles(MediaFolder(self.files, self.inline_up_to))
         return replace(intake, to_line=lambda row: files.line(intake.to_line(row)))
 
     @property

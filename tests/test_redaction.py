@@ -12,7 +12,7 @@ from upath import UPath
 from airflow_provider_batch.errors import ApiError, BatchError
 from airflow_provider_batch.gemini.client.answers import MAX_DETAIL_CHARS, api_error
 from airflow_provider_batch.gemini.client.auth import ApiKey
-from airflow_provider_batch.gemini.client.exchange import Answer
+from airflow_provider_batch.gemini.client.exchange import ApiAnswer
 from airflow_provider_batch.redaction import blanked, conceal
 from faults.task import Task, ask
 
@@ -62,7 +62,7 @@ def test_no_error_shows_a_key_in_its_text_or_its_facts(form):
     body = json.dumps(
         {"error": {"code": 403, "message": f"{form(KEY)} is suspended", "status": "PERMISSION_DENIED"}}
     )
-    error = api_error("list batches", Answer(403, {}, body.encode()))
+    error = api_error("list batches", ApiAnswer(403, {}, body.encode()))
     assert isinstance(error, ApiError)
     assert error.detail == "*** is suspended"
     assert KEY not in f"{error!r} {error} {vars(error)}"
@@ -92,4 +92,4 @@ def test_a_key_of_a_client_is_known_from_its_beginning():
 def test_a_key_at_the_end_of_what_is_shown_of_a_long_message_is_blanked_as_a_whole():
     message = "x" * (MAX_DETAIL_CHARS - 8) + KEY
     body = json.dumps({"error": {"code": 403, "message": message, "status": "PERMISSION_DENIED"}})
-    assert KEY[:4] not in str(api_error("list batches", Answer(403, {}, body.encode())))
+    assert KEY[:4] not in str(api_error("list batches", ApiAnswer(403, {}, body.encode())))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from airflow_provider_batch.batch.cost.receipts import JobReceipt
-from airflow_provider_batch.batch.ledger.documents import Plan
+from airflow_provider_batch.batch.ledger.documents import BatchPlan
 from airflow_provider_batch.contract import JobSnapshot
 from airflow_provider_batch.rows.manifest import Manifest
 
@@ -27,16 +27,16 @@ class Observer:
     def chapter(self, title: str | None) -> None:
         """What is logged from here on belongs together; None = to nothing. The same title again is no news."""
 
-    def submitted(self, plan: Plan) -> None:
+    def submitted(self, plan: BatchPlan) -> None:
         """One more remote job exists."""
 
-    def landed(self, plan: Plan, receipt: JobReceipt, turnaround: timedelta | None) -> None:
+    def landed(self, plan: BatchPlan, receipt: JobReceipt, turnaround: timedelta | None) -> None:
         """The results of a remote job are here, however it ended.
 
         :param turnaround: From its submission to its end, by the server's clock; None if the server did not say.
         """
 
-    def finished(self, plan: Plan, manifest: Manifest) -> None:
+    def finished(self, plan: BatchPlan, manifest: Manifest) -> None:
         """All results are in the folder. Told by each visit that finds it so."""
 
 

@@ -21,10 +21,10 @@ from airflow_provider_batch.batch.decide.rows_again import left_over, those_agai
 from airflow_provider_batch.batch.land.match_rows import land
 from airflow_provider_batch.batch.land.publish import publish, tidy
 from airflow_provider_batch.batch.ledger import names
-from airflow_provider_batch.batch.ledger.documents import Cancel, Extended, Plan
+from airflow_provider_batch.batch.ledger.documents import BatchPlan, Cancel, Extended
 from airflow_provider_batch.batch.ledger.documents import Landed as LandedJob
 from airflow_provider_batch.batch.ledger.folder_owner import ensure_free
-from airflow_provider_batch.batch.ledger.state import Batch, Shard, read_batch
+from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
 from airflow_provider_batch.batch.ledger.storage_errors import coded_storage_errors
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.batch.observer import LANDING, SUBMISSION, Observer, tell, turnaround
@@ -49,24 +49,24 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Landed:
+class LandedBatch:
     """The results are in the folder.
 
     :param batch: The whole story, for those who judge how it ended.
     """
 
     manifest: Manifest
-    batch: Batch
+    batch: BatchState
 
 
 @dataclass(frozen=True)
-class Sent:
+class SubmittedBatch:
     """Everything is submitted and somebody else waits."""
 
-    batch: Batch
+    batch: BatchState
 
 
-Result = Wait | Landed | Sent
+Result = Wait | LandedBatch | SubmittedBatch
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Run:
         self._work = work
         self._policy = work.policy
         self._visit = Visit()
-        self._desk = create_job.Desk(
+        self._sender = create_job.Sender(
             work.service, work.ledger, work.fence, work.dialect, work.files, lambda _: self._tell_submitted()
         )
 
@@ -151,7 +151,7 @@ class Run:
             if title := _CHAPTERS.get(type(action)):
                 self._work.observer.chapter(title)
             result = self._finish(batch, action)
-            if isinstance(result, Landed):
+            if isinstance(result, LandedBatch):
                 tell(self._work.observer.finished, batch.plan, result.manifest)
             if result is not None:
                 return result
@@ -162,7 +162,7 @@ class Run:
                     raise
                 return self._later(batch, error)
 
-    def _later(self, batch: Batch, error: BatchError) -> Wait:
+    def _later(self, batch: BatchState, error: BatchError) -> Wait:
         """What failed for a reason that may pass is done in a later visit, and the worker is free meanwhile.
 
         :raises BatchError: It is too late for that.
@@ -175,12 +175,12 @@ class Run:
         jobs = tuple(shard.job for shard in batch.round.shards if shard.job and not shard.landed)
         return Wait(jobs, (), now + self._policy.patience.retry, ends)
 
-    def _finish(self, batch: Batch, action: Action) -> Result | None:
+    def _finish(self, batch: BatchState, action: Action) -> Result | None:
         """The end of the visit, if the action is one."""
         if isinstance(action, actions.Done):
-            return Landed(_published(self._work), batch)
+            return LandedBatch(_published(self._work), batch)
         if isinstance(action, actions.Submitted):
-            return Sent(batch)
+            return SubmittedBatch(batch)
         if isinstance(action, actions.TimedOut):
             raise failures.timed_out(action, self._visit.not_sent)
         if isinstance(action, actions.ResultsOverdue):
@@ -191,8 +191,8 @@ class Run:
             raise failures.ambiguous(action)
         return None
 
-    def _act(self, batch: Batch, action: Action) -> None:
-        if isinstance(action, actions.Look):
+    def _act(self, batch: BatchState, action: Action) -> None:
+        if isinstance(action, actions.LookAtJobs):
             self._look(action.jobs)
         elif isinstance(action, actions.List):
             self._visit.found = self._work.service.find(batch.plan.identity.prefix)
@@ -221,17 +221,17 @@ class Run:
             self._cannot_send(action.shard, action.error)
         elif isinstance(action, actions.Adopt):
             log.info("Found %s: the create call had arrived.", action.job.name)
-            create_job.adopt(self._desk, action.shard, action.job)
+            create_job.adopt(self._sender, action.shard, action.job)
             self._work.on_job(action.job.name)
         elif isinstance(action, actions.Revoke):
-            if not create_job.revoke(self._desk, action.shard):
+            if not create_job.revoke(self._sender, action.shard):
                 self._visit.not_revoked.add(action.shard.name)
         elif isinstance(action, actions.NoteScan):
-            create_job.note_scan(self._desk, action.shard, action.number)
+            create_job.note_scan(self._sender, action.shard, action.number)
             # Each note needs a listing of its own.
             self._visit.found = None
         elif isinstance(action, actions.Presume):
-            create_job.presume_absent(self._desk, action.shard)
+            create_job.presume_absent(self._sender, action.shard)
 
     def _look(self, jobs: tuple[str, ...]) -> None:
         for name in jobs:
@@ -250,7 +250,7 @@ class Run:
         except BatchError as error:
             log.info("The API does not say what time it is: %s", error)
 
-    def _land(self, batch: Batch, shard: Shard, job: JobSnapshot | None) -> None:
+    def _land(self, batch: BatchState, shard: Shard, job: JobSnapshot | None) -> None:
         try:
             land(
                 self._work.service,
@@ -272,18 +272,18 @@ class Run:
             self._visit.not_ready[job.name] = error
 
     def _tell_submitted(self) -> None:
-        plan = self._work.ledger.read(names.PLAN, Plan)
+        plan = self._work.ledger.read(names.PLAN, BatchPlan)
         if plan is not None:
             tell(self._work.observer.submitted, plan)
 
-    def _tell_landed(self, batch: Batch, landed: LandedJob, job: JobSnapshot | None) -> None:
+    def _tell_landed(self, batch: BatchState, landed: LandedJob, job: JobSnapshot | None) -> None:
         if job is not None:
             bill = receipt(landed, batch.plan.model, self._work.prices)
             tell(self._work.observer.landed, batch.plan, bill, turnaround(job))
 
-    def _send(self, batch: Batch, shard: Shard) -> None:
+    def _send(self, batch: BatchState, shard: Shard) -> None:
         try:
-            job = create_job.send(self._desk, batch, shard)
+            job = create_job.send(self._sender, batch, shard)
         except BatchError as error:
             self._cannot_send(shard, error)
             return
@@ -301,14 +301,14 @@ class Run:
         log.warning("%s is sent later: %s", shard.name, error)
         self._visit.not_sent[shard.name] = error
 
-    def _extend(self, batch: Batch, number: int) -> None:
+    def _extend(self, batch: BatchState, number: int) -> None:
         name = batch.round.document(names.EXTENDED, number)
-        self._work.ledger.put(name, Extended(at=self._desk.now()))
+        self._work.ledger.put(name, Extended(at=self._sender.now()))
         log.info("The task was cleared after its deadline: its jobs go on, with new time.")
         self._policy = replace(self._policy, is_cleared=False)
 
-    def _cancel(self, batch: Batch, jobs: tuple[str, ...]) -> None:
-        cancel = batch.round.cancel or Cancel(at=self._desk.now(), why="the deadline passed")
+    def _cancel(self, batch: BatchState, jobs: tuple[str, ...]) -> None:
+        cancel = batch.round.cancel or Cancel(at=self._sender.now(), why="the deadline passed")
         self._work.ledger.put(batch.round.document(names.CANCEL), cancel)
         failed: list[BatchError] = []
         for name in jobs:
@@ -326,7 +326,7 @@ class Run:
         # What this try has ended it does not begin again.
         self._policy = replace(self._policy, is_new_try=False)
 
-    def _begin_round(self, batch: Batch, *, is_new_start: bool) -> None:
+    def _begin_round(self, batch: BatchState, *, is_new_start: bool) -> None:
         policy = self._policy
         if is_new_start:
             # What has landed no longer keeps others out of the folder.
@@ -338,7 +338,7 @@ class Run:
             batch,
             self._work.dialect,
             self._work.limits,
-            self._desk.now(),
+            self._sender.now(),
             goes_again=those_again(batch, policy, is_new_try=is_new_start),
             is_new_start=is_new_start,
         )
@@ -347,7 +347,7 @@ class Run:
         # A new try begins one round; what comes after it is the engine's own.
         self._policy = replace(policy, is_new_try=False)
 
-    def _publish(self, batch: Batch) -> None:
+    def _publish(self, batch: BatchState) -> None:
         work = self._work
         manifest = publish(work.ledger, batch, work.folder, work.dialect, work.prices)
         if manifest is not None:
@@ -357,7 +357,7 @@ class Run:
         # A new try begins one round at most, and what has landed in this visit is its end.
         self._policy = replace(self._policy, is_new_try=False)
 
-    def _tidy(self, batch: Batch) -> None:
+    def _tidy(self, batch: BatchState) -> None:
         work = self._work
         keep = work.keep_remote_files or batch.plan.layout.keeps_remote_files
         self._visit.is_tidied = True
@@ -367,7 +367,7 @@ class Run:
             log.warning("What nobody needs any more is not deleted yet: %s", error)
 
 
-def _reader(work: Work, batch: Batch) -> RowDialect:
+def _reader(work: Work, batch: BatchState) -> RowDialect:
     """The dialect, with the check of the answers that the rows were sent for."""
     schema = batch.plan.output_schema
     if schema is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from airflow_provider_batch.batch.ledger.documents import Plan
+from airflow_provider_batch.batch.ledger.documents import BatchPlan
 from airflow_provider_batch.batch.ledger.store import FOLDER
 from airflow_provider_batch.rows.dialect import RowStatus
 from airflow_provider_batch.rows.manifest import Manifest, TokenTotals
@@ -24,7 +24,7 @@ MOST = 253_402_300_799
 """No number of a note is larger: the last second of the year 9999, as Unix time."""
 
 
-class Glance(BaseModel):
+class BatchSummary(BaseModel):
     """A batch as the page lists it. Times are Unix seconds, so that a database can compare them.
 
     :param ledger: Its folder. The results are three folders above.
@@ -62,7 +62,7 @@ class Glance(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
     @classmethod
-    def load(cls, value: object) -> Glance | None:
+    def load(cls, value: object) -> BatchSummary | None:
         """Read it back; None if it is none. Any DAG can push something under this key."""
         try:
             found = cls.model_validate(value)
@@ -92,10 +92,10 @@ def is_plausible(number: float) -> bool:
     return math.isfinite(number) and 0 <= number <= MOST
 
 
-def of_plan(plan: Plan, ledger: str, conn_id: str, deadline: float) -> Glance:
+def of_plan(plan: BatchPlan, ledger: str, conn_id: str, deadline: float) -> BatchSummary:
     """A batch that is about to be sent, or was."""
     usd = plan.estimate.batch_usd if plan.estimate else None
-    return Glance(
+    return BatchSummary(
         ledger=ledger,
         conn_id=conn_id,
         model=plan.model,
@@ -108,7 +108,7 @@ def of_plan(plan: Plan, ledger: str, conn_id: str, deadline: float) -> Glance:
     )
 
 
-def landed(before: Glance, manifest: Manifest) -> Glance:
+def landed(before: BatchSummary, manifest: Manifest) -> BatchSummary:
     """The same batch, now that its results are there."""
     return before.model_copy(
         update={

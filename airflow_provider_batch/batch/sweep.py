@@ -22,10 +22,10 @@ from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import Retired
 from airflow_provider_batch.batch.ledger.job_names import PREFIX, JobTag
-from airflow_provider_batch.batch.ledger.state import Batch, Shard, read_batch
+from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
 from airflow_provider_batch.batch.ledger.store import FOLDER, RETIRED, Ledger, retire
 from airflow_provider_batch.batch.observer import Observer
-from airflow_provider_batch.batch.run import Landed, Run, Work
+from airflow_provider_batch.batch.run import LandedBatch, Run, Work
 from airflow_provider_batch.contract import BatchService, CannotTell, Found, JobSnapshot, JobState
 from airflow_provider_batch.errors import BatchError, NotFoundError
 from airflow_provider_batch.rows.dialect import RowDialect
@@ -75,7 +75,7 @@ class Known:
     """
 
     ledger: Ledger
-    batch: Batch
+    batch: BatchState
     earlier: tuple[str, ...] = ()
 
 
@@ -176,8 +176,8 @@ def _take(
     except BatchError as error:
         log.warning("%s cannot be landed: %s", known.ledger.folder, error)
         return
-    if isinstance(result, Landed) and not known.batch.round.published:
-        log.info("Landed %s, which no task came back for.", result.manifest.result_uri)
+    if isinstance(result, LandedBatch) and not known.batch.round.published:
+        log.info("LandedBatch %s, which no task came back for.", result.manifest.result_uri)
         yield result.manifest.result_uri
 
 
@@ -310,7 +310,7 @@ def _duplicates(jobs: dict[str, JobSnapshot]) -> list[Finding]:
     ]
 
 
-def _is_abandoned(batch: Batch, jobs: dict[str, JobSnapshot], before: float) -> bool:
+def _is_abandoned(batch: BatchState, jobs: dict[str, JobSnapshot], before: float) -> bool:
     """Something can be taken, and it could have been for a while."""
     waiting = [shard for shard in batch.round.shards if not shard.landed]
     if batch.round.published and not batch.superseded:

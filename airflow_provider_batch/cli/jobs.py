@@ -57,10 +57,10 @@ def list_jobs(options: Namespace) -> int:
 
 def _readable(client: GeminiClient) -> Iterator[Batch]:
     """The whole listing, newest first; what cannot be read hides no other."""
-    from airflow_provider_batch.gemini.client.answers import Unreadable
+    from airflow_provider_batch.gemini.client.answers import UnreadableEntry
 
     for job in client.list_batch_entries():
-        if isinstance(job, Unreadable):
+        if isinstance(job, UnreadableEntry):
             printing.tell(f"warning: a job is left out, as it cannot be read. {job.error}")
         else:
             yield job

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_batch.batch.ledger.state import Batch, Shard, read_batch
+from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger, generations, marks
 from airflow_provider_batch.errors import ConfigError
 
@@ -16,7 +16,7 @@ OWNER = "airflow-batch"
 """What stands for the DAG in the identity of a batch that was sent from a command line."""
 
 
-def newest(folder: UPath) -> tuple[Ledger, Batch]:
+def newest(folder: UPath) -> tuple[Ledger, BatchState]:
     """The batch that was begun last in a result folder.
 
     :raises ConfigError: There is none.
@@ -33,13 +33,13 @@ def newest(folder: UPath) -> tuple[Ledger, Batch]:
     return max(found, key=lambda pair: pair[1].plan.first.created_at)
 
 
-def owner_of(batch: Batch) -> str:
+def owner_of(batch: BatchState) -> str:
     """Whose batch it is, in words."""
     who = batch.plan.identity
     return "a command line" if who.dag_id == OWNER else str(who)
 
 
-def state_of(batch: Batch) -> str:
+def state_of(batch: BatchState) -> str:
     """How far the batch is, by its ledger alone."""
     if batch.superseded:
         return "superseded"

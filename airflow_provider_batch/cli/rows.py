@@ -109,12 +109,12 @@ def estimate(options: Namespace) -> int:
 
     from airflow_provider_batch.batch.cost.budget import Budget, report
     from airflow_provider_batch.batch.ledger.job_names import Identity
-    from airflow_provider_batch.batch.send.start import Order, estimated
+    from airflow_provider_batch.batch.send.start import BatchSpec, estimated
 
     given = access(options)
     rows = intake(options, options.file, given.open_path, options.count_tokens_rows, skip=options.skip_bad_rows)
-    most = usd(options.max_cost_usd)
-    order = Order(
+    most = parsed_usd(options.max_cost_usd)
+    order = BatchSpec(
         Identity("airflow-batch", "estimate", ""),
         given.label,
         model(options),
@@ -194,11 +194,11 @@ def _with_files(
     to_line: Callable[[bytes | Mapping[str, Any]], bytes], folder: UPath | None
 ) -> Callable[[bytes | Mapping[str, Any]], bytes]:
     from airflow_provider_batch.gemini.rows.media import RowFiles
-    from airflow_provider_batch.rows.media import FileFolder
+    from airflow_provider_batch.rows.media import MediaFolder
 
     if folder is None:
         return to_line
-    files = RowFiles(FileFolder(folder, INLINE_BYTES))
+    files = RowFiles(MediaFolder(folder, INLINE_BYTES))
     return lambda data: files.line(to_line(data))
 
 
@@ -246,7 +246,7 @@ def output_type(options: Namespace) -> OutputType | None:
     return OutputType.of(spec)
 
 
-def usd(text: str | None) -> Decimal | None:
+def parsed_usd(text: str | None) -> Decimal | None:
     """A sum of money, None if none was given."""
     if text is None:
         return None

@@ -14,8 +14,8 @@ from airflow_provider_batch.cli.access import Access, access, open_folder, price
 from airflow_provider_batch.cli.running import STOPPED, WELL, log_to_stderr
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.batch.run import Landed, Sent, Work
-    from airflow_provider_batch.batch.send.start import Order
+    from airflow_provider_batch.batch.run import LandedBatch, SubmittedBatch, Work
+    from airflow_provider_batch.batch.send.start import BatchSpec
     from airflow_provider_batch.gemini.service import GeminiBatchService
 
 
@@ -25,24 +25,24 @@ def submit(options: Namespace) -> int:
     # What was checked, what it will cost and what exists already is worth reading.
     log_to_stderr(chatty=True)
     order = _order(options, given)
-    patience = waiting.Patience.of(options, None)
+    patience = waiting.WaitLimits.of(options, None)
     try:
         result = _sent(options, given, order, patience)
     except KeyboardInterrupt:
         _tell_stopped(options, patience)
         return STOPPED
-    from airflow_provider_batch.batch.run import Sent
+    from airflow_provider_batch.batch.run import SubmittedBatch
 
-    if isinstance(result, Sent):
+    if isinstance(result, SubmittedBatch):
         return _submitted(options, order, result, patience.created)
     return waiting.landed(options, result)
 
 
-def _order(options: Namespace, given: Access) -> Order:
+def _order(options: Namespace, given: Access) -> BatchSpec:
     from airflow_provider_batch.batch.cost.budget import Budget
     from airflow_provider_batch.batch.ledger.documents import Layout
     from airflow_provider_batch.batch.ledger.job_names import Identity
-    from airflow_provider_batch.batch.send.start import Order
+    from airflow_provider_batch.batch.send.start import BatchSpec
     from airflow_provider_batch.cli.ledgers import OWNER
     from airflow_provider_batch.rows.write.parquet import require_pyarrow
 
@@ -50,7 +50,7 @@ def _order(options: Namespace, given: Access) -> Order:
         require_pyarrow()
     folder = open_folder(given.open_path, options.result_path, "--result-path")
     output = rows.output_type(options)
-    return Order(
+    return BatchSpec(
         identity=Identity(OWNER, "submit", str(folder), deployment=given.deployment),
         account=options.account or given.label,
         model=rows.model(options),
@@ -58,13 +58,15 @@ def _order(options: Namespace, given: Access) -> Order:
         limits=rows.limits(options, given.max_enqueued_tokens),
         on_content_change=options.on_content_change,
         layout=Layout(format=options.output_format, in_input_order=options.keep_order),
-        budget=Budget(rows.usd(options.max_cost_usd), prices_of(options, given)),
+        budget=Budget(rows.parsed_usd(options.max_cost_usd), prices_of(options, given)),
         output_schema=output.json_schema if output else None,
         is_strict=options.strict_output,
     )
 
 
-def _sent(options: Namespace, given: Access, order: Order, patience: waiting.Patience) -> Landed | Sent:
+def _sent(
+    options: Namespace, given: Access, order: BatchSpec, patience: waiting.WaitLimits
+) -> LandedBatch | SubmittedBatch:
     from airflow_provider_batch.batch.send.start import ledger_for
 
     intake = rows.intake(
@@ -78,10 +80,10 @@ def _sent(options: Namespace, given: Access, order: Order, patience: waiting.Pat
 def _work(
     options: Namespace,
     given: Access,
-    order: Order,
+    order: BatchSpec,
     service: GeminiBatchService,
     ledger: Any,
-    patience: waiting.Patience,
+    patience: waiting.WaitLimits,
 ) -> Work:
     from airflow_provider_batch.batch.decide.policy import Policy
     from airflow_provider_batch.batch.run import Work
@@ -105,7 +107,7 @@ def _work(
     )
 
 
-def _submitted(options: Namespace, order: Order, sent: Sent, created: list[str]) -> int:
+def _submitted(options: Namespace, order: BatchSpec, sent: SubmittedBatch, created: list[str]) -> int:
     plan = sent.batch.plan
     if options.json:
         printing.document(
@@ -128,7 +130,7 @@ def _submitted(options: Namespace, order: Order, sent: Sent, created: list[str])
     return WELL
 
 
-def _tell_stopped(options: Namespace, patience: waiting.Patience) -> None:
+def _tell_stopped(options: Namespace, patience: waiting.WaitLimits) -> None:
     if jobs := patience.jobs | set(patience.created):
         waiting.tell_left_alone(options, jobs, "Stopped.", options.result_path)
     printing.tell("Run the same command again: it goes on with what was sent and pays for nothing twice.")

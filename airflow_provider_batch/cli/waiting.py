@@ -16,7 +16,7 @@ from airflow_provider_batch.cli.running import LOOK, STOPPED, UNFINISHED, WELL, 
 from airflow_provider_batch.errors import BatchError, ConfigError, JobError, JobUnreadableError
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.batch.run import Landed, Sent, Work
+    from airflow_provider_batch.batch.run import LandedBatch, SubmittedBatch, Work
     from airflow_provider_batch.contract import BatchService
     from airflow_provider_batch.gemini.service import GeminiBatchService
 
@@ -31,7 +31,7 @@ class UnfinishedError(Exception):
 
 
 @dataclass
-class Patience:
+class WaitLimits:
     """How long the user waits, and what is waited for, should they stop.
 
     :param until: By :func:`time.monotonic`.
@@ -46,7 +46,7 @@ class Patience:
     created: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, options: Namespace, timeout_s: float | None) -> Patience:
+    def of(cls, options: Namespace, timeout_s: float | None) -> WaitLimits:
         """What the options say."""
         return cls(time.monotonic() + (timeout_s or LONGEST_S), options.poll_interval)
 
@@ -55,7 +55,7 @@ def wait(options: Namespace) -> int:
     """Wait for a job, or for a batch and land it."""
     given = access(options)
     log_to_stderr(chatty=options.debug)
-    patience = Patience.of(options, options.timeout)
+    patience = WaitLimits.of(options, options.timeout)
     waits = _for_job if views.is_job(options.target) else _for_batch
     try:
         return waits(options, given, patience)
@@ -81,7 +81,7 @@ def tell_left_alone(options: Namespace, jobs: Iterable[str], why: str, target: s
     )
 
 
-def _for_job(options: Namespace, given: Access, patience: Patience) -> int:
+def _for_job(options: Namespace, given: Access, patience: WaitLimits) -> int:
     with given.service() as service, board() as shown:
         # A name that is wrong is told at once; later the wait is patient.
         service.look(options.target)
@@ -98,7 +98,7 @@ def _for_job(options: Namespace, given: Access, patience: Patience) -> int:
     return WELL if views.ended_well(job) else LOOK
 
 
-def _for_batch(options: Namespace, given: Access, patience: Patience) -> int:
+def _for_batch(options: Namespace, given: Access, patience: WaitLimits) -> int:
     from airflow_provider_batch.batch.decide.policy import Policy
     from airflow_provider_batch.batch.run import Work
     from airflow_provider_batch.cli.ledgers import OWNER, newest
@@ -116,7 +116,7 @@ def _for_batch(options: Namespace, given: Access, patience: Patience) -> int:
     return landed(options, result)
 
 
-def _for_others(options: Namespace, service: GeminiBatchService, patience: Patience, owner: str) -> int:
+def _for_others(options: Namespace, service: GeminiBatchService, patience: WaitLimits, owner: str) -> int:
     """Landing what a task comes back for would take its rows that failed away from it."""
     jobs = patience.jobs
     with board() as shown:
@@ -131,7 +131,7 @@ def _for_others(options: Namespace, service: GeminiBatchService, patience: Patie
     return WELL if all(map(views.ended_well, ended)) else LOOK
 
 
-def go_on(work: Work, patience: Patience) -> Landed | Sent:
+def go_on(work: Work, patience: WaitLimits) -> LandedBatch | SubmittedBatch:
     """Visit the batch until it has landed, or everything is submitted if that is all that is wanted.
 
     :raises UnfinishedError: The user's time is over.
@@ -169,7 +169,7 @@ def _ensure_sent(work: Work) -> None:
 
 
 def pause(
-    service: BatchService, jobs: tuple[str, ...], until: float | None, patience: Patience, shown: Board
+    service: BatchService, jobs: tuple[str, ...], until: float | None, patience: WaitLimits, shown: Board
 ) -> None:
     """Look at jobs until one has ended, or a time has come.
 
@@ -220,13 +220,13 @@ def _look(service: BatchService, watch: Watch, shown: Board) -> float | None:
     return verdict.wait_s
 
 
-def landed(options: Namespace, result: Landed | Sent) -> int:
+def landed(options: Namespace, result: LandedBatch | SubmittedBatch) -> int:
     """Tell how a batch ended; the exit status for it."""
     from airflow_provider_batch.batch.decide.outcome import ensure_done
-    from airflow_provider_batch.batch.run import Landed
+    from airflow_provider_batch.batch.run import LandedBatch
     from airflow_provider_batch.rows.dialect import RowStatus
 
-    assert isinstance(result, Landed)
+    assert isinstance(result, LandedBatch)
     manifest = result.manifest
     if options.json:
         printing.document({"state": "landed", **manifest.to_xcom()})

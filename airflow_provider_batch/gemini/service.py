@@ -37,7 +37,7 @@ from airflow_provider_batch.errors import (
     ResultsNotReadyError,
     SubmitUnknownError,
 )
-from airflow_provider_batch.gemini.client.answers import Unreadable
+from airflow_provider_batch.gemini.client.answers import UnreadableEntry
 from airflow_provider_batch.gemini.client.asynchronous import AsyncGeminiClient
 from airflow_provider_batch.gemini.client.blocking import GeminiClient
 from airflow_provider_batch.gemini.wire import Batch, File
@@ -91,7 +91,7 @@ def snapshot(batch: Batch) -> JobSnapshot:
     )
 
 
-def _entry(listed: Batch | Unreadable) -> JobSnapshot | UnreadableJob:
+def _entry(listed: Batch | UnreadableEntry) -> JobSnapshot | UnreadableJob:
     """The same for an entry of the listing. In proto3 JSON what is absent or null is empty."""
     if isinstance(listed, Batch):
         return snapshot(listed)

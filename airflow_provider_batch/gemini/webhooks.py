@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow_provider_batch.errors import BatchError, ConfigError
 from airflow_provider_batch.gemini.client import answers
-from airflow_provider_batch.gemini.client.exchange import Request, Script
+from airflow_provider_batch.gemini.client.exchange import ApiRequest, Script
 from airflow_provider_batch.gemini.client.repeats import once, persist, persist_delete
 from airflow_provider_batch.gemini.wire import RotatedSecret, Webhook, WebhookPage
 
@@ -108,27 +108,29 @@ class WebhookReceiver:
 def create_webhook(uri: str, events: Iterable[str] = EVENTS) -> Script[Webhook]:
     """Register a receiver. Sent once: its answer is the only one that holds the secret."""
     body = {"uri": uri, "subscribed_events": list(events)}
-    request = Request("create a webhook", "POST", "/{v}/webhooks", json_body=body)
+    request = ApiRequest("create a webhook", "POST", "/{v}/webhooks", json_body=body)
     return answers.read(Webhook, request.call, (yield from once(request)))
 
 
 def list_webhooks(page_token: str = "") -> Script[WebhookPage]:
     """One page of the project's webhooks."""
     params = {"page_token": page_token} if page_token else {}
-    request = Request("list webhooks", "GET", "/{v}/webhooks", params=params)
+    request = ApiRequest("list webhooks", "GET", "/{v}/webhooks", params=params)
     return answers.read(WebhookPage, request.call, (yield from persist(request)))
 
 
 def delete_webhook(name: str) -> Script[None]:
     """Take a receiver off the list."""
-    request = Request(f"delete {name}", "DELETE", _path(name))
+    request = ApiRequest(f"delete {name}", "DELETE", _path(name))
     answers.expect_done(request.call, (yield from persist_delete(request)))
 
 
 def rotate_webhook_secret(name: str) -> Script[RotatedSecret]:
     """Get a new secret; the old one is valid for another 24 hours. Sent once, as it is told once."""
     body = {"revocation_behavior": "REVOKE_PREVIOUS_SECRETS_AFTER_H24"}
-    request = Request(f"rotate the secret of {name}", "POST", f"{_path(name)}:rotateSigningSecret", json_body=body)
+    request = ApiRequest(
+        f"rotate the secret of {name}", "POST", f"{_path(name)}:rotateSigningSecret", json_body=body
+    )
     return answers.read(RotatedSecret, request.call, (yield from once(request)))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
-    from airflow_provider_batch.batch.summary import Glance
+    from airflow_provider_batch.batch.summary import BatchSummary
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def results_url(folder: str, ti: Any) -> str:
     return f"{batch_url(ti)}&show=results"
 
 
-def show(ti: Any, key: str, glance: Glance) -> None:
+def show(ti: Any, key: str, glance: BatchSummary) -> None:
     """Have the page list a batch, and the links lead to it. What is only for looking at fails no task."""
     try:
         ti.xcom_push(key=key, value=glance.to_xcom())

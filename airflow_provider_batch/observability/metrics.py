@@ -19,7 +19,7 @@ from airflow_provider_batch.contract import JobState
 
 if TYPE_CHECKING:
     from airflow_provider_batch.batch.cost.receipts import JobReceipt
-    from airflow_provider_batch.batch.ledger.documents import Plan
+    from airflow_provider_batch.batch.ledger.documents import BatchPlan
     from airflow_provider_batch.batch.sweep import Report
 
 log = logging.getLogger(__name__)
@@ -32,11 +32,11 @@ _BAD_ENDS = (JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
 class BatchMetrics(Observer):
     """Sends metrics to wherever Airflow sends its own. Nothing that goes wrong here reaches the task."""
 
-    def submitted(self, plan: Plan) -> None:
+    def submitted(self, plan: BatchPlan) -> None:
         """One more remote job exists."""
         self._count("submitted", 1, _tags(plan))
 
-    def landed(self, plan: Plan, receipt: JobReceipt, turnaround: timedelta | None) -> None:
+    def landed(self, plan: BatchPlan, receipt: JobReceipt, turnaround: timedelta | None) -> None:
         """The results of a remote job are here."""
         tags = _tags(plan)
         self._count("landed", 1, tags)
@@ -75,5 +75,5 @@ class BatchMetrics(Observer):
             log.warning("A metric could not be sent: %s: %s", type(error).__name__, error)
 
 
-def _tags(plan: Plan) -> dict[str, str]:
+def _tags(plan: BatchPlan) -> dict[str, str]:
     return {"dag_id": plan.identity.dag_id, "task_id": plan.identity.task_id, "model": plan.model}

@@ -18,7 +18,7 @@ from airflow_provider_batch.rows.read.tables import SqlQuery
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_batch.batch.ledger.state import Batch
+    from airflow_provider_batch.batch.ledger.state import BatchState
     from airflow_provider_batch.batch.ledger.store import Ledger
     from airflow_provider_batch.rows.manifest import Manifest
 
@@ -163,7 +163,7 @@ def _facet(ledger: Ledger, manifest: Manifest | None) -> Any:
     )
 
 
-def _jobs(batch: Batch) -> list[str]:
+def _jobs(batch: BatchState) -> list[str]:
     names = [shard.landed.job if shard.landed else shard.job for shard in batch.shards]
     return [name for name in names if name]
 

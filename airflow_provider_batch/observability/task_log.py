@@ -9,7 +9,7 @@ from airflow_provider_batch.observability.metrics import BatchMetrics
 
 if TYPE_CHECKING:
     from airflow_provider_batch.batch.cost.estimate import Estimate
-    from airflow_provider_batch.batch.ledger.documents import Plan
+    from airflow_provider_batch.batch.ledger.documents import BatchPlan
     from airflow_provider_batch.rows.manifest import Manifest, TokenTotals
 
 _ALWAYS_SHOWN = ("input", "output", "thinking")
@@ -45,7 +45,7 @@ class TaskReport(BatchMetrics):
             self._log.info(f"::group::{title}")
         self._title = title
 
-    def finished(self, plan: Plan, manifest: Manifest) -> None:
+    def finished(self, plan: BatchPlan, manifest: Manifest) -> None:
         """Say what it came to."""
         self.chapter(COST)
         for line in summary(manifest, plan.estimate):

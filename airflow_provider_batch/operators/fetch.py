@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from airflow_provider_batch.batch.ledger.store import Ledger
-    from airflow_provider_batch.batch.run import Landed, Work
+    from airflow_provider_batch.batch.run import LandedBatch, Work
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.rows.manifest import Manifest
     from airflow_provider_batch.rows.output.type import OutputType
@@ -167,9 +167,9 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         result: dict[str, Any] = self.execute(context)
         return result
 
-    def _land(self, work: Work) -> Landed:
+    def _land(self, work: Work) -> LandedBatch:
         from airflow_provider_batch.batch.decide.actions import Wait
-        from airflow_provider_batch.batch.run import Landed, Run
+        from airflow_provider_batch.batch.run import LandedBatch, Run
 
         result = Run(work).go()
         for _ in range(MAX_RESULT_LOOKS):
@@ -181,7 +181,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
                 self._defer(result.until, now)
             time.sleep(max(0.1, left_s(result, now)))
             result = Run(work).go()
-        if isinstance(result, Landed):
+        if isinstance(result, LandedBatch):
             return result
         jobs = result.jobs if isinstance(result, Wait) else ()
         raise JobError(
@@ -212,12 +212,12 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         )
 
     def _of_another(self, context: Context, hook: GeminiBatchHook, service: GeminiBatchService) -> Work:
-        from airflow_provider_batch.batch.land.foreign_job import NumberedRows, Request, foreign_ledger
+        from airflow_provider_batch.batch.land.foreign_job import ForeignJob, NumberedRows, foreign_ledger
         from airflow_provider_batch.batch.ledger.documents import Layout
         from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 
         account, output = hook.account(), self._output()
-        wanted = Request(
+        wanted = ForeignJob(
             identity=identity_of(context, account.deployment),
             account=account.label,
             model=service.model_of(str(self.job_name)),
@@ -234,7 +234,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
 
         return None if self._output_type is None else OutputType.of(self._output_type)
 
-    def _show(self, context: Context, result: Landed, ledger: str) -> None:
+    def _show(self, context: Context, result: LandedBatch, ledger: str) -> None:
         from airflow_provider_batch.batch.summary import LANDED_KEY, landed, of_plan
 
         plan = result.batch.plan

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_batch.airflow_compat import default_deferrable, ending_tasks, object_path
-from airflow_provider_batch.arguments import Check, has_references, path_text, resolved, usd
+from airflow_provider_batch.arguments import Check, checked_usd, has_references, path_text, resolved
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import LINKS
@@ -172,7 +172,7 @@ class GeminiBatchOperator(BatchRun):
     _output_type: Any
 
     checks: ClassVar[Mapping[str, Check]] = CHECKS
-    rendered_checks: ClassVar[Mapping[str, Check]] = {"max_cost_usd": usd}
+    rendered_checks: ClassVar[Mapping[str, Check]] = {"max_cost_usd": checked_usd}
 
     def __init__(
         self,
@@ -306,12 +306,12 @@ class GeminiBatchOperator(BatchRun):
 
     def _to_line_with_files(self) -> Callable[[bytes | Mapping[str, Any]], bytes]:
         from airflow_provider_batch.gemini.rows.media import RowFiles
-        from airflow_provider_batch.rows.media import FileFolder
+        from airflow_provider_batch.rows.media import MediaFolder
 
         to_line, folder = self._to_line(), self._files()
         if folder is None:
             return to_line
-        files = RowFiles(FileFolder(folder, self.inline_files_up_to))
+        files = RowFiles(MediaFolder(folder, self.inline_files_up_to))
         return lambda data: files.line(to_line(data))
 
     def _to_line(self) -> Callable[[bytes | Mapping[str, Any]], bytes]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from airflow_provider_batch.arguments import (
     Check,
     between_looks,
+    checked_usd,
     flag,
     mapping,
     maybe,
@@ -20,7 +21,6 @@ from airflow_provider_batch.arguments import (
     share,
     system_prompt_spec,
     text,
-    usd,
     whole,
 )
 from airflow_provider_batch.operators.running import MAX_TIMEOUT_S
@@ -53,7 +53,7 @@ CHECKS: Mapping[str, Check] = {
     "on_bad_row": one_of("fail", "skip"),
     "on_empty": one_of("fail", "skip"),
     "allow_unknown_fields": flag,
-    "max_cost_usd": maybe(usd),
+    "max_cost_usd": maybe(checked_usd),
     "is_dry_run": flag,
     "estimate_from": maybe(path),
     "count_tokens_rows": whole(0, MAX_COUNTED_ROWS),

@@ -19,7 +19,7 @@ from airflow_provider_batch.airflow_compat import (
 )
 from airflow_provider_batch.arguments import CheckedArguments
 from airflow_provider_batch.batch.ledger import names
-from airflow_provider_batch.deferring import NO_TRIGGERER, Cut, cut_of, last_line, left_s, patience
+from airflow_provider_batch.deferring import NO_TRIGGERER, WaitCut, cut_of, last_line, left_s, patience
 from airflow_provider_batch.errors import BatchError, ConfigError, EmptyInputError, PartialResultsError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import show
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from airflow_provider_batch.batch.decide.actions import Wait
     from airflow_provider_batch.batch.decide.policy import Policy
     from airflow_provider_batch.batch.ledger.job_names import Identity
-    from airflow_provider_batch.batch.ledger.state import Batch
+    from airflow_provider_batch.batch.ledger.state import BatchState
     from airflow_provider_batch.batch.ledger.store import Ledger
-    from airflow_provider_batch.batch.run import Landed, Result, Work
-    from airflow_provider_batch.batch.send.start import OnContentChange, Order
-    from airflow_provider_batch.batch.summary import Glance
+    from airflow_provider_batch.batch.run import LandedBatch, Result, Work
+    from airflow_provider_batch.batch.send.start import BatchSpec, OnContentChange
+    from airflow_provider_batch.batch.summary import BatchSummary
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.hooks.gemini import Account
     from airflow_provider_batch.observability.task_log import TaskReport
@@ -200,7 +200,7 @@ class BatchRun(BaseOperator, CheckedArguments):
         cut = cut_of(next_method, next_kwargs)
         if cut is None:
             return super().resume_execution(next_method, next_kwargs, context)
-        if cut is Cut.BROKEN:
+        if cut is WaitCut.BROKEN:
             self.log.warning("The triggerer cannot wait (%s): this worker does.", last_line(next_kwargs))
             self.deferrable = False
         else:
@@ -262,13 +262,13 @@ class BatchRun(BaseOperator, CheckedArguments):
         """The same when it has failed: what was sent, and what has landed all the same."""
         return self.get_openlineage_facets_on_complete(task_instance)
 
-    def _order(self, context: Context, account: Account, hook: GeminiBatchHook) -> Order:
+    def _order(self, context: Context, account: Account, hook: GeminiBatchHook) -> BatchSpec:
         from airflow_provider_batch.batch.cost.budget import Budget
         from airflow_provider_batch.batch.ledger.documents import Layout
-        from airflow_provider_batch.batch.send.start import Order
+        from airflow_provider_batch.batch.send.start import BatchSpec
 
         output = self._output()
-        return Order(
+        return BatchSpec(
             identity=identity_of(context, account.deployment),
             account=account.label,
             model=self._model_name(),
@@ -293,7 +293,7 @@ class BatchRun(BaseOperator, CheckedArguments):
         size = MAX_SHARD_BYTES if self.files_path is None else MAX_SHARD_BYTES * 3 // 4
         return ShardLimits(rows=self.shard_rows, size_bytes=size, tokens=account.max_enqueued_tokens)
 
-    def _policy(self, order: Order, account: Account, *, is_new_try: bool, is_cleared: bool = False) -> Policy:
+    def _policy(self, order: BatchSpec, account: Account, *, is_new_try: bool, is_cleared: bool = False) -> Policy:
         from airflow_provider_batch.batch.decide.policy import Policy
 
         shorter = [] if self.execution_timeout is None else [self.execution_timeout.total_seconds()]
@@ -311,13 +311,13 @@ class BatchRun(BaseOperator, CheckedArguments):
         )
 
     def _go_on(
-        self, context: Context, order: Order, work: Work, event: Mapping[str, Any] | None = None
+        self, context: Context, order: BatchSpec, work: Work, event: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         from dataclasses import replace
 
         from airflow_provider_batch.batch.decide.actions import Wait
         from airflow_provider_batch.batch.ledger.state import read_batch
-        from airflow_provider_batch.batch.run import Landed, Run
+        from airflow_provider_batch.batch.run import LandedBatch, Run
         from airflow_provider_batch.batch.summary import KEY
 
         self._live, glance = (order.identity, work.ledger), self._glance(work.ledger, work.policy)
@@ -328,7 +328,7 @@ class BatchRun(BaseOperator, CheckedArguments):
                 self._tell_job(context["ti"], name)
         while True:
             result: Result = Run(work).go()
-            if isinstance(result, Landed) and self.wait_for_completion:
+            if isinstance(result, LandedBatch) and self.wait_for_completion:
                 return self._ended(context, result, glance, work.policy)
             if not isinstance(result, Wait):
                 self.outlets = []
@@ -342,7 +342,7 @@ class BatchRun(BaseOperator, CheckedArguments):
         self,
         context: Context,
         service: GeminiBatchService,
-        order: Order,
+        order: BatchSpec,
         ledger: Ledger,
         policy: Policy,
         report: TaskReport,
@@ -403,7 +403,7 @@ class BatchRun(BaseOperator, CheckedArguments):
             timeout=patience(min(wait.deadline, until or wait.deadline) - work.service.now()),
         )
 
-    def _glance(self, ledger: Ledger, policy: Policy) -> Glance:
+    def _glance(self, ledger: Ledger, policy: Policy) -> BatchSummary:
         from airflow_provider_batch.batch.decide.next_step import deadline
         from airflow_provider_batch.batch.ledger.state import read_batch
         from airflow_provider_batch.batch.summary import of_plan
@@ -411,7 +411,9 @@ class BatchRun(BaseOperator, CheckedArguments):
         batch = read_batch(ledger)
         return of_plan(batch.plan, str(ledger.folder), self.conn_id, deadline(batch.round, policy))
 
-    def _ended(self, context: Context, landed: Landed, glance: Glance, policy: Policy) -> dict[str, Any]:
+    def _ended(
+        self, context: Context, landed: LandedBatch, glance: BatchSummary, policy: Policy
+    ) -> dict[str, Any]:
         from airflow_provider_batch.batch import summary
         from airflow_provider_batch.batch.decide.common_mistake import common_mistake
         from airflow_provider_batch.batch.decide.next_step import retry_helps
@@ -430,7 +432,7 @@ class BatchRun(BaseOperator, CheckedArguments):
         tell_outlets(context, self.outlets, landed.manifest.to_xcom())
         return landed.manifest.to_xcom()
 
-    def _submission(self, batch: Batch, ledger: Ledger) -> dict[str, Any]:
+    def _submission(self, batch: BatchState, ledger: Ledger) -> dict[str, Any]:
         from airflow_provider_batch.batch.submission import Submission
 
         plan, jobs = batch.plan, batch.jobs

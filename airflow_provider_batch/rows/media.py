@@ -54,7 +54,7 @@ class Reference(NamedTuple):
         return cls(found["path"], found["sha256"]) if found and not _leads_out(found["path"]) else None
 
 
-class Content(NamedTuple):
+class FileContent(NamedTuple):
     """What is in a file.
 
     :param data: All of it, if it is small; else None.
@@ -70,7 +70,7 @@ def _leads_out(path: str) -> bool:
     return path.startswith("/") or "://" in path or ".." in PurePosixPath(path).parts
 
 
-class FileFolder:
+class MediaFolder:
     """The folder below which rows may name files. Nothing outside it is ever read.
 
     :param folder: Local or object storage.
@@ -97,19 +97,19 @@ class FileFolder:
             raise BadRowError(CODE, f"the file {_shown(name)} is not in files_path")
         return str(PurePosixPath(path))
 
-    def content(self, path: str) -> Content:
+    def content(self, path: str) -> FileContent:
         """Read a file, or remember what it holds.
 
         :param path: What :meth:`relative` gave.
         :raises BadRowError: There is no such file, it is empty, or larger than the API takes.
         """
         sha256 = self._digest(path)
-        return self._small(path) if sha256 is None else Content(None, sha256)
+        return self._small(path) if sha256 is None else FileContent(None, sha256)
 
-    def _small(self, path: str) -> Content:
+    def _small(self, path: str) -> FileContent:
         with opened(self._folder / path) as file:
             data = file.read()
-        return Content(data, hashlib.sha256(data).hexdigest())
+        return FileContent(data, hashlib.sha256(data).hexdigest())
 
     def _read(self, path: str) -> str | None:
         """Digest of the file, None if it is small: then its content is wanted, and not to be remembered."""

@@ -81,7 +81,7 @@ def with_text_key(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def said_of(prompt: Prompt, row: Mapping[str, Any], key: str) -> Any:
+def evaluated(prompt: Prompt, row: Mapping[str, Any], key: str) -> Any:
     """What the prompt makes of a row: a text, or whatever the function gives.
 
     :raises BadRowError: As :func:`render`, or the function failed.

@@ -12,7 +12,7 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_provider_batch.airflow_compat import airflow_exception, default_deferrable, fail, overdue, skip
 from airflow_provider_batch.arguments import Check, CheckedArguments, flag, seconds, submitted, text
-from airflow_provider_batch.deferring import NO_TRIGGERER, Cut, cut_of, last_line, patience
+from airflow_provider_batch.deferring import NO_TRIGGERER, WaitCut, cut_of, last_line, patience
 from airflow_provider_batch.errors import (
     AuthError,
     BatchError,
@@ -131,7 +131,7 @@ class GeminiBatchSensor(BaseSensorOperator, CheckedArguments):
         cut = cut_of(next_method, next_kwargs)
         if cut is None:
             return super().resume_execution(next_method, next_kwargs, context)
-        if cut is Cut.BROKEN:
+        if cut is WaitCut.BROKEN:
             self.log.warning("The triggerer cannot wait (%s): this worker does.", last_line(next_kwargs))
             self.deferrable = False
             return self.execute(context)

@@ -113,13 +113,13 @@ class GeminiBatchTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, yield the one event."""
-        from airflow_provider_batch.batch.wait.poller import Vigil
+        from airflow_provider_batch.batch.wait.poller import WaitFor
         from airflow_provider_batch.triggers.pollers import poller_of
 
         jobs, names = (self.job_names, self.display_names) if self.looks else ((), ())
-        vigil = Vigil(tuple(jobs), tuple(names), self.until, self.deadline, self.poll_interval, self.asked_at)
+        wanted = WaitFor(tuple(jobs), tuple(names), self.until, self.deadline, self.poll_interval, self.asked_at)
         # The logger of the class: one for each trigger would take more memory than the wait itself.
-        news = await poller_of(self.conn_id).wait(vigil, self.logger().info)
+        news = await poller_of(self.conn_id).wait(wanted, self.logger().info)
         begin = {} if self.begin_by is None else {"begin_by": self.begin_by}
         yield TriggerEvent({**news._asdict(), "ledger": self.ledger, **begin})  # type: ignore[no-untyped-call]
 

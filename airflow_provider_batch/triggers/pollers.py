@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from airflow_provider_batch.batch.wait.poller import Poller
-from airflow_provider_batch.triggers.wakeups import Listener
+from airflow_provider_batch.triggers.wakeups import WebhookListener
 
 if TYPE_CHECKING:
     from airflow_provider_batch.gemini.service import AsyncGeminiBatchService
@@ -26,7 +26,7 @@ def poller_of(conn_id: str) -> Poller:
 
 
 def _poller(conn_id: str, pollers: dict[str, Poller]) -> Poller:
-    listener = Listener(conn_id)
+    listener = WebhookListener(conn_id)
 
     async def connect() -> AsyncGeminiBatchService:
         hook = await asyncio.to_thread(_hook, conn_id)

@@ -28,7 +28,7 @@ T = TypeVar("T")
 _open: set[asyncio.Future[Any]] = set()
 
 
-class Listener:
+class WebhookListener:
     """Reads the note for a connection as long as its poller runs."""
 
     def __init__(self, conn_id: str, every_s: float = EVERY_S) -> None:

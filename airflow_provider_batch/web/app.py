@@ -30,10 +30,10 @@ from airflow_provider_batch.web.access import (
 )
 from airflow_provider_batch.web.bounded import Bounded, TookTooLongError
 from airflow_provider_batch.web.cancelling import Asked, cancel
-from airflow_provider_batch.web.detail import detail, told
+from airflow_provider_batch.web.detail import detail, message_for_page
 from airflow_provider_batch.web.live import live
 from airflow_provider_batch.web.totals import totals
-from airflow_provider_batch.web.views import NAME, Detail, LivePage, Page, Row, Task, Totals
+from airflow_provider_batch.web.views import NAME, BatchesPage, Detail, LivePage, Row, Task, Totals
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def _batches(
     since: Annotated[int | None, Query(ge=0, le=MOST)] = None,
     offset: Annotated[int, Query(ge=0, le=MOST)] = 0,
     limit: Annotated[int, Query(ge=1, le=index.MOST_ROWS)] = 50,
-) -> Page:
+) -> BatchesPage:
     wanted = index.Filter(dag, state, model, connection, text.strip(), since)
     return index.page(session, dags_of(user), wanted, offset, limit)
 
@@ -156,7 +156,7 @@ def _asked(row: Row, who: str) -> tuple[Asked, str]:
             "cancelled for you. Reload, and try again if its jobs run on."
         )
     except BatchError as error:
-        return Asked(), told(error)
+        return Asked(), message_for_page(error)
     except Exception as error:
         # Stores and secrets backends raise anything; the text of it could hold a credential.
         log.exception("A batch could not be cancelled.")

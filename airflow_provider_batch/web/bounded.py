@@ -21,7 +21,7 @@ class TookTooLongError(Exception):
     """It is not there yet. It is still being worked on, so the next one who asks may find it."""
 
 
-class Answer(Generic[T]):
+class PendingAnswer(Generic[T]):
     """An answer that is there or is being worked out."""
 
     def __init__(self, work: Callable[[], T]) -> None:
@@ -69,8 +69,8 @@ class Bounded:
         self._keep_s = keep_s
         self._patience_s = patience_s
         self._lock = threading.Lock()
-        self._known: dict[Hashable, Answer[Any]] = {}
-        self._todo: queue.SimpleQueue[Answer[Any]] = queue.SimpleQueue()
+        self._known: dict[Hashable, PendingAnswer[Any]] = {}
+        self._todo: queue.SimpleQueue[PendingAnswer[Any]] = queue.SimpleQueue()
         self._started = 0
         self._each = each
         self._readers: Counter[str] = Counter()
@@ -87,14 +87,14 @@ class Bounded:
         """Until when somebody waits who asks now, for however many answers."""
         return time.monotonic() + self._patience_s
 
-    def begin(self, key: Hashable, work: Callable[[], T], reader: str = "") -> Answer[T]:
+    def begin(self, key: Hashable, work: Callable[[], T], reader: str = "") -> PendingAnswer[T]:
         """Have it worked out if it is not known; waits for nothing."""
         with self._lock:
             known = self._known.pop(key, None)
             if known is None or time.monotonic() > known.ended_at + self._keep_s:
                 if reader and self._readers[reader] >= self._each:
                     raise TookTooLongError
-                known = Answer(self._counted(work, reader) if reader else work)
+                known = PendingAnswer(self._counted(work, reader) if reader else work)
                 self._hand_out(known)
             self._known[key] = known
             for other in [key for key, answer in self._known.items() if answer.ended_at < math.inf]:
@@ -121,7 +121,7 @@ class Bounded:
         with self._lock:
             self._known.pop(key, None)
 
-    def _hand_out(self, answer: Answer[Any]) -> None:
+    def _hand_out(self, answer: PendingAnswer[Any]) -> None:
         self._todo.put(answer)
         if self._started < self._threads:
             self._started += 1

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.job_names import JobTag
-from airflow_provider_batch.batch.ledger.state import Batch
+from airflow_provider_batch.batch.ledger.state import BatchState
 from airflow_provider_batch.batch.ledger.store import note_cancel
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.errors import BatchError, NotFoundError
-from airflow_provider_batch.web.detail import forget, ledger_of, told
+from airflow_provider_batch.web.detail import forget, ledger_of, message_for_page
 from airflow_provider_batch.web.views import Row
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def cancel(row: Row, who: str) -> Asked:
     return asked
 
 
-def _ask(service: BatchService, batch: Batch, job: str, asked: Asked) -> None:
+def _ask(service: BatchService, batch: BatchState, job: str, asked: Asked) -> None:
     """One job: what goes wrong with it does not keep the others from being asked."""
     try:
         if not _is_of(batch, service.look(job).display_name):
@@ -80,7 +80,7 @@ def _ask(service: BatchService, batch: Batch, job: str, asked: Asked) -> None:
         # It is gone, so it does not run.
         return
     except BatchError as error:
-        asked.refused[job] = told(error)
+        asked.refused[job] = message_for_page(error)
     except Exception as error:
         # Transports raise anything; the text of it could hold a credential.
         log.exception("%s could not be asked to end.", job)
@@ -89,6 +89,6 @@ def _ask(service: BatchService, batch: Batch, job: str, asked: Asked) -> None:
         asked.jobs.append(job)
 
 
-def _is_of(batch: Batch, display_name: str) -> bool:
+def _is_of(batch: BatchState, display_name: str) -> bool:
     tag = JobTag.read(display_name)
     return tag is not None and (tag.mark, tag.place) == (batch.plan.identity.mark, batch.plan.place)

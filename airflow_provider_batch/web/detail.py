@@ -12,7 +12,7 @@ from airflow_provider_batch.airflow_compat import object_path
 from airflow_provider_batch.batch.cost.receipts import JobReceipt
 from airflow_provider_batch.batch.land.publish import JOBS_FILE
 from airflow_provider_batch.batch.ledger.history import history
-from airflow_provider_batch.batch.ledger.state import Batch, Shard, read_batch
+from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.errors import BatchError, LedgerError
 from airflow_provider_batch.rows.causes import read_causes
@@ -39,13 +39,13 @@ def detail(row: Row, reader: str) -> dict[str, Any]:
     except TookTooLongError:
         return {"trouble": "The ledger could not be read in time; reload to try again."}
     except BatchError as error:
-        return {"trouble": told(error)}
+        return {"trouble": message_for_page(error)}
     except Exception as error:  # noqa: BLE001
         # Stores raise anything; the text of it could hold a credential.
         return {"trouble": f"The ledger cannot be read from the API server ({type(error).__name__})."}
 
 
-def told(error: BatchError) -> str:
+def message_for_page(error: BatchError) -> str:
     """Its message for whoever looks at the page, without the words of a store: they could hold a credential."""
     cause = error.__context__
     if not isinstance(cause, OSError):
@@ -59,7 +59,7 @@ def forget(row: Row) -> None:
     _details.forget(_key(row))
 
 
-def ledger_of(row: Row) -> tuple[Ledger, Batch]:
+def ledger_of(row: Row) -> tuple[Ledger, BatchState]:
     """The ledger of a batch.
 
     :raises BatchError: It is not reachable from here, or is not of the DAG run that names it: an XCom is
@@ -70,7 +70,7 @@ def ledger_of(row: Row) -> tuple[Ledger, Batch]:
         batch = read_batch(ledger)
     except LedgerError as error:
         raise LedgerError(
-            f"{told(error)} The API server must reach the result path to show more.", code=error.code
+            f"{message_for_page(error)} The API server must reach the result path to show more.", code=error.code
         ) from None
     whose = batch.plan.identity
     if (whose.dag_id, whose.run_id) != (row.dag_id, row.run_id) or whose.mark != row.mark:
@@ -118,11 +118,11 @@ def _causes(folder: Any, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _estimate(batch: Batch) -> dict[str, Any] | None:
+def _estimate(batch: BatchState) -> dict[str, Any] | None:
     return None if batch.plan.estimate is None else asdict(batch.plan.estimate)
 
 
-def _rounds(batch: Batch, receipts: dict[str, JobReceipt]) -> list[dict[str, Any]]:
+def _rounds(batch: BatchState, receipts: dict[str, JobReceipt]) -> list[dict[str, Any]]:
     room = MOST_SHARDS
     rounds = []
     for round_ in batch.rounds:

@@ -14,8 +14,8 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from airflow_provider_batch.batch.summary import KEY, LANDED_KEY, Glance
-from airflow_provider_batch.web.views import OVER, Page, Row, Task, state_of
+from airflow_provider_batch.batch.summary import KEY, LANDED_KEY, BatchSummary
+from airflow_provider_batch.web.views import OVER, BatchesPage, Row, Task, state_of
 
 MOST_ROWS = 200
 """On one page."""
@@ -61,7 +61,7 @@ class Filter:
     since: int | None = None
 
 
-def page(session: Session, dags: Collection[str], wanted: Filter, offset: int, limit: int) -> Page:
+def page(session: Session, dags: Collection[str], wanted: Filter, offset: int, limit: int) -> BatchesPage:
     """Some batches, those to which something happened last before the others.
 
     :param dags: What the user may see.
@@ -77,7 +77,7 @@ def page(session: Session, dags: Collection[str], wanted: Filter, offset: int, l
         .limit(min(limit, MOST_ROWS))
     )
     rows = [_row(*values) for values in session.execute(statement)]
-    return Page(rows=_with_landings(session, rows), total=total or 0, now=int(time.time()))
+    return BatchesPage(rows=_with_landings(session, rows), total=total or 0, now=int(time.time()))
 
 
 def one(session: Session, task: Task) -> Row | None:
@@ -171,14 +171,14 @@ def _row(
     )
 
 
-def _glance(value: Any) -> Glance | None:
+def _glance(value: Any) -> BatchSummary | None:
     """What a task noted; None if an XCom backend keeps it elsewhere."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except ValueError:
             return None
-    return Glance.load(value)
+    return BatchSummary.load(value)
 
 
 def _with_landings(session: Session, rows: list[Row]) -> list[Row]:
@@ -199,7 +199,7 @@ def _with_landings(session: Session, rows: list[Row]) -> list[Row]:
     return [_landed(row, *found.get((row.dag_id, row.run_id, row.ledger), ("", None))) for row in rows]
 
 
-def _landed(row: Row, task_id: str, glance: Glance | None) -> Row:
+def _landed(row: Row, task_id: str, glance: BatchSummary | None) -> Row:
     if glance is None:
         return row
     fields = ("counts", "tokens", "cost_usd", "standard_usd", "unmetered", "jobs", "rounds", "landed_at")

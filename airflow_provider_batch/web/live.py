@@ -71,7 +71,7 @@ def seen_as(row: Row, jobs: Jobs) -> Live | None:
         tag = JobTag.read(job.display_name)
         if tag is not None and tag.generation == generation:
             place = tag.round, tag.shard
-            mine[place] = max(mine.get(place, (0, job)), (tag.epoch, job), key=lambda pair: pair[0])
+            mine[place] = max(mine.get(place, (0, job)), (tag.attempt, job), key=lambda pair: pair[0])
     newest = max((round_ for round_, _ in mine), default=0)
     last = [job for (round_, _), (_, job) in mine.items() if round_ == newest]
     if not last:
@@ -97,7 +97,7 @@ def _generation(ledger: str) -> int | None:
 
 
 def _listing(conn_id: str) -> Jobs:
-    from airflow_provider_batch.gemini.client.answers import Unreadable
+    from airflow_provider_batch.gemini.client.answers import UnreadableEntry
     from airflow_provider_batch.gemini.service import snapshot
     from airflow_provider_batch.web.server_hook import ServerHook
 
@@ -106,7 +106,7 @@ def _listing(conn_id: str) -> Jobs:
     with ServerHook(conn_id).get_conn() as client:
         for batch in islice(client.list_batch_entries(), MOST_JOBS):
             # One that cannot be read is most likely somebody else's, and must not hide the others.
-            job = None if isinstance(batch, Unreadable) else snapshot(batch)
+            job = None if isinstance(batch, UnreadableEntry) else snapshot(batch)
             if job and (tag := JobTag.read(job.display_name)):
                 jobs[tag.mark, tag.place].append(job)
             if time.monotonic() > until:

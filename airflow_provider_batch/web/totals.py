@@ -28,7 +28,7 @@ MOST_REMEMBERED = 3
 """Answers for so many different numbers of days."""
 
 
-class Batch(NamedTuple):
+class BatchFigures(NamedTuple):
     """What is added up of a batch; from ``ledger`` on as the note calls it."""
 
     dag_id: str
@@ -48,7 +48,7 @@ class Notes(NamedTuple):
     :param is_all: There are no more than :data:`MOST_BATCHES`.
     """
 
-    batches: list[Batch]
+    batches: list[BatchFigures]
     is_all: bool
 
 
@@ -64,7 +64,7 @@ def totals(session: Session, dags: Collection[str], days: int) -> Totals:
     return summed(known, days, _states(session, dags, days), notes.is_all)
 
 
-def summed(batches: Iterable[Batch], days: int, states: dict[str, int], is_all: bool = True) -> Totals:
+def summed(batches: Iterable[BatchFigures], days: int, states: dict[str, int], is_all: bool = True) -> Totals:
     """Add up. A batch that has landed counts once, whichever task landed it."""
     models: set[str] = set()
     connections: set[str] = set()
@@ -125,7 +125,7 @@ def _notes(session: Session, days: int) -> Notes:
 
 
 def _read(session: Session, since: int) -> Notes:
-    texts = (XComModel.value[name].as_string() for name in Batch._fields[1:])
+    texts = (XComModel.value[name].as_string() for name in BatchFigures._fields[1:])
     statement = (
         select(XComModel.dag_id, *texts)
         .where(XComModel.key.in_((KEY, LANDED_KEY)), changed_since(since))
@@ -137,13 +137,13 @@ def _read(session: Session, since: int) -> Notes:
     return Notes(recent, len(found) < MOST_BATCHES)
 
 
-def noted(dag_id: str, ledger: Any, model: Any, connection: Any, *numbers: Any) -> Batch:
+def noted(dag_id: str, ledger: Any, model: Any, connection: Any, *numbers: Any) -> BatchFigures:
     """A batch as far as a note says something that can be so: any DAG can push one.
 
     :param numbers: As a text or a number, by database.
     """
     rows, submitted_at, landed_at, cost_usd, standard_usd = map(_number, numbers)
-    return Batch(
+    return BatchFigures(
         dag_id,
         _text(ledger),
         _text(model),

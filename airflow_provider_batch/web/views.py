@@ -61,7 +61,7 @@ class Row(Task):
     landed_by: str | None = None
 
 
-class Page(BaseModel):
+class BatchesPage(BaseModel):
     """Some of the batches that a user may see.
 
     :param total: How many there are.

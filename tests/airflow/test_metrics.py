@@ -24,7 +24,7 @@ import datetime
 from airflow_provider_batch.airflow_compat import start_stats
 from airflow_provider_batch.contract import JobState
 from airflow_provider_batch.batch.cost.receipts import JobReceipt
-from airflow_provider_batch.batch.ledger.documents import Plan, RoundPlan
+from airflow_provider_batch.batch.ledger.documents import BatchPlan, RoundPlan
 from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.batch.sweep import Finding, Kind, Report
 from airflow_provider_batch.observability.metrics import BatchMetrics
@@ -34,7 +34,7 @@ start_stats()
 now = datetime.datetime.now(datetime.timezone.utc)
 first = RoundPlan(shards=(), created_at=now, clock_from=now)
 whose = {"identity": Identity("dag", "task", "run"), "account": "a", "place": "p"}
-plan = Plan(ledger_version=1, model="m", content="c", rows=1, size_bytes=1, first=first, **whose)
+plan = BatchPlan(ledger_version=1, model="m", content="c", rows=1, size_bytes=1, first=first, **whose)
 every = {status: 1 for status in RowStatus}
 metrics = BatchMetrics()
 metrics.submitted(plan)

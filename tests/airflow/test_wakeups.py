@@ -10,13 +10,13 @@ import pytest
 from airflow.sdk.exceptions import ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable, PutVariable, VariableResult
 
-from airflow_provider_batch.batch.wait.poller import Poller, Vigil
+from airflow_provider_batch.batch.wait.poller import Poller, WaitFor
 from airflow_provider_batch.batch.wait.webhook_notes import key_of, noted
 from airflow_provider_batch.gemini.wire import InlineRequest
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
 from airflow_provider_batch.triggers.pollers import service_of
-from airflow_provider_batch.triggers.wakeups import Listener
+from airflow_provider_batch.triggers.wakeups import WebhookListener
 
 ASK = InlineRequest(request={"contents": [{"parts": [{"text": "hi"}]}]}, key="a")
 KEY = key_of("gemini_default")
@@ -70,9 +70,9 @@ def job(connection, gemini_emulator, supervisor):
 async def waiting(job, poll_interval_s=600.0):
     """A poller with a listener, and a wait for the job after its first look."""
     poller = Poller(lambda: service_of("gemini_default"))
-    listener = Listener("gemini_default", every_s=0.05)
+    listener = WebhookListener("gemini_default", every_s=0.05)
     listener.begin(poller)
-    vigil = Vigil((job,), (), None, time.time() + 90 * 3600, poll_interval_s)
+    vigil = WaitFor((job,), (), None, time.time() + 90 * 3600, poll_interval_s)
     wait = asyncio.ensure_future(poller.wait(vigil, lambda _: None))
     try:
         yield wait
@@ -192,7 +192,7 @@ def test_a_question_to_the_supervisor_is_never_broken_off(supervisor):
     """Airflow 3.1 would take the late answer for that to the next question of whatever trigger."""
 
     async def story():
-        listener = Listener("gemini_default")
+        listener = WebhookListener("gemini_default")
         listener.begin(Poller(lambda: service_of("gemini_default")))
         await until(lambda: supervisor.asked)
         listener.end()

@@ -13,14 +13,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from upath import UPath
 
 from airflow_provider_batch.batch.decide.actions import Wait
-from airflow_provider_batch.batch.decide.evidence import Patience
+from airflow_provider_batch.batch.decide.evidence import LostCallPatience
 from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag
 from airflow_provider_batch.emulator import running_emulator
 from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.rows.check.shards import ShardLimits
 from faults.task import Task, ask
 
-INSTANT = Patience(revoke_after=0.1, absent_after=0.1, scans=3, retry=0.01)
+INSTANT = LostCallPatience(revoke_after=0.1, absent_after=0.1, scans=3, retry=0.01)
 KEYS = [f"k{number}" for number in range(5)]
 
 

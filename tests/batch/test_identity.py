@@ -2,7 +2,7 @@
 
 from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag, content_mark
 
-TAG = JobTag("a" * 24, "b" * 8, "c" * 16, generation=1, round=2, shard=30, epoch=4)
+TAG = JobTag("a" * 24, "b" * 8, "c" * 16, generation=1, round=2, shard=30, attempt=4)
 
 
 def test_the_identity_is_the_same_for_every_try_and_differs_by_each_part():

@@ -11,7 +11,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from upath import UPath
 
-from airflow_provider_batch.batch.ledger.documents import Cancel, Plan
+from airflow_provider_batch.batch.ledger.documents import BatchPlan, Cancel
 from airflow_provider_batch.batch.ledger.store import MAX_DOCUMENT_BYTES, Ledger, check_store, generation
 from airflow_provider_batch.errors import ConfigError, LedgerError
 from airflow_provider_batch.rows.storage import created
@@ -75,7 +75,7 @@ def test_a_ledger_of_a_newer_version_is_not_guessed_at(ledger):
     ledger.put("plan.json", note("x"))
     ledger.path("plan.json").write_text(json.dumps({"ledger_version": 99, "everything": "else"}))
     with pytest.raises(LedgerError, match=r"AGB-L03 .*newer version of this package \(ledger 99"):
-        ledger.read("plan.json", Plan)
+        ledger.read("plan.json", BatchPlan)
 
 
 def test_fields_of_a_newer_version_that_change_nothing_are_left_alone(ledger):

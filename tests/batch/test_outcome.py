@@ -6,9 +6,9 @@ import pytest
 
 from airflow_provider_batch import errors
 from airflow_provider_batch.batch.decide.outcome import ensure_done, ensure_enough, ensure_succeeded
-from airflow_provider_batch.batch.ledger.documents import Cancel, Landed, Plan, RoundPlan, ShardPlan
+from airflow_provider_batch.batch.ledger.documents import BatchPlan, Cancel, Landed, RoundPlan, ShardPlan
 from airflow_provider_batch.batch.ledger.job_names import Identity
-from airflow_provider_batch.batch.ledger.state import Batch, Round, Shard, Upload
+from airflow_provider_batch.batch.ledger.state import BatchState, Round, Shard, Upload
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.rows.manifest import Manifest
 
@@ -97,7 +97,7 @@ def cancelled(by):
     """A batch whose only job was cancelled before its rows had their turn."""
     shard = ShardPlan(file="r1", rows=2, size_bytes=9, content="c", tokens=4)
     round_ = RoundPlan(shards=(shard,), created_at=NOW, clock_from=NOW)
-    plan = Plan(
+    plan = BatchPlan(
         ledger_version=1,
         identity=Identity("d", "t", "r"),
         account="a",
@@ -110,7 +110,9 @@ def cancelled(by):
     )
     landed = Landed(at=NOW, job="batches/abc", state=JobState.CANCELLED, counts={"cancelled": 2}, undone=2)
     cancel = Cancel(at=NOW, why=f"cancelled by {by}" if by else "the deadline passed", by=by)
-    return Batch(plan, 1, (Round(1, round_, (Shard(1, 1, shard, (), Upload(0), landed),), cancel, None),), None)
+    return BatchState(
+        plan, 1, (Round(1, round_, (Shard(1, 1, shard, (), Upload(0), landed),), cancel, None),), None
+    )
 
 
 @pytest.mark.parametrize(

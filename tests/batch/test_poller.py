@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from airflow_provider_batch.batch.wait import poller as polling
-from airflow_provider_batch.batch.wait.poller import Poller, Vigil
+from airflow_provider_batch.batch.wait.poller import Poller, WaitFor
 from airflow_provider_batch.batch.wait.schedule import FEW
 from airflow_provider_batch.batch.wait.watch import MAX_ERROR_WAIT_S
 from airflow_provider_batch.errors import BatchError
@@ -94,8 +94,8 @@ class Waiting:
         self.ended += 1
 
     async def wait(self, jobs=(), names=(), until=None, deadline=None, interval=0.1):
-        vigil = Vigil(tuple(jobs), tuple(names), until, deadline or time.time() + 30, interval)
-        return await self.poller.wait(vigil, self.told.append)
+        wanted = WaitFor(tuple(jobs), tuple(names), until, deadline or time.time() + 30, interval)
+        return await self.poller.wait(wanted, self.told.append)
 
     def alone(self, *args, **kwargs):
         """Wait as the only one, and see that nothing is left over."""
@@ -211,9 +211,9 @@ def test_one_whose_log_fails_ends_alone(waiting, jobs, gemini_emulator):
         raise OSError("the log is full")
 
     async def wait():
-        vigil = Vigil((jobs[0],), (), None, time.time() + 30, 0.1)
+        wanted = WaitFor((jobs[0],), (), None, time.time() + 30, 0.1)
         tasks = [
-            asyncio.ensure_future(waiting.poller.wait(vigil, tell)) for tell in (failing, waiting.told.append)
+            asyncio.ensure_future(waiting.poller.wait(wanted, tell)) for tell in (failing, waiting.told.append)
         ]
         await asyncio.wait(tasks[:1])
         gemini_emulator.force_job(jobs[0], state="SUCCEEDED")
@@ -397,8 +397,8 @@ def test_what_is_told_is_told_in_the_context_of_the_one_who_waits(waiting, jobs)
 
     async def one(name):
         whose.set(name)
-        vigil = Vigil((jobs[0],), (), time.time() + 1, time.time() + 30, 0.1)
-        await waiting.poller.wait(vigil, lambda text: heard.append(whose.get()))
+        wanted = WaitFor((jobs[0],), (), time.time() + 1, time.time() + 30, 0.1)
+        await waiting.poller.wait(wanted, lambda text: heard.append(whose.get()))
 
     async def both():
         await asyncio.gather(one("first"), one("second"))

@@ -11,11 +11,11 @@ from airflow_provider_batch.batch.decide import actions
 from airflow_provider_batch.batch.decide.next_step import Visit, next_action, retry_helps
 from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.ledger.documents import (
+    BatchPlan,
     Cancel,
     Extended,
     Landed,
     Outcome,
-    Plan,
     Published,
     Refusal,
     Revoked,
@@ -24,7 +24,7 @@ from airflow_provider_batch.batch.ledger.documents import (
     ShardPlan,
 )
 from airflow_provider_batch.batch.ledger.job_names import Identity
-from airflow_provider_batch.batch.ledger.state import Batch, Epoch, Round, Shard, Upload
+from airflow_provider_batch.batch.ledger.state import Attempt, BatchState, Round, Shard, Upload
 from airflow_provider_batch.contract import Absent, CannotTell, Found, JobSnapshot, JobState
 from airflow_provider_batch.errors import BatchError
 
@@ -37,19 +37,19 @@ def later(seconds):
     return NOON + timedelta(seconds=seconds)
 
 
-def epoch(number=1, outcome=None, revoked=None, scans=0, sent_at=NOON, in_flight=0):
+def attempt(number=1, outcome=None, revoked=None, scans=0, sent_at=NOON, in_flight=0):
     sending = Sending(
         at=sent_at, owner="o", display_name=f"name {number}", input_file="files/a", tokens_in_flight=in_flight
     )
-    return Epoch(number, sending, outcome, revoked, scans)
+    return Attempt(number, sending, outcome, revoked, scans)
 
 
 def accepted(job="batches/a"):
-    return epoch(outcome=Outcome(at=NOON, job=job))
+    return attempt(outcome=Outcome(at=NOON, job=job))
 
 
 def refused(kind=Refusal.QUOTA, retry_in=60.0, in_flight=0, at=NOON):
-    return epoch(outcome=Outcome(at=at, refusal=kind, retry_at=later(retry_in)), in_flight=in_flight)
+    return attempt(outcome=Outcome(at=at, refusal=kind, retry_at=later(retry_in)), in_flight=in_flight)
 
 
 def landed(state=JobState.SUCCEEDED, passing=0, undone=0, error_code=0):
@@ -58,14 +58,14 @@ def landed(state=JobState.SUCCEEDED, passing=0, undone=0, error_code=0):
     )
 
 
-def shard(*epochs, number=1, done=None, tokens=100):
-    return Shard(1, number, ROWS.model_copy(update={"tokens": tokens}), epochs, Upload(0), done)
+def shard(*attempts, number=1, done=None, tokens=100):
+    return Shard(1, number, ROWS.model_copy(update={"tokens": tokens}), attempts, Upload(0), done)
 
 
 def batch(*shards, rounds=1, cancel=None, published=None, tidied=False, extended=()):
     plan = RoundPlan(shards=(ROWS,), created_at=NOON, clock_from=NOON)
     last = Round(rounds, plan, shards, cancel, published, tidied, extended=extended)
-    head = Plan(
+    head = BatchPlan(
         ledger_version=1,
         identity=Identity("d", "t", "r"),
         account="a",
@@ -76,7 +76,7 @@ def batch(*shards, rounds=1, cancel=None, published=None, tidied=False, extended
         size_bytes=400,
         first=plan,
     )
-    return Batch(head, 1, (last,) * rounds, None)
+    return BatchState(head, 1, (last,) * rounds, None)
 
 
 def job(state, name="batches/a", display_name="", done=False):
@@ -175,7 +175,7 @@ def test_an_own_limit_that_is_longer_than_the_life_of_a_job_is_kept():
 
 
 def test_a_job_is_looked_at_before_anything_else_is_done():
-    assert decide(batch(shard(accepted()), shard(number=2))) == actions.Look(("batches/a",))
+    assert decide(batch(shard(accepted()), shard(number=2))) == actions.LookAtJobs(("batches/a",))
 
 
 @pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED])
@@ -201,42 +201,42 @@ def test_a_job_that_is_done_in_an_unknown_word_is_not_waited_for_and_not_sent_ag
 
 
 def test_an_unknown_outcome_is_resolved_by_the_listing_first():
-    assert decide(batch(shard(epoch()))) == actions.List()
+    assert decide(batch(shard(attempt()))) == actions.List()
 
 
 def test_a_job_of_that_very_call_is_adopted():
-    one = shard(epoch(2))
+    one = shard(attempt(2))
     name = batch(one).tag(one, 2).new_display_name()
     mine, other = job(JobState.RUNNING, display_name=name), job(JobState.RUNNING, "batches/b", "something else")
     assert decide(batch(one), seen(found=Found((other, mine)))) == actions.Adopt(one, mine)
 
 
 def test_a_job_of_an_earlier_call_is_not_taken_for_it():
-    one = shard(epoch(2))
+    one = shard(attempt(2))
     name = batch(one).tag(one, 1).new_display_name()
     found = Found((job(JobState.FAILED, display_name=name),))
     assert isinstance(decide(batch(one), seen(found=found)), actions.Wait)
 
 
 def test_before_the_evidence_is_due_everybody_waits_for_the_name():
-    wait = decide(batch(shard(epoch())), seen(found=Absent()), now=NOW + 30)
+    wait = decide(batch(shard(attempt())), seen(found=Absent()), now=NOW + 30)
     assert (wait.names, wait.until) == (("name 1",), NOW + 120)
 
 
 def test_after_two_minutes_without_the_job_its_input_is_deleted():
-    one = shard(epoch())
+    one = shard(attempt())
     assert decide(batch(one), seen(found=Absent()), now=NOW + 120) == actions.Revoke(one)
 
 
 def test_a_listing_that_cannot_tell_is_no_evidence_however_late():
     unclear = seen(found=CannotTell(BatchError("page 2 failed")))
-    assert isinstance(decide(batch(shard(epoch())), unclear, now=NOW + 9_999), actions.Wait)
+    assert isinstance(decide(batch(shard(attempt())), unclear, now=NOW + 9_999), actions.Wait)
 
 
 def test_an_input_that_cannot_be_deleted_holds_everything_up():
     visit = seen(found=Absent())
     visit.not_revoked.add("r1.s1")
-    assert isinstance(decide(batch(shard(epoch())), visit, now=NOW + 9_999), actions.Wait)
+    assert isinstance(decide(batch(shard(attempt())), visit, now=NOW + 9_999), actions.Wait)
 
 
 @pytest.mark.parametrize(
@@ -244,26 +244,26 @@ def test_an_input_that_cannot_be_deleted_holds_everything_up():
     [(0, 6, None), (0, 7, actions.NoteScan), (2, 19, None), (2, 20, actions.NoteScan), (3, 20, actions.Presume)],
 )
 def test_a_job_is_presumed_absent_after_three_listings_over_twenty_minutes(scans, minutes, action):
-    one = shard(epoch(revoked=Revoked(at=NOON), scans=scans))
+    one = shard(attempt(revoked=Revoked(at=NOON), scans=scans))
     found = decide(batch(one), seen(found=Absent()), now=NOW + 60 * minutes)
     assert isinstance(found, action or actions.Wait)
 
 
 def test_a_listing_that_shows_another_job_of_the_batch_is_believed_in_half_the_time():
-    one = shard(epoch(revoked=Revoked(at=NOON), scans=3), number=2)
+    one = shard(attempt(revoked=Revoked(at=NOON), scans=3), number=2)
     running = job(JobState.RUNNING)
     visit = seen(running, found=Found((running,)))
     assert decide(batch(shard(accepted()), one), visit, now=NOW + 600) == actions.Presume(one)
 
 
 def test_a_user_who_wants_to_decide_is_asked():
-    one = shard(epoch(revoked=Revoked(at=NOON), scans=3))
+    one = shard(attempt(revoked=Revoked(at=NOON), scans=3))
     visit = seen(found=Absent())
     assert decide(batch(one), visit, now=NOW + 1200, resubmit_ambiguous=False) == actions.Ambiguous(one)
 
 
 def test_nobody_who_may_not_send_presumes_or_sends():
-    one = shard(epoch(revoked=Revoked(at=NOON), scans=3))
+    one = shard(attempt(revoked=Revoked(at=NOON), scans=3))
     assert isinstance(decide(batch(one), seen(found=Absent()), now=NOW + 1200, may_send=False), actions.Wait)
     assert isinstance(decide(batch(shard()), may_send=False), actions.Wait)
 

@@ -6,14 +6,14 @@ import pytest
 
 from airflow_provider_batch import errors
 from airflow_provider_batch.gemini.client import answers
-from airflow_provider_batch.gemini.client.exchange import Answer, Lost
+from airflow_provider_batch.gemini.client.exchange import ApiAnswer, Lost
 from airflow_provider_batch.gemini.wire import Batch, File
 
 CALL = "get batches/abc"
 
 
 def answer(status, body, **headers):
-    return Answer(status, headers, body if isinstance(body, bytes) else json.dumps(body).encode())
+    return ApiAnswer(status, headers, body if isinstance(body, bytes) else json.dumps(body).encode())
 
 
 def error_body(code, status, message="no", details=()):
@@ -88,7 +88,7 @@ def test_a_credential_in_the_servers_message_is_not_shown(secret):
     message = f"Permission denied: Consumer 'api_key:{secret}' has been suspended."
     body = json.dumps({"error": {"code": 403, "message": message, "status": "PERMISSION_DENIED"}}).encode()
     with pytest.raises(errors.AuthError, match=r"Consumer 'api_key:\*\*\*' has been suspended") as caught:
-        answers.read(Batch, "get batches/a", Answer(403, {}, body))
+        answers.read(Batch, "get batches/a", ApiAnswer(403, {}, body))
     assert secret not in str(caught.value)
     assert secret not in caught.value.detail
 

@@ -12,7 +12,7 @@ from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 from airflow_provider_batch.gemini.rows.media import RowFiles, attached
 from airflow_provider_batch.gemini.rows.requests import RequestTemplate
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.media import FileFolder
+from airflow_provider_batch.rows.media import MediaFolder
 
 CAT = b"\x89PNG cat"
 CAT_MARK = hashlib.sha256(CAT).hexdigest()
@@ -44,7 +44,7 @@ def part(line):
 
 
 def found(folder, line, inline_up_to=0):
-    return part(RowFiles(FileFolder(folder, inline_up_to)).line(line))
+    return part(RowFiles(MediaFolder(folder, inline_up_to)).line(line))
 
 
 def test_a_file_is_named_by_its_path_and_the_digest_of_its_content(folder):
@@ -169,10 +169,10 @@ ESCAPED = [
 
 @pytest.mark.parametrize("line", ESCAPED)
 def test_a_name_that_is_written_with_escapes_is_looked_at_all_the_same(folder, line):
-    uri = json.loads(RowFiles(FileFolder(folder, 0)).line(line))["request"]["contents"][0]["parts"][1]
+    uri = json.loads(RowFiles(MediaFolder(folder, 0)).line(line))["request"]["contents"][0]["parts"][1]
     assert uri["fileData"]["fileUri"] == f"cat.png#sha256={CAT_MARK}"
     with pytest.raises(BadRowError, match="is not in files_path"):
-        RowFiles(FileFolder(folder, 0)).line(line.replace(b"cat.png", b"../secret.png#sha256=" + 64 * b"0"))
+        RowFiles(MediaFolder(folder, 0)).line(line.replace(b"cat.png", b"../secret.png#sha256=" + 64 * b"0"))
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../secret.png", "https://example.com/a.png", "a/../../b"])
@@ -190,7 +190,7 @@ def test_what_leads_out_of_the_folder_never_counts_as_checked(path):
 def test_a_file_in_a_system_instruction_is_found_as_any_other(folder, name):
     row = json.loads(naming("cat.png"))
     row["request"][name] = {"parts": [{"fileData": {"fileUri": "cat.png"}}]}
-    made = json.loads(RowFiles(FileFolder(folder, 0)).line(json.dumps(row).encode()))
+    made = json.loads(RowFiles(MediaFolder(folder, 0)).line(json.dumps(row).encode()))
     assert made["request"][name]["parts"][0]["fileData"]["fileUri"].startswith("cat.png#sha256=")
 
 
@@ -208,7 +208,7 @@ def test_a_link_to_itself_makes_a_bad_row(pictures):
 
 
 def test_addresses_take_the_place_of_names_at_the_last_moment(folder):
-    line = RowFiles(FileFolder(folder, 0)).line(naming("cat.png"))
+    line = RowFiles(MediaFolder(folder, 0)).line(naming("cat.png"))
     sent = attached(line, lambda file, kind: f"https://api/{file.path}/{file.sha256[:4]}/{kind}")
     assert part(sent)["fileData"]["fileUri"] == f"https://api/cat.png/{CAT_MARK[:4]}/image/png"
     assert attached(naming("https://youtu.be/x"), None) == naming("https://youtu.be/x")

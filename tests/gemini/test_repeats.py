@@ -14,17 +14,17 @@ from airflow_provider_batch.errors import (
     SubmitUnknownError,
 )
 from airflow_provider_batch.gemini.client import calls
-from airflow_provider_batch.gemini.client.exchange import Answer, Download, Lost, Pause, Request
+from airflow_provider_batch.gemini.client.exchange import ApiAnswer, ApiRequest, Download, Lost, Pause
 from airflow_provider_batch.gemini.client.repeats import MAX_CALL_S, MAX_TRIES
 
-OK = Answer(200, {}, b'{"name": "batches/abc", "metadata": {"state": "BATCH_STATE_PENDING"}}')
-DOWN = Answer(503, {}, b"")
+OK = ApiAnswer(200, {}, b'{"name": "batches/abc", "metadata": {"state": "BATCH_STATE_PENDING"}}')
+DOWN = ApiAnswer(503, {}, b"")
 CUT = Lost("RemoteProtocolError")
 
 
 def refusal(status, rpc="X", **headers):
     body = json.dumps({"error": {"code": status, "message": "no", "status": rpc}}).encode()
-    return Answer(status, headers, body)
+    return ApiAnswer(status, headers, body)
 
 
 def play(script, outcomes, elapsed=0.0):
@@ -80,7 +80,7 @@ def test_a_long_hint_of_the_server_ends_the_call_for_somebody_who_can_wait():
 def test_the_longer_of_two_hints_is_waited_out():
     info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "9.5s"}
     body = json.dumps({"error": {"code": 429, "message": "no", "details": [info]}}).encode()
-    _, _, pauses = play(calls.get_batch("batches/abc"), [Answer(429, {"retry-after": "3"}, body), OK])
+    _, _, pauses = play(calls.get_batch("batches/abc"), [ApiAnswer(429, {"retry-after": "3"}, body), OK])
     assert pauses == [9.5]
 
 
@@ -102,9 +102,11 @@ def test_not_found_at_the_first_try_of_a_delete_is_an_error():
     assert isinstance(error, NotFoundError)
 
 
-PROCESSING = Answer(200, {}, b'{"name": "files/abc", "state": "PROCESSING"}')
-ACTIVE = Answer(200, {}, b'{"name": "files/abc", "state": "ACTIVE"}')
-BROKEN = Answer(200, {}, b'{"name": "files/abc", "state": "FAILED", "error": {"code": 3, "message": "not text"}}')
+PROCESSING = ApiAnswer(200, {}, b'{"name": "files/abc", "state": "PROCESSING"}')
+ACTIVE = ApiAnswer(200, {}, b'{"name": "files/abc", "state": "ACTIVE"}')
+BROKEN = ApiAnswer(
+    200, {}, b'{"name": "files/abc", "state": "FAILED", "error": {"code": 3, "message": "not text"}}'
+)
 
 
 def test_a_file_is_looked_at_until_it_is_active():
@@ -132,14 +134,14 @@ def create():
 UNCLEAR = [
     DOWN,
     CUT,
-    Answer(500, {}, b""),
-    Answer(408, {}, b""),
-    Answer(409, {}, b""),
-    Answer(200, {}, b"<html>"),
-    Answer(200, {}, b"{}"),
-    Answer(200, {}, b'{"name": "operations/x"}'),
-    Answer(403, {}, b"<html>proxy</html>"),
-    Answer(302, {}, b""),
+    ApiAnswer(500, {}, b""),
+    ApiAnswer(408, {}, b""),
+    ApiAnswer(409, {}, b""),
+    ApiAnswer(200, {}, b"<html>"),
+    ApiAnswer(200, {}, b"{}"),
+    ApiAnswer(200, {}, b'{"name": "operations/x"}'),
+    ApiAnswer(403, {}, b"<html>proxy</html>"),
+    ApiAnswer(302, {}, b""),
 ]
 
 
@@ -172,26 +174,26 @@ def test_the_body_of_a_create_is_what_the_reference_says():
 
 
 def test_a_download_goes_on_from_the_last_byte_that_arrived():
-    outcomes = [Lost("cut", received=100), Lost("cut", received=250), Answer(206, {}, b"")]
+    outcomes = [Lost("cut", received=100), Lost("cut", received=250), ApiAnswer(206, {}, b"")]
     _, sent, _ = play(calls.download_file("files/batch-1"), outcomes)
     assert [step.from_byte for step in sent] == [0, 100, 250]
     assert all(isinstance(step, Download) for step in sent)
 
 
 def test_a_download_may_begin_where_an_earlier_process_stopped():
-    _, (step,), _ = play(calls.download_file("files/batch-1", from_byte=70), [Answer(206, {}, b"")])
+    _, (step,), _ = play(calls.download_file("files/batch-1", from_byte=70), [ApiAnswer(206, {}, b"")])
     assert step.from_byte == 70
 
 
 @pytest.mark.parametrize(("total", "complete"), [(100, True), (99, False)])
 def test_a_range_behind_the_last_byte_means_that_the_file_is_complete(total, complete):
-    refused = Answer(416, {"content-range": f"bytes */{total}"})
+    refused = ApiAnswer(416, {"content-range": f"bytes */{total}"})
     outcome, _, _ = play(calls.download_file("files/batch-1"), [Lost("cut", received=100), *[refused] * MAX_TRIES])
     assert (outcome is None) == complete
 
 
 def test_a_download_that_makes_progress_is_never_given_up():
-    outcomes = [Lost("cut", received=n) for n in range(1, 30)] + [Answer(206, {}, b"")]
+    outcomes = [Lost("cut", received=n) for n in range(1, 30)] + [ApiAnswer(206, {}, b"")]
     result, sent, _ = play(calls.download_file("files/batch-1"), outcomes)
     assert result is None
     assert len(sent) == 30
@@ -230,7 +232,7 @@ def test_an_embeddings_job_has_its_own_verb_and_a_priority_is_sent_as_int64():
 
 
 def test_an_update_sends_what_changes_and_names_it_in_the_mask():
-    bare = Answer(200, {}, b'{"name": "batches/abc", "state": "BATCH_STATE_PENDING", "priority": "7"}')
+    bare = ApiAnswer(200, {}, b'{"name": "batches/abc", "state": "BATCH_STATE_PENDING", "priority": "7"}')
     batch, (request,), _ = play(calls.update_batch("batches/abc", priority=7), [bare])
     assert (request.method, request.url) == ("PATCH", "/{v}/batches/abc:updateGenerateContentBatch")
     assert (request.params, request.json_body) == ({"updateMask": "priority"}, {"priority": "7"})
@@ -245,5 +247,5 @@ def test_a_model_name_may_carry_its_prefix(model):
 def test_every_listing_names_its_page_size():
     for script in (calls.list_batches(), calls.list_files(), calls.list_models()):
         request = script.send(None)
-        assert isinstance(request, Request)
+        assert isinstance(request, ApiRequest)
         assert request.params["pageSize"] == "100"

@@ -5,18 +5,20 @@ import json
 import pytest
 
 from airflow_provider_batch.errors import ApiError, BatchError, InputError, ProtocolError
-from airflow_provider_batch.gemini.client.exchange import Answer, Lost, Pause, ReadBlock
+from airflow_provider_batch.gemini.client.exchange import ApiAnswer, Lost, Pause, ReadBlock
 from airflow_provider_batch.gemini.client.upload import BLOCK_BYTES, MAX_FILE_BYTES, resume_upload, upload_file
 
 SESSION = "http://127.0.0.1:1/upload/v1beta/files?upload_id=s"
-STARTED = Answer(200, {"x-goog-upload-url": SESSION, "x-goog-upload-status": "active"})
-TAKEN = Answer(200, {"x-goog-upload-status": "active"})
-FINAL = Answer(200, {"x-goog-upload-status": "final"}, b'{"file": {"name": "files/abc", "sizeBytes": "8388613"}}')
+STARTED = ApiAnswer(200, {"x-goog-upload-url": SESSION, "x-goog-upload-status": "active"})
+TAKEN = ApiAnswer(200, {"x-goog-upload-status": "active"})
+FINAL = ApiAnswer(
+    200, {"x-goog-upload-status": "final"}, b'{"file": {"name": "files/abc", "sizeBytes": "8388613"}}'
+)
 SIZE = BLOCK_BYTES + 5
 
 
 def has(count):
-    return Answer(200, {"x-goog-upload-status": "active", "x-goog-upload-size-received": str(count)})
+    return ApiAnswer(200, {"x-goog-upload-status": "active", "x-goog-upload-size-received": str(count)})
 
 
 def play(outcomes, size=SIZE, mime_type=None, script=None):
@@ -49,7 +51,7 @@ def test_a_file_goes_in_blocks_and_the_last_one_finalizes():
 
 
 def test_a_file_of_exactly_one_block_is_one_request_after_the_start():
-    final = Answer(200, FINAL.headers, FINAL.body.replace(b"8388613", b"8388608"))
+    final = ApiAnswer(200, FINAL.headers, FINAL.body.replace(b"8388613", b"8388608"))
     _, sent = play([STARTED, final], size=BLOCK_BYTES)
     assert sent[1:] == [("upload, finalize", 0, BLOCK_BYTES)]
 
@@ -64,7 +66,7 @@ def test_after_a_cut_the_server_is_asked_and_the_upload_goes_on_from_there():
 
 
 def test_a_server_error_on_a_block_is_followed_by_a_query():
-    _, sent = play([STARTED, Answer(503, {}), has(0), TAKEN, FINAL])
+    _, sent = play([STARTED, ApiAnswer(503, {}), has(0), TAKEN, FINAL])
     assert [command for command, _, _ in sent] == ["start", "upload", "query", "upload", "upload, finalize"]
 
 
@@ -75,10 +77,10 @@ def test_a_lost_final_answer_does_not_make_a_second_file():
 
 
 def test_a_finished_session_that_does_not_name_its_file_is_found_by_name_and_size():
-    silent = Answer(200, {"x-goog-upload-status": "final"})
+    silent = ApiAnswer(200, {"x-goog-upload-status": "final"})
     other = {"name": "files/x", "displayName": "d", "sizeBytes": "1"}
     ours = {"name": "files/abc", "displayName": "d", "sizeBytes": str(SIZE)}
-    listing = Answer(200, {}, json.dumps({"files": [other, ours]}).encode())
+    listing = ApiAnswer(200, {}, json.dumps({"files": [other, ours]}).encode())
     file, sent = play([STARTED, TAKEN, Lost("cut"), silent, listing])
     assert file.name == "files/abc"
     assert len(sent) == 4
@@ -91,7 +93,7 @@ def test_a_finalize_that_did_not_arrive_is_sent_again_without_bytes():
 
 @pytest.mark.parametrize(
     ("answer", "kind"),
-    [(Answer(503, {}), ApiError), (Answer(200, {"x-goog-upload-status": "odd"}), ProtocolError)],
+    [(ApiAnswer(503, {}), ApiError), (ApiAnswer(200, {"x-goog-upload-status": "odd"}), ProtocolError)],
     ids=["for now", "for no reason"],
 )
 def test_a_server_that_never_takes_more_ends_the_upload(answer, kind):
@@ -101,7 +103,9 @@ def test_a_server_that_never_takes_more_ends_the_upload(answer, kind):
 
 
 def test_a_refused_type_is_tried_once_more_as_plain_text():
-    refused = Answer(400, {}, b'{"error": {"code": 400, "message": "Unsupported MIME type: application/jsonl"}}')
+    refused = ApiAnswer(
+        400, {}, b'{"error": {"code": 400, "message": "Unsupported MIME type: application/jsonl"}}'
+    )
     file, sent = play([refused, STARTED, TAKEN, FINAL])
     assert file.name == "files/abc"
     assert [command for command, _, _ in sent] == ["start", "start", "upload", "upload, finalize"]
@@ -109,14 +113,14 @@ def test_a_refused_type_is_tried_once_more_as_plain_text():
 
 def test_a_type_that_is_refused_with_a_success_at_the_end_is_tried_as_plain_text_too():
     body = b'{"error": {"code": 400, "message": "Unsupported MIME type: application/jsonl"}}'
-    refused = Answer(200, {"x-goog-upload-status": "final"}, body)
+    refused = ApiAnswer(200, {"x-goog-upload-status": "final"}, body)
     file, sent = play([STARTED, TAKEN, refused, STARTED, TAKEN, FINAL])
     assert file.name == "files/abc"
     assert [command for command, _, _ in sent].count("start") == 2
 
 
 def test_a_type_that_the_caller_chose_is_not_replaced():
-    refused = Answer(400, {}, b'{"error": {"code": 400, "message": "Unsupported MIME type: x"}}')
+    refused = ApiAnswer(400, {}, b'{"error": {"code": 400, "message": "Unsupported MIME type: x"}}')
     error, _ = play([refused], mime_type="application/x")
     assert isinstance(error, ApiError)
 
@@ -125,14 +129,14 @@ def test_a_type_that_the_caller_chose_is_not_replaced():
 def test_a_session_that_ended_with_an_error_raises_it(status):
     body = json.dumps({"error": {"code": 400, "message": "bad bytes", "status": "INVALID_ARGUMENT"}}).encode()
     http = 200 if status == "final" else 410
-    error, _ = play([STARTED, Answer(http, {"x-goog-upload-status": status}, body)])
+    error, _ = play([STARTED, ApiAnswer(http, {"x-goog-upload-status": status}, body)])
     assert isinstance(error, ApiError)
     assert "bad bytes" in str(error)
 
 
 @pytest.mark.parametrize("count", ["-1", "x", str(SIZE + 1)])
 def test_an_offset_that_cannot_be_true_is_refused(count):
-    answer = Answer(200, {"x-goog-upload-status": "active", "x-goog-upload-size-received": count})
+    answer = ApiAnswer(200, {"x-goog-upload-status": "active", "x-goog-upload-size-received": count})
     error, _ = play([STARTED, answer])
     assert isinstance(error, ProtocolError)
 
@@ -145,7 +149,7 @@ def test_a_file_that_is_too_large_is_not_begun():
 
 
 def test_a_start_without_session_is_refused():
-    error, _ = play([Answer(200, {})])
+    error, _ = play([ApiAnswer(200, {})])
     assert "X-Goog-Upload-URL" in str(error)
 
 
@@ -163,6 +167,6 @@ def test_a_stored_session_that_was_finished_makes_no_second_file():
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_stored_session_that_is_gone_is_an_error_of_the_api(status):
-    error, sent = play([Answer(status, {})], script=resume_upload(SESSION, SIZE, "d"))
+    error, sent = play([ApiAnswer(status, {})], script=resume_upload(SESSION, SIZE, "d"))
     assert isinstance(error, ApiError)
     assert len(sent) == 1

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini import webhooks
-from airflow_provider_batch.gemini.client.exchange import Answer
+from airflow_provider_batch.gemini.client.exchange import ApiAnswer
 from airflow_provider_batch.gemini.webhooks import WebhookReceiver, WebhookRejectedError
 
 NOW = 1_795_000_000.0
@@ -124,7 +124,7 @@ def test_a_new_webhook_tells_its_secret_and_does_not_show_it():
     assert request.json_body["subscribed_events"] == list(webhooks.EVENTS)
     body = json.dumps({"name": "webhooks/a", "state": "enabled", "new_signing_secret": SECRET}).encode()
     with pytest.raises(StopIteration) as end:
-        script.send(Answer(200, {}, body))
+        script.send(ApiAnswer(200, {}, body))
     assert end.value.value.new_signing_secret == SECRET
     assert SECRET not in repr(end.value.value)
 

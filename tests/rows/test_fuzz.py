@@ -29,7 +29,7 @@ from airflow_provider_batch.gemini.rows.media import RowFiles
 from airflow_provider_batch.gemini.rows.requests import RequestTemplate
 from airflow_provider_batch.rows.check.staging import Intake
 from airflow_provider_batch.rows.dialect import BadRowError, RowStatus
-from airflow_provider_batch.rows.media import FileFolder
+from airflow_provider_batch.rows.media import MediaFolder
 from airflow_provider_batch.rows.output.type import CheckedAnswers, OutputType
 from airflow_provider_batch.rows.read.choice import source_of
 from tests.rows.test_staging import staged_with
@@ -97,7 +97,7 @@ def ensure_coded(bad, letter):
 @example({"key": "a", "request": {"contents": [], "generationConfig": {"maxOutputTokens": "1024.0"}}})
 def test_a_line_is_sent_or_refused(tmp_path_factory, row):
     folder = tmp_path_factory.getbasetemp()
-    files = RowFiles(FileFolder(UPath(folder), 100))
+    files = RowFiles(MediaFolder(UPath(folder), 100))
     line = json.dumps(row).encode(errors="surrogatepass")
     for template, dialect in (
         (RequestTemplate(), GeminiRows("m")),

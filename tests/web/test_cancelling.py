@@ -8,7 +8,7 @@ import httpx
 import pytest
 from upath import UPath
 
-from airflow_provider_batch.batch.ledger.documents import Outcome, Plan, RoundPlan, Sending, ShardPlan
+from airflow_provider_batch.batch.ledger.documents import BatchPlan, Outcome, RoundPlan, Sending, ShardPlan
 from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag, place_mark
 from airflow_provider_batch.batch.ledger.store import generation
 from airflow_provider_batch.web import app
@@ -52,7 +52,7 @@ def batch(tmp_path, place):
         shard = ShardPlan(file="x", rows=1, size_bytes=1, content=CONTENT, tokens=1)
         plan = RoundPlan(shards=(shard,) * len(jobs), created_at=NOW, clock_from=NOW)
         said = {"account": "a", "model": "gemini-2.5-flash", "content": CONTENT, "rows": 1, "size_bytes": 1}
-        ledger.put("plan.json", Plan(ledger_version=1, identity=MINE, place=place, first=plan, **said))
+        ledger.put("plan.json", BatchPlan(ledger_version=1, identity=MINE, place=place, first=plan, **said))
         for number, name in enumerate(jobs, 1):
             label = JobTag(MINE.mark, place, CONTENT, 1, 1, number, 1).new_display_name()
             sending = Sending(at=NOW, owner="adopted", display_name=label, input_file="files/x")

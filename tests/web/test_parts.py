@@ -16,9 +16,9 @@ from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.web import totals
 from airflow_provider_batch.web.bounded import Bounded, TookTooLongError
-from airflow_provider_batch.web.detail import told
+from airflow_provider_batch.web.detail import message_for_page
 from airflow_provider_batch.web.live import seen_as
-from airflow_provider_batch.web.totals import BOUNDS_S, Batch, noted, summed
+from airflow_provider_batch.web.totals import BOUNDS_S, BatchFigures, noted, summed
 from airflow_provider_batch.web.views import Row, state_of
 
 NOON = int(datetime(2026, 5, 4, 12, tzinfo=timezone.utc).timestamp())
@@ -26,7 +26,9 @@ MARK = "a" * 24
 
 
 def batch(ledger, took=60, cost=1.0, standard=2.0, landed_at=NOON):
-    return Batch("d", ledger, "m", "c", 10, landed_at - took if landed_at else NOON, landed_at, cost, standard)
+    return BatchFigures(
+        "d", ledger, "m", "c", 10, landed_at - took if landed_at else NOON, landed_at, cost, standard
+    )
 
 
 def test_a_batch_counts_once_whichever_task_landed_it():
@@ -205,8 +207,8 @@ def test_a_viewer_is_not_told_what_a_store_said():
     error = LedgerError(f"The ledger at /x could not be read: PermissionError: {said}")
     # As "raise error from None" leaves it where the store's failure was caught.
     error.__context__ = said
-    assert told(error) == "The ledger at /x could not be read (PermissionError)."
-    assert told(LedgerError("It has no plan.")) == "It has no plan."
+    assert message_for_page(error) == "The ledger at /x could not be read (PermissionError)."
+    assert message_for_page(LedgerError("It has no plan.")) == "It has no plan."
 
 
 def test_a_failure_is_told_to_all_and_forgotten_with_time():

@@ -19,7 +19,7 @@ from airflow_provider_batch.batch.cost.estimate import (
     output_span,
 )
 from airflow_provider_batch.batch.cost.receipts import Prices, cost_of, no_prices
-from airflow_provider_batch.batch.ledger.state import Batch
+from airflow_provider_batch.batch.ledger.state import BatchState
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.errors import BudgetError, InputError
 from airflow_provider_batch.rows.check.staging import Staged
@@ -47,7 +47,7 @@ class Budget:
     prices: Prices = no_prices
     earlier: Callable[[], Sequence[int]] = tuple
 
-    def affords(self, batch: Batch, rows: int) -> bool:
+    def affords(self, batch: BatchState, rows: int) -> bool:
         """Rows may be sent again: what was spent, and the same again for them, is within the budget."""
         if self.max_usd is None:
             return True

@@ -15,7 +15,7 @@ class AskTime:
 
 
 @dataclass(frozen=True)
-class Look:
+class LookAtJobs:
     """Ask for these jobs."""
 
     jobs: tuple[str, ...]
@@ -169,7 +169,7 @@ class Ambiguous:
 
 Action = (
     AskTime
-    | Look
+    | LookAtJobs
     | List
     | Adopt
     | Revoke

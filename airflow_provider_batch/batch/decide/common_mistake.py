@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from airflow_provider_batch.batch.ledger.documents import Fault
-from airflow_provider_batch.batch.ledger.state import Batch
+from airflow_provider_batch.batch.ledger.state import BatchState
 from airflow_provider_batch.rows.causes import alike
 from airflow_provider_batch.rows.dialect import LandedRow, RowStatus
 from airflow_provider_batch.rows.manifest import Manifest
@@ -47,7 +47,7 @@ class Faults:
         return tuple(Fault(cause=c, rows=n, key=self._keys[c]) for c, n in self._rows.most_common(3))
 
 
-def common_mistake(batch: Batch) -> Fault | None:
+def common_mistake(batch: BatchState) -> Fault | None:
     """What all, or nearly all, rows of a batch got wrong in its last round; None if there is no such thing.
 
     One row alone shows nothing about others.

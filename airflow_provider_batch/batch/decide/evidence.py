@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from airflow_provider_batch.batch.decide.belief import BeliefPatience
 from airflow_provider_batch.batch.ledger.job_names import JobTag
-from airflow_provider_batch.batch.ledger.state import Batch, Epoch, Shard
+from airflow_provider_batch.batch.ledger.state import Attempt, BatchState, Shard
 from airflow_provider_batch.contract import FindOutcome, Found, JobSnapshot, JobState
 
 
 @dataclass(frozen=True)
-class Patience:
+class LostCallPatience:
     """How long an unknown outcome stays unknown. Seconds, by the server's clock.
 
     :param revoke_after: From the create call to the deletion of its input. Longer than any request lives.
@@ -30,18 +30,18 @@ class Patience:
     results: BeliefPatience = field(default_factory=BeliefPatience)
 
 
-def of_epoch(found: FindOutcome, batch: Batch, shard: Shard, epoch: int) -> JobSnapshot | None:
+def of_attempt(found: FindOutcome, batch: BatchState, shard: Shard, attempt: int) -> JobSnapshot | None:
     """The job of a create call in a listing; the oldest if there are several."""
-    stem = batch.tag(shard, epoch).stem
+    stem = batch.tag(shard, attempt).stem
     jobs = [job for job in found.jobs if job.display_name.startswith(stem)] if isinstance(found, Found) else []
     return min(jobs, key=_age, default=None)
 
 
-def of_shard(found: FindOutcome, batch: Batch, shard: Shard) -> JobSnapshot | None:
+def of_shard(found: FindOutcome, batch: BatchState, shard: Shard) -> JobSnapshot | None:
     """A job of a shard in a listing that no document knows of, and that runs or has results; the oldest."""
-    noted = {epoch.outcome.job for epoch in shard.epochs if epoch.outcome}
-    calls = range(1, len(shard.epochs) + 2)
-    jobs = [job for job in (of_epoch(found, batch, shard, call) for call in calls) if job is not None]
+    noted = {attempt.outcome.job for attempt in shard.attempts if attempt.outcome}
+    calls = range(1, len(shard.attempts) + 2)
+    jobs = [job for job in (of_attempt(found, batch, shard, call) for call in calls) if job is not None]
     lives = [job for job in jobs if job.state is JobState.SUCCEEDED or not (job.state.is_terminal or job.done)]
     return min((job for job in lives if job.name not in noted), key=_age, default=None)
 
@@ -50,16 +50,16 @@ def _age(job: JobSnapshot) -> tuple[str, str]:
     return str(job.created_at), job.name
 
 
-def due_at(epoch: Epoch, patience: Patience, *, is_strong: bool) -> float:
+def due_at(attempt: Attempt, patience: LostCallPatience, *, is_strong: bool) -> float:
     """Unix time of the next piece of evidence about an unknown create call."""
-    if epoch.revoked is None:
-        return epoch.sending.at.timestamp() + patience.revoke_after
+    if attempt.revoked is None:
+        return attempt.sending.at.timestamp() + patience.revoke_after
     total = patience.absent_after * (1 if is_strong else 2)
-    step = min(epoch.scans + 1, patience.scans) / patience.scans
-    return epoch.revoked.at.timestamp() + total * step
+    step = min(attempt.scans + 1, patience.scans) / patience.scans
+    return attempt.revoked.at.timestamp() + total * step
 
 
-def shows_known_job(batch: Batch, found: FindOutcome | None) -> bool:
+def shows_known_job(batch: BatchState, found: FindOutcome | None) -> bool:
     """A job that is known to exist is in the listing: it shows what there is."""
     known = {shard.job for shard in batch.shards if shard.job}
     return isinstance(found, Found) and any(job.name in known for job in found.jobs)

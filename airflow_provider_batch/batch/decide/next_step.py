@@ -22,7 +22,7 @@ from airflow_provider_batch.batch.decide.actions import (
     Extend,
     Land,
     List,
-    Look,
+    LookAtJobs,
     NoteScan,
     Presume,
     Publish,
@@ -35,11 +35,11 @@ from airflow_provider_batch.batch.decide.actions import (
     UnknownState,
     Wait,
 )
-from airflow_provider_batch.batch.decide.evidence import due_at, of_epoch, of_shard, shows_known_job
+from airflow_provider_batch.batch.decide.evidence import due_at, of_attempt, of_shard, shows_known_job
 from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.decide.rows_again import left_over
 from airflow_provider_batch.batch.ledger.documents import Refusal
-from airflow_provider_batch.batch.ledger.state import Batch, Epoch, Round, Shard
+from airflow_provider_batch.batch.ledger.state import Attempt, BatchState, Round, Shard
 from airflow_provider_batch.contract import RESULTS_PATIENCE_S, CannotTell, FindOutcome, JobSnapshot
 from airflow_provider_batch.errors import BatchError
 
@@ -94,7 +94,7 @@ QUOTA_MEMORY = timedelta(hours=1)
 """How long a refusal for quota bounds what is in flight."""
 
 
-def next_action(batch: Batch, visit: Visit, policy: Policy, now: float) -> Action:
+def next_action(batch: BatchState, visit: Visit, policy: Policy, now: float) -> Action:
     """Decide.
 
     :param now: Unix time by the server's clock.
@@ -128,7 +128,7 @@ def deadline(last: Round, policy: Policy) -> float:
     return max(began + policy.timeout_s, min(extended, began + MAX_LIFE_S))
 
 
-def retry_helps(batch: Batch, policy: Policy) -> bool:
+def retry_helps(batch: BatchState, policy: Policy) -> bool:
     """A retry of the task would send rows of a landed batch again, and may.
 
     What a person has ended goes on when a person clears the task, and not by a retry. So does what all rows got
@@ -138,13 +138,13 @@ def retry_helps(batch: Batch, policy: Policy) -> bool:
     return not is_ended_by_person and _goes_again(batch, policy, is_new_try=True, with_mistaken=False)
 
 
-def _after_publication(batch: Batch, visit: Visit, policy: Policy) -> Action:
+def _after_publication(batch: BatchState, visit: Visit, policy: Policy) -> Action:
     if policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
         return BeginRound(is_new_start=True)
     return Done() if batch.round.is_tidied or visit.is_tidied else Tidy()
 
 
-def _after_landing(batch: Batch, visit: Visit, policy: Policy, now: float) -> Action:
+def _after_landing(batch: BatchState, visit: Visit, policy: Policy, now: float) -> Action:
     last = batch.round
     # What a person has ended goes on when a person clears the task, and not by a retry.
     may_go_on = last.cancel is not None and last.cancel.by is None
@@ -156,14 +156,14 @@ def _after_landing(batch: Batch, visit: Visit, policy: Policy, now: float) -> Ac
     return _time([], last, visit, policy, now) or begin
 
 
-def _goes_again(batch: Batch, policy: Policy, *, is_new_try: bool, with_mistaken: bool | None = None) -> bool:
+def _goes_again(batch: BatchState, policy: Policy, *, is_new_try: bool, with_mistaken: bool | None = None) -> bool:
     rows = left_over(batch, policy, is_new_try=is_new_try, with_mistaken=with_mistaken)
     return rows > 0 and policy.affords(batch, rows)
 
 
 def _look(shards: list[Shard], visit: Visit) -> Action | None:
     unseen = tuple(shard.job for shard in shards if shard.job and shard.job not in visit.jobs)
-    return Look(unseen) if unseen else None
+    return LookAtJobs(unseen) if unseen else None
 
 
 def _land(shards: list[Shard], visit: Visit) -> Action | None:
@@ -176,39 +176,41 @@ def _land(shards: list[Shard], visit: Visit) -> Action | None:
     return None
 
 
-def _resolve(batch: Batch, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Action | None:
+def _resolve(batch: BatchState, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Action | None:
     unresolved = [(shard, shard.last) for shard in shards if shard.is_unresolved and shard.last]
     if not unresolved:
         return None
     if visit.found is None:
         return List()
-    for shard, epoch in unresolved:
-        job = of_epoch(visit.found, batch, shard, epoch.number)
+    for shard, attempt in unresolved:
+        job = of_attempt(visit.found, batch, shard, attempt.number)
         if job is not None:
             return Adopt(shard, job)
     if isinstance(visit.found, CannotTell):
         return None
-    for shard, epoch in unresolved:
-        action = _presume(batch, shard, epoch, visit, policy, now)
+    for shard, attempt in unresolved:
+        action = _presume(batch, shard, attempt, visit, policy, now)
         if action is not None:
             return action
     return None
 
 
-def _presume(batch: Batch, shard: Shard, epoch: Epoch, visit: Visit, policy: Policy, now: float) -> Action | None:
+def _presume(
+    batch: BatchState, shard: Shard, attempt: Attempt, visit: Visit, policy: Policy, now: float
+) -> Action | None:
     """What evidence is due, or whether there is enough of it.
 
     Only who may send collects it: the credential of others may not show the job or its file.
     """
     if not policy.may_send:
         return None
-    due = due_at(epoch, policy.patience, is_strong=shows_known_job(batch, visit.found))
+    due = due_at(attempt, policy.patience, is_strong=shows_known_job(batch, visit.found))
     if now < due:
         return None
-    if epoch.revoked is None:
+    if attempt.revoked is None:
         return None if shard.name in visit.not_revoked else Revoke(shard)
-    if epoch.scans < policy.patience.scans:
-        return NoteScan(shard, epoch.scans + 1)
+    if attempt.scans < policy.patience.scans:
+        return NoteScan(shard, attempt.scans + 1)
     return Presume(shard) if policy.resubmit_ambiguous else Ambiguous(shard)
 
 
@@ -230,7 +232,7 @@ def _extend(last: Round, shards: list[Shard], policy: Policy, now: float) -> Act
     return Extend(len(last.extended) + 1) if now < began + MAX_LIFE_S else None
 
 
-def _send(batch: Batch, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Action | None:
+def _send(batch: BatchState, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Action | None:
     last = batch.round
     unsent = [shard for shard in shards if not shard.job and not shard.is_unresolved]
     if last.cancel:
@@ -268,10 +270,10 @@ def _fits(shard: Shard, last: Round, policy: Policy, now: float) -> bool:
 def _refused_for_quota(last: Round, now: float) -> list[int]:
     since = datetime.fromtimestamp(now, timezone.utc) - QUOTA_MEMORY
     return [
-        epoch.sending.tokens_in_flight + shard.plan.tokens
+        attempt.sending.tokens_in_flight + shard.plan.tokens
         for shard in last.shards
-        for epoch in shard.epochs
-        if epoch.outcome and epoch.outcome.refusal is Refusal.QUOTA and epoch.outcome.at > since
+        for attempt in shard.attempts
+        if attempt.outcome and attempt.outcome.refusal is Refusal.QUOTA and attempt.outcome.at > since
     ]
 
 

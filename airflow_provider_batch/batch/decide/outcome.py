@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_provider_batch.batch.decide.common_mistake import in_words
 from airflow_provider_batch.batch.ledger.documents import Fault, Landed
-from airflow_provider_batch.batch.ledger.state import Batch
+from airflow_provider_batch.batch.ledger.state import BatchState
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.errors import (
     JobCancelledError,
@@ -39,7 +39,7 @@ def ensure_succeeded(job: JobSnapshot) -> None:
     )
 
 
-def ensure_done(batch: Batch, manifest: Manifest) -> None:
+def ensure_done(batch: BatchState, manifest: Manifest) -> None:
     """Return unless a job ended badly and its rows were not sent again. The results are landed all the same.
 
     :raises JobError: Of the class for how it ended.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from airflow_provider_batch.batch.decide.evidence import Patience
-from airflow_provider_batch.batch.ledger.state import Batch
+from airflow_provider_batch.batch.decide.evidence import LostCallPatience
+from airflow_provider_batch.batch.ledger.state import BatchState
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Policy:
     cancel_on_timeout: bool = False
     resubmit_ambiguous: bool = True
     max_tokens_in_flight: int | None = None
-    affords: Callable[[Batch, int], bool] = lambda batch, rows: True
+    affords: Callable[[BatchState, int], bool] = lambda batch, rows: True
     is_new_try: bool = True
     is_cleared: bool = False
     may_send: bool = True
     submit_only: bool = False
-    patience: Patience = field(default_factory=Patience)
+    patience: LostCallPatience = field(default_factory=LostCallPatience)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from airflow_provider_batch.batch.decide.common_mistake import common_mistake
 from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.ledger.documents import Landed
-from airflow_provider_batch.batch.ledger.state import Batch
+from airflow_provider_batch.batch.ledger.state import BatchState
 from airflow_provider_batch.contract import JobState
 from airflow_provider_batch.rows.dialect import LandedRow, RowStatus, may_pass
 
@@ -32,7 +32,7 @@ def is_passing(row: LandedRow, state: JobState) -> bool:
     return row.status in (RowStatus.MISSING, RowStatus.INVALID_OUTPUT)
 
 
-def left_over(batch: Batch, policy: Policy, *, is_new_try: bool, with_mistaken: bool | None = None) -> int:
+def left_over(batch: BatchState, policy: Policy, *, is_new_try: bool, with_mistaken: bool | None = None) -> int:
     """How many rows of a landed batch may be sent again now.
 
     :param with_mistaken: Also those that share one mistake; None = if this is a new try.
@@ -54,7 +54,7 @@ def goes_on(landed: Landed, policy: Policy) -> bool:
     return policy.retry_failed_rows and (landed.state is JobState.EXPIRED or failed_in_passing)
 
 
-def those_again(batch: Batch, policy: Policy, *, is_new_try: bool) -> Callable[[LandedRow, Landed], bool]:
+def those_again(batch: BatchState, policy: Policy, *, is_new_try: bool) -> Callable[[LandedRow, Landed], bool]:
     """What says of a landed row whether it is among those of :func:`left_over`."""
     is_mistaken = not is_new_try and common_mistake(batch) is not None
 

@@ -19,8 +19,8 @@ from airflow_provider_batch.batch.decide.outcome import ensure_succeeded
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import (
     LEDGER_VERSION,
+    BatchPlan,
     Layout,
-    Plan,
     RoundPlan,
     Superseded,
 )
@@ -41,7 +41,7 @@ _NOTHING = (b"null", b'""', b"{}")
 
 
 @dataclass(frozen=True)
-class Request:
+class ForeignJob:
     """What is to be landed where.
 
     :param identity: The task instance that lands it.
@@ -94,7 +94,7 @@ class NumberedRows:
         return self._dialect.read_result(line)
 
 
-def foreign_ledger(service: BatchService, wanted: Request, job: JobSnapshot, dialect: RowDialect) -> Ledger:
+def foreign_ledger(service: BatchService, wanted: ForeignJob, job: JobSnapshot, dialect: RowDialect) -> Ledger:
     """The ledger of a job that has ended, begun if there is none. Sends nothing.
 
     :raises JobError: The job has not ended, or ended without a row.
@@ -117,7 +117,7 @@ def foreign_ledger(service: BatchService, wanted: Request, job: JobSnapshot, dia
 
 
 def _begin(
-    service: BatchService, wanted: Request, job: JobSnapshot, ledger: Ledger, content: str, dialect: RowDialect
+    service: BatchService, wanted: ForeignJob, job: JobSnapshot, ledger: Ledger, content: str, dialect: RowDialect
 ) -> None:
     now = _now(service)
     with spool(ledger.folder) as rows:
@@ -132,7 +132,7 @@ def _begin(
     name = JobTag(wanted.identity.mark, place, shards[0].content, ledger.generation, 1, 1, 1).new_display_name()
     ledger.bind(content)
     note_adopted(ledger, 1, job, name, now)
-    plan = Plan(
+    plan = BatchPlan(
         ledger_version=LEDGER_VERSION,
         identity=wanted.identity,
         account=wanted.account,

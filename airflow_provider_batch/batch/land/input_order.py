@@ -14,7 +14,7 @@ import msgspec
 
 from airflow_provider_batch.batch.ledger.digests import Hashing, differs
 from airflow_provider_batch.batch.ledger.kept_rows import requests_of
-from airflow_provider_batch.batch.ledger.state import Batch
+from airflow_provider_batch.batch.ledger.state import BatchState
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.rows.check.keys import KeyTable
@@ -24,7 +24,7 @@ from airflow_provider_batch.rows.storage import opened, spool
 
 
 def in_input_order(
-    ledger: Ledger, batch: Batch, dialect: RowDialect, rows: Iterable[LandedRow]
+    ledger: Ledger, batch: BatchState, dialect: RowDialect, rows: Iterable[LandedRow]
 ) -> Iterator[LandedRow]:
     """Stream the rows as they stood in the input, kept columns in ``row.source``.
 
@@ -49,7 +49,7 @@ def in_input_order(
             raise _lost(ledger, "the kept columns are more than the rows")
 
 
-def _columns(ledger: Ledger, batch: Batch) -> Iterator[bytes] | None:
+def _columns(ledger: Ledger, batch: BatchState) -> Iterator[bytes] | None:
     plan = batch.plan
     return None if plan.columns_file is None else _lines(ledger, plan.columns_file, plan.columns_sha256)
 

@@ -27,7 +27,7 @@ from airflow_provider_batch.batch.ledger.digests import Hashing, differs
 from airflow_provider_batch.batch.ledger.documents import Attached, Landed, Published, Tidied
 from airflow_provider_batch.batch.ledger.folder_owner import retire_previous
 from airflow_provider_batch.batch.ledger.kept_rows import copy_results, requests_of, result_rows, results_of
-from airflow_provider_batch.batch.ledger.state import Batch, Round, Shard, read_batch
+from airflow_provider_batch.batch.ledger.state import BatchState, Round, Shard, read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.errors import LedgerError
@@ -58,7 +58,7 @@ class _Tally:
 
 def publish(
     ledger: Ledger,
-    batch: Batch,
+    batch: BatchState,
     folder: UPath,
     dialect: RowDialect,
     prices: Prices = no_prices,
@@ -103,7 +103,7 @@ def _publish_newest(ledger: Ledger, folder: UPath, dialect: RowDialect, prices: 
 
 
 def _publish(
-    ledger: Ledger, batch: Batch, folder: UPath, dialect: RowDialect, prices: Prices, replacing: Replacing
+    ledger: Ledger, batch: BatchState, folder: UPath, dialect: RowDialect, prices: Prices, replacing: Replacing
 ) -> Manifest:
     """Everything is put together first; then each file takes the place of the one before in one step."""
     target = folder / RESULTS_FILES[batch.plan.layout.format]
@@ -146,7 +146,7 @@ def _kept(stack: ExitStack, part: BinaryIO, target: UPath, *, wanted: bool) -> C
     return partial(target.unlink, missing_ok=True)
 
 
-def _ensure_each_row_once(ledger: Ledger, batch: Batch, tally: _Tally) -> None:
+def _ensure_each_row_once(ledger: Ledger, batch: BatchState, tally: _Tally) -> None:
     if tally.counts.total() != batch.plan.rows:
         raise LedgerError(
             f"The landed rows in {ledger.folder} are {tally.counts.total()} of {batch.plan.rows}.",
@@ -155,7 +155,7 @@ def _ensure_each_row_once(ledger: Ledger, batch: Batch, tally: _Tally) -> None:
         )
 
 
-def tidy(service: BatchService, ledger: Ledger, batch: Batch, *, keep_remote_files: bool) -> None:
+def tidy(service: BatchService, ledger: Ledger, batch: BatchState, *, keep_remote_files: bool) -> None:
     """Delete what nobody needs any more: remote files of landed jobs, and copies of rows in the ledger.
 
     Copies stay as long as rows are left over that a later try may send again. Where another visit may be asleep in
@@ -174,7 +174,7 @@ def tidy(service: BatchService, ledger: Ledger, batch: Batch, *, keep_remote_fil
     ledger.put(batch.round.document(names.TIDIED), Tidied(at=datetime.now(timezone.utc)))
 
 
-def _remote_files(ledger: Ledger, batch: Batch) -> set[str]:
+def _remote_files(ledger: Ledger, batch: BatchState) -> set[str]:
     """Files on the server that what landed since the last time they were deleted has used or made."""
     files: set[str] = set()
     there = ledger.names() if batch.plan.names_files else set()
@@ -205,7 +205,7 @@ def _attached(ledger: Ledger, there: set[str], round_: Round) -> Iterator[Attach
 
 
 def _assemble(
-    ledger: Ledger, batch: Batch, dialect: RowDialect, results: BinaryIO | None, failed: BinaryIO
+    ledger: Ledger, batch: BatchState, dialect: RowDialect, results: BinaryIO | None, failed: BinaryIO
 ) -> _Tally:
     """Put the rows together.
 
@@ -227,21 +227,21 @@ def _assemble(
     return tally
 
 
-def _is_as_landed(batch: Batch) -> bool:
+def _is_as_landed(batch: BatchState) -> bool:
     """What landed is what is published: one round, in no particular order, and every row a success."""
     is_plain = not batch.plan.layout.in_input_order and batch.plan.columns_file is None
     landed = [shard.landed for shard in batch.shards if shard.landed]
     return is_plain and len(batch.rounds) == 1 and all(set(one.counts) <= {RowStatus.SUCCESS} for one in landed)
 
 
-def _whole(batch: Batch) -> Shard | None:
+def _whole(batch: BatchState) -> Shard | None:
     """The one shard that is the results, as it stands."""
     shards = batch.round.shards
     is_whole = len(shards) == 1 and batch.plan.layout.format == "jsonl" and _is_as_landed(batch)
     return shards[0] if is_whole else None
 
 
-def _copy_landed(ledger: Ledger, batch: Batch, results: BinaryIO | None, tally: _Tally) -> None:
+def _copy_landed(ledger: Ledger, batch: BatchState, results: BinaryIO | None, tally: _Tally) -> None:
     for shard in batch.round.shards:
         if results is not None:
             copy_results(ledger, shard, results)
@@ -251,7 +251,7 @@ def _copy_landed(ledger: Ledger, batch: Batch, results: BinaryIO | None, tally: 
 
 
 def _write_rows(
-    ledger: Ledger, batch: Batch, dialect: RowDialect, results: BinaryIO, tally: _Tally, unanswered: KeyTable
+    ledger: Ledger, batch: BatchState, dialect: RowDialect, results: BinaryIO, tally: _Tally, unanswered: KeyTable
 ) -> None:
     encode = msgspec.json.Encoder().encode
     rows = _last_words(ledger, batch)
@@ -265,7 +265,7 @@ def _write_rows(
             unanswered.add(row.key, 0)
 
 
-def _last_words(ledger: Ledger, batch: Batch) -> Iterator[LandedRow]:
+def _last_words(ledger: Ledger, batch: BatchState) -> Iterator[LandedRow]:
     """Each row as it ended in the last round that it was sent in.
 
     An answer of the wrong type was paid for, so it gives way to another answer only.
@@ -282,7 +282,7 @@ def _last_words(ledger: Ledger, batch: Batch) -> Iterator[LandedRow]:
                         yield row
 
 
-def _note_answered(ledger: Ledger, batch: Batch, answered: KeyTable) -> None:
+def _note_answered(ledger: Ledger, batch: BatchState, answered: KeyTable) -> None:
     """Keys with an answer of the wrong type: a later round that brought no answer at all must not hide it."""
     if batch.plan.output_schema is None or len(batch.rounds) == 1:
         return
@@ -293,7 +293,7 @@ def _note_answered(ledger: Ledger, batch: Batch, answered: KeyTable) -> None:
                     answered.add(row.key, 0)
 
 
-def _add_skipped(ledger: Ledger, batch: Batch, failed: BinaryIO) -> None:
+def _add_skipped(ledger: Ledger, batch: BatchState, failed: BinaryIO) -> None:
     """Bad rows that were left out go to the failed ones, with what is wrong with them."""
     if batch.plan.skipped_file:
         _copy_proven(ledger, batch.plan.skipped_file, batch.plan.skipped_sha256, failed)
@@ -316,7 +316,7 @@ def _copy_proven(ledger: Ledger, name: str, sha256: str, to: BinaryIO) -> None:
         )
 
 
-def _copy_quarantine(ledger: Ledger, batch: Batch, lines: BinaryIO) -> int:
+def _copy_quarantine(ledger: Ledger, batch: BatchState, lines: BinaryIO) -> int:
     """Put the lines that belong to no row together; how many there are."""
     count = 0
     for shard in batch.shards:
@@ -326,7 +326,7 @@ def _copy_quarantine(ledger: Ledger, batch: Batch, lines: BinaryIO) -> int:
     return count
 
 
-def _receipts(batch: Batch, lines: BinaryIO, prices: Prices) -> None:
+def _receipts(batch: BatchState, lines: BinaryIO, prices: Prices) -> None:
     encode = msgspec.json.Encoder().encode
     for landed in batch.landed:
         if landed.job:
@@ -334,7 +334,7 @@ def _receipts(batch: Batch, lines: BinaryIO, prices: Prices) -> None:
 
 
 def _manifest(
-    ledger: Ledger, batch: Batch, folder: UPath, tally: _Tally, quarantined: int, prices: Prices
+    ledger: Ledger, batch: BatchState, folder: UPath, tally: _Tally, quarantined: int, prices: Prices
 ) -> Manifest:
     cost = cost_of(batch.landed, batch.plan.model, prices)
     landed = [shard.landed for shard in batch.shards if shard.landed]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import Published, Publishing
-from airflow_provider_batch.batch.ledger.state import Batch
+from airflow_provider_batch.batch.ledger.state import BatchState
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.errors import SupersededError
 
@@ -45,7 +45,7 @@ class Replacing:
     :param is_again: The state is published already; only a newer one makes this one late.
     """
 
-    def __init__(self, ledger: Ledger, batch: Batch, *, is_again: bool) -> None:
+    def __init__(self, ledger: Ledger, batch: BatchState, *, is_again: bool) -> None:
         self._ledger = ledger
         self._number = batch.round.number
         self._is_again = is_again
@@ -96,7 +96,7 @@ class Replacing:
             raise LateError(has_replaced=self._has_replaced)
 
 
-def sleepers(ledger: Ledger, batch: Batch) -> list[str]:
+def sleepers(ledger: Ledger, batch: BatchState) -> list[str]:
     """Notes of other visits that began to publish, did not finish, and may wake up."""
     finished = batch.round.published.by if batch.round.published else ""
     found = []

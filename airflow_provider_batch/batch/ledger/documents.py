@@ -75,7 +75,7 @@ class Layout(Document):
     keeps_remote_files: bool = False
 
 
-class Plan(Document):
+class BatchPlan(Document):
     """``plan.json``: what is to be done for whom, and the first round of it.
 
     :param account: Whose credential pays, as a label without a secret.
@@ -161,7 +161,7 @@ class Uploaded(Document):
 
 
 class Sending(Document):
-    """``<shard>.e<epoch>.sending.json``: the right to send one create call. Only its writer sends.
+    """``<shard>.e<attempt>.sending.json``: the right to send one create call. Only its writer sends.
 
     :param owner: Random, tells apart writers at the same moment.
     """
@@ -187,10 +187,10 @@ class Refusal(str, enum.Enum):
 
 
 class Outcome(Document):
-    """``<shard>.e<epoch>.outcome.json``: what came of the create call. Either a job or a refusal.
+    """``<shard>.e<attempt>.outcome.json``: what came of the create call. Either a job or a refusal.
 
     :param retry_at: When it may be tried again.
-    :param input_deleted: The uploaded file is gone, so the next epoch uploads again.
+    :param input_deleted: The uploaded file is gone, so the next attempt uploads again.
     """
 
     at: datetime
@@ -203,13 +203,13 @@ class Outcome(Document):
 
 
 class Revoked(Document):
-    """``<shard>.e<epoch>.revoked.json``: the input was deleted, so a create call still on its way must fail."""
+    """``<shard>.e<attempt>.revoked.json``: the input was deleted, so a create call still on its way must fail."""
 
     at: datetime
 
 
 class Scan(Document):
-    """``<shard>.e<epoch>.scan<n>.json``: a complete listing after the revocation that shows no such job."""
+    """``<shard>.e<attempt>.scan<n>.json``: a complete listing after the revocation that shows no such job."""
 
     at: datetime
 

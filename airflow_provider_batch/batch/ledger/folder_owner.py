@@ -8,7 +8,7 @@ from __future__ import annotations
 from upath import UPath
 
 from airflow_provider_batch.batch.ledger.job_names import Identity
-from airflow_provider_batch.batch.ledger.state import Batch, read_batch
+from airflow_provider_batch.batch.ledger.state import BatchState, read_batch
 from airflow_provider_batch.batch.ledger.store import FOLDER, Ledger, generations, is_retired, marks, retire
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.manifest import FILE_NAME, Manifest
@@ -60,7 +60,7 @@ def ensure_replaceable(folder: UPath, mark: str, successor: Identity) -> None:
         raise taken(folder, batch)
 
 
-def taken(folder: UPath, batch: Batch) -> ConfigError:
+def taken(folder: UPath, batch: BatchState) -> ConfigError:
     """The error that names the owner."""
     identity = batch.plan.identity
     return ConfigError(
@@ -73,7 +73,7 @@ def taken(folder: UPath, batch: Batch) -> ConfigError:
     )
 
 
-def retire_previous(ledger: Ledger, batch: Batch, folder: UPath) -> None:
+def retire_previous(ledger: Ledger, batch: BatchState, folder: UPath) -> None:
     """Take back the manifest of other results, which are about to be replaced, and the ledger that speaks of them.
 
     :raises ConfigError: That ledger is of a task instance that is not done with the folder.

@@ -9,11 +9,11 @@ from typing import Any
 
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import (
+    BatchPlan,
     Cancel,
     Document,
     Landed,
     Outcome,
-    Plan,
     Published,
     Refusal,
     Revoked,
@@ -68,7 +68,7 @@ Saying = tuple[datetime, str, str, str]
 """When, kind, title, text."""
 
 
-def _plan(said: Plan) -> Saying:
+def _plan(said: BatchPlan) -> Saying:
     skipped = f", {said.skipped:,} bad rows left out" if said.skipped else ""
     return said.first.created_at, "plan", "Planned", f"{_rows(said.rows)}, {_jobs(said.first)}{skipped}"
 
@@ -127,7 +127,7 @@ def _superseded(said: Superseded) -> Saying:
 
 
 _KINDS: dict[str, tuple[type[Document], Callable[[Any], Saying]]] = {
-    names.PLAN: (Plan, _plan),
+    names.PLAN: (BatchPlan, _plan),
     names.NEXT_PLAN: (RoundPlan, _round),
     names.UPLOADED: (Uploaded, _uploaded),
     names.SENDING: (Sending, _sending),

@@ -15,7 +15,7 @@ PREFIX = f"{_SCHEME}."
 _NAME = re.compile(
     _SCHEME
     + r"\.(?P<mark>[0-9a-f]{24})\.(?P<place>[0-9a-f]{8})\.(?P<content>[0-9a-f]{16})"
-    + r"\.g(?P<generation>\d+)r(?P<round>\d+)s(?P<shard>\d+)e(?P<epoch>\d+)\.[0-9a-f]{8}"
+    + r"\.g(?P<generation>\d+)r(?P<round>\d+)s(?P<shard>\d+)e(?P<attempt>\d+)\.[0-9a-f]{8}"
 )
 
 
@@ -64,7 +64,7 @@ class JobTag:
     :param generation: Counts changes of the content.
     :param round: Counts how often rows of the batch were sent, from 1.
     :param shard: Part of the round, from 1.
-    :param epoch: Counts create calls for the shard, from 1.
+    :param attempt: Counts create calls for the shard, from 1.
     """
 
     mark: str
@@ -73,12 +73,12 @@ class JobTag:
     generation: int
     round: int
     shard: int
-    epoch: int
+    attempt: int
 
     @property
     def stem(self) -> str:
         """The display name up to its random end."""
-        where = f"g{self.generation}r{self.round}s{self.shard}e{self.epoch}"
+        where = f"g{self.generation}r{self.round}s{self.shard}e{self.attempt}"
         return f"{_SCHEME}.{self.mark}.{self.place}.{self.content}.{where}."
 
     def new_display_name(self) -> str:
@@ -92,7 +92,7 @@ class JobTag:
         if match is None:
             return None
         said = match.groupdict()
-        numbers = (int(said[name]) for name in ("generation", "round", "shard", "epoch"))
+        numbers = (int(said[name]) for name in ("generation", "round", "shard", "attempt"))
         return cls(said["mark"], said["place"], said["content"], *numbers)
 
 

@@ -10,12 +10,12 @@ from datetime import datetime
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import (
     Attached,
+    BatchPlan,
     Cancel,
     Extended,
     Fetched,
     Landed,
     Outcome,
-    Plan,
     Published,
     Refusal,
     Revoked,
@@ -32,7 +32,7 @@ from airflow_provider_batch.errors import LedgerError
 
 
 @dataclass(frozen=True)
-class Epoch:
+class Attempt:
     """One create call, or the right to send it.
 
     :param scans: Complete listings since the revocation that show no job of it.
@@ -61,7 +61,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Shard:
-    """One part of a round. ``epochs`` and ``upload`` are left empty when it has landed: nobody needs them.
+    """One part of a round. ``attempts`` and ``upload`` are left empty when it has landed: nobody needs them.
 
     :param fetched: Results that came and were not believed, in their order.
     """
@@ -69,7 +69,7 @@ class Shard:
     round: int
     number: int
     plan: ShardPlan
-    epochs: tuple[Epoch, ...]
+    attempts: tuple[Attempt, ...]
     upload: Upload
     landed: Landed | None
     fetched: tuple[Fetched, ...] = ()
@@ -87,9 +87,9 @@ class Shard:
         return names.name_of(kind, self.round, self.number, *numbers)
 
     @property
-    def last(self) -> Epoch | None:
+    def last(self) -> Attempt | None:
         """The newest create call."""
-        return self.epochs[-1] if self.epochs else None
+        return self.attempts[-1] if self.attempts else None
 
     @property
     def outcome(self) -> Outcome | None:
@@ -110,7 +110,7 @@ class Shard:
         """The upload, if it was not deleted and lives until then."""
         file = self.upload.file
         deleted = {
-            e.sending.input_file for e in self.epochs if e.revoked or (e.outcome and e.outcome.input_deleted)
+            e.sending.input_file for e in self.attempts if e.revoked or (e.outcome and e.outcome.input_deleted)
         }
         if file is None or file.name in deleted or (file.expires_at is not None and file.expires_at < until):
             return None
@@ -140,10 +140,10 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchState:
     """Everything that a ledger says."""
 
-    plan: Plan
+    plan: BatchPlan
     generation: int
     rounds: tuple[Round, ...]
     superseded: Superseded | None
@@ -173,7 +173,8 @@ class Batch:
     def has_spent(self) -> bool:
         """A create call was accepted or may have been."""
         return any(
-            s.landed or s.is_unresolved or any(e.outcome and e.outcome.job for e in s.epochs) for s in self.shards
+            s.landed or s.is_unresolved or any(e.outcome and e.outcome.job for e in s.attempts)
+            for s in self.shards
         )
 
     @property
@@ -181,20 +182,20 @@ class Batch:
         """Nothing was accepted and the API said a final no: no results will come unless a new try sends again."""
         return not self.has_spent and any(o.refusal is Refusal.FINAL for s in self.shards if (o := s.outcome))
 
-    def tag(self, shard: Shard, epoch: int) -> JobTag:
+    def tag(self, shard: Shard, attempt: int) -> JobTag:
         """What the display name of a create call says."""
         plan = self.plan
         return JobTag(
-            plan.identity.mark, plan.place, shard.plan.content, self.generation, shard.round, shard.number, epoch
+            plan.identity.mark, plan.place, shard.plan.content, self.generation, shard.round, shard.number, attempt
         )
 
 
-def read_batch(ledger: Ledger) -> Batch:
+def read_batch(ledger: Ledger) -> BatchState:
     """Read a ledger that has a plan.
 
     :raises LedgerError: It cannot be read or misses a part.
     """
-    plan = ledger.read(names.PLAN, Plan)
+    plan = ledger.read(names.PLAN, BatchPlan)
     if plan is None:
         raise LedgerError(
             f"The ledger at {ledger.folder} has no plan.",
@@ -209,7 +210,7 @@ def read_batch(ledger: Ledger) -> Batch:
     for round_ in rounds:
         _ensure_landed(ledger, there, round_)
     superseded = ledger.read(names.SUPERSEDED, Superseded) if names.SUPERSEDED in there else None
-    return Batch(plan, ledger.generation, tuple(rounds), superseded)
+    return BatchState(plan, ledger.generation, tuple(rounds), superseded)
 
 
 def _there(ledger: Ledger, name: str, kind: type[D]) -> D:
@@ -270,16 +271,16 @@ def _shard(ledger: Ledger, there: set[str], place: tuple[int, int], plan: ShardP
     if landed is not None:
         return Shard(*place, plan, (), Upload(0), landed)
     sent = range(1, _length(there, names.SENDING, *place) + 1)
-    epochs = tuple(_epoch(ledger, there, (*place, number), plan.content) for number in sent)
+    attempts = tuple(_attempt(ledger, there, (*place, number), plan.content) for number in sent)
     upload = _upload(ledger, there, place)
     is_uploaded = names.newest(there, names.UPLOADED, *place) > 0
-    if not is_uploaded and any(epoch.sending.owner != ADOPTED for epoch in epochs):
+    if not is_uploaded and any(attempt.sending.owner != ADOPTED for attempt in attempts):
         raise hole(ledger, names.name_of(names.SENDING, *place, 1), names.name_of(names.UPLOADED, *place, 1))
     fetched = tuple(_series(ledger, there, Fetched, names.FETCHED, *place))
-    return Shard(*place, plan, epochs, upload, None, fetched)
+    return Shard(*place, plan, attempts, upload, None, fetched)
 
 
-def _epoch(ledger: Ledger, there: set[str], place: tuple[int, int, int], content: str) -> Epoch:
+def _attempt(ledger: Ledger, there: set[str], place: tuple[int, int, int], content: str) -> Attempt:
     name = names.name_of(names.SENDING, *place)
     sending = _there(ledger, name, Sending)
     tag = JobTag.read(sending.display_name)
@@ -290,7 +291,7 @@ def _epoch(ledger: Ledger, there: set[str], place: tuple[int, int, int], content
             remedy="Nothing was sent or cancelled. A try was interrupted while it took over jobs that a lost "
             "ledger had known. Restore the input of then; or delete the folder to begin anew.",
         )
-    return Epoch(
+    return Attempt(
         place[-1],
         sending,
         _if_there(ledger, there, names.name_of(names.OUTCOME, *place), Outcome),

@@ -20,10 +20,10 @@ from upath import UPath
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import (
     LEDGER_VERSION,
+    BatchPlan,
     Cancel,
     Document,
     Outcome,
-    Plan,
     Retired,
     Sending,
 )
@@ -190,7 +190,7 @@ def generations(folder: UPath, mark: str) -> list[Ledger]:
     :param folder: The result folder.
     """
     found: list[Ledger] = []
-    while (ledger := generation(folder, mark, len(found) + 1)).read(names.PLAN, Plan) is not None:
+    while (ledger := generation(folder, mark, len(found) + 1)).read(names.PLAN, BatchPlan) is not None:
         found.append(ledger)
     for name in listed(folder / FOLDER / mark):
         if name.isdigit() and int(name) > len(found) and not is_retired(folder, mark):

@@ -1,9 +1,9 @@
 """One create call for one shard: the right to send it, the call, and a record of what came of it.
 
 The API has no idempotency token. Three things stand in for one. The right to send is a document that is
-created only if it is absent, so at most one create call leaves for each epoch, and no layer below repeats it.
-The display name says which epoch a job belongs to, so a complete listing can tell whether a call arrived. And
-the input file can be deleted, so a call that is still on its way has nothing to run. The next epoch begins
+created only if it is absent, so at most one create call leaves for each attempt, and no layer below repeats it.
+The display name says which attempt a job belongs to, so a complete listing can tell whether a call arrived. And
+the input file can be deleted, so a call that is still on its way has nothing to run. The next attempt begins
 only after a definite no, or after long evidence that there is no job. What remains is in ``docs/reliability.md``.
 """
 
@@ -33,7 +33,7 @@ from airflow_provider_batch.batch.ledger.documents import (
     Uploaded,
 )
 from airflow_provider_batch.batch.ledger.kept_rows import ensure_kept
-from airflow_provider_batch.batch.ledger.state import Batch, Shard
+from airflow_provider_batch.batch.ledger.state import BatchState, Shard
 from airflow_provider_batch.batch.ledger.store import ADOPTED, Ledger
 from airflow_provider_batch.batch.send.media import attachments, with_addresses
 from airflow_provider_batch.contract import Accepted, BatchService, JobSnapshot, Refused, Unknown
@@ -65,7 +65,7 @@ UNREACHABLE_WAIT_S = 30.0
 
 
 @dataclass(frozen=True)
-class Desk:
+class Sender:
     """What sending needs.
 
     :param fence: Raises :class:`SupersededError` if another try of the task has taken over.
@@ -85,7 +85,7 @@ class Desk:
         return datetime.fromtimestamp(self.service.now(), timezone.utc)
 
 
-def send(desk: Desk, batch: Batch, shard: Shard) -> JobSnapshot | None:
+def send(sender: Sender, batch: BatchState, shard: Shard) -> JobSnapshot | None:
     """Upload the rows unless they are there, take the right to send, send, record.
 
     :return: The job; None if there is none (yet), which the ledger says more about.
@@ -94,56 +94,58 @@ def send(desk: Desk, batch: Batch, shard: Shard) -> JobSnapshot | None:
     """
     number = (shard.last.number if shard.last else 0) + 1
     name = batch.tag(shard, number).new_display_name()
-    input_file = _uploaded(desk, batch, shard, name)
+    input_file = _uploaded(sender, batch, shard, name)
     sending = Sending(
-        at=desk.now(),
+        at=sender.now(),
         owner=secrets.token_hex(8),
         display_name=name,
         input_file=input_file,
         tokens_in_flight=tokens_in_flight(batch.round),
     )
     began = steady_s()
-    if not desk.ledger.put(shard.document(names.SENDING, number), sending):
+    if not sender.ledger.put(shard.document(names.SENDING, number), sending):
         log.info("Another try sends %s; looking for its job.", shard.name)
         return None
-    if not _may_still_send(desk, shard, number, began):
+    if not _may_still_send(sender, shard, number, began):
         return None
-    outcome = desk.service.submit(batch.plan.model, input_file, name)
+    outcome = sender.service.submit(batch.plan.model, input_file, name)
     if isinstance(outcome, Accepted):
-        record_job(desk, shard, number, outcome.job)
+        record_job(sender, shard, number, outcome.job)
         return outcome.job
     if isinstance(outcome, Unknown):
         log.warning("The outcome of the create call for %s is unknown: %s", name, outcome.error)
         return None
-    _record_refusal(desk, shard, number, outcome, input_file)
+    _record_refusal(sender, shard, number, outcome, input_file)
     return None
 
 
-def adopt(desk: Desk, shard: Shard, job: JobSnapshot) -> None:
+def adopt(sender: Sender, shard: Shard, job: JobSnapshot) -> None:
     """Note a job of a shard that the listing shows and no document knows of.
 
     It belongs to the last create call if nobody has noted what came of that one; else a call of its own stands for
     it, as what is noted stays.
     """
     if shard.is_unresolved and shard.last:
-        record_job(desk, shard, shard.last.number, job)
+        record_job(sender, shard, shard.last.number, job)
         return
-    number = len(shard.epochs) + 1
-    sending = Sending(at=desk.now(), owner=ADOPTED, display_name=job.display_name, input_file=job.input_file or "")
-    desk.ledger.put(shard.document(names.SENDING, number), sending)
-    record_job(desk, shard, number, job)
+    number = len(shard.attempts) + 1
+    sending = Sending(
+        at=sender.now(), owner=ADOPTED, display_name=job.display_name, input_file=job.input_file or ""
+    )
+    sender.ledger.put(shard.document(names.SENDING, number), sending)
+    record_job(sender, shard, number, job)
 
 
-def record_job(desk: Desk, shard: Shard, number: int, job: JobSnapshot) -> None:
+def record_job(sender: Sender, shard: Shard, number: int, job: JobSnapshot) -> None:
     """Note a job that exists. Tried for a minute: it is found by its name later, but that takes longer."""
     name = shard.document(names.OUTCOME, number)
-    outcome = Outcome(at=desk.now(), job=job.name, job_created_at=job.created_at)
+    outcome = Outcome(at=sender.now(), job=job.name, job_created_at=job.created_at)
     for wait_s in (*RECORD_WAITS_S, None):
         try:
-            if desk.ledger.put(name, outcome):
-                desk.on_first(job)
+            if sender.ledger.put(name, outcome):
+                sender.on_first(job)
             else:
-                _compare(desk.ledger, name, job)
+                _compare(sender.ledger, name, job)
         except LedgerError as error:
             # One line to search for, should the ledger be lost for good.
             log.error("AGB-ACK %s display_name=%s is not in the ledger: %s", job.name, job.display_name, error)
@@ -166,29 +168,29 @@ def _compare(ledger: Ledger, name: str, job: JobSnapshot) -> None:
         )
 
 
-def revoke(desk: Desk, shard: Shard) -> bool:
+def revoke(sender: Sender, shard: Shard) -> bool:
     """Delete the input of an unknown create call, so that it has nothing to run if it arrives late."""
-    epoch = shard.last
-    if epoch is None or not desk.service.unstage(epoch.sending.input_file):
+    attempt = shard.last
+    if attempt is None or not sender.service.unstage(attempt.sending.input_file):
         return False
-    desk.ledger.put(shard.document(names.REVOKED, epoch.number), Revoked(at=desk.now()))
-    log.info("No job %s shows; its input was deleted. Looking on for a while.", epoch.sending.display_name)
+    sender.ledger.put(shard.document(names.REVOKED, attempt.number), Revoked(at=sender.now()))
+    log.info("No job %s shows; its input was deleted. Looking on for a while.", attempt.sending.display_name)
     return True
 
 
-def note_scan(desk: Desk, shard: Shard, number: int) -> None:
+def note_scan(sender: Sender, shard: Shard, number: int) -> None:
     """Note that a complete listing does not show the job."""
     if shard.last is not None:
-        desk.ledger.put(shard.document(names.SCAN, shard.last.number, number), Scan(at=desk.now()))
+        sender.ledger.put(shard.document(names.SCAN, shard.last.number, number), Scan(at=sender.now()))
 
 
-def presume_absent(desk: Desk, shard: Shard) -> None:
-    """Note that there is no job. The next epoch may begin."""
+def presume_absent(sender: Sender, shard: Shard) -> None:
+    """Note that there is no job. The next attempt may begin."""
     if shard.last is None:
         return
     log.warning("No job %s exists, as far as anybody can tell. It is sent again.", shard.last.sending.display_name)
-    absent = Outcome(at=desk.now(), refusal=Refusal.ABSENT, input_deleted=True)
-    desk.ledger.put(shard.document(names.OUTCOME, shard.last.number), absent)
+    absent = Outcome(at=sender.now(), refusal=Refusal.ABSENT, input_deleted=True)
+    sender.ledger.put(shard.document(names.OUTCOME, shard.last.number), absent)
 
 
 class _KeptSession:
@@ -215,80 +217,80 @@ class _KeptSession:
             self.number += 1
 
 
-def _uploaded(desk: Desk, batch: Batch, shard: Shard, display_name: str) -> str:
-    until = desk.now() + FILE_LIFE
+def _uploaded(sender: Sender, batch: BatchState, shard: Shard, display_name: str) -> str:
+    until = sender.now() + FILE_LIFE
     usable = shard.usable_file(until)
     if usable is not None:
         return usable.name
     attached = Attached(number=0)
     if batch.plan.names_files:
-        attached = attachments(desk.service, desk.ledger, shard, desk.dialect, desk.files, until)
-    session = _KeptSession(desk.ledger, shard, attached.number)
-    with _rows_to_send(desk, shard, attached) as (rows, size):
-        file = desk.service.stage(rows, size, display_name, session)
+        attached = attachments(sender.service, sender.ledger, shard, sender.dialect, sender.files, until)
+    session = _KeptSession(sender.ledger, shard, attached.number)
+    with _rows_to_send(sender, shard, attached) as (rows, size):
+        file = sender.service.stage(rows, size, display_name, session)
     ends = [end for end in (file.expires_at, attached.expires_at) if end is not None]
-    kept = Uploaded(name=file.name, at=desk.now(), expires_at=min(ends, default=None))
-    desk.ledger.put(shard.document(names.UPLOADED, session.number), kept)
+    kept = Uploaded(name=file.name, at=sender.now(), expires_at=min(ends, default=None))
+    sender.ledger.put(shard.document(names.UPLOADED, session.number), kept)
     log.info("Uploaded %d rows, %d bytes, as %s.", shard.plan.rows, shard.plan.size_bytes, file.name)
     return file.name
 
 
 @contextmanager
-def _rows_to_send(desk: Desk, shard: Shard, attached: Attached) -> Iterator[tuple[BinaryIO, int]]:
+def _rows_to_send(sender: Sender, shard: Shard, attached: Attached) -> Iterator[tuple[BinaryIO, int]]:
     """The rows and their size in bytes: those that were kept, with the addresses of the files that they name."""
     if not attached.files:
-        ensure_kept(desk.ledger, shard)
-        with opened(desk.ledger.path(shard.plan.file)) as kept:
+        ensure_kept(sender.ledger, shard)
+        with opened(sender.ledger.path(shard.plan.file)) as kept:
             yield kept, shard.plan.size_bytes
         return
-    with with_addresses(desk.ledger, shard, desk.dialect, attached) as rows:
+    with with_addresses(sender.ledger, shard, sender.dialect, attached) as rows:
         size = rows.tell()
         rows.seek(0)
         yield rows, size
 
 
-def _may_still_send(desk: Desk, shard: Shard, number: int, began: float) -> bool:
+def _may_still_send(sender: Sender, shard: Shard, number: int, began: float) -> bool:
     """False if the round was asked to end while its rows were uploaded. The right to send is let go of then.
 
     :raises SupersededError: This is not the try that may send any more.
     """
     try:
-        desk.fence()
-        there = desk.ledger.names()
+        sender.fence()
+        there = sender.ledger.names()
         if names.SUPERSEDED in there:
             raise superseded(shard.name)
         if steady_s() - began > FRESH_S:
             log.info("This worker stood still for %.0f s; asking again whose turn it is.", steady_s() - began)
-            desk.fence()
-            if shard.document(names.REVOKED, number) in desk.ledger.names():
+            sender.fence()
+            if shard.document(names.REVOKED, number) in sender.ledger.names():
                 raise superseded(shard.name)
     except BatchError as error:
-        _let_go(desk, shard, number, error.message)
+        _let_go(sender, shard, number, error.message)
         raise
     if names.name_of(names.CANCEL, shard.round) in there:
-        _let_go(desk, shard, number, "the batch was asked to end")
+        _let_go(sender, shard, number, "the batch was asked to end")
         return False
     return True
 
 
-def _let_go(desk: Desk, shard: Shard, number: int, reason: str) -> None:
-    outcome = Outcome(at=desk.now(), refusal=Refusal.NOT_SENT, reason=reason)
-    desk.ledger.put(shard.document(names.OUTCOME, number), outcome)
+def _let_go(sender: Sender, shard: Shard, number: int, reason: str) -> None:
+    outcome = Outcome(at=sender.now(), refusal=Refusal.NOT_SENT, reason=reason)
+    sender.ledger.put(shard.document(names.OUTCOME, number), outcome)
 
 
-def _record_refusal(desk: Desk, shard: Shard, number: int, refused: Refused, input_file: str) -> None:
+def _record_refusal(sender: Sender, shard: Shard, number: int, refused: Refused, input_file: str) -> None:
     error = refused.error
     kind = _kind(error)
     wait_s = None if kind is Refusal.FINAL else _wait_s(error, shard)
-    gone = kind is Refusal.FINAL and desk.service.unstage(input_file)
+    gone = kind is Refusal.FINAL and sender.service.unstage(input_file)
     outcome = Outcome(
-        at=desk.now(),
+        at=sender.now(),
         refusal=kind,
         reason=error.message,
-        retry_at=None if wait_s is None else desk.now() + timedelta(seconds=wait_s),
+        retry_at=None if wait_s is None else sender.now() + timedelta(seconds=wait_s),
         input_deleted=gone,
     )
-    desk.ledger.put(shard.document(names.OUTCOME, number), outcome)
+    sender.ledger.put(shard.document(names.OUTCOME, number), outcome)
     if wait_s is not None:
         log.warning("No job was created, trying again in %.0f s: %s", wait_s, error)
         return
@@ -308,7 +310,7 @@ def _wait_s(error: BatchError, shard: Shard) -> float:
         return UNREACHABLE_WAIT_S
     hint = error.retry_after_s if isinstance(error, ApiError) else None
     least, most = QUOTA_WAIT_S
-    before = sum(1 for e in shard.epochs if e.outcome and e.outcome.refusal is Refusal.QUOTA)
+    before = sum(1 for e in shard.attempts if e.outcome and e.outcome.refusal is Refusal.QUOTA)
     return max(1.0, min(most, hint if hint is not None else least * 2 ** min(before, 10)))
 
 

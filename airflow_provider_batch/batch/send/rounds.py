@@ -13,7 +13,7 @@ from datetime import datetime
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import Landed, RoundPlan
 from airflow_provider_batch.batch.ledger.kept_rows import keep_shards, landed_of, requests_of, result_rows
-from airflow_provider_batch.batch.ledger.state import Batch, Round
+from airflow_provider_batch.batch.ledger.state import BatchState, Round
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.rows.check.keys import KeyTable
 from airflow_provider_batch.rows.check.shards import ShardLimits, ShardWriter
@@ -23,7 +23,7 @@ from airflow_provider_batch.rows.storage import spool
 
 def begin_round(
     ledger: Ledger,
-    batch: Batch,
+    batch: BatchState,
     dialect: RowDialect,
     limits: ShardLimits,
     now: datetime,

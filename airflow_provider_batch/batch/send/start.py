@@ -25,8 +25,8 @@ from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.digests import digest
 from airflow_provider_batch.batch.ledger.documents import (
     LEDGER_VERSION,
+    BatchPlan,
     Layout,
-    Plan,
     RoundPlan,
     Sending,
     Superseded,
@@ -34,7 +34,7 @@ from airflow_provider_batch.batch.ledger.documents import (
 from airflow_provider_batch.batch.ledger.folder_owner import ensure_free, ensure_not_replaced
 from airflow_provider_batch.batch.ledger.job_names import Identity, content_mark, place_mark
 from airflow_provider_batch.batch.ledger.kept_rows import keep_shards
-from airflow_provider_batch.batch.ledger.state import Batch, read_batch
+from airflow_provider_batch.batch.ledger.state import BatchState, read_batch
 from airflow_provider_batch.batch.ledger.storage_errors import coded_storage_errors
 from airflow_provider_batch.batch.ledger.store import (
     Ledger,
@@ -67,7 +67,7 @@ OnContentChange = Literal["fail", "resubmit", "adopt"]
 
 
 @dataclass(frozen=True)
-class Order:
+class BatchSpec:
     """Who wants what done where.
 
     :param identity: The task instance.
@@ -100,7 +100,7 @@ class Order:
         return place_mark(str(self.folder))
 
 
-def ledger_for(service: BatchService, order: Order, intake: Intake, dialect: RowDialect) -> Ledger:
+def ledger_for(service: BatchService, order: BatchSpec, intake: Intake, dialect: RowDialect) -> Ledger:
     """Check the rows and open the ledger for them, as each try of a task does first.
 
     Rows that cannot be read any more are no reason to lose what was paid for: the ledger has a copy.
@@ -122,7 +122,7 @@ def ledger_for(service: BatchService, order: Order, intake: Intake, dialect: Row
         return open_ledger(service, order, StagedRows(files, staged, intake.source.name))
 
 
-def estimated(service: BatchService, order: Order, intake: Intake, dialect: RowDialect) -> Estimate:
+def estimated(service: BatchService, order: BatchSpec, intake: Intake, dialect: RowDialect) -> Estimate:
     """Check the rows and say what they would cost. Nothing is uploaded, written or sent.
 
     :raises InputError: The input, or any row, cannot be sent.
@@ -160,7 +160,7 @@ class StagedRows:
     source: str
 
 
-def open_ledger(service: BatchService, order: Order, rows: StagedRows) -> Ledger:
+def open_ledger(service: BatchService, order: BatchSpec, rows: StagedRows) -> Ledger:
     """The ledger to go on with, begun if there is none for these rows.
 
     :raises ConfigError: The folder, the model or the credential is not the right one; the rows have changed.
@@ -192,7 +192,7 @@ def open_ledger(service: BatchService, order: Order, rows: StagedRows) -> Ledger
     return open_ledger(service, order, rows)
 
 
-def current(order: Order, known: list[Ledger]) -> Batch | None:
+def current(order: BatchSpec, known: list[Ledger]) -> BatchState | None:
     """The batch of the newest generation, None if there is none.
 
     :raises ConfigError: Another credential pays for it.
@@ -211,7 +211,7 @@ def current(order: Order, known: list[Ledger]) -> Batch | None:
     return batch
 
 
-def _goes_on(service: BatchService, order: Order, ledger: Ledger, batch: Batch, content: str) -> bool:
+def _goes_on(service: BatchService, order: BatchSpec, ledger: Ledger, batch: BatchState, content: str) -> bool:
     """The batch is the one for these rows, or the user wants to go on with it all the same."""
     if batch.superseded or batch.plan.content == content:
         return batch.superseded is None
@@ -257,7 +257,7 @@ def _abandon(service: BatchService, ledger: Ledger, content: str) -> None:
         )
 
 
-def _end(service: BatchService, batch: Batch) -> None:
+def _end(service: BatchService, batch: BatchState) -> None:
     """Ask the jobs of a superseded batch to end, and take away the input of those that may still begin.
 
     Before each new batch, until nothing is left to be asked: a call that failed is made up for.
@@ -277,7 +277,7 @@ def _end(service: BatchService, batch: Batch) -> None:
 
 
 def _begin(
-    service: BatchService, order: Order, rows: StagedRows, content: str, ledger: Ledger, known: list[Ledger]
+    service: BatchService, order: BatchSpec, rows: StagedRows, content: str, ledger: Ledger, known: list[Ledger]
 ) -> bool:
     ensure_free(order.folder, order.identity)
     if order.on_content_change != "resubmit":
@@ -299,7 +299,7 @@ def _begin(
             ledger.read(name, Sending)
     shards = keep_shards(ledger, 1, rows.files.rows, rows.staged.cuts, order.model)
     now = _time(service)
-    plan = Plan(
+    plan = BatchPlan(
         ledger_version=LEDGER_VERSION,
         identity=order.identity,
         account=order.account,
@@ -333,11 +333,11 @@ def _begin(
     return True
 
 
-def _estimate(service: BatchService, order: Order, rows: StagedRows) -> Estimate:
+def _estimate(service: BatchService, order: BatchSpec, rows: StagedRows) -> Estimate:
     return estimate(service, order.model, rows.files.rows, rows.staged, order.budget, order.limits.tokens)
 
 
-def _ensure_acceptable(service: BatchService, order: Order, rows: StagedRows, said: Estimate) -> None:
+def _ensure_acceptable(service: BatchService, order: BatchSpec, rows: StagedRows, said: Estimate) -> None:
     ensure_acceptable(service, order.model, said, rows.staged, rows.source, order.budget, order.files_needed_s)
 
 

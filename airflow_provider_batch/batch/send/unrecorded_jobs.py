@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_provider_batch.batch.decide.evidence import matching
-from airflow_provider_batch.batch.ledger.documents import Plan
+from airflow_provider_batch.batch.ledger.documents import BatchPlan
 from airflow_provider_batch.batch.ledger.job_names import JobTag
 from airflow_provider_batch.batch.ledger.state import read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger, note_adopted
@@ -15,13 +15,13 @@ from airflow_provider_batch.contract import BatchService, CannotTell, JobSnapsho
 from airflow_provider_batch.errors import AuthError, BatchError, ConfigError, TemporaryError
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.batch.send.start import Order
+    from airflow_provider_batch.batch.send.start import BatchSpec
 
 log = logging.getLogger(__name__)
 
 
 def jobs_without_ledger(
-    service: BatchService, order: Order, known: list[Ledger]
+    service: BatchService, order: BatchSpec, known: list[Ledger]
 ) -> list[tuple[JobTag, JobSnapshot]]:
     """Jobs of this task instance that no ledger knows, and that run or have results."""
     found = service.find(order.identity.prefix)
@@ -54,7 +54,7 @@ def _is_over(job: JobSnapshot) -> bool:
     return job.state.is_terminal or job.done
 
 
-def ensure_expected(strangers: list[tuple[JobTag, JobSnapshot]], plan: Plan) -> None:
+def ensure_expected(strangers: list[tuple[JobTag, JobSnapshot]], plan: BatchPlan) -> None:
     """Make sure that none of them runs with other rows than the plan has.
 
     :raises ConfigError: One does.
@@ -71,7 +71,7 @@ def ensure_expected(strangers: list[tuple[JobTag, JobSnapshot]], plan: Plan) -> 
         )
 
 
-def adopt(ledger: Ledger, plan: Plan, strangers: list[tuple[JobTag, JobSnapshot]], now: datetime) -> None:
+def adopt(ledger: Ledger, plan: BatchPlan, strangers: list[tuple[JobTag, JobSnapshot]], now: datetime) -> None:
     """Note jobs of a ledger that was lost, before the plan makes this ledger one."""
     for number, shard in enumerate(plan.first.shards, 1):
         jobs = [job for tag, job in strangers if tag.content == shard.content]

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from airflow_provider_batch.batch.wait.schedule import NEVER, Look, News, Roster, Scan, Waiter
+from airflow_provider_batch.batch.wait.schedule import NEVER, JobWait, NameWait, WaitEnded, Waiter, WaitSchedule
 from airflow_provider_batch.batch.wait.watch import TELL_EVERY_S, Watch
 from airflow_provider_batch.contract import JobSnapshot, UnreadableJob, WaitingService
 from airflow_provider_batch.errors import ApiError, AuthError, BatchError
@@ -51,7 +51,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
-class Vigil:
+class WaitFor:
     """What is waited for. Whatever comes first ends the wait.
 
     :param jobs: Until one of them is finished.
@@ -88,7 +88,7 @@ class Poller:
         self._service: WaitingService | None = None
         self._replaced: list[WaitingService] = []
         self._connecting = asyncio.Lock()
-        self._roster = Roster()
+        self._schedule = WaitSchedule()
         self._stirred = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._tell_unreadable_at = 0.0
@@ -105,7 +105,7 @@ class Poller:
         service = self._service
         return service.now() if service is not None and service.knows_time() else None
 
-    async def wait(self, vigil: Vigil, tell: Callable[[str], object]) -> News:
+    async def wait(self, wanted: WaitFor, tell: Callable[[str], object]) -> WaitEnded:
         """Wait until there is news.
 
         :param tell: Gets what is worth a log line.
@@ -116,15 +116,19 @@ class Poller:
         if at > self._gathered_at:
             self._gathered_at = at + GATHER_S
         looks = tuple(
-            Look(Watch(name, vigil.deadline, vigil.poll_interval_s, vigil.asked_at, at), waiter, self._gathered_at)
-            for name in vigil.jobs
+            JobWait(
+                Watch(name, wanted.deadline, wanted.poll_interval_s, wanted.asked_at, at),
+                waiter,
+                self._gathered_at,
+            )
+            for name in wanted.jobs
         )
-        scans = (_scan(vigil.names, waiter, at),) if vigil.names else ()
+        scans = (_scan(wanted.names, waiter, at),) if wanted.names else ()
         self._enter(looks, scans)
         try:
-            if vigil.until is None and vigil.jobs:
+            if wanted.until is None and wanted.jobs:
                 return await waiter.news
-            return await self._until(vigil, waiter.news)
+            return await self._until(wanted, waiter.news)
         finally:
             await self._leave(looks, scans)
 
@@ -139,7 +143,7 @@ class Poller:
             if not isinstance(error, BatchError):
                 queue.put_nowait(error or jobs)
 
-        scan = Scan((prefix,), took, asyncio.get_running_loop().time(), interval_s, interval_s)
+        scan = NameWait((prefix,), took, asyncio.get_running_loop().time(), interval_s, interval_s)
         self._enter((), (scan,))
         try:
             while True:
@@ -152,38 +156,38 @@ class Poller:
 
     def wake(self, job_name: str = "") -> None:
         """Look now: at this job if somebody waits for it, else at all."""
-        self._roster.wake(job_name)
+        self._schedule.wake(job_name)
         self._stirred.set()
 
     def waits_for(self, job_name: str) -> bool:
         """Somebody waits for this job."""
-        return job_name in self._roster.looks
+        return job_name in self._schedule.looks
 
-    async def _until(self, vigil: Vigil, news: asyncio.Future[News]) -> News:
+    async def _until(self, wanted: WaitFor, news: asyncio.Future[WaitEnded]) -> WaitEnded:
         began = self._clock()
         # In steps, as the server's clock may turn out to be another than was thought.
-        while not news.done() and (left := self._left_s(vigil, self._clock() - began)) > 0:
-            await asyncio.wait({news}, timeout=min(left, vigil.poll_interval_s))
-        return news.result() if news.done() else News("due", message="The time to go on has come.")
+        while not news.done() and (left := self._left_s(wanted, self._clock() - began)) > 0:
+            await asyncio.wait({news}, timeout=min(left, wanted.poll_interval_s))
+        return news.result() if news.done() else WaitEnded("due", message="The time to go on has come.")
 
-    def _left_s(self, vigil: Vigil, waited_s: float) -> float:
-        due = vigil.deadline if vigil.until is None else min(vigil.until, vigil.deadline)
+    def _left_s(self, wanted: WaitFor, waited_s: float) -> float:
+        due = wanted.deadline if wanted.until is None else min(wanted.until, wanted.deadline)
         now = self._server_now()
         if now is None:
-            now = time.time() if vigil.asked_at is None else vigil.asked_at + waited_s
+            now = time.time() if wanted.asked_at is None else wanted.asked_at + waited_s
         return due - now
 
-    def _enter(self, looks: Sequence[Look], scans: Sequence[Scan]) -> None:
-        self._roster.add(looks, scans)
+    def _enter(self, looks: Sequence[JobWait], scans: Sequence[NameWait]) -> None:
+        self._schedule.add(looks, scans)
         self._stirred.set()
         self._overdue_at = min([self._overdue_at, *(look.watch.overdue_at for look in looks)])
-        if self._roster and (self._task is None or self._task.done()):
+        if self._schedule and (self._task is None or self._task.done()):
             # In a context of its own: what it logs must not end up in the log of whoever came first.
             self._task = contextvars.Context().run(asyncio.ensure_future, self._run())
 
-    async def _leave(self, looks: Sequence[Look], scans: Sequence[Scan]) -> None:
-        self._roster.remove(looks, scans)
-        if self._roster or self._task is None:
+    async def _leave(self, looks: Sequence[JobWait], scans: Sequence[NameWait]) -> None:
+        self._schedule.remove(looks, scans)
+        if self._schedule or self._task is None:
             return
         task, self._task = self._task, None
         self._ended()
@@ -199,8 +203,8 @@ class Poller:
             if now is not None and now < self._overdue_at:
                 continue
             self._overdue_at = NEVER
-            for number, name in enumerate(list(self._roster.looks), 1):
-                self._overdue_at = min(self._overdue_at, self._roster.expire(name, now, self._clock()))
+            for number, name in enumerate(list(self._schedule.looks), 1):
+                self._overdue_at = min(self._overdue_at, self._schedule.expire(name, now, self._clock()))
                 if number % TURN == 0:
                     await asyncio.sleep(0)
 
@@ -212,9 +216,9 @@ class Poller:
                     await self._turn()
                 except Exception as fault:  # noqa: BLE001
                     # Ours. Whoever waits must hear of it, or waits for ever; the last one to leave ends this.
-                    for waiter in self._roster.waiters():
+                    for waiter in self._schedule.waiters():
                         waiter.fail(fault)
-                    for scan in self._roster.scans:
+                    for scan in self._schedule.scans:
                         scan.took([], fault)
                     await asyncio.sleep(AFTER_FAULT_S)
         finally:
@@ -228,7 +232,7 @@ class Poller:
     async def _turn(self) -> None:
         self._stirred.clear()
         await self._close_replaced()
-        plan = self._roster.plan(self._clock())
+        plan = self._schedule.plan(self._clock())
         if plan.listing:
             await self._read_listing()
         if plan.jobs:
@@ -249,7 +253,7 @@ class Poller:
     async def _read_listing(self) -> None:
         """Look everybody's jobs up in the listing; ask for those that it does not show."""
         began = self._clock()
-        scans = [scan for scan in self._roster.scans if scan.due <= began]
+        scans = [scan for scan in self._schedule.scans if scan.due <= began]
         for scan in scans:
             scan.begin()
         error: BatchError | None = None
@@ -262,18 +266,18 @@ class Poller:
                 pages = await self._read_pages(await self._reconnected(service), scans, began)
         except BatchError as failure:
             error = failure
-        self._roster.reading(began, self._clock() - began, pages)
+        self._schedule.reading(began, self._clock() - began, pages)
         for scan in scans:
             scan.ended(began, error)
         if error is None or _is_for_good(error):
             # Also where listing is what is refused: whether waiting has an end is for the single answer to say.
-            await self._ask(self._roster.hid())
+            await self._ask(self._schedule.hid())
         else:
-            await self._fail(list(self._roster.wanted()), error)
+            await self._fail(list(self._schedule.wanted()), error)
 
-    async def _read_pages(self, service: WaitingService, scans: Sequence[Scan], began: float) -> int:
+    async def _read_pages(self, service: WaitingService, scans: Sequence[NameWait], began: float) -> int:
         """Read until nobody wants more; the number of pages."""
-        self._roster.begin()
+        self._schedule.begin()
         for scan in scans:
             scan.begin()
         pages = 0
@@ -286,10 +290,10 @@ class Poller:
                     # Ours stays wanted, and is asked for by itself.
                     self._tell_unreadable(job, began)
                     continue
-                self._roster.showed(job, began, self.now())
+                self._schedule.showed(job, began, self.now())
                 for scan in scans:
                     scan.see(job)
-            if not self._roster.wanted() and not scans:
+            if not self._schedule.wanted() and not scans:
                 break
         return pages
 
@@ -320,14 +324,14 @@ class Poller:
             except AuthError:
                 job = await (await self._reconnected(service)).look(name)
         except BatchError as error:
-            self._roster.failed(name, error, self._clock(), self._server_now())
+            self._schedule.failed(name, error, self._clock(), self._server_now())
             return error
-        self._roster.saw(job, self._clock(), self.now())
+        self._schedule.saw(job, self._clock(), self.now())
         return None
 
     async def _fail(self, names: Iterable[str], error: BatchError) -> None:
         for number, name in enumerate(names, 1):
-            self._roster.failed(name, error, self._clock(), self._server_now())
+            self._schedule.failed(name, error, self._clock(), self._server_now())
             if number % TURN == 0:
                 await asyncio.sleep(0)
 
@@ -365,7 +369,7 @@ async def _together(works: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _scan(names: tuple[str, ...], waiter: Waiter, at: float) -> Scan:
+def _scan(names: tuple[str, ...], waiter: Waiter, at: float) -> NameWait:
     """Wait until one of these names shows."""
 
     def took(jobs: list[JobSnapshot], error: Exception | None) -> None:
@@ -374,9 +378,9 @@ def _scan(names: tuple[str, ...], waiter: Waiter, at: float) -> Scan:
         elif error is not None:
             waiter.fail(error)
         elif jobs:
-            waiter.end(News("found", jobs[0].name, "", f"{jobs[0].name} shows in the listing."))
+            waiter.end(WaitEnded("found", jobs[0].name, "", f"{jobs[0].name} shows in the listing."))
 
-    return Scan(names, took, at + FIRST_SCAN_S, 2 * FIRST_SCAN_S, LONGEST_SCAN_S)
+    return NameWait(names, took, at + FIRST_SCAN_S, 2 * FIRST_SCAN_S, LONGEST_SCAN_S)
 
 
 def _is_for_good(error: BatchError) -> bool:

@@ -33,7 +33,7 @@ SOME = 100
 """Jobs that are considered at a time: if so many are due, others can wait until these are done."""
 
 ROOM = 1000
-"""Entries of an agenda before void ones are looked for."""
+"""Entries of an queue before void ones are looked for."""
 
 BELIEVE_S = 900.0
 """Seconds for which a job that the listing did not show is asked for by itself."""
@@ -41,7 +41,7 @@ BELIEVE_S = 900.0
 NEVER = float("inf")
 
 
-class News(NamedTuple):
+class WaitEnded(NamedTuple):
     """Why the wait ended: ``finished``, ``found``, ``due``, ``timeout``, ``unreadable`` or ``unknown_state``."""
 
     outcome: str
@@ -57,11 +57,11 @@ class Waiter:
     :param tell: Gets what is worth a log line, in the context that the wait began in: it says whose log it is.
     """
 
-    news: asyncio.Future[News]
+    news: asyncio.Future[WaitEnded]
     tell: Callable[[str], object]
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
-    def end(self, news: News) -> None:
+    def end(self, news: WaitEnded) -> None:
         """Give the news, if there were none before."""
         if not self.news.done():
             self.news.set_result(news)
@@ -80,7 +80,7 @@ class Waiter:
 
 
 @dataclass(slots=True, eq=False)
-class Look:
+class JobWait:
     """A job that somebody waits for.
 
     :param due: When it is to be looked at.
@@ -99,17 +99,17 @@ class Look:
         self.due = NEVER
         if isinstance(verdict, Finished):
             state = verdict.job.raw_state
-            self.waiter.end(News("finished", name, state, f"{name} is {state}."))
+            self.waiter.end(WaitEnded("finished", name, state, f"{name} is {state}."))
         elif isinstance(verdict, GoOn):
             self.due = at + verdict.wait_s * hurry
             if verdict.note:
                 self.waiter.say(verdict.note)
         else:
-            self.waiter.end(News(verdict.reason, name, "", verdict.message))
+            self.waiter.end(WaitEnded(verdict.reason, name, "", verdict.message))
 
 
 @dataclass(slots=True, eq=False)
-class Scan:
+class NameWait:
     """One who waits for jobs by their display names, which takes the whole listing.
 
     :param prefixes: Beginnings of display names.
@@ -144,17 +144,17 @@ class Scan:
         self.took(matches, error)
 
 
-class Agenda:
+class DueQueue:
     """Looks by the time that they are due. What it takes does not grow with those that only wait."""
 
     def __init__(self) -> None:
         # An entry whose look has another time by now is void. Those of the same time stay in the order in which
         # they came: the listing has one, too, so that the next one to become void is the first.
-        self._entries: list[tuple[float, int, Look]] = []
+        self._entries: list[tuple[float, int, JobWait]] = []
         self._count = itertools.count()
         self._room = ROOM
 
-    def put(self, look: Look) -> None:
+    def put(self, look: JobWait) -> None:
         """The look's time has been set."""
         # Two for one: void entries go as others come, not all at once.
         self._drop(2)
@@ -166,9 +166,9 @@ class Agenda:
             heapq.heapify(self._entries)
             self._room = max(ROOM, 3 * len(self._entries))
 
-    def due(self, at: float, most: int) -> list[Look]:
+    def due(self, at: float, most: int) -> list[JobWait]:
         """The first that are due."""
-        found: dict[Look, tuple[float, int, Look]] = {}
+        found: dict[JobWait, tuple[float, int, JobWait]] = {}
         while len(found) < most and self.next() <= at:
             entry = heapq.heappop(self._entries)
             found[entry[2]] = entry
@@ -187,7 +187,7 @@ class Agenda:
             most -= 1
 
 
-class Plan(NamedTuple):
+class NextCalls(NamedTuple):
     """What to do now.
 
     :param jobs: To be asked for one by one.
@@ -200,13 +200,13 @@ class Plan(NamedTuple):
     at: float
 
 
-class Roster:
+class WaitSchedule:
     """All who wait for jobs of a connection."""
 
     def __init__(self) -> None:
-        self.looks: dict[str, list[Look]] = {}
-        self.scans: list[Scan] = []
-        self._listed, self._single = Agenda(), Agenda()
+        self.looks: dict[str, list[JobWait]] = {}
+        self.scans: list[NameWait] = []
+        self._listed, self._single = DueQueue(), DueQueue()
         # Each job is in one of these: looked up in the listing that is read, or in the next, or asked for by
         # itself because a whole listing did not show it or none can be had.
         self._wanted: set[str] = set()
@@ -227,7 +227,7 @@ class Roster:
     def __bool__(self) -> bool:
         return bool(self.looks or self.scans)
 
-    def add(self, looks: Iterable[Look], scans: Iterable[Scan]) -> None:
+    def add(self, looks: Iterable[JobWait], scans: Iterable[NameWait]) -> None:
         """Somebody begins to wait."""
         for look in looks:
             name = look.watch.job_name
@@ -240,7 +240,7 @@ class Roster:
             self._put(look)
         self.scans.extend(scans)
 
-    def remove(self, looks: Iterable[Look], scans: Iterable[Scan]) -> None:
+    def remove(self, looks: Iterable[JobWait], scans: Iterable[NameWait]) -> None:
         """Somebody does not wait any more."""
         for look in looks:
             name = look.watch.job_name
@@ -270,12 +270,12 @@ class Roster:
         for look in self._of(name):
             if look.watch.time(now, at) >= look.watch.overdue_at:
                 text = f"Nothing was heard of {name} until {MAX_ERROR_WAIT_S:.0f} s after the deadline."
-                look.waiter.end(News("timeout", name, "", text))
+                look.waiter.end(WaitEnded("timeout", name, "", text))
             else:
                 following = min(following, look.watch.overdue_at)
         return following
 
-    def plan(self, at: float) -> Plan:
+    def plan(self, at: float) -> NextCalls:
         """What is due.
 
         Few jobs are asked for one by one. Many are looked up in the listing, once within the shortest interval of
@@ -294,13 +294,13 @@ class Roster:
         listed = asked - self._unlisted
         if not is_scanned and not self._are_many(len(listed)):
             self._all_are_woken = False
-            return Plan(tuple(asked), False, self._next(at))
+            return NextCalls(tuple(asked), False, self._next(at))
         pause = 0.0 if is_scanned or self._is_woken else min(self._intervals)
         slot = self._read_at + max(REST_FACTOR * self._reading_took_s, pause * self._hurry)
         if slot <= at:
             self._is_woken = self._all_are_woken = False
-            return Plan(tuple(asked - listed), True, at)
-        return Plan(tuple(asked - listed), False, min(slot, self._next(at)))
+            return NextCalls(tuple(asked - listed), True, at)
+        return NextCalls(tuple(asked - listed), False, min(slot, self._next(at)))
 
     def _due(self, at: float) -> set[str]:
         """The jobs that are due; some of them, if the listing is read for all."""
@@ -360,15 +360,15 @@ class Roster:
         for look in self._of(name):
             self._follow(look, look.watch.failed(error, look.watch.time(now, at)), at)
 
-    def _follow(self, look: Look, verdict: Verdict, at: float) -> None:
+    def _follow(self, look: JobWait, verdict: Verdict, at: float) -> None:
         # Whoever is woken while the answer is on its way may have learned of something that is not in it.
         look.follow(verdict, at, 0.0 if look.watch.job_name in self._woken else self._hurry)
         self._put(look)
 
-    def _put(self, look: Look) -> None:
+    def _put(self, look: JobWait) -> None:
         (self._single if look.watch.job_name in self._unlisted else self._listed).put(look)
 
-    def _of(self, name: str) -> list[Look]:
+    def _of(self, name: str) -> list[JobWait]:
         return [look for look in self.looks.get(name, ()) if not look.waiter.news.done()]
 
     def wake(self, job_name: str) -> None:
@@ -385,7 +385,7 @@ class Roster:
         self._is_woken = True
 
 
-def _names(looks: Iterable[Look]) -> set[str]:
+def _names(looks: Iterable[JobWait]) -> set[str]:
     return {look.watch.job_name for look in looks}
 
 

@@ -21,7 +21,7 @@ from airflow_provider_batch.errors import (
     ProtocolError,
     QuotaError,
 )
-from airflow_provider_batch.gemini.client.exchange import Answer, Lost
+from airflow_provider_batch.gemini.client.exchange import ApiAnswer, Lost
 from airflow_provider_batch.gemini.client.rpc import detail, retry_hint_s, rpc_error
 from airflow_provider_batch.gemini.rows.results import NOT_JSON, without_nulls
 from airflow_provider_batch.gemini.wire import Batch, File
@@ -47,7 +47,7 @@ _REMEDIES = {
 _CLASSES: dict[int, type[ApiError]] = {401: AuthError, 403: AuthError, 404: NotFoundError, 429: QuotaError}
 
 
-def read(model: type[M], call: str, outcome: Answer | Lost) -> M:
+def read(model: type[M], call: str, outcome: ApiAnswer | Lost) -> M:
     """Turn the answer to ``call`` into ``model``.
 
     :raises ApiError: The API answered with an error.
@@ -57,7 +57,7 @@ def read(model: type[M], call: str, outcome: Answer | Lost) -> M:
     return _valid(model, expect_ok(call, outcome).body, call, outcome)
 
 
-def read_named(model: type[N], name: str, call: str, outcome: Answer | Lost) -> N:
+def read_named(model: type[N], name: str, call: str, outcome: ApiAnswer | Lost) -> N:
     """The same for the resource of this name: what is said of another one must not be taken for it.
 
     :raises ProtocolError: The answer is of another resource.
@@ -68,7 +68,7 @@ def read_named(model: type[N], name: str, call: str, outcome: Answer | Lost) -> 
     return found
 
 
-def expect_done(call: str, outcome: Answer | Lost) -> None:
+def expect_done(call: str, outcome: ApiAnswer | Lost) -> None:
     """Return if the API itself says that something was done: it answers with an empty JSON object.
 
     A page of a proxy, or nothing, is no proof that a job was asked to end or that a file is gone.
@@ -78,7 +78,7 @@ def expect_done(call: str, outcome: Answer | Lost) -> None:
     _fields(call, outcome)
 
 
-def read_page(model: type[M], field: str, call: str, outcome: Answer | Lost) -> LazyPage[M]:
+def read_page(model: type[M], field: str, call: str, outcome: ApiAnswer | Lost) -> LazyPage[M]:
     """Turn the answer to ``call`` into a page whose items are read one by one, when they are asked for.
 
     A page of a hundred jobs is thousands of objects. Made all at once they have Python's garbage collector look
@@ -106,7 +106,7 @@ def _decoded(fields: Mapping[str, msgspec.Raw], name: str, kind: type[T]) -> T |
     return msgspec.json.decode(fields[name], type=kind | None) if name in fields else None
 
 
-def _fields(call: str, outcome: Answer | Lost) -> dict[str, msgspec.Raw]:
+def _fields(call: str, outcome: ApiAnswer | Lost) -> dict[str, msgspec.Raw]:
     """The fields of a JSON object that is not an error."""
     body = expect_ok(call, outcome).body
     try:
@@ -119,7 +119,7 @@ def _fields(call: str, outcome: Answer | Lost) -> dict[str, msgspec.Raw]:
 
 
 @dataclass(frozen=True)
-class Unreadable:
+class UnreadableEntry:
     """An item of a listing that is not what the API's reference describes.
 
     :param fields: What it says, as far as that is a JSON object; else empty.
@@ -146,13 +146,13 @@ class LazyPage(Generic[M]):
         return map(self._read, self._items)
 
     @property
-    def entries(self) -> Iterator[M | Unreadable]:
+    def entries(self) -> Iterator[M | UnreadableEntry]:
         """The same for those whom one bad item must not keep from all that come after it."""
         for item in self._items:
             try:
-                entry: M | Unreadable = self._read(item)
+                entry: M | UnreadableEntry = self._read(item)
             except ProtocolError as error:
-                entry = Unreadable(_said(item), error)
+                entry = UnreadableEntry(_said(item), error)
             yield entry
 
 
@@ -163,7 +163,7 @@ def _said(item: bytes) -> dict[str, Any]:
         return {}
 
 
-def _valid(model: type[M], body: bytes, call: str, outcome: Answer | Lost) -> M:
+def _valid(model: type[M], body: bytes, call: str, outcome: ApiAnswer | Lost) -> M:
     try:
         return _validated(model, body)
     except ValidationError as error:
@@ -188,7 +188,7 @@ def _validated(model: type[M], body: bytes) -> M:
         return model.model_validate_json(msgspec.json.encode(bare))
 
 
-def expect_ok(call: str, outcome: Answer | Lost) -> Answer:
+def expect_ok(call: str, outcome: ApiAnswer | Lost) -> ApiAnswer:
     """Return the answer if it is a success, raise what it is otherwise."""
     if isinstance(outcome, Lost):
         if outcome.is_foreign:
@@ -203,7 +203,7 @@ def expect_ok(call: str, outcome: Answer | Lost) -> Answer:
     raise_error(call, outcome)
 
 
-def raise_error(call: str, answer: Answer) -> NoReturn:
+def raise_error(call: str, answer: ApiAnswer) -> NoReturn:
     """Raise the error that the answer is."""
     if 300 <= answer.status < 400:
         raise ProtocolError(
@@ -215,7 +215,7 @@ def raise_error(call: str, answer: Answer) -> NoReturn:
     raise api_error(call, answer)
 
 
-def api_error(call: str, answer: Answer) -> ApiError:
+def api_error(call: str, answer: ApiAnswer) -> ApiError:
     """The typed error for an answer outside 2xx and 3xx."""
     error = rpc_error(answer.body) or {}
     reason = str(detail(error, "ErrorInfo").get("reason", ""))
@@ -240,8 +240,8 @@ def _shown(text: str) -> str:
     return text if len(text) <= MAX_DETAIL_CHARS else f"{text[:MAX_DETAIL_CHARS]}… (shortened)"
 
 
-def _unexpected(call: str, outcome: Answer | Lost, what: str) -> ProtocolError:
-    kind = outcome.headers.get("content-type", "no content type") if isinstance(outcome, Answer) else "nothing"
+def _unexpected(call: str, outcome: ApiAnswer | Lost, what: str) -> ProtocolError:
+    kind = outcome.headers.get("content-type", "no content type") if isinstance(outcome, ApiAnswer) else "nothing"
     return ProtocolError(
         f"Expected the API's JSON in answer to {call}, got {kind} ({what}).",
         code="AGB-A01",

@@ -14,7 +14,7 @@ import httpx
 
 from airflow_provider_batch.gemini import webhooks
 from airflow_provider_batch.gemini.client import calls, upload
-from airflow_provider_batch.gemini.client.answers import Unreadable
+from airflow_provider_batch.gemini.client.answers import UnreadableEntry
 from airflow_provider_batch.gemini.client.exchange import Act, Pause, ReadBlock, Reply, Script
 from airflow_provider_batch.gemini.client.pages import Page, PageWalk
 from airflow_provider_batch.gemini.client.server_clock import ServerClock
@@ -104,7 +104,7 @@ class AsyncGeminiClient:
 
     async def list_batch_pages(
         self, page_size: int = calls.PAGE_SIZE
-    ) -> AsyncIterator[Iterable[Batch | Unreadable]]:
+    ) -> AsyncIterator[Iterable[Batch | UnreadableEntry]]:
         """The same listing, a page at a time, with what cannot be read in its place.
 
         The next page is not asked for before this one is used up.

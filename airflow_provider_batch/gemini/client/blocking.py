@@ -13,7 +13,7 @@ import httpx
 
 from airflow_provider_batch.gemini import webhooks
 from airflow_provider_batch.gemini.client import calls, upload
-from airflow_provider_batch.gemini.client.answers import Unreadable
+from airflow_provider_batch.gemini.client.answers import UnreadableEntry
 from airflow_provider_batch.gemini.client.exchange import Act, Pause, ReadBlock, Reply, Script
 from airflow_provider_batch.gemini.client.pages import Page, PageWalk
 from airflow_provider_batch.gemini.client.server_clock import ServerClock
@@ -125,7 +125,7 @@ class GeminiClient:
         """All batches of the project, page by page."""
         return self._each(lambda token: calls.list_batches(token, page_size))
 
-    def list_batch_entries(self, page_size: int = calls.PAGE_SIZE) -> Iterator[Batch | Unreadable]:
+    def list_batch_entries(self, page_size: int = calls.PAGE_SIZE) -> Iterator[Batch | UnreadableEntry]:
         """The same listing, with what cannot be read in its place."""
         for page in self._pages(lambda token: calls.list_batches(token, page_size)):
             yield from page.entries

@@ -18,7 +18,7 @@ from airflow_provider_batch.errors import (
     SubmitUnknownError,
 )
 from airflow_provider_batch.gemini.client import answers
-from airflow_provider_batch.gemini.client.exchange import Answer, Lost, Request, Script
+from airflow_provider_batch.gemini.client.exchange import ApiAnswer, ApiRequest, Lost, Script
 from airflow_provider_batch.gemini.client.repeats import once, pause, persist, persist_delete, persist_download
 from airflow_provider_batch.gemini.client.rpc import rpc_error
 from airflow_provider_batch.gemini.wire import (
@@ -84,11 +84,11 @@ def create_batch(
         batch["priority"] = str(priority)
     verb = "asyncBatchEmbedContent" if embeddings else "batchGenerateContent"
     outcome = yield from once(
-        Request(call, "POST", f"/{{v}}/{model_path(model)}:{verb}", json_body={"batch": batch})
+        ApiRequest(call, "POST", f"/{{v}}/{model_path(model)}:{verb}", json_body={"batch": batch})
     )
     if isinstance(outcome, Lost) and not outcome.was_sent:
         raise ApiUnreachableError(call=call, reason=outcome.reason, was_sent=False)
-    if isinstance(outcome, Answer) and outcome.status in _DEFINITE_REFUSALS and rpc_error(outcome.body):
+    if isinstance(outcome, ApiAnswer) and outcome.status in _DEFINITE_REFUSALS and rpc_error(outcome.body):
         raise answers.api_error(call, outcome)
     try:
         created = answers.read(Batch, call, outcome)
@@ -111,19 +111,19 @@ def _rows(requests: Iterable[InlineRequest]) -> list[dict[str, Any]]:
 
 def get_batch(name: str) -> Script[Batch]:
     """One batch. Raises :class:`NotFoundError` for one that is not visible."""
-    request = Request(f"get {name}", "GET", _resource(name))
+    request = ApiRequest(f"get {name}", "GET", _resource(name))
     return answers.read_named(Batch, name, request.call, (yield from persist(request)))
 
 
 def list_batches(page_token: str = "", page_size: int = PAGE_SIZE) -> Script[answers.LazyPage[Batch]]:
     """One page of the batches of the project, newest first as far as observed."""
-    request = Request("list batches", "GET", "/{v}/batches", params=_paging(page_token, page_size))
+    request = ApiRequest("list batches", "GET", "/{v}/batches", params=_paging(page_token, page_size))
     return answers.read_page(Batch, "operations", request.call, (yield from persist(request)))
 
 
 def cancel_batch(name: str) -> Script[None]:
     """Ask for cancellation. What the job ends as is known only by getting it afterwards."""
-    request = Request(f"cancel {name}", "POST", f"{_resource(name)}:cancel", json_body={})
+    request = ApiRequest(f"cancel {name}", "POST", f"{_resource(name)}:cancel", json_body={})
     answers.expect_done(request.call, (yield from persist(request)))
 
 
@@ -134,7 +134,7 @@ def update_batch(
     values = {"displayName": display_name, "priority": None if priority is None else str(priority)}
     changes = {field: value for field, value in values.items() if value is not None}
     verb = "updateEmbedContentBatch" if embeddings else "updateGenerateContentBatch"
-    request = Request(
+    request = ApiRequest(
         f"update {name}",
         "PATCH",
         f"{_resource(name)}:{verb}",
@@ -151,13 +151,13 @@ def delete_batch(name: str) -> Script[None]:
 
 def get_file(name: str) -> Script[File]:
     """A file's metadata."""
-    request = Request(f"get {name}", "GET", _resource(name))
+    request = ApiRequest(f"get {name}", "GET", _resource(name))
     return answers.read_named(File, name, request.call, (yield from persist(request)))
 
 
 def list_files(page_token: str = "", page_size: int = PAGE_SIZE) -> Script[FilePage]:
     """One page of the project's files."""
-    request = Request("list files", "GET", "/{v}/files", params=_paging(page_token, page_size))
+    request = ApiRequest("list files", "GET", "/{v}/files", params=_paging(page_token, page_size))
     return answers.read(FilePage, request.call, (yield from persist(request)))
 
 
@@ -189,7 +189,7 @@ def wait_for_file(name: str, timeout_s: float) -> Script[File]:
 
 def download_file(name: str, from_byte: int = 0) -> Script[None]:
     """Stream a generated file's bytes into the sink; a cut transfer goes on where it broke off."""
-    request = Request(
+    request = ApiRequest(
         f"download {name}",
         "GET",
         f"{_resource(name)}:download",
@@ -202,25 +202,25 @@ def count_tokens(model: str, request: Mapping[str, Any]) -> Script[TokenCount]:
     """Tokens of a GenerateContentRequest as the model counts them. Free of charge, says the API's guide."""
     name = model_path(model)
     body = {"generateContentRequest": {"model": name, **request}}
-    count = Request(f"count tokens for {name}", "POST", f"/{{v}}/{name}:countTokens", json_body=body)
+    count = ApiRequest(f"count tokens for {name}", "POST", f"/{{v}}/{name}:countTokens", json_body=body)
     return answers.read(TokenCount, count.call, (yield from persist(count)))
 
 
 def get_model(model: str) -> Script[Model]:
     """One model."""
     name = model_path(model)
-    request = Request(f"get {name}", "GET", f"/{{v}}/{name}")
+    request = ApiRequest(f"get {name}", "GET", f"/{{v}}/{name}")
     return answers.read(Model, request.call, (yield from persist(request)))
 
 
 def list_models(page_token: str = "", page_size: int = PAGE_SIZE) -> Script[ModelPage]:
     """One page of the models that the credential may use."""
-    request = Request("list models", "GET", "/{v}/models", params=_paging(page_token, page_size))
+    request = ApiRequest("list models", "GET", "/{v}/models", params=_paging(page_token, page_size))
     return answers.read(ModelPage, request.call, (yield from persist(request)))
 
 
 def _delete(name: str) -> Script[None]:
-    request = Request(f"delete {name}", "DELETE", _resource(name))
+    request = ApiRequest(f"delete {name}", "DELETE", _resource(name))
     answers.expect_done(request.call, (yield from persist_delete(request)))
 
 

@@ -18,7 +18,7 @@ MAX_JSON_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Request:
+class ApiRequest:
     """One HTTP request.
 
     :param call: Words for messages, such as ``get batches/abc``. Never holds a credential.
@@ -45,7 +45,7 @@ class Download:
     :param from_byte: Ask for the body from here on, and write from here in the sink.
     """
 
-    request: Request
+    request: ApiRequest
     from_byte: int = 0
 
 
@@ -65,7 +65,7 @@ class ReadBlock:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiAnswer:
     """An HTTP answer. ``body`` is empty for a download whose bytes went to the sink.
 
     :param received: Bytes of a download's body that the sink holds now, counted from the body's start.
@@ -96,7 +96,7 @@ class Lost:
     is_foreign: bool = False
 
 
-Act = Request | Download | ReadBlock
+Act = ApiRequest | Download | ReadBlock
 Step = Act | Pause
-Reply = Answer | Lost | bytes | float | None
+Reply = ApiAnswer | Lost | bytes | float | None
 Script = Generator[Step, Reply, T]

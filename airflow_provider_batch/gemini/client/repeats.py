@@ -11,7 +11,7 @@ import re
 from collections.abc import Generator
 
 from airflow_provider_batch.errors import PASSING_STATUSES
-from airflow_provider_batch.gemini.client.exchange import Answer, Download, Lost, Pause, Reply, Request, Step
+from airflow_provider_batch.gemini.client.exchange import ApiAnswer, ApiRequest, Download, Lost, Pause, Reply, Step
 from airflow_provider_batch.gemini.client.rpc import retry_hint_s, rpc_error
 
 MAX_TRIES = 4
@@ -28,14 +28,14 @@ SLOWEST_BYTES_PER_S = 10 * 1024
 """A body that comes more slowly than this, after a first :data:`MAX_CALL_S`, is given up: it may never end."""
 
 
-def persist(request: Request) -> Generator[Step, Reply, Answer | Lost]:
+def persist(request: ApiRequest) -> Generator[Step, Reply, ApiAnswer | Lost]:
     """Send until the outcome is not a passing one, or tries or time are used up; return the last outcome."""
     attempt = 1
     while True:
         outcome = yield from once(request)
         if not may_pass(outcome) or attempt == MAX_TRIES:
             return outcome
-        hint = retry_hint_s(outcome) if isinstance(outcome, Answer) else None
+        hint = retry_hint_s(outcome) if isinstance(outcome, ApiAnswer) else None
         if hint is not None and hint > MAX_WAIT_S:
             return outcome
         if (yield from pause(max(wait_s(attempt), hint or 0.0))) > MAX_CALL_S:
@@ -43,15 +43,15 @@ def persist(request: Request) -> Generator[Step, Reply, Answer | Lost]:
         attempt += 1
 
 
-def persist_delete(request: Request) -> Generator[Step, Reply, Answer | Lost]:
+def persist_delete(request: ApiRequest) -> Generator[Step, Reply, ApiAnswer | Lost]:
     """The same for a delete: not found, after a try whose answer was lost, means that it had worked."""
     outcome = yield from once(request)
     if not may_pass(outcome):
         return outcome
     yield from pause(wait_s(1))
     outcome = yield from persist(request)
-    gone = isinstance(outcome, Answer) and outcome.status == 404 and rpc_error(outcome.body) is not None
-    return Answer(200, {}, b"{}") if gone else outcome
+    gone = isinstance(outcome, ApiAnswer) and outcome.status == 404 and rpc_error(outcome.body) is not None
+    return ApiAnswer(200, {}, b"{}") if gone else outcome
 
 
 def pause(seconds: float) -> Generator[Step, Reply, float]:
@@ -62,15 +62,15 @@ def pause(seconds: float) -> Generator[Step, Reply, float]:
     return elapsed
 
 
-def once(request: Request | Download) -> Generator[Step, Reply, Answer | Lost]:
+def once(request: ApiRequest | Download) -> Generator[Step, Reply, ApiAnswer | Lost]:
     """Put the request on the wire exactly once."""
     outcome = yield request
-    if not isinstance(outcome, Answer | Lost):
+    if not isinstance(outcome, ApiAnswer | Lost):
         raise TypeError(f"a request was answered with {type(outcome).__name__}")
     return outcome
 
 
-def persist_download(request: Request, from_byte: int = 0) -> Generator[Step, Reply, Answer | Lost]:
+def persist_download(request: ApiRequest, from_byte: int = 0) -> Generator[Step, Reply, ApiAnswer | Lost]:
     """Fetch a body into the sink; after a cut, go on from the last byte that arrived.
 
     A cut that brought new bytes does not use up a try: a long body over a poor line still arrives. The body is
@@ -81,7 +81,7 @@ def persist_download(request: Request, from_byte: int = 0) -> Generator[Step, Re
     offset, failures, total = from_byte, 0, None
     while True:
         outcome = _of_one_body((yield from once(Download(request, from_byte=offset))), offset, total)
-        if isinstance(outcome, Answer) and not may_pass(outcome):
+        if isinstance(outcome, ApiAnswer) and not may_pass(outcome):
             return outcome
         reached = outcome.received
         total = total if outcome.total is None else outcome.total
@@ -94,7 +94,7 @@ def persist_download(request: Request, from_byte: int = 0) -> Generator[Step, Re
             return outcome
 
 
-def _of_one_body(outcome: Answer | Lost, offset: int, total: int | None) -> Answer | Lost:
+def _of_one_body(outcome: ApiAnswer | Lost, offset: int, total: int | None) -> ApiAnswer | Lost:
     """The outcome of a part of a download, as what it is by all that was said of the body before.
 
     :param offset: Where the part began.
@@ -117,15 +117,15 @@ def _of_one_body(outcome: Answer | Lost, offset: int, total: int | None) -> Answ
     return outcome
 
 
-def _beyond(answer: Answer, offset: int, total: int | None) -> Answer | Lost:
+def _beyond(answer: ApiAnswer, offset: int, total: int | None) -> ApiAnswer | Lost:
     """What it means that there is nothing behind the last byte (RFC 9110, section 15.5.17)."""
     said = re.fullmatch(r"bytes ?\*/(\d+)", answer.headers.get("content-range", "").strip())
     if said is None or int(said[1]) != offset or total not in (None, offset):
         return answer if said is None else Lost("416 in the middle of the file", is_foreign=True)
-    return Answer(200, {}, received=offset, total=offset)
+    return ApiAnswer(200, {}, received=offset, total=offset)
 
 
-def may_pass(outcome: Answer | Lost) -> bool:
+def may_pass(outcome: ApiAnswer | Lost) -> bool:
     """True if the same request may well succeed a little later."""
     return isinstance(outcome, Lost) or outcome.status in PASSING_STATUSES
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_batch.gemini.client.exchange import Answer
+from airflow_provider_batch.gemini.client.exchange import ApiAnswer
 
 MIN_HINT_S, MAX_HINT_S = 1.0, 3600.0
 """A hint of the server is taken within these bounds, seconds."""
@@ -36,7 +36,7 @@ def detail(error: Mapping[str, Any], kind: str) -> dict[str, Any]:
     return {}
 
 
-def retry_hint_s(answer: Answer) -> float | None:
+def retry_hint_s(answer: ApiAnswer) -> float | None:
     """How long the server asks to wait: the longer of ``Retry-After`` and ``google.rpc.RetryInfo``.
 
     :return: Seconds within :data:`MIN_HINT_S` and :data:`MAX_HINT_S`; None without a hint that is a number.

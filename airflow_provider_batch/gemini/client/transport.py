@@ -24,11 +24,11 @@ from airflow_provider_batch.errors import ProtocolError
 from airflow_provider_batch.gemini.client.auth import DEFAULT_BASE_URL, Credential, checked_base_url, origin
 from airflow_provider_batch.gemini.client.exchange import (
     MAX_JSON_BYTES,
-    Answer,
+    ApiAnswer,
+    ApiRequest,
     Download,
     Lost,
     ReadBlock,
-    Request,
 )
 from airflow_provider_batch.gemini.client.repeats import MAX_CALL_S, SLOWEST_BYTES_PER_S
 
@@ -63,7 +63,7 @@ class Endpoint:
     def __post_init__(self) -> None:
         object.__setattr__(self, "base_url", checked_base_url(self.base_url))
 
-    def address(self, request: Request) -> str:
+    def address(self, request: ApiRequest) -> str:
         """The absolute URL of a request. An absolute one (upload session) must stay on our origin."""
         if request.url.startswith("/"):
             return self.base_url + request.url.replace("{v}", self.api_version)
@@ -75,7 +75,7 @@ class Endpoint:
             )
         return request.url
 
-    def headers(self, request: Request) -> dict[str, str]:
+    def headers(self, request: ApiRequest) -> dict[str, str]:
         """All headers of a request. May block where the credential has to be refreshed."""
         credential = self.credential.headers() if request.with_credentials else {}
         return {**request.headers, **credential}
@@ -151,10 +151,10 @@ class Taken:
                 remedy="Use file input, so that results go to a file instead of into the answer.",
             )
 
-    def answer(self) -> Answer:
+    def answer(self) -> ApiAnswer:
         """The complete answer."""
         received = self._file().tell() if self.to_file else 0
-        return Answer(self._status, self._headers, bytes(self._body), received, self._total)
+        return ApiAnswer(self._status, self._headers, bytes(self._body), received, self._total)
 
     def lost(self, error: httpx.TransportError) -> Lost:
         """What there is of an answer that broke off."""
@@ -180,12 +180,14 @@ def api_date(response: httpx.Response) -> str | None:
     return response.headers.get("date") if response.is_success and not is_page else None
 
 
-def parts(step: Request | Download) -> tuple[Request, Download | None]:
+def parts(step: ApiRequest | Download) -> tuple[ApiRequest, Download | None]:
     """The request of a step, and the download if it is one."""
     return (step.request, step) if isinstance(step, Download) else (step, None)
 
 
-def http_request(request: Request, download: Download | None, url: str, headers: dict[str, str]) -> dict[str, Any]:
+def http_request(
+    request: ApiRequest, download: Download | None, url: str, headers: dict[str, str]
+) -> dict[str, Any]:
     """Arguments for ``stream()`` of either httpx client."""
     if download is not None and download.from_byte:
         headers = {**headers, "Range": f"bytes={download.from_byte}-"}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from airflow_provider_batch.errors import ApiError, InputError, ProtocolError
 from airflow_provider_batch.gemini.client import answers
 from airflow_provider_batch.gemini.client.calls import list_files
-from airflow_provider_batch.gemini.client.exchange import Answer, Lost, ReadBlock, Request, Script
+from airflow_provider_batch.gemini.client.exchange import ApiAnswer, ApiRequest, Lost, ReadBlock, Script
 from airflow_provider_batch.gemini.client.repeats import MAX_TRIES, may_pass, once, pause, persist, wait_s
 from airflow_provider_batch.gemini.client.rpc import rpc_error
 from airflow_provider_batch.gemini.wire import File, UploadedFile
@@ -101,7 +101,7 @@ def start_upload(size_bytes: int, display_name: str, mime_type: str = JSONL_MIME
             code="AGB-I20",
             remedy="Nothing was uploaded or spent. Split the input into several files, one task each.",
         )
-    request = Request(
+    request = ApiRequest(
         call,
         "POST",
         "/upload/{v}/files",
@@ -150,7 +150,7 @@ def _send(session: str, size_bytes: int, display_name: str, offset: int) -> Scri
             yield from pause(wait_s(failures))
 
 
-def _send_block(call: str, session: str, offset: int, size: int, *, is_last: bool) -> Script[Answer | Lost]:
+def _send_block(call: str, session: str, offset: int, size: int, *, is_last: bool) -> Script[ApiAnswer | Lost]:
     block = yield ReadBlock(offset, size)
     if not isinstance(block, bytes) or len(block) != size:
         raise ProtocolError(
@@ -198,13 +198,13 @@ def _find_file(call: str, display_name: str, size_bytes: int) -> Script[File]:
     )
 
 
-def _on_session(call: str, session: str, headers: Mapping[str, str], content: bytes) -> Request:
+def _on_session(call: str, session: str, headers: Mapping[str, str], content: bytes) -> ApiRequest:
     """A request to the session's URL, which is its own credential: our key is not sent along."""
-    return Request(call, "POST", session, headers=headers, content=content, with_credentials=False)
+    return ApiRequest(call, "POST", session, headers=headers, content=content, with_credentials=False)
 
 
 def _read_progress(
-    call: str, outcome: Answer | Lost, size_bytes: int, *, if_taken: int | None
+    call: str, outcome: ApiAnswer | Lost, size_bytes: int, *, if_taken: int | None
 ) -> _Progress | None:
     """What the answer tells about the session; None if it tells nothing and the session must be asked.
 
@@ -233,7 +233,7 @@ def _read_progress(
     return None
 
 
-def _received(call: str, answer: Answer, size_bytes: int) -> int:
+def _received(call: str, answer: ApiAnswer, size_bytes: int) -> int:
     text = answer.headers["x-goog-upload-size-received"]
     if not text.isdigit() or int(text) > size_bytes:
         raise ProtocolError(

@@ -17,7 +17,7 @@ from airflow_provider_batch.gemini.rows.field_types import check_range, check_ty
 from airflow_provider_batch.gemini.rows.fields import (
     BLOB,
     CALLS,
-    CONFIG_PLACE,
+    CONFIG_PATH,
     CONTENT,
     DATA,
     FILE,
@@ -27,7 +27,7 @@ from airflow_provider_batch.gemini.rows.fields import (
     REQUEST,
     SCHEMAS,
     THINKING,
-    THINKING_PLACE,
+    THINKING_PATH,
 )
 from airflow_provider_batch.gemini.rows.names import camel_case
 from airflow_provider_batch.rows.dialect import BadRowError
@@ -206,18 +206,18 @@ class RequestCheck:
             )
 
     def _config(self, config: Any) -> Facts:
-        fields = self._fields(config, GENERATION_CONFIG, CONFIG_PLACE)
+        fields = self._fields(config, GENERATION_CONFIG, CONFIG_PATH)
         for name, lowest, highest in (("temperature", 0, 2), ("topP", 0, 1), ("maxOutputTokens", 1, None)):
-            check_range(fields.get(name), lowest, highest, f"{CONFIG_PLACE}.{name}")
+            check_range(fields.get(name), lowest, highest, f"{CONFIG_PATH}.{name}")
         cap = whole(fields.get("maxOutputTokens"))
         thinking: Mapping[str, Any] = {}
         if fields.get("thinkingConfig") is not None:
-            thinking = self._fields(fields["thinkingConfig"], THINKING, THINKING_PLACE)
+            thinking = self._fields(fields["thinkingConfig"], THINKING, THINKING_PATH)
         budget = whole(thinking.get("thinkingBudget")) or 0
         if cap is not None and 0 < cap <= budget:
             raise BadRowError(
                 "AGB-I27",
-                f"{CONFIG_PLACE}.maxOutputTokens={cap} is not above thinkingBudget={budget}, and thinking counts "
+                f"{CONFIG_PATH}.maxOutputTokens={cap} is not above thinkingBudget={budget}, and thinking counts "
                 "towards it: nothing would be left for the answer",
             )
         caution = None
@@ -326,12 +326,12 @@ def _check_schemas(schemas: list[Any], mime_type: str | None) -> None:
     """By what the published document says of these fields."""
     if len(schemas) > 1:
         raise BadRowError(
-            "AGB-I15", f"{CONFIG_PLACE} has responseSchema and responseJsonSchema, which exclude each other"
+            "AGB-I15", f"{CONFIG_PATH} has responseSchema and responseJsonSchema, which exclude each other"
         )
     if schemas and mime_type in (None, "", "text/plain"):
         raise BadRowError(
             "AGB-I15",
-            f'{CONFIG_PLACE} has a response schema, which needs "responseMimeType": "application/json" beside it',
+            f'{CONFIG_PATH} has a response schema, which needs "responseMimeType": "application/json" beside it',
         )
 
 

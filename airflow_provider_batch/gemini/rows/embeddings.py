@@ -18,7 +18,7 @@ from airflow_provider_batch.gemini.rows.fields import EMBED
 from airflow_provider_batch.gemini.rows.requests import given_row, has_more, laid_over, parsed_request
 from airflow_provider_batch.rows.check.staging import encode_row
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.prompt import Prompt, check_prompt, columns_of, key_of, said_of, with_text_key
+from airflow_provider_batch.rows.prompt import Prompt, check_prompt, columns_of, evaluated, key_of, with_text_key
 
 TASK_TYPES = (
     "RETRIEVAL_QUERY",
@@ -116,7 +116,7 @@ class EmbeddingTemplate:
             return self._given(data)
         row = columns_of(data)
         key = key_of(row, self.key)
-        text = said_of(self.prompt, row, key)
+        text = evaluated(self.prompt, row, key)
         if not isinstance(text, str):
             raise BadRowError("AGB-I25", f"the prompt function gave {type(text).__name__}, not text", key)
         return encode_row({"key": key, "request": {"content": {"parts": [{"text": text}]}, **self._options()}})

@@ -89,21 +89,21 @@ PART = {
 
 CALLS = DATA.keys() - {"text", "inlineData", "fileData"}
 
-CONFIG_PLACE = "request.generationConfig"
-THINKING_PLACE = f"{CONFIG_PLACE}.thinkingConfig"
+CONFIG_PATH = "request.generationConfig"
+THINKING_PATH = f"{CONFIG_PATH}.thinkingConfig"
 
 HOMES = {
-    **{name: f"{THINKING_PLACE}.{name}" for name in THINKING},
-    **{name: f"{CONFIG_PLACE}.{name}" for name in GENERATION_CONFIG},
+    **{name: f"{THINKING_PATH}.{name}" for name in THINKING},
+    **{name: f"{CONFIG_PATH}.{name}" for name in GENERATION_CONFIG},
     **{name: f"request.{name}" for name in REQUEST},
     # Names that other clients and APIs have for the same thing.
-    "config": CONFIG_PLACE,
-    "parameters": CONFIG_PLACE,
-    "maxTokens": f"{CONFIG_PLACE}.maxOutputTokens",
-    "maxCompletionTokens": f"{CONFIG_PLACE}.maxOutputTokens",
-    "stop": f"{CONFIG_PLACE}.stopSequences",
-    "n": f"{CONFIG_PLACE}.candidateCount",
-    "thinking": THINKING_PLACE,
+    "config": CONFIG_PATH,
+    "parameters": CONFIG_PATH,
+    "maxTokens": f"{CONFIG_PATH}.maxOutputTokens",
+    "maxCompletionTokens": f"{CONFIG_PATH}.maxOutputTokens",
+    "stop": f"{CONFIG_PATH}.stopSequences",
+    "n": f"{CONFIG_PATH}.candidateCount",
+    "thinking": THINKING_PATH,
     "messages": "request.contents",
     "prompt": "request.contents",
     "content": "request.contents",

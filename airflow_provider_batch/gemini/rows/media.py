@@ -11,7 +11,7 @@ import msgspec
 
 from airflow_provider_batch.gemini.rows.checks import is_address
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.media import CODE, FileFolder, Reference
+from airflow_provider_batch.rows.media import CODE, MediaFolder, Reference
 from airflow_provider_batch.rows.read.strict_json import parse_row
 
 Address = Callable[[Reference, str], str]
@@ -58,7 +58,7 @@ class RowFiles:
     :param folder: Where they are.
     """
 
-    def __init__(self, folder: FileFolder) -> None:
+    def __init__(self, folder: MediaFolder) -> None:
         self._folder = folder
 
     def line(self, line: bytes) -> bytes:

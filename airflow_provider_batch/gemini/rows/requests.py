@@ -19,8 +19,8 @@ from airflow_provider_batch.rows.prompt import (
     Prompt,
     check_prompt,
     columns_of,
+    evaluated,
     key_of,
-    said_of,
     with_text_key,
 )
 from airflow_provider_batch.rows.read.strict_json import json_type, parse_row
@@ -95,7 +95,7 @@ class RequestTemplate:
         return encode_row(row, key if isinstance(key, str) else None)
 
     def _request(self, prompt: Prompt, row: Mapping[str, Any], key: str) -> dict[str, Any]:
-        said = said_of(prompt, row, key)
+        said = evaluated(prompt, row, key)
         if isinstance(said, str):
             said = {"contents": [{"role": "user", "parts": [*self._files(row, key), {"text": said}]}]}
         elif self.file_columns:

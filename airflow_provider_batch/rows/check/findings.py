@@ -10,7 +10,7 @@ import msgspec
 
 from airflow_provider_batch.errors import BadRow, InputError
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.read import Record, Unreadable
+from airflow_provider_batch.rows.read import Record, UnreadableRow
 from airflow_provider_batch.rows.read.values import NoTextError, plain_of
 
 MAX_FINDINGS = 20
@@ -65,7 +65,7 @@ def left_out(record: Record, bad: BadRowError) -> bytes:
     if isinstance(record.data, Mapping):
         row: Any = {_safe(name): _shown_value(value) for name, value in record.data.items()}
     else:
-        data = record.data.data if isinstance(record.data, Unreadable) else record.data or b""
+        data = record.data.data if isinstance(record.data, UnreadableRow) else record.data or b""
         row = data[:MAX_SHOWN_BYTES].decode(errors="backslashreplace")
     return msgspec.json.encode({"key": None if bad.key is None else _safe(bad.key), "skipped": error, "row": row})
 

@@ -22,7 +22,7 @@ from airflow_provider_batch.rows.check.keys import KeyTable
 from airflow_provider_batch.rows.check.shards import Cut, ShardLimits, ShardWriter
 from airflow_provider_batch.rows.dialect import BadRowError, CheckedRow, RowDialect
 from airflow_provider_batch.rows.prompt import columns_of, names_in
-from airflow_provider_batch.rows.read import Record, Source, Unreadable
+from airflow_provider_batch.rows.read import Record, Source, UnreadableRow
 from airflow_provider_batch.rows.read.lines import MAX_LINE_BYTES
 from airflow_provider_batch.rows.read.values import NoTextError, plain_of
 from airflow_provider_batch.rows.storage import spool
@@ -119,7 +119,7 @@ def spools(near: UPath | None = None) -> Iterator[Spools]:
 
 
 @dataclass
-class Content:
+class StagedContent:
     """What the rows of an input add up to, for the estimate of its cost.
 
     :param text_bytes: UTF-8 bytes of text.
@@ -199,7 +199,7 @@ class Staged:
     sha256: str
     cuts: list[Cut]
     skipped: int
-    content: Content
+    content: StagedContent
     sample: list[tuple[int, int, int]]
 
     @property
@@ -299,7 +299,7 @@ def stage(intake: Intake, dialect: RowDialect, out: Spools, keys: KeyTable, limi
     name = intake.source.name
     findings = Findings(name)
     writer = ShardWriter(out.rows, limits)
-    content = Content()
+    content = StagedContent()
     draw = _Draw(intake.sample_rows)
     beside = _Beside(intake.keep_columns)
     repeats = _Repeats()
@@ -363,7 +363,7 @@ def _readable(record: Record) -> bytes | Mapping[str, Any]:
     data = record.data
     if data is None:
         raise BadRowError("AGB-I19", _TOO_LONG)
-    if isinstance(data, Unreadable):
+    if isinstance(data, UnreadableRow):
         raise BadRowError(data.code, data.what)
     if isinstance(data, bytes):
         if not data.strip():

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 
-class Unreadable(NamedTuple):
+class UnreadableRow(NamedTuple):
     """What should have been a row.
 
     :param code: Of the error, such as ``AGB-I08``.
@@ -37,7 +37,7 @@ class Record(NamedTuple):
     """
 
     number: int
-    data: bytes | Mapping[str, Any] | Unreadable | None
+    data: bytes | Mapping[str, Any] | UnreadableRow | None
     unit: str = "row"
     file: str = ""
 

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, cast
 from upath import UPath
 
 from airflow_provider_batch.errors import InputError
-from airflow_provider_batch.rows.read import Record, Unreadable, same_names
+from airflow_provider_batch.rows.read import Record, UnreadableRow, same_names
 from airflow_provider_batch.rows.read.arrow import rows_of
 from airflow_provider_batch.rows.read.lines import MAX_LINE_BYTES, read_lines
 from airflow_provider_batch.rows.storage import READ_BYTES, local_path, opened
@@ -112,12 +112,12 @@ def _read(path: UPath, key: str) -> Iterator[Record]:
 def _text(file: BinaryIO, key: str) -> Record:
     data = file.read(MAX_TEXT_BYTES + 1)
     if len(data) > MAX_TEXT_BYTES:
-        return Record(1, Unreadable("AGB-I19", f"a text of more than {MAX_TEXT_BYTES // 2**20} MiB"))
+        return Record(1, UnreadableRow("AGB-I19", f"a text of more than {MAX_TEXT_BYTES // 2**20} MiB"))
     try:
         return Record(1, {"key": key, "text": data.decode("utf-8-sig")})
     except UnicodeDecodeError as error:
         what = f"a text that is not valid UTF-8 at byte {error.start + 1}; save it as UTF-8"
-        return Record(1, Unreadable("AGB-I08", what))
+        return Record(1, UnreadableRow("AGB-I08", what))
 
 
 def _lines(file: BinaryIO) -> Iterator[Record]:
@@ -161,7 +161,7 @@ def _noted(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
         yield line
 
 
-def _misquoted(error: csv.Error, first: int, last: int, taken: list[str]) -> Unreadable:
+def _misquoted(error: csv.Error, first: int, last: int, taken: list[str]) -> UnreadableRow:
     """A row with a quotation mark where none may be.
 
     One that is never closed has taken the rest of the file: no row of that may be left out in silence.
@@ -170,7 +170,7 @@ def _misquoted(error: csv.Error, first: int, last: int, taken: list[str]) -> Unr
         raise _DamageError(
             "AGB-I26", f"cannot be read: a quotation mark in the row of line {first} is never closed"
         )
-    return Unreadable("AGB-I26", f"a bad quotation mark on line {last} ({error})", "".join(taken).encode())
+    return UnreadableRow("AGB-I26", f"a bad quotation mark on line {last} ({error})", "".join(taken).encode())
 
 
 def _parquet(file: BinaryIO) -> Iterator[Record]:
