@@ -15,6 +15,12 @@ from typing import BinaryIO, Protocol
 
 from airflow_provider_batch.errors import BatchError
 
+DEFAULT_TIMEOUT_S = 86_400.0
+"""How long a user waits for a batch, seconds, unless they say: 24 h, the Gemini API's own target."""
+
+MAX_TIMEOUT_S = 14 * 86_400.0
+"""The longest that a user may wait, seconds: room for rounds and for a full queue."""
+
 RESULTS_PATIENCE_S = 600.0
 """How long the results may come after the end of a job, seconds."""
 

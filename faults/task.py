@@ -132,7 +132,7 @@ class Task:
             self.limits,
             self.on_content_change,
             self.layout,
-            self.output.json_schema if self.output else None,
+            self.output,
             self.budget,
             is_strict=self.is_strict,
         )

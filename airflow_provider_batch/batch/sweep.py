@@ -16,16 +16,16 @@ from datetime import datetime
 
 from upath import UPath
 
+from airflow_provider_batch.batch.assemble import to_land
 from airflow_provider_batch.batch.cost.lifetime import results_until
 from airflow_provider_batch.batch.cost.receipts import Prices, no_prices
-from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import Retired
 from airflow_provider_batch.batch.ledger.job_names import PREFIX, JobTag
 from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
 from airflow_provider_batch.batch.ledger.store import FOLDER, RETIRED, Ledger, retire
 from airflow_provider_batch.batch.observer import Observer
-from airflow_provider_batch.batch.run import LandedBatch, Run, Work
+from airflow_provider_batch.batch.run import LandedBatch, Run
 from airflow_provider_batch.contract import BatchService, CannotTell, Found, JobSnapshot, JobState
 from airflow_provider_batch.errors import BatchError, NotFoundError
 from airflow_provider_batch.rows.dialect import RowDialect
@@ -170,14 +170,14 @@ def _take(
     service: BatchService, known: Known, dialect: RowDialect, prices: Prices, observer: Observer
 ) -> Iterator[str]:
     folder = known.ledger.folder.parent.parent.parent
-    policy = Policy(timeout_s=0.0, max_row_attempts=1, is_new_try=False, may_send=False)
+    work = to_land(service, known.ledger, folder, dialect, prices=prices, timeout_s=0.0, observer=observer)
     try:
-        result = Run(Work(service, known.ledger, folder, dialect, policy, prices=prices, observer=observer)).go()
+        result = Run(work).go()
     except BatchError as error:
         log.warning("%s cannot be landed: %s", known.ledger.folder, error)
         return
     if isinstance(result, LandedBatch) and not known.batch.round.published:
-        log.info("LandedBatch %s, which no task came back for.", result.manifest.result_uri)
+        log.info("Landed %s, which no task came back for.", result.manifest.result_uri)
         yield result.manifest.result_uri
 
 

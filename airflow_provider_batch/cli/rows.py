@@ -224,11 +224,10 @@ def model(options: Namespace) -> str:
 
 def limits(options: Namespace, max_enqueued_tokens: int | None) -> ShardLimits:
     """Of one remote job."""
-    from airflow_provider_batch.rows.check.shards import MAX_SHARD_BYTES, ShardLimits
+    from airflow_provider_batch.batch.assemble import job_limits
 
-    # The API's address of a file may be longer than its name.
-    size = MAX_SHARD_BYTES * 3 // 4 if options.files_path else MAX_SHARD_BYTES
-    return ShardLimits(rows=options.shard_rows or None, size_bytes=size, tokens=max_enqueued_tokens)
+    with_media = bool(options.files_path)
+    return job_limits(rows=options.shard_rows or None, tokens=max_enqueued_tokens, with_media=with_media)
 
 
 def output_type(options: Namespace) -> OutputType | None:

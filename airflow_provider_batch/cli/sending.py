@@ -49,7 +49,6 @@ def _order(options: Namespace, given: Access) -> BatchSpec:
     if options.output_format == "parquet":
         require_pyarrow()
     folder = open_folder(given.open_path, options.result_path, "--result-path")
-    output = rows.output_type(options)
     return BatchSpec(
         identity=Identity(OWNER, "submit", str(folder), deployment=given.deployment),
         account=options.account or given.label,
@@ -59,7 +58,7 @@ def _order(options: Namespace, given: Access) -> BatchSpec:
         on_content_change=options.on_content_change,
         layout=Layout(format=options.output_format, in_input_order=options.keep_order),
         budget=Budget(rows.parsed_usd(options.max_cost_usd), prices_of(options, given)),
-        output_schema=output.json_schema if output else None,
+        output=rows.output_type(options),
         is_strict=options.strict_output,
     )
 
@@ -85,23 +84,16 @@ def _work(
     ledger: Any,
     patience: waiting.WaitLimits,
 ) -> Work:
+    from airflow_provider_batch.batch.assemble import to_send
     from airflow_provider_batch.batch.decide.policy import Policy
-    from airflow_provider_batch.batch.run import Work
+    from airflow_provider_batch.contract import MAX_TIMEOUT_S
 
-    return Work(
-        service=service,
-        ledger=ledger,
-        folder=order.folder,
-        dialect=rows.dialect(options),
-        policy=Policy(
-            timeout_s=waiting.LONGEST_S,
-            max_tokens_in_flight=given.max_enqueued_tokens,
-            affords=order.budget.affords,
-            submit_only=not options.wait,
-        ),
-        limits=order.limits,
-        prices=order.budget.prices,
-        output=rows.output_type(options),
+    return to_send(
+        order,
+        service,
+        ledger,
+        rows.dialect(options),
+        Policy(timeout_s=MAX_TIMEOUT_S, submit_only=not options.wait),
         files=rows.files_folder(options, given.open_path),
         on_job=patience.created.append,
     )

@@ -13,15 +13,13 @@ from airflow_provider_batch.cli import printing, views
 from airflow_provider_batch.cli.access import Access, access, open_folder
 from airflow_provider_batch.cli.progress import Board, board
 from airflow_provider_batch.cli.running import LOOK, STOPPED, UNFINISHED, WELL, log_to_stderr
+from airflow_provider_batch.contract import MAX_TIMEOUT_S
 from airflow_provider_batch.errors import BatchError, ConfigError, JobError, JobUnreadableError
 
 if TYPE_CHECKING:
     from airflow_provider_batch.batch.run import LandedBatch, SubmittedBatch, Work
     from airflow_provider_batch.contract import BatchService
     from airflow_provider_batch.gemini.service import GeminiBatchService
-
-LONGEST_S = 14 * 86_400.0
-"""As the operator's longest timeout, seconds. The API ends a job by itself at 48 h."""
 
 TICK_S = 1.0
 
@@ -48,7 +46,7 @@ class WaitLimits:
     @classmethod
     def of(cls, options: Namespace, timeout_s: float | None) -> WaitLimits:
         """What the options say."""
-        return cls(time.monotonic() + (timeout_s or LONGEST_S), options.poll_interval)
+        return cls(time.monotonic() + (timeout_s or MAX_TIMEOUT_S), options.poll_interval)
 
 
 def wait(options: Namespace) -> int:
@@ -99,8 +97,7 @@ def _for_job(options: Namespace, given: Access, patience: WaitLimits) -> int:
 
 
 def _for_batch(options: Namespace, given: Access, patience: WaitLimits) -> int:
-    from airflow_provider_batch.batch.decide.policy import Policy
-    from airflow_provider_batch.batch.run import Work
+    from airflow_provider_batch.batch.assemble import to_land
     from airflow_provider_batch.cli.ledgers import OWNER, newest
     from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 
@@ -110,8 +107,7 @@ def _for_batch(options: Namespace, given: Access, patience: WaitLimits) -> int:
     with given.service() as service:
         if batch.plan.identity.dag_id != OWNER and not batch.round.published:
             return _for_others(options, service, patience, str(batch.plan.identity))
-        policy = Policy(timeout_s=LONGEST_S, max_row_attempts=1, is_new_try=False, may_send=False)
-        work = Work(service, ledger, folder, GeminiRows(), policy, prices=given.read_prices())
+        work = to_land(service, ledger, folder, GeminiRows(), prices=given.read_prices())
         result = go_on(work, patience)
     return landed(options, result)
 
@@ -178,7 +174,7 @@ def pause(
     :raises UnfinishedError: The user's time is over.
     """
     patience.jobs |= set(jobs)
-    watches = {name: Watch(name, service.now() + LONGEST_S, patience.poll_s) for name in jobs}
+    watches = {name: Watch(name, service.now() + MAX_TIMEOUT_S, patience.poll_s) for name in jobs}
     due = dict.fromkeys(jobs, 0.0)
     while True:
         for name in [name for name in jobs if due[name] <= time.monotonic()]:

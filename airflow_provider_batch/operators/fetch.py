@@ -23,11 +23,12 @@ from airflow_provider_batch.arguments import (
     share,
     text,
 )
+from airflow_provider_batch.contract import DEFAULT_TIMEOUT_S
 from airflow_provider_batch.deferring import left_s, patience
 from airflow_provider_batch.errors import BatchError, ConfigError, JobError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import LINKS, show
-from airflow_provider_batch.operators.running import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, identity_of
+from airflow_provider_batch.operators.running import identity_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -198,12 +199,13 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         self.defer(trigger=trigger, method_name="execute_complete", timeout=patience(until - now))
 
     def _of_submission(self, context: Context, hook: GeminiBatchHook, service: GeminiBatchService) -> Work:
+        from airflow_provider_batch.batch.assemble import to_land
         from airflow_provider_batch.batch.ledger.store import Ledger
         from airflow_provider_batch.batch.submission import Submission
         from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 
         submission = Submission.load(self.submission)
-        return _work(
+        return to_land(
             service,
             Ledger(object_path(submission.ledger, "submission.ledger")),
             object_path(submission.result_path, "submission.result_path"),
@@ -212,6 +214,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         )
 
     def _of_another(self, context: Context, hook: GeminiBatchHook, service: GeminiBatchService) -> Work:
+        from airflow_provider_batch.batch.assemble import to_land
         from airflow_provider_batch.batch.land.foreign_job import ForeignJob, NumberedRows, foreign_ledger
         from airflow_provider_batch.batch.ledger.documents import Layout
         from airflow_provider_batch.gemini.rows.dialect import GeminiRows
@@ -226,7 +229,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
             output_schema=output.json_schema if output else None,
         )
         ledger = _patient(lambda: foreign_ledger(service, wanted, service.look(str(self.job_name)), GeminiRows()))
-        work = _work(service, ledger, wanted.folder, NumberedRows(GeminiRows()), keep_remote_files=True)
+        work = to_land(service, ledger, wanted.folder, NumberedRows(GeminiRows()), keep_remote_files=True)
         return replace(work, output=output)
 
     def _output(self) -> OutputType | None:
@@ -259,16 +262,6 @@ def _ensure_one(has_submission: bool, has_job: bool, has_path: bool, has_type: b
             code="AGB-C06",
             remedy="Give result_path and output_type with job_name only.",
         )
-
-
-def _work(
-    service: GeminiBatchService, ledger: Ledger, folder: Any, dialect: Any, *, keep_remote_files: bool
-) -> Work:
-    from airflow_provider_batch.batch.decide.policy import Policy
-    from airflow_provider_batch.batch.run import Work
-
-    policy = Policy(timeout_s=MAX_TIMEOUT_S, max_row_attempts=1, is_new_try=False, may_send=False)
-    return Work(service, ledger, folder, dialect, policy, keep_remote_files=keep_remote_files)
 
 
 def _patient(begin: Callable[[], Ledger]) -> Ledger:

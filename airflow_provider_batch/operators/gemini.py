@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_batch.airflow_compat import default_deferrable, ending_tasks, object_path
 from airflow_provider_batch.arguments import Check, checked_usd, has_references, path_text, resolved
+from airflow_provider_batch.contract import DEFAULT_TIMEOUT_S
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import LINKS
 from airflow_provider_batch.operators.options import CHECKS, DEFAULT_INLINE_BYTES
 from airflow_provider_batch.operators.requests import check_params, check_requests, is_rendered, source
-from airflow_provider_batch.operators.running import DEFAULT_TIMEOUT_S, BatchRun
+from airflow_provider_batch.operators.running import BatchRun
 from airflow_provider_batch.rows.templates import columns_in
 
 if TYPE_CHECKING:

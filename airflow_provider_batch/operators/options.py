@@ -23,7 +23,7 @@ from airflow_provider_batch.arguments import (
     text,
     whole,
 )
-from airflow_provider_batch.operators.running import MAX_TIMEOUT_S
+from airflow_provider_batch.contract import MAX_TIMEOUT_S
 
 DEFAULT_INLINE_BYTES = 64 * 1024
 """Of a file that is put into its row: a thumbnail. Larger ones would make the rows much larger than the text."""

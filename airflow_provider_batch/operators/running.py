@@ -19,6 +19,7 @@ from airflow_provider_batch.airflow_compat import (
 )
 from airflow_provider_batch.arguments import CheckedArguments
 from airflow_provider_batch.batch.ledger import names
+from airflow_provider_batch.contract import DEFAULT_TIMEOUT_S
 from airflow_provider_batch.deferring import NO_TRIGGERER, WaitCut, cut_of, last_line, left_s, patience
 from airflow_provider_batch.errors import BatchError, ConfigError, EmptyInputError, PartialResultsError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
@@ -42,17 +43,10 @@ if TYPE_CHECKING:
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.hooks.gemini import Account
     from airflow_provider_batch.observability.task_log import TaskReport
-    from airflow_provider_batch.rows.check.shards import ShardLimits
     from airflow_provider_batch.rows.check.staging import Intake
     from airflow_provider_batch.rows.dialect import RowDialect
     from airflow_provider_batch.rows.manifest import Manifest
     from airflow_provider_batch.rows.output.type import OutputType
-
-DEFAULT_TIMEOUT_S = 86_400.0
-"""24 h, the API's own target for a batch. It ends a job itself at 48 h."""
-
-MAX_TIMEOUT_S = 14 * 86_400.0
-"""Two weeks: room for rounds and for a full queue."""
 
 BLIND_WAIT_S = 300.0
 """Between looks of workers while the triggerer cannot ask about the jobs, seconds."""
@@ -192,7 +186,7 @@ class BatchRun(BaseOperator, CheckedArguments):
                 raise
             self._has_begun = True
             cleared = is_cleared(context["ti"], self.retries or 0)
-            policy = self._policy(order, account, is_new_try=True, is_cleared=cleared)
+            policy = self._policy(is_new_try=True, is_cleared=cleared)
             return self._go_on(context, order, self._work(context, service, order, ledger, policy, report))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -236,7 +230,7 @@ class BatchRun(BaseOperator, CheckedArguments):
         current(order, known)
         self.log.info("Resumed: %s", event.get("message") or event.get("outcome"))
         with hook.service(embeddings=self._embeds) as service, TaskReport(self.log) as report:
-            policy = self._policy(order, account, is_new_try=False)
+            policy = self._policy(is_new_try=False)
             work = self._work(context, service, order, known[-1], policy, report)
             return self._go_on(context, order, work, event)
 
@@ -263,21 +257,25 @@ class BatchRun(BaseOperator, CheckedArguments):
         return self.get_openlineage_facets_on_complete(task_instance)
 
     def _order(self, context: Context, account: Account, hook: GeminiBatchHook) -> BatchSpec:
+        from airflow_provider_batch.batch.assemble import job_limits
         from airflow_provider_batch.batch.cost.budget import Budget
         from airflow_provider_batch.batch.ledger.documents import Layout
         from airflow_provider_batch.batch.send.start import BatchSpec
 
-        output = self._output()
         return BatchSpec(
             identity=identity_of(context, account.deployment),
             account=account.label,
             model=self._model_name(),
             folder=object_path(self.result_path, "result_path"),
-            limits=self._limits(account),
+            limits=job_limits(
+                rows=self.shard_rows,
+                tokens=account.max_enqueued_tokens,
+                with_media=self.files_path is not None,
+            ),
             on_content_change=self.on_content_change,
             budget=Budget(self.max_cost_usd, hook.prices().price, self._earlier),
             files_needed_s=min(self.timeout, DEFAULT_TIMEOUT_S),
-            output_schema=output.json_schema if output else None,
+            output=self._output(),
             is_strict=self.strict_output,
             layout=Layout(
                 format=self.output_format,  # type: ignore[arg-type]
@@ -286,14 +284,7 @@ class BatchRun(BaseOperator, CheckedArguments):
             ),
         )
 
-    def _limits(self, account: Account) -> ShardLimits:
-        from airflow_provider_batch.rows.check.shards import MAX_SHARD_BYTES, ShardLimits
-
-        # The API's address of a file may be longer than its name.
-        size = MAX_SHARD_BYTES if self.files_path is None else MAX_SHARD_BYTES * 3 // 4
-        return ShardLimits(rows=self.shard_rows, size_bytes=size, tokens=account.max_enqueued_tokens)
-
-    def _policy(self, order: BatchSpec, account: Account, *, is_new_try: bool, is_cleared: bool = False) -> Policy:
+    def _policy(self, *, is_new_try: bool, is_cleared: bool = False) -> Policy:
         from airflow_provider_batch.batch.decide.policy import Policy
 
         shorter = [] if self.execution_timeout is None else [self.execution_timeout.total_seconds()]
@@ -303,8 +294,6 @@ class BatchRun(BaseOperator, CheckedArguments):
             retry_failed_rows=self.retry_failed_rows,
             cancel_on_timeout=self.cancel_on_timeout,
             resubmit_ambiguous=self.on_ambiguous == "resubmit",
-            max_tokens_in_flight=account.max_enqueued_tokens,
-            affords=order.budget.affords,
             is_new_try=is_new_try,
             is_cleared=is_cleared,
             submit_only=not self.wait_for_completion,
@@ -347,22 +336,19 @@ class BatchRun(BaseOperator, CheckedArguments):
         policy: Policy,
         report: TaskReport,
     ) -> Work:
-        from airflow_provider_batch.batch.run import Work
+        from airflow_provider_batch.batch.assemble import to_send
 
         fence = Fence(context.get("task_state_store"), str(ledger.folder.parent))
         fence.check_pointer()
         ti = context["ti"]
-        return Work(
-            service=service,
-            ledger=ledger,
-            folder=order.folder,
-            dialect=self._dialect(),
-            policy=policy,
-            limits=order.limits,
-            prices=order.budget.prices,
-            output=self._output(),
-            fence=fence,
+        return to_send(
+            order,
+            service,
+            ledger,
+            self._dialect(),
+            policy,
             files=self._files(),
+            fence=fence,
             on_job=lambda name: self._tell_job(ti, name),
             observer=report,
         )

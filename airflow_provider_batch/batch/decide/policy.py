@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from airflow_provider_batch.batch.decide.evidence import LostCallPatience
 from airflow_provider_batch.batch.ledger.state import BatchState
+from airflow_provider_batch.contract import DEFAULT_TIMEOUT_S
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Policy:
     :param submit_only: Stop when everything is submitted.
     """
 
-    timeout_s: float = 86_400.0
+    timeout_s: float = DEFAULT_TIMEOUT_S
     max_row_attempts: int = 3
     retry_failed_rows: bool = True
     cancel_on_timeout: bool = False

@@ -11,7 +11,7 @@ import logging
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 from upath import UPath
 
@@ -45,7 +45,7 @@ from airflow_provider_batch.batch.ledger.store import (
     remove_ledgers,
 )
 from airflow_provider_batch.batch.send.unrecorded_jobs import adopt, ensure_expected, jobs_without_ledger
-from airflow_provider_batch.contract import BatchService
+from airflow_provider_batch.contract import DEFAULT_TIMEOUT_S, BatchService
 from airflow_provider_batch.errors import (
     BatchError,
     ConfigError,
@@ -56,6 +56,7 @@ from airflow_provider_batch.rows.check.keys import KeyTable
 from airflow_provider_batch.rows.check.shards import ShardLimits
 from airflow_provider_batch.rows.check.staging import Intake, Spools, Staged, spools, stage
 from airflow_provider_batch.rows.dialect import RowDialect
+from airflow_provider_batch.rows.output.type import OutputType
 from airflow_provider_batch.rows.storage import keep
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class BatchSpec:
     :param layout: How the results are written, if this order begins the batch.
     :param budget: What the batch may cost.
     :param files_needed_s: How long uploaded files that rows refer to must still live, seconds.
-    :param output_schema: JSON Schema of the answers, for the ledger; None = any answer will do.
+    :param output: The type of the answers, None = any answer will do.
     :param is_strict: An answer in a code fence is not of that type.
     """
 
@@ -89,9 +90,9 @@ class BatchSpec:
     limits: ShardLimits = field(default_factory=ShardLimits)
     on_content_change: OnContentChange = "fail"
     layout: Layout = field(default_factory=Layout)
-    output_schema: dict[str, Any] | None = None
+    output: OutputType | None = None
     budget: Budget = field(default_factory=Budget)
-    files_needed_s: float = 86_400.0
+    files_needed_s: float = DEFAULT_TIMEOUT_S
     is_strict: bool = False
 
     @property
@@ -312,7 +313,7 @@ def _begin(
         names_files=rows.staged.content.attached > 0,
         estimate=said,
         layout=order.layout,
-        output_schema=order.output_schema,
+        output_schema=order.output.json_schema if order.output else None,
         is_strict=order.is_strict,
         columns_file=_keep(rows.files.columns, ledger, "columns"),
         columns_sha256=digest(rows.files.columns),
