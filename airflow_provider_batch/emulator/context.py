@@ -16,6 +16,7 @@ from airflow_provider_batch.emulator.errors import invalid
 from airflow_provider_batch.emulator.faults import FaultPlan
 from airflow_provider_batch.emulator.journal import Journal
 from airflow_provider_batch.emulator.limits import Limits
+from airflow_provider_batch.emulator.relaxed_json import decode_relaxed
 from airflow_provider_batch.emulator.schema_check import RowError, check_message
 from airflow_provider_batch.emulator.store import Store
 from airflow_provider_batch.emulator.uploads import PartFiles
@@ -81,12 +82,22 @@ class Call:
         if len(body) > MAX_BODY_BYTES:
             raise too_large
         try:
-            message = msgspec.json.decode(body or b"{}", type=dict[str, Any])
+            message = _decode(body or b"{}")
             if type_name is not None:
                 check_message(type_name, message)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RowError) as problem:
             raise invalid(f"Invalid JSON payload received. {problem}") from None
         return message
+
+
+def _decode(body: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.DecodeError as strict:
+        try:
+            return decode_relaxed(body.decode())
+        except msgspec.DecodeError:
+            raise strict from None
 
 
 def reply(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
