@@ -81,13 +81,21 @@ class Call:
         body = await self.request.body()
         if len(body) > MAX_BODY_BYTES:
             raise too_large
-        try:
-            message = _decode(body or b"{}")
-            if type_name is not None:
-                check_message(type_name, message)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RowError) as problem:
-            raise invalid(f"Invalid JSON payload received. {problem}") from None
-        return message
+        return message_in(body, type_name)
+
+
+def message_in(body: bytes, type_name: str | None) -> dict[str, Any]:
+    """Read a message; nothing is an empty one. See ``Call.json``.
+
+    :raises ApiError: not JSON, or not such a message.
+    """
+    try:
+        message = _decode(body or b"{}")
+        if type_name is not None:
+            check_message(type_name, message)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RowError) as problem:
+        raise invalid(f"Invalid JSON payload received. {problem}") from None
+    return message
 
 
 def _decode(body: bytes) -> dict[str, Any]:
