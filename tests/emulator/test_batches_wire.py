@@ -137,6 +137,37 @@ def test_failed_inline_row_keeps_its_metadata(emulator, api) -> None:  # T10
     assert items == [{"metadata": {"key": "b"}, "error": {"code": 3, "message": "bad part"}}]
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"key": "a", "metadata": {"key": "other", "source": "s3"}},
+        {"metadata": {"key": "a"}},
+        {"metadata": {}},
+        {"key": ""},
+        {},
+    ],
+    ids=["both", "only metadata", "empty metadata", "empty key", "neither"],
+)
+def test_results_file_repeats_what_a_row_is_named_by(emulator, api, named) -> None:
+    rows = [{**named, "request": api.row("")["request"]}] * 2
+    emulator.add_fault(action="rows", mutation="error", every=2)
+
+    answered, failed = api.results(api.finished(api.create_from(*rows).json()["name"]))
+
+    assert answered.pop("response")["candidates"]
+    assert failed.pop("error") == {"code": 13, "message": "internal error"}
+    assert answered == failed == named
+
+
+def test_fault_finds_a_row_by_the_key_in_its_metadata(emulator, api) -> None:
+    rows = [{"metadata": {"key": key}, "request": api.row("")["request"]} for key in ("a", "b")]
+    emulator.add_fault(action="rows", mutation="drop", keys=["a"])
+
+    (kept,) = api.results(api.finished(api.create_from(*rows).json()["name"]))
+
+    assert kept["metadata"] == {"key": "b"}
+
+
 def test_batch_whose_rows_all_failed_has_no_success_count(emulator, api) -> None:  # T11
     emulator.add_fault(action="rows", mutation="error")
 

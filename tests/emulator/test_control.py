@@ -192,12 +192,16 @@ def test_cancelled_batch_is_billed_for_the_rows_that_were_served(slow_emulator, 
     assert slow_emulator.bills()[name]["input"] == 5 * 10
 
 
-def test_embeddings_are_billed_for_their_input(slow_emulator, slow_api) -> None:
-    rows = [{"request": {"content": {"parts": [{"text": "x" * 40}]}}}]
+@pytest.mark.parametrize("model", ["gemini-embedding-001", "gemini-embedding-2"])
+def test_embeddings_are_billed_for_their_input(slow_emulator, slow_api, model) -> None:
+    rows = [
+        {"request": {"content": {"parts": [{"text": "x" * 40}]}}},
+        {"request": {"content": {"parts": [{"text": "日本"}]}}},
+    ]
     body = {"batch": {"displayName": "e", "inputConfig": {"requests": {"requests": rows}}}}
-    name = slow_api.post("/v1/models/gemini-embedding-001:asyncBatchEmbedContent", json=body).json()["name"]
+    name = slow_api.post(f"/v1/models/{model}:asyncBatchEmbedContent", json=body).json()["name"]
     slow_emulator.force_job(name, state="SUCCEEDED")
-    assert slow_emulator.bills()[name] == {"input": 10, "cached": 0, "output": 0, "thinking": 0}
+    assert slow_emulator.bills()[name] == {"input": 12, "cached": 0, "output": 0, "thinking": 0}
 
 
 def test_failed_batch_is_billed_for_nothing(slow_emulator, slow_api) -> None:
