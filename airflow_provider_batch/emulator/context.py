@@ -47,17 +47,25 @@ class Emulation:
 
 @dataclass(frozen=True)
 class Call:
-    """One call that passed the gate."""
+    """One call that passed the gate.
+
+    :ivar behind_s: how much older than the clock the answer of a listing is, by a fault.
+    """
 
     request: Request
     project: str
     emulation: Emulation
+    behind_s: float = 0.0
 
     @property
     def base_url(self) -> str:
         """Scheme and host as the client wrote them: URLs in replies must lead back here."""
         url = self.request.url
         return f"{url.scheme}://{url.netloc}"
+
+    def listed_at(self) -> float:
+        """Return the time as of which a listing answers."""
+        return self.emulation.now() - self.behind_s
 
     def parameter(self, name: str) -> str:
         """Return a part of the path."""

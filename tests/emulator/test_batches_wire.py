@@ -63,6 +63,25 @@ def test_running_batch_shows_later_update_and_unchanged_counts(slow_emulator, sl
     assert "done" not in seen
 
 
+def test_counts_of_a_running_batch_move_from_pending_to_successful(slow_emulator, slow_api) -> None:
+    rows = [slow_api.row(str(number)) for number in range(10)]
+    name = slow_api.create_from(*rows).json()["name"]
+
+    seen = []
+    for step in (0, 400, 300, 290):
+        slow_emulator.advance_clock(step)
+        seen.append(slow_api.get(f"/v1/{name}").json()["metadata"]["batchStats"])
+    (listed,) = [job for job in slow_api.get("/v1/batches").json()["operations"] if job["name"] == name]
+
+    assert seen == [
+        {"requestCount": "10", "pendingRequestCount": "10"},
+        {"requestCount": "10", "successfulRequestCount": "1", "pendingRequestCount": "9"},
+        {"requestCount": "10", "successfulRequestCount": "5", "pendingRequestCount": "5"},
+        {"requestCount": "10", "successfulRequestCount": "9", "pendingRequestCount": "1"},
+    ]
+    assert listed["metadata"]["batchStats"] == seen[-1]
+
+
 def test_inline_success_carries_results_twice(api) -> None:  # T6
     operation = api.finished(api.create_inline(api.inline_row("req_1")).json()["name"])
 

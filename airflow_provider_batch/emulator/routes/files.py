@@ -23,8 +23,8 @@ async def get_file(call: Call) -> Response:
 
 async def list_files(call: Call) -> Response:
     """Return a page of files, newest first."""
-    page, token = page_of(call, call.emulation.store.files(call.project), default=10, maximum=100)
-    now = call.emulation.now()
+    now = call.listed_at()
+    page, token = page_of(call, call.emulation.store.files(call.project, now), default=10, maximum=100)
     listed: dict[str, Any] = {}
     if page:
         listed["files"] = [file_json(file, call.base_url, now) for file in page]
