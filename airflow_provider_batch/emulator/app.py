@@ -30,7 +30,7 @@ from airflow_provider_batch.emulator.store import Store
 from airflow_provider_batch.emulator.uploads import PartFiles
 from airflow_provider_batch.emulator.worker import Worker
 
-VERSIONS = ("v1", "v1beta")
+VERSIONS = ("v1", "v1beta", "v1alpha")
 
 _Served = tuple[str, str, "str | Namer", Handler]
 
