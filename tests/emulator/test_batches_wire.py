@@ -124,7 +124,9 @@ def test_file_success_names_the_results_file_twice(api) -> None:  # T7
     assert operation["response"]["responsesFile"] == f"files/batch-{batch_id}"
 
 
-@pytest.mark.parametrize("path", ["/v1/{}:download", "/v1beta/{}:download", "/download/v1beta/{}:download"])
+@pytest.mark.parametrize(
+    "path", ["/v1/{}:download", "/v1beta/{}:download", "/v1alpha/{}:download", "/download/v1beta/{}:download"]
+)
 def test_every_download_path_gives_the_same_lines(api, path) -> None:  # T8
     operation = api.finished(api.create_from(api.row("a"), api.row("b")).json()["name"])
     name = operation["response"]["responsesFile"]
