@@ -24,20 +24,20 @@ from airflow_provider_batch.emulator.faults import FaultPlan
 from airflow_provider_batch.emulator.gate import Connections, Gate, Handler, Namer
 from airflow_provider_batch.emulator.journal import Journal
 from airflow_provider_batch.emulator.limits import Limits
-from airflow_provider_batch.emulator.routes import batches, files, models, webhooks
+from airflow_provider_batch.emulator.routes import batches, files, models, upload, webhooks
 from airflow_provider_batch.emulator.routes.control import Control
 from airflow_provider_batch.emulator.store import Store
 from airflow_provider_batch.emulator.uploads import PartFiles
 from airflow_provider_batch.emulator.worker import Worker
 
-VERSIONS = ("v1", "v1beta")
+VERSIONS = ("v1", "v1beta", "v1alpha")
 
 _Served = tuple[str, str, "str | Namer", Handler]
 
 # Order matters: a custom verb after a colon would otherwise be taken for a part of the name.
 _CALLS: list[_Served] = [
-    ("POST", "/upload/{v}/files", files.upload_call_names, files.upload),
-    ("POST", "/resumable/upload/{v}/files", files.upload_call_names, files.upload),
+    ("POST", "/upload/{v}/files", upload.upload_call_names, upload.upload),
+    ("POST", "/resumable/upload/{v}/files", upload.upload_call_names, upload.upload),
     ("GET", "/{v}/files/{file}:download", "files.download", files.download_file),
     ("GET", "/download/{v}/files/{file}:download", "files.download", files.download_file),
     ("GET", "/{v}/files/{file}", "files.get", files.get_file),
