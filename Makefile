@@ -4,7 +4,7 @@ BIN := .venv/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 STAMP := .venv/.installed-$(VERSION)
 
-.PHONY: help demo airflow test test-airflow test-browser test-distributed test-stores faults test-matrix test-matrix-short lint bench wheel docs clean
+.PHONY: help demo airflow test test-airflow test-browser test-distributed test-stores test-conformance faults test-matrix test-matrix-short lint bench wheel docs clean
 
 help:  ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -36,6 +36,9 @@ faults: $(STAMP)  ## kill and confuse the engine some thousand times; judged by 
 
 test-stores:  ## the ledger and the engine on the S3 API, in an environment of its own (2 minutes)
 	scripts/test-stores $(PYTHON)
+
+test-conformance:  ## Google's own tests and the JavaScript SDK on the emulator, in an environment of their own (2 minutes)
+	scripts/test-conformance $(PYTHON)
 
 test-matrix: ## the suite on the oldest and the newest supported Airflow and Python
 	scripts/test-matrix full

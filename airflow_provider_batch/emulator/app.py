@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from airflow_provider_batch.emulator.answers.texts import AnswerFunction
 from airflow_provider_batch.emulator.faults import FaultPlan
-from airflow_provider_batch.emulator.routes import batches, files, models, webhooks
+from airflow_provider_batch.emulator.routes import batches, files, models, upload, webhooks
 from airflow_provider_batch.emulator.routes.control import Control
 from airflow_provider_batch.emulator.state.deliveries import Deliveries
 from airflow_provider_batch.emulator.state.journal import Journal
@@ -30,14 +30,14 @@ from airflow_provider_batch.emulator.wire.context import Emulation, reply
 from airflow_provider_batch.emulator.wire.errors import error_body
 from airflow_provider_batch.emulator.wire.gate import Connections, Gate, Handler, Namer
 
-VERSIONS = ("v1", "v1beta")
+VERSIONS = ("v1", "v1beta", "v1alpha")
 
 _Served = tuple[str, str, "str | Namer", Handler]
 
 # Order matters: a custom verb after a colon would otherwise be taken for a part of the name.
 _CALLS: list[_Served] = [
-    ("POST", "/upload/{v}/files", files.upload_call_names, files.upload),
-    ("POST", "/resumable/upload/{v}/files", files.upload_call_names, files.upload),
+    ("POST", "/upload/{v}/files", upload.upload_call_names, upload.upload),
+    ("POST", "/resumable/upload/{v}/files", upload.upload_call_names, upload.upload),
     ("GET", "/{v}/files/{file}:download", "files.download", files.download_file),
     ("GET", "/download/{v}/files/{file}:download", "files.download", files.download_file),
     ("GET", "/{v}/files/{file}", "files.get", files.get_file),

@@ -30,6 +30,7 @@ Action = Literal[
     "duplicate",
     "hide",
     "late_output",
+    "stale",
 ]
 Mutation = Literal["drop", "duplicate", "shuffle", "corrupt", "error", "replace"]
 
@@ -47,6 +48,8 @@ _FIXED: dict[str, str] = {
     "hide": LISTED_CALL,
     "late_output": OUTPUT_CALL,
 }
+
+_LISTINGS = ("batches.list", "files.list")
 
 INTERNAL_ERROR = {"code": 13, "message": "internal error"}
 
@@ -70,7 +73,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     retry_delay: float | None = None
     headers: dict[str, str] = {}
     body: Any = None
-    # delay, processing, hide, late_output
+    # delay, processing, hide, late_output, stale
     seconds: float = 1.0
     # cut
     bytes: int = 0
@@ -129,10 +132,12 @@ class FaultPlan:
     def add(self, fault: Fault) -> None:
         """Arm one more fault.
 
-        :raises ValueError: the fault names no call.
+        :raises ValueError: the fault names no call, or none that it can strike.
         """
         if not fault.target:
             raise ValueError("a fault needs the name of a call, for instance batches.create")
+        if fault.action == "stale" and not any(fnmatchcase(name, fault.target) for name in _LISTINGS):
+            raise ValueError(f"only a listing can be stale: {' or '.join(_LISTINGS)}")
         with self._lock:
             self._armed.append(_Armed(fault=fault))
             self._save()

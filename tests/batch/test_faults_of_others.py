@@ -62,6 +62,14 @@ def test_one_lost_answer_does_not_send_five_creates(task, gemini_emulator):
     assert [r["call"] for r in gemini_emulator.requests()].count("batches.create") == 1
 
 
+def test_a_stale_listing_does_not_hide_a_job_that_was_paid_for(task, gemini_emulator):
+    gemini_emulator.add_fault(call="batches.create", action="accept_then_drop")
+    gemini_emulator.add_fault(call="batches.list", action="stale", seconds=30, times=4)
+    task.finish()
+    assert len(statuses(task)) == 3
+    assert rows_sent(gemini_emulator) == [3]
+
+
 def test_a_raw_line_separator_in_an_answer_does_not_break_the_row(task, gemini_emulator):
     """steadybatch 0.2.1, inspect-ai, curator, gpt-batch-api."""
     torn = "one\u2028two\u0085three\x0bfour"

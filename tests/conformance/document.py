@@ -37,6 +37,7 @@ DEVIATIONS = [
     Deviation("inline requests are not echoed", "capture of 2025-12-10"),
     Deviation("a batch without a display name has none", "SDK sends none; the answer is our inference"),
     Deviation("an HTTP error has the word of its code in status", "every error that anybody published"),
+    Deviation("an embedding says how many tokens it was made of", "Google's cookbook; SDK reads tokenCount"),
     # Requests.
     Deviation("the path names the model of a batch", "guide, api/batch-api; SDK"),
     Deviation("the path names the model of a row", "all examples of the guide; SDK"),
@@ -157,6 +158,8 @@ class Document:
             if self._has("a batch without a display name has none"):
                 needed -= {"displayName"}
             forms[batch]["required"] = sorted(needed)
+        if self._has("an embedding says how many tokens it was made of"):
+            forms["EmbedContentResponse"]["properties"] |= {"tokenCount": _FORMATS["int64"]}
         error = copy.deepcopy(forms["Status"])
         if self._has("an HTTP error has the word of its code in status"):
             error["properties"]["status"] = {"type": "string", "pattern": "^[A-Z_]+$"}

@@ -9,7 +9,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from airflow_provider_batch.emulator.answers.texts import embedded, generated, load_answer_function
+from airflow_provider_batch.emulator.answers.texts import embedded, generated, load_answer_function, tokens_in
+
+EMBEDDER = "models/gemini-embedding-001"
 
 
 def request(text: str = "hello", **config: Any) -> dict[str, Any]:
@@ -43,6 +45,43 @@ def test_answer_over_the_output_limit_is_truncated() -> None:
 
     assert text_of(response) == "Answer t"
     assert response["candidates"][0]["finishReason"] == "MAX_TOKENS"
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("", 0),
+        ("a", 1),
+        ("twelve chars", 3),
+        ("größe größe", 3),
+        ("日本語", 3),
+        ("ひらがな", 4),
+        ("カタカナ", 4),
+        ("ｶﾀｶﾅ", 4),
+        ("한국어", 3),
+        ("你好，世界。", 6),
+        ("Ｆｕｌｌ　ｗｉｄｔｈ", 10),
+        ("𠮷野家", 3),
+        ("😀🎉", 2),
+        ("☀️", 2),
+        ("東京 is Tokyo", 5),
+        ("日本語" * 1_000 + "abcd" * 1_000, 4_000),
+    ],
+)
+def test_a_character_of_cjk_text_is_one_token(text: str, tokens: int) -> None:
+    assert tokens_in(text) == tokens
+    assert generated(request(text), "m")["usageMetadata"]["promptTokenCount"] == tokens
+
+
+@pytest.mark.parametrize("text", ["日本語のとても長い答え", "abc日本語", "日abcdefgh", "😀 smile"])
+@pytest.mark.parametrize("limit", [1, 2, 3, 4])
+def test_truncated_answer_has_no_more_tokens_than_the_limit(text: str, limit: int) -> None:
+    response = generated(request(maxOutputTokens=limit), "m", text)
+
+    counted = response["usageMetadata"]["candidatesTokenCount"]
+    assert counted <= limit
+    assert counted == min(limit, tokens_in(text))
+    assert text.startswith(text_of(response))
 
 
 SCHEMAS: dict[str, dict[str, Any]] = {
@@ -107,11 +146,23 @@ def test_json_without_a_schema_is_a_small_object() -> None:
 def test_embedding_is_a_stable_unit_vector(wanted: dict[str, Any], length: int) -> None:
     content = {"content": {"parts": [{"text": "x"}]}, **wanted}
 
-    values = embedded(content)["embedding"]["values"]
+    values = embedded(content, EMBEDDER)["embedding"]["values"]
 
     assert len(values) == length
     assert math.isclose(sum(value * value for value in values), 1, rel_tol=1e-4)
-    assert embedded(content)["embedding"]["values"] == values
+    assert embedded(content, EMBEDDER)["embedding"]["values"] == values
+
+
+def test_token_count_of_an_embedding_stands_where_its_model_has_it() -> None:
+    content = {
+        "content": {"parts": [{"text": "x" * 40}, {"inlineData": {"mimeType": "image/png", "data": "AA=="}}]}
+    }
+
+    first, second = (embedded(content, f"models/gemini-embedding-{model}") for model in ("001", "2"))
+
+    assert (first["tokenCount"], "usageMetadata" in first) == ("268", False)
+    details = [{"modality": "TEXT", "tokenCount": 10}, {"modality": "IMAGE", "tokenCount": 258}]
+    assert second["usageMetadata"] == {"promptTokenCount": 268, "promptTokenDetails": details}
 
 
 @pytest.mark.parametrize("reference", ["json", "json:none"], ids=["no colon", "no such function"])

@@ -63,6 +63,25 @@ def test_running_batch_shows_later_update_and_unchanged_counts(slow_emulator, sl
     assert "done" not in seen
 
 
+def test_counts_of_a_running_batch_move_from_pending_to_successful(slow_emulator, slow_api) -> None:
+    rows = [slow_api.row(str(number)) for number in range(10)]
+    name = slow_api.create_from(*rows).json()["name"]
+
+    seen = []
+    for step in (0, 400, 300, 290):
+        slow_emulator.advance_clock(step)
+        seen.append(slow_api.get(f"/v1/{name}").json()["metadata"]["batchStats"])
+    (listed,) = [job for job in slow_api.get("/v1/batches").json()["operations"] if job["name"] == name]
+
+    assert seen == [
+        {"requestCount": "10", "pendingRequestCount": "10"},
+        {"requestCount": "10", "successfulRequestCount": "1", "pendingRequestCount": "9"},
+        {"requestCount": "10", "successfulRequestCount": "5", "pendingRequestCount": "5"},
+        {"requestCount": "10", "successfulRequestCount": "9", "pendingRequestCount": "1"},
+    ]
+    assert listed["metadata"]["batchStats"] == seen[-1]
+
+
 def test_inline_success_carries_results_twice(api) -> None:  # T6
     operation = api.finished(api.create_inline(api.inline_row("req_1")).json()["name"])
 
@@ -105,7 +124,9 @@ def test_file_success_names_the_results_file_twice(api) -> None:  # T7
     assert operation["response"]["responsesFile"] == f"files/batch-{batch_id}"
 
 
-@pytest.mark.parametrize("path", ["/v1/{}:download", "/v1beta/{}:download", "/download/v1beta/{}:download"])
+@pytest.mark.parametrize(
+    "path", ["/v1/{}:download", "/v1beta/{}:download", "/v1alpha/{}:download", "/download/v1beta/{}:download"]
+)
 def test_every_download_path_gives_the_same_lines(api, path) -> None:  # T8
     operation = api.finished(api.create_from(api.row("a"), api.row("b")).json()["name"])
     name = operation["response"]["responsesFile"]
@@ -135,6 +156,37 @@ def test_failed_inline_row_keeps_its_metadata(emulator, api) -> None:  # T10
 
     items = operation["response"]["inlinedResponses"]["inlinedResponses"]
     assert items == [{"metadata": {"key": "b"}, "error": {"code": 3, "message": "bad part"}}]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"key": "a", "metadata": {"key": "other", "source": "s3"}},
+        {"metadata": {"key": "a"}},
+        {"metadata": {}},
+        {"key": ""},
+        {},
+    ],
+    ids=["both", "only metadata", "empty metadata", "empty key", "neither"],
+)
+def test_results_file_repeats_what_a_row_is_named_by(emulator, api, named) -> None:
+    rows = [{**named, "request": api.row("")["request"]}] * 2
+    emulator.add_fault(action="rows", mutation="error", every=2)
+
+    answered, failed = api.results(api.finished(api.create_from(*rows).json()["name"]))
+
+    assert answered.pop("response")["candidates"]
+    assert failed.pop("error") == {"code": 13, "message": "internal error"}
+    assert answered == failed == named
+
+
+def test_fault_finds_a_row_by_the_key_in_its_metadata(emulator, api) -> None:
+    rows = [{"metadata": {"key": key}, "request": api.row("")["request"]} for key in ("a", "b")]
+    emulator.add_fault(action="rows", mutation="drop", keys=["a"])
+
+    (kept,) = api.results(api.finished(api.create_from(*rows).json()["name"]))
+
+    assert kept["metadata"] == {"key": "b"}
 
 
 def test_batch_whose_rows_all_failed_has_no_success_count(emulator, api) -> None:  # T11

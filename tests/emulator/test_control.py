@@ -192,12 +192,16 @@ def test_cancelled_batch_is_billed_for_the_rows_that_were_served(slow_emulator, 
     assert slow_emulator.bills()[name]["input"] == 5 * 10
 
 
-def test_embeddings_are_billed_for_their_input(slow_emulator, slow_api) -> None:
-    rows = [{"request": {"content": {"parts": [{"text": "x" * 40}]}}}]
+@pytest.mark.parametrize("model", ["gemini-embedding-001", "gemini-embedding-2"])
+def test_embeddings_are_billed_for_their_input(slow_emulator, slow_api, model) -> None:
+    rows = [
+        {"request": {"content": {"parts": [{"text": "x" * 40}]}}},
+        {"request": {"content": {"parts": [{"text": "日本"}]}}},
+    ]
     body = {"batch": {"displayName": "e", "inputConfig": {"requests": {"requests": rows}}}}
-    name = slow_api.post("/v1/models/gemini-embedding-001:asyncBatchEmbedContent", json=body).json()["name"]
+    name = slow_api.post(f"/v1/models/{model}:asyncBatchEmbedContent", json=body).json()["name"]
     slow_emulator.force_job(name, state="SUCCEEDED")
-    assert slow_emulator.bills()[name] == {"input": 10, "cached": 0, "output": 0, "thinking": 0}
+    assert slow_emulator.bills()[name] == {"input": 12, "cached": 0, "output": 0, "thinking": 0}
 
 
 def test_failed_batch_is_billed_for_nothing(slow_emulator, slow_api) -> None:
@@ -237,29 +241,55 @@ def test_address_that_is_not_loopback_is_served_if_asked_for_but_not_the_control
     assert control == 200
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Host": "evil.example"},
-        {"Host": "192.0.2.7:8484"},
-        {"Origin": "https://evil.example"},
-        {"Origin": "null"},
-        {"Origin": "http://localhost.evil.example"},
-        {"Origin": "http://[x"},
-    ],
-    ids=[
-        "a foreign name",
-        "a foreign address",
-        "a foreign page",
-        "a page without an origin",
-        "a name like ours",
-        "no address at all",
-    ],
-)
-@pytest.mark.parametrize("path", ["health", "faults", "journal"])
-def test_no_page_of_another_host_reaches_the_control_calls(gemini_emulator, headers, path):
-    answer = httpx.get(f"{gemini_emulator.base_url}/emulator/{path}", headers=headers)
+FOREIGN = {
+    "a foreign name": {"Host": "evil.example"},
+    "a foreign address": {"Host": "192.0.2.7:8484"},
+    "a foreign page": {"Origin": "https://evil.example"},
+    "a page without an origin": {"Origin": "null"},
+    "a name like ours": {"Origin": "http://localhost.evil.example"},
+    "no address at all": {"Origin": "http://[x"},
+}
+CONTROL_CALLS = [
+    ("GET", "health", None),
+    ("GET", "faults", None),
+    ("GET", "journal", None),
+    ("POST", "faults", {"call": "batches.create", "action": "drop"}),
+    ("DELETE", "faults", None),
+    ("POST", "jobs/JOB", {"state": "FAILED"}),
+    ("POST", "clock", {"advance_seconds": 3600}),
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
+def test_no_page_of_another_host_reaches_or_changes_anything(slow_emulator, slow_api, headers):
+    job = slow_api.create_inline(slow_api.inline_row("a")).json()["name"]
+    slow_emulator.add_fault(call="models.get", action="drop")
+    control = f"{slow_emulator.base_url}/emulator"
+    before = httpx.get(f"{control}/health").json()["now"], httpx.get(f"{control}/faults").json()
+
+    statuses = [
+        httpx.request(
+            method, f"{control}/{path.replace('JOB', job.removeprefix('batches/'))}", headers=headers, json=body
+        ).status_code
+        for method, path, body in CONTROL_CALLS
+    ]
+
+    assert statuses == [404] * len(CONTROL_CALLS)
+    assert httpx.get(f"{control}/health").json()["now"] - before[0] < 3600
+    assert httpx.get(f"{control}/faults").json() == before[1]
+    assert slow_api.get(f"/v1/{job}").json()["metadata"]["state"] == "BATCH_STATE_PENDING"
+
+
+@pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
+def test_form_of_a_foreign_page_is_refused_like_any_of_its_requests(slow_emulator, headers):
+    # What a browser sends without asking first: no JSON, a body of any text.
+    form = {**headers, "Content-Type": "text/plain"}
+    fault = '{"call": "batches.create", "action": "drop"}'
+
+    answer = httpx.post(f"{slow_emulator.base_url}/emulator/faults", headers=form, content=fault)
+
     assert answer.status_code == 404
+    assert httpx.get(f"{slow_emulator.base_url}/emulator/faults").json() == {"faults": []}
 
 
 @pytest.mark.parametrize("origin", ["http://localhost:8080", "http://127.0.0.1", "http://[::1]:1"])

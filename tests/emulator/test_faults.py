@@ -258,3 +258,67 @@ def test_results_may_show_later_than_the_success(slow_emulator, slow_api) -> Non
     assert early_file == 403
     assert [row["key"] for row in slow_api.results(late)] == ["a"]
     assert late["response"]["responsesFile"] == late["metadata"]["output"]["responsesFile"]
+
+
+def listed_jobs(api) -> dict[str, str]:
+    jobs = api.get("/v1/batches", params={"pageSize": 1000}).json().get("operations", [])
+    return {job["name"]: job["metadata"]["state"].removeprefix("BATCH_STATE_") for job in jobs}
+
+
+def test_stale_listing_answers_as_of_some_seconds_earlier(slow_emulator, slow_api) -> None:
+    ended, cancelled, deleted, forced = (
+        slow_api.create_inline(slow_api.inline_row("a")).json()["name"] for _ in range(4)
+    )
+    slow_emulator.advance_clock(500)
+    slow_emulator.force_job(ended, state="SUCCEEDED")
+    slow_emulator.force_job(forced, state="FAILED")
+    slow_api.post(f"/v1/{cancelled}:cancel")
+    slow_api.delete(f"/v1/{deleted}")
+    new = slow_api.create_inline(slow_api.inline_row("a")).json()["name"]
+    slow_emulator.advance_clock(10)
+    slow_emulator.add_fault(call="batches.list", action="stale", seconds=100)
+
+    stale, fresh = listed_jobs(slow_api), listed_jobs(slow_api)
+
+    assert [stale.get(name) for name in (ended, cancelled, deleted, forced)] == ["RUNNING"] * 4
+    assert new not in stale
+    assert [fresh.get(name) for name in (ended, deleted, forced, new)] == ["SUCCEEDED", None, "FAILED", "PENDING"]
+    assert slow_api.get(f"/v1/{ended}").json()["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
+
+
+def test_stale_listing_of_files_misses_new_and_shows_deleted_ones(slow_emulator, slow_api) -> None:
+    old = [slow_api.upload(b"x")["name"] for _ in range(3)]
+    slow_emulator.advance_clock(60)
+    slow_api.delete(f"/v1/{old[1]}")
+    new = slow_api.upload(b"x")["name"]
+    slow_emulator.add_fault(call="*.list", action="stale", seconds=30)
+
+    stale, fresh = (
+        [file["name"] for file in slow_api.get("/v1/files", params={"pageSize": 4}).json()["files"]]
+        for _ in range(2)
+    )
+
+    assert stale[:3] == [old[2], old[1], old[0]]
+    assert fresh[:3] == [new, old[2], old[0]]
+
+
+def test_pages_of_a_stale_listing_fit_together(slow_emulator, slow_api) -> None:
+    names = [slow_api.create_inline(slow_api.inline_row("a")).json()["name"] for _ in range(5)]
+    slow_emulator.advance_clock(60)
+    for name in names[1:4]:
+        slow_api.delete(f"/v1/{name}")
+    slow_emulator.add_fault(call="batches.list", action="stale", seconds=30, times=3)
+
+    seen, token = [], ""
+    for _ in range(3):
+        page = slow_api.get("/v1/batches", params={"pageSize": 2, "pageToken": token}).json()
+        seen += [job["name"] for job in page["operations"]]
+        token = page["nextPageToken"]
+
+    assert seen[:5] == names[::-1]
+
+
+@pytest.mark.parametrize("call", ["batches.get", "files.*et", "webhooks.list", "batches.create"])
+def test_only_listings_can_be_stale(emulator, call) -> None:
+    with pytest.raises(ValueError, match="only a listing can be stale"):
+        emulator.add_fault(call=call, action="stale", seconds=1)

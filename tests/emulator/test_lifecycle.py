@@ -59,3 +59,37 @@ def test_results_are_due_at_the_end_or_at_the_cancellation() -> None:
 
 def test_cancellation_serves_the_share_of_rows_that_had_run() -> None:
     assert [rows_served(batch(cancelled_at=at)) for at in (30.0, 65.0, 100.0)] == [0, 5, 10]
+
+
+@pytest.mark.parametrize(
+    ("facts", "now", "counts"),
+    [
+        ({}, 0.0, (0, 0, 10)),
+        ({}, 30.0, (0, 0, 10)),
+        ({}, 36.9, (0, 0, 10)),
+        ({}, 37.0, (1, 0, 9)),
+        ({}, 65.0, (5, 0, 5)),
+        ({}, 99.9, (9, 0, 1)),
+        ({}, 200.0, (9, 0, 1)),
+        ({"outcome": Outcome(at=101.0, succeeded=8, failed=2)}, 101.0, (8, 2, 0)),
+        ({"cancelled_at": 65.0}, 90.0, (5, 0, 5)),
+        ({"cancelled_at": 20.0}, 90.0, (0, 0, 10)),
+        ({"verdict": verdict_for("RUNNING", None, 65.0)}, 90.0, (5, 0, 5)),
+        ({"verdict": verdict_for("RUNNING", None, 10.0)}, 90.0, (0, 0, 10)),
+        ({"verdict": verdict_for("STUCK", None, 65.0)}, 90.0, (0, 0, 10)),
+        ({"verdict": verdict_for("FAILED", None, 65.0)}, 90.0, (0, 0, 10)),
+        ({"rows": 1}, 99.0, (0, 0, 1)),
+        ({"starts_at": 100.0}, 100.0, (9, 0, 1)),
+    ],
+)
+def test_counts_move_with_the_clock_and_add_up(facts: dict[str, Any], now: float, counts: tuple[int, ...]) -> None:
+    view = job_view(batch(**facts), now)
+
+    assert (view.succeeded, view.failed, view.pending) == counts
+    assert sum(counts) == batch(**facts).rows
+
+
+def test_time_of_the_update_follows_the_counts() -> None:
+    seen = [job_view(batch(), now).updated_at for now in (30.0, 36.0, 37.0, 43.0, 44.5)]
+
+    assert seen == [30.0, 30.0, 37.0, 37.0, 44.0]

@@ -119,7 +119,7 @@ def odd_paths() -> Iterator[Bad]:
     for collection, name, method in itertools.product(collections, names, ("GET", "DELETE", "POST", "PATCH")):
         yield Bad(method, f"/v1beta/{collection}/{name}")
     for path in (
-        "/", "//", "/v1", "/v1beta/", "/v2/batches", "/v1alpha/files", "/v1//batches", "/v1/batches/",
+        "/", "//", "/v1", "/v1beta/", "/v2/batches", "/v1gamma/files", "/v1//batches", "/v1/batches/",
         "/v1/files/",
         "/upload", "/upload/v1beta", "/upload/v1beta/files/x", "/download/v1beta/files/x", "/v1beta/batch",
         "/%76%31/none",

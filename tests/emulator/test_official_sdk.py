@@ -117,6 +117,7 @@ def test_inline_embeddings_come_back_as_vectors(client: Any) -> None:  # T4
     responses = ended(client, job).dest.inlined_embed_content_responses
 
     assert [len(item.response.embedding.values) for item in responses] == [4, 4]
+    assert [item.response.token_count for item in responses] == [1, 1]
 
 
 def test_file_embeddings_are_read_from_the_results_file(client: Any, tmp_path: Path) -> None:  # T4, T26

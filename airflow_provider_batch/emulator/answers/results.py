@@ -26,7 +26,7 @@ from airflow_provider_batch.emulator.answers.texts import (
 )
 from airflow_provider_batch.emulator.faults import INTERNAL_ERROR, Fault
 from airflow_provider_batch.emulator.state.lifecycle import rows_served
-from airflow_provider_batch.emulator.state.records import BatchRecord, Kind, Tokens
+from airflow_provider_batch.emulator.state.records import BatchRecord, Tokens
 from airflow_provider_batch.emulator.wire.errors import file_not_visible
 
 # Rows are shuffled within windows of this many: the whole of a large file would not fit in memory.
@@ -59,9 +59,15 @@ class _Asked(NamedTuple):
 
 
 class _Result(msgspec.Struct, frozen=True):
-    """What became of one row; its line may be written more than once, or not at all."""
+    """What became of one row; its line may be written more than once, or not at all.
+
+    :ivar key: by which faults choose the row, wherever it has one.
+    :ivar named: what the answer's line repeats of the row's.
+    :ivar body: the answer, or the error.
+    """
 
     key: str | None
+    named: dict[str, Any]
     body: dict[str, Any]
     tokens: Tokens
     broken: bool = False
@@ -125,7 +131,7 @@ def _answered(job: ResultJob) -> Iterator[_Result]:
         return asked, _answer(asked, job)
 
     for asked, body in in_order(answer, _asked(job), job.workers):
-        yield _result(asked.row, body, _billed(asked.batch.kind, asked.row, body))
+        yield _result(asked.row, body, _billed(asked.row, body))
 
 
 def _asked(job: ResultJob) -> Iterator[_Asked]:
@@ -149,16 +155,16 @@ def _answer(asked: _Asked, job: ResultJob) -> dict[str, Any]:
         if not job.has_file(file_id):
             return {"error": {"code": 7, "message": file_not_visible(file_id).message}}
     if batch.kind == "embed":
-        return {"response": embedded(row.request)}
+        return {"response": embedded(row.request, batch.model)}
     return answer_row(row.request, _key(row), batch.model, job.function)
 
 
-def _billed(kind: Kind, row: InputRow, body: dict[str, Any]) -> Tokens:
+def _billed(row: InputRow, body: dict[str, Any]) -> Tokens:
     """Return what a row costs; one that failed costs nothing."""
     response = body.get("response")
     if response is None:
         return Tokens()
-    usage = response.get("usageMetadata", {}) if kind == "generate" else {}
+    usage = response.get("usageMetadata") or {}
     return Tokens(
         input=usage.get("promptTokenCount", 0) if usage else sum(prompt_tokens(row.request)),
         cached=usage.get("cachedContentTokenCount", 0),
@@ -168,7 +174,8 @@ def _billed(kind: Kind, row: InputRow, body: dict[str, Any]) -> Tokens:
 
 
 def _result(row: InputRow, body: dict[str, Any], tokens: Tokens) -> _Result:
-    return _Result(_key(row), {"metadata": row.metadata, **body} if row.metadata else body, tokens)
+    named = {"key": row.key, "metadata": row.metadata}
+    return _Result(_key(row), {name: value for name, value in named.items() if value is not None}, body, tokens)
 
 
 def _key(row: InputRow) -> str | None:
@@ -179,15 +186,10 @@ def _key(row: InputRow) -> str | None:
 
 
 def _line(result: _Result, *, inline: bool) -> bytes:
-    body = result.body
-    if not inline:
-        body = {name: value for name, value in body.items() if name != "metadata"}
-        if result.key is not None:
-            body = {"key": result.key, **body}
     if result.broken and inline:
         # Half a JSON object would break the whole reply, not one row: an empty one is the closest.
         return b"{}\n"
-    encoded = msgspec.json.encode(body)
+    encoded = msgspec.json.encode({**result.named, **result.body})
     return (encoded[: len(encoded) // 2] if result.broken else encoded) + b"\n"
 
 
@@ -228,7 +230,6 @@ def _is_chosen(fault: Fault, result: _Result, number: int) -> bool:
 
 def _change(fault: Fault, result: _Result) -> _Result:
     change = functools.partial(msgspec.structs.replace, result)
-    kept = {name: value for name, value in result.body.items() if name == "metadata"}
     if fault.mutation == "drop":
         return change(lines=0)
     if fault.mutation == "duplicate":
@@ -236,5 +237,5 @@ def _change(fault: Fault, result: _Result) -> _Result:
     if fault.mutation == "corrupt":
         return change(broken=True)
     if fault.mutation == "error":
-        return change(body={**kept, "error": fault.error or INTERNAL_ERROR}, tokens=Tokens())
-    return change(body={**kept, "response": fault.response})
+        return change(body={"error": fault.error or INTERNAL_ERROR}, tokens=Tokens())
+    return change(body={"response": fault.response})

@@ -1,11 +1,12 @@
 """The answer to a request: a pure function, the same for the same request every time.
 
 No model is asked. The text repeats the start of the prompt, so that a reader sees which prompt was
-answered; a response schema is honoured; tokens are counted at four characters each.
+answered; a response schema is honoured; a token has four characters, or one that stands for a word or a syllable.
 """
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import importlib
 import math
@@ -24,6 +25,11 @@ DEFAULT_DIMENSION = 3072
 
 _ECHOED_CHARACTERS = 80
 _CHARACTERS_PER_TOKEN = 4
+# Han, kana, Hangul, Yi, full-width forms and emoji: about one token each.
+_WHOLE_TOKEN = re.compile(
+    "[\u1100-\u115f\u2600-\u27bf\u2e80-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uffef"
+    "\U00016fe0-\U00018fff\U0001aff0-\U0001b2ff\U0001f000-\U0001faff\U00020000-\U0003ffff]"
+)
 # An image or another attachment counts as a flat number, like the API's 258 tokens per image tile.
 _TOKENS_PER_ATTACHMENT = 258
 _THOUGHT_TOKENS = 64
@@ -76,7 +82,7 @@ def generated(request: dict[str, Any], model: str, text: str | None = None) -> d
     limit = field(config, "maxOutputTokens")
     truncated = limit is not None and tokens_in(text) > int(limit)
     if truncated:
-        text = text[: int(limit) * _CHARACTERS_PER_TOKEN]
+        text = _first_tokens(text, int(limit))
     content = {"parts": [{"text": text}], "role": "model"}
     return {
         "candidates": [
@@ -88,13 +94,22 @@ def generated(request: dict[str, Any], model: str, text: str | None = None) -> d
     }
 
 
-def embedded(request: dict[str, Any]) -> dict[str, Any]:
-    """Build an EmbedContentResponse: a unit vector that depends on the content alone."""
+def embedded(request: dict[str, Any], model: str) -> dict[str, Any]:
+    """Build an EmbedContentResponse: a unit vector that depends on the content alone, and the count of its tokens.
+
+    The count stands where it was seen for the model: ``tokenCount``, an int64 and so a string, in a row that
+    Google's cookbook shows of gemini-embedding-001; ``usageMetadata`` since gemini-embedding-2 (bifrost pull
+    request 7295). The published document has neither.
+    """
     dimension = int(field(request, "outputDimensionality", DEFAULT_DIMENSION))
     raw = hashlib.shake_256(msgspec.json.encode(field(request, "content"), order="sorted")).digest(dimension * 2)
     centred = [int.from_bytes(raw[at : at + 2], "big") - 32767.5 for at in range(0, len(raw), 2)]
     norm = math.sqrt(sum(value * value for value in centred))
-    return {"embedding": {"values": [round(value / norm, 8) for value in centred]}}
+    answer = {"embedding": {"values": [round(value / norm, 8) for value in centred]}}
+    tokens = sum(prompt_tokens(request))
+    if model.endswith("embedding-001"):
+        return {**answer, "tokenCount": str(tokens)}
+    return {**answer, "usageMetadata": {"promptTokenCount": tokens, "promptTokenDetails": _token_details(request)}}
 
 
 def prompt_tokens(request: dict[str, Any]) -> tuple[int, int]:
@@ -115,8 +130,15 @@ def files_in(request: dict[str, Any]) -> Iterator[str]:
 
 
 def tokens_in(text: str) -> int:
-    """Return a plausible count: four characters a token, rounded up."""
-    return -(-len(text) // _CHARACTERS_PER_TOKEN)
+    """Return a plausible count: one for each whole-token character, and four of all others a token, rounded up."""
+    whole = 0 if text.isascii() else len(_WHOLE_TOKEN.findall(text))
+    return whole - (whole - len(text)) // _CHARACTERS_PER_TOKEN
+
+
+def _first_tokens(text: str, limit: int) -> str:
+    """Cut a text so that it has no more tokens than the limit."""
+    sizes = range(1, len(text) + 1)
+    return text[: bisect.bisect_right(sizes, limit, key=lambda size: tokens_in(text[:size]))]
 
 
 def _default_text(request: dict[str, Any], config: dict[str, Any]) -> str:
@@ -146,21 +168,25 @@ def _contents(request: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _usage(request: dict[str, Any], config: dict[str, Any], answer_tokens: int) -> dict[str, Any]:
-    text_tokens, attachment_tokens = prompt_tokens(request)
-    details = [{"modality": "TEXT", "tokenCount": text_tokens}]
-    if attachment_tokens:
-        details.append({"modality": "IMAGE", "tokenCount": attachment_tokens})
     thoughts = _thought_tokens(config)
-    prompt = text_tokens + attachment_tokens
+    prompt = sum(prompt_tokens(request))
     usage: dict[str, Any] = {
         "promptTokenCount": prompt,
         "candidatesTokenCount": answer_tokens,
         "totalTokenCount": prompt + answer_tokens + thoughts,
-        "promptTokensDetails": details,
+        "promptTokensDetails": _token_details(request),
     }
     if thoughts:
         usage["thoughtsTokenCount"] = thoughts
     return usage
+
+
+def _token_details(request: dict[str, Any]) -> list[dict[str, Any]]:
+    text_tokens, attachment_tokens = prompt_tokens(request)
+    details = [{"modality": "TEXT", "tokenCount": text_tokens}]
+    if attachment_tokens:
+        details.append({"modality": "IMAGE", "tokenCount": attachment_tokens})
+    return details
 
 
 def _thought_tokens(config: dict[str, Any]) -> int:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from airflow_provider_batch.emulator.answers.schema_check import InputFacts, RowError, check_lines, check_request
 from airflow_provider_batch.emulator.faults import JOB_CALL, LISTED_CALL, OUTPUT_CALL
 from airflow_provider_batch.emulator.routes.models import known_model
-from airflow_provider_batch.emulator.state.lifecycle import PENDING_SHARE, forced, job_view
+from airflow_provider_batch.emulator.state.lifecycle import PENDING_SHARE, as_it_was, forced, job_view
 from airflow_provider_batch.emulator.state.limits import check_new_batch
 from airflow_provider_batch.emulator.state.records import BatchRecord, Kind, new_batch_id
 from airflow_provider_batch.emulator.wire.context import Call, reply
@@ -67,7 +67,7 @@ async def _create(call: Call, kind: Kind) -> Response:
     call.emulation.store.save_batch(batch)
     call.emulation.journal.accept_batch(batch)
     call.emulation.worker.schedule(batch)
-    return reply(_operation(call, batch, full=True))
+    return reply(_operation(call, batch, call.emulation.now(), full=True))
 
 
 def _unfinished(call: Call) -> Iterator[BatchRecord]:
@@ -167,7 +167,7 @@ def _write_lines(path: Path, lines: Iterable[bytes]) -> None:
 
 async def get_batch(call: Call) -> Response:
     """Return the operation, with the results if there are any."""
-    return reply(_operation(call, _visible_batch(call), full=True))
+    return reply(_operation(call, _visible_batch(call), call.emulation.now(), full=True))
 
 
 async def list_batches(call: Call) -> Response:
@@ -176,10 +176,13 @@ async def list_batches(call: Call) -> Response:
     Inline results are left out here: whether the API lists them is unknown, and a client that relies
     on them would be wrong to.
     """
-    page, token = page_of(call, call.emulation.store.batches(call.project), default=DEFAULT_PAGE, maximum=MAX_PAGE)
+    at = call.listed_at()
+    page, token = page_of(
+        call, call.emulation.store.batches(call.project, at), default=DEFAULT_PAGE, maximum=MAX_PAGE
+    )
     listed: dict[str, Any] = {}
     if page:
-        listed["operations"] = [_operation(call, batch, full=False) for batch in page]
+        listed["operations"] = [_operation(call, as_it_was(batch, at), at, full=False) for batch in page]
     if token:
         listed["nextPageToken"] = token
     return reply(listed)
@@ -210,7 +213,7 @@ async def _update(call: Call, kind: Kind) -> Response:
         batch = msgspec.structs.replace(batch, priority=_priority(message))
     call.emulation.store.save_batch(batch)
     call.accept("batches.update", batch=batch.name)
-    metadata = _operation(call, batch, full=True)["metadata"]
+    metadata = _operation(call, batch, call.emulation.now(), full=True)["metadata"]
     # Only an Any says its type; here the call says it.
     return reply({name: value for name, value in metadata.items() if name != "@type"})
 
@@ -252,15 +255,14 @@ def _visible_batch(call: Call) -> BatchRecord:
     return batch
 
 
-def _operation(call: Call, batch: BatchRecord, *, full: bool) -> dict[str, Any]:
-    view = job_view(batch, call.emulation.now())
+def _operation(call: Call, batch: BatchRecord, at: float, *, full: bool) -> dict[str, Any]:
     output: dict[str, Any] | None = None
-    shown = batch.outcome is not None and batch.outcome.output_at <= call.emulation.now()
+    shown = batch.outcome is not None and batch.outcome.output_at <= at
     if shown and batch.input_file is not None:
         output = {"responsesFile": f"files/{batch.output_file_id}"}
     elif shown and full:
         output = {"inlinedResponses": {"inlinedResponses": _inline_results(call, batch)}}
-    return operation_json(batch, view, output)
+    return operation_json(batch, job_view(batch, at), output)
 
 
 def _inline_results(call: Call, batch: BatchRecord) -> list[msgspec.Raw]:

@@ -49,10 +49,23 @@ def job_view(batch: BatchRecord, now: float) -> JobView:
     if has_expired(batch, now):
         return _view(batch, "BATCH_STATE_EXPIRED", batch.created_at + JOB_LIFETIME_S, None)
     if batch.verdict is not None:
-        return _view(batch, batch.verdict.state, batch.verdict.at, batch.verdict.error)
+        view = _view(batch, batch.verdict.state, batch.verdict.at, batch.verdict.error)
+        return _progressed(view, batch, batch.verdict.at) if view.state == "BATCH_STATE_RUNNING" else view
     if now < batch.starts_at:
         return _view(batch, "BATCH_STATE_PENDING", batch.created_at, None)
-    return _view(batch, "BATCH_STATE_RUNNING", batch.starts_at, None)
+    running = _view(batch, "BATCH_STATE_RUNNING", batch.starts_at, None)
+    return _progressed(running, batch, now if batch.cancelled_at is None else batch.cancelled_at)
+
+
+def as_it_was(batch: BatchRecord, at: float) -> BatchRecord:
+    """Return the record without what became true after a time: its end, its cancellation, a forced outcome."""
+    outcome, verdict = batch.outcome, batch.verdict
+    return msgspec.structs.replace(
+        batch,
+        outcome=outcome if outcome is not None and outcome.at <= at else None,
+        verdict=verdict if verdict is not None and verdict.at <= at else None,
+        cancelled_at=batch.cancelled_at if (batch.cancelled_at or 0.0) <= at else None,
+    )
 
 
 def results_due_at(batch: BatchRecord) -> float | None:
@@ -67,11 +80,7 @@ def results_due_at(batch: BatchRecord) -> float | None:
 
 def rows_served(batch: BatchRecord) -> int:
     """Return how many rows are answered: all, or those whose time had come when it was cancelled."""
-    if batch.cancelled_at is None or batch.cancelled_at >= batch.finishes_at:
-        return batch.rows
-    running_s = batch.finishes_at - batch.starts_at
-    share = (batch.cancelled_at - batch.starts_at) / running_s if running_s > 0 else 0.0
-    return int(batch.rows * share)
+    return batch.rows if batch.cancelled_at is None else _rows_by(batch, batch.cancelled_at)
 
 
 def was_cancelled_before_start(batch: BatchRecord) -> bool:
@@ -118,6 +127,24 @@ def forced(batch: BatchRecord, word: str, error: dict[str, Any] | None, now: flo
         started = min(batch.starts_at, due)
         return msgspec.structs.replace(batch, verdict=None, starts_at=started, finishes_at=due)
     return msgspec.structs.replace(batch, verdict=verdict_for(word, error, now), outcome=None)
+
+
+def _rows_by(batch: BatchRecord, at: float) -> int:
+    """Return how many rows have had their time: they take turns evenly from the start to the finish."""
+    if at >= batch.finishes_at:
+        return batch.rows
+    return max(0, int(batch.rows * (at - batch.starts_at) / (batch.finishes_at - batch.starts_at)))
+
+
+def _progressed(view: JobView, batch: BatchRecord, at: float) -> JobView:
+    """Show how far a running batch is: which rows failed is known at its end, and one row is left until then."""
+    served = min(_rows_by(batch, at), batch.rows - 1)
+    if served <= 0:
+        return view
+    changed_at = batch.starts_at + (batch.finishes_at - batch.starts_at) * served / batch.rows
+    return view._replace(
+        succeeded=served, pending=batch.rows - served, updated_at=max(view.updated_at, changed_at)
+    )
 
 
 def _finished_view(outcome: Outcome) -> JobView:

@@ -6,7 +6,8 @@ an upload are not flushed to the platter, so the store survives a killed process
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,10 @@ from airflow_provider_batch.emulator.state.disk import link_or_copy, write_atomi
 from airflow_provider_batch.emulator.state.records import BatchRecord, FileRecord, UploadRecord, WebhookRecord
 
 Record = TypeVar("Record", UploadRecord, FileRecord, BatchRecord, WebhookRecord)
+Listed = TypeVar("Listed", bound=FileRecord | BatchRecord)
+
+# A stale listing still shows what was deleted; this many of each are remembered, until the process ends.
+_GONE = 1000
 
 
 class Store:
@@ -35,6 +40,8 @@ class Store:
         self._files = _load(data_dir / "files", FileRecord)
         self._batches = _load(data_dir / "batches", BatchRecord)
         self._webhooks = _load(data_dir / "webhooks", WebhookRecord)
+        self._gone_files: deque[tuple[float, FileRecord]] = deque(maxlen=_GONE)
+        self._gone_batches: deque[tuple[float, BatchRecord]] = deque(maxlen=_GONE)
 
     def upload(self, upload_id: str) -> UploadRecord | None:
         """Return an upload in any status."""
@@ -65,11 +72,14 @@ class Store:
         found = self._files.get(file_id)
         return found is not None and found.project == project and _is_there(found, at)
 
-    def files(self, project: str) -> list[FileRecord]:
-        """Return the visible files of a project, newest first."""
-        now = self.clock.now()
-        visible = [file for file in self._files.values() if file.project == project and _is_there(file, now)]
-        return visible[::-1]
+    def files(self, project: str, at: float | None = None) -> list[FileRecord]:
+        """Return the visible files of a project, newest first.
+
+        :param at: as of an earlier time; now by default.
+        """
+        at = self.clock.now() if at is None else at
+        known = _as_of(self._files, self._gone_files, at)
+        return [file for file in known if file.project == project and _is_there(file, at)]
 
     def file_path(self, file_id: str) -> Path:
         """Return where the bytes of a file are."""
@@ -82,7 +92,7 @@ class Store:
 
     def delete_file(self, file_id: str) -> None:
         """Forget a file and free its bytes."""
-        del self._files[file_id]
+        self._gone_files.append((self.clock.now(), self._files.pop(file_id)))
         _record_path(self.data_dir / "files", file_id).unlink(missing_ok=True)
         self.file_path(file_id).unlink(missing_ok=True)
 
@@ -93,13 +103,12 @@ class Store:
             return None
         return found
 
-    def batches(self, project: str) -> list[BatchRecord]:
-        """Return the batches that a project may see in its list, newest first."""
-        now = self.clock.now()
+    def batches(self, project: str, at: float) -> list[BatchRecord]:
+        """Return the batches that a project could see in its list at a time, newest first."""
         return [
             batch
-            for batch in reversed(self._batches.values())
-            if batch.project == project and not batch.forgotten and batch.listed_at <= now
+            for batch in _as_of(self._batches, self._gone_batches, at)
+            if batch.project == project and not batch.forgotten and max(batch.created_at, batch.listed_at) <= at
         ]
 
     def all_batches(self) -> Iterator[BatchRecord]:
@@ -113,7 +122,7 @@ class Store:
 
     def delete_batch(self, batch_id: str) -> None:
         """Forget a batch and its copy of the input; the results file stays."""
-        del self._batches[batch_id]
+        self._gone_batches.append((self.clock.now(), self._batches.pop(batch_id)))
         _record_path(self.data_dir / "batches", batch_id).unlink(missing_ok=True)
         self.input_path(batch_id).unlink(missing_ok=True)
 
@@ -147,6 +156,13 @@ class Store:
     def keep_input(self, batch_id: str, source: Path) -> None:
         """Give a batch its own name for the bytes of its input."""
         link_or_copy(source, self.input_path(batch_id))
+
+
+def _as_of(records: dict[str, Listed], gone: Iterable[tuple[float, Listed]], at: float) -> list[Listed]:
+    """Return the records with those that were deleted after a time, newest first."""
+    found = list(reversed(records.values()))
+    later = [record for gone_at, record in gone if gone_at > at]
+    return sorted([*found, *later], key=lambda record: record.created_at, reverse=True) if later else found
 
 
 def _is_there(file: FileRecord, now: float) -> bool:

@@ -20,6 +20,7 @@ from airflow_provider_batch.emulator.state.store import Store
 from airflow_provider_batch.emulator.state.uploads import PartFiles
 from airflow_provider_batch.emulator.state.worker import Worker
 from airflow_provider_batch.emulator.wire.errors import invalid
+from airflow_provider_batch.emulator.wire.relaxed_json import decode_relaxed
 
 # The documented limit of a request body; uploads do not pass here.
 MAX_BODY_BYTES = 20 * 1024 * 1024
@@ -46,17 +47,25 @@ class Emulation:
 
 @dataclass(frozen=True)
 class Call:
-    """One call that passed the gate."""
+    """One call that passed the gate.
+
+    :ivar behind_s: how much older than the clock the answer of a listing is, by a fault.
+    """
 
     request: Request
     project: str
     emulation: Emulation
+    behind_s: float = 0.0
 
     @property
     def base_url(self) -> str:
         """Scheme and host as the client wrote them: URLs in replies must lead back here."""
         url = self.request.url
         return f"{url.scheme}://{url.netloc}"
+
+    def listed_at(self) -> float:
+        """Return the time as of which a listing answers."""
+        return self.emulation.now() - self.behind_s
 
     def parameter(self, name: str) -> str:
         """Return a part of the path."""
@@ -80,13 +89,31 @@ class Call:
         body = await self.request.body()
         if len(body) > MAX_BODY_BYTES:
             raise too_large
+        return message_in(body, type_name)
+
+
+def message_in(body: bytes, type_name: str | None) -> dict[str, Any]:
+    """Read a message; nothing is an empty one. See ``Call.json``.
+
+    :raises ApiError: not JSON, or not such a message.
+    """
+    try:
+        message = _decode(body or b"{}")
+        if type_name is not None:
+            check_message(type_name, message)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RowError) as problem:
+        raise invalid(f"Invalid JSON payload received. {problem}") from None
+    return message
+
+
+def _decode(body: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.DecodeError as strict:
         try:
-            message = msgspec.json.decode(body or b"{}", type=dict[str, Any])
-            if type_name is not None:
-                check_message(type_name, message)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RowError) as problem:
-            raise invalid(f"Invalid JSON payload received. {problem}") from None
-        return message
+            return decode_relaxed(body.decode())
+        except msgspec.DecodeError:
+            raise strict from None
 
 
 def reply(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -67,14 +67,15 @@ class Gate:
         for fault in faults:
             if await _strikes_before(fault, wire):
                 return
+        behind_s = sum(fault.seconds for fault in faults if fault.action == "stale")
         lost = next((fault for fault in faults if fault.action.startswith("accept_then")), None)
         if any(fault.action == "duplicate" for fault in faults):
             # Read first: the second time, the body comes from memory.
             await request.body()
             wire.muted = True
-            await self._handle(wire, request, project)
+            await self._handle(wire, Call(request, project, self._emulation))
         wire.muted = lost is not None
-        await self._handle(wire, request, project)
+        await self._handle(wire, Call(request, project, self._emulation, behind_s))
         wire.muted = False
         if lost is not None and lost.action == "accept_then_drop":
             await wire.drop()
@@ -86,9 +87,9 @@ class Gate:
             return ""
         return project_of(request, self._emulation.keys)
 
-    async def _handle(self, wire: _Wire, request: Request, project: str) -> None:
+    async def _handle(self, wire: _Wire, call: Call) -> None:
         try:
-            response = await self._handler(Call(request, project, self._emulation))
+            response = await self._handler(call)
         except ApiError as refusal:
             response = reply(refusal.body(), refusal.status)
         except ClientDisconnect:
