@@ -128,7 +128,7 @@ def test_the_control_calls_of_the_page_are_accepted(gemini_emulator):
         method = line[line.index("-X") + 1] if "-X" in line else "GET"
         body = line[line.index("-d") + 1] if "-d" in line else None
         assert httpx.request(method, url, content=body).status_code == 200, line
-    assert len(curls) == 6
+    assert len(curls) == 7
 
 
 def test_the_faults_of_the_page_can_be_armed(gemini_emulator):

@@ -126,6 +126,14 @@ def test_texts_become_one_vector_each_of_the_wanted_length(case, reviews, gemini
     assert run.xcom["read"]["1"] != run.xcom["read"]["2"]
     (created,) = calls(gemini_emulator, "batches.create")
     assert created["model"].endswith("gemini-embedding-001")
+    assert run.xcom["batch"]["tokens"]["input"] == 4
+
+
+def test_vectors_without_a_token_count_have_an_unknown_cost(case, reviews, gemini_emulator):
+    silent = {"embedding": {"values": [0.5] * 64}}
+    gemini_emulator.add_fault(action="rows", mutation="replace", response=silent)
+    run = case("embeddings", requests=str(reviews))
+    assert run.state == "success", run.log
     assert "The cost is unknown: 2 answers have no token count" in run.log
 
 
@@ -136,4 +144,5 @@ def test_a_vector_of_another_length_than_asked_for_is_asked_for_again(case, revi
     assert run.state == "success", run.log
     assert {key: len(vector) for key, vector in run.xcom["read"].items()} == {"1": 64, "2": 64}
     assert [call["rows"] for call in calls(gemini_emulator, "batches.create")] == [2, 1]
-    assert run.xcom["batch"]["tokens"]["input"] == 7
+    # The vector that was of no use is billed, too.
+    assert run.xcom["batch"]["tokens"]["input"] == 4 + 7

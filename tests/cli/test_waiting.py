@@ -32,7 +32,9 @@ def test_the_results_of_a_batch_land_and_each_change_is_a_line(ab, rows, calls, 
     assert (tmp_path / "out" / "manifest.json").exists()
 
 
-def test_a_cost_that_nobody_knows_is_told_with_what_may_be_missing(ab, rows, tmp_path):
+def test_a_cost_that_nobody_knows_is_told_with_what_may_be_missing(ab, rows, tmp_path, gemini_emulator):
+    silent = {"embedding": {"values": [0.5] * 64}}
+    gemini_emulator.add_fault(action="rows", mutation="replace", response=silent)
     (tmp_path / "texts.csv").write_text("id,text\n1,I like it\n2,Broken\n")
     like = ("--embeddings", "--model", "gemini-embedding-001", "--key", "id", "--prompt", "{text}")
     ended = ab("submit", "texts.csv", *like, "--result-path", "vectors", "--wait", *QUICK)

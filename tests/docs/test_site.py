@@ -39,6 +39,8 @@ def test_a_link_that_a_reader_may_follow_is_left_alone(tmp_path):
 
 def test_every_test_that_a_page_names_exists():
     written = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
-    named = {name for page in PAGES for name in re.findall(r"`(test_[a-z_]+)`", (ROOT / page).read_text())}
+    # The page of conformance names tests of others; make test-conformance compares those with what runs.
+    pages = [page for page in PAGES if page != "docs/conformance.md"]
+    named = {name for page in pages for name in re.findall(r"`(test_[a-z_]+)`", (ROOT / page).read_text())}
     assert {name for name in named if f"def {name}(" not in written} == set()
     assert len(named) > 10
