@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_batch.cli.targets import NEEDED
 from airflow_provider_batch.engine.ledger import Ledger, generations, marks
 from airflow_provider_batch.engine.state import Batch, Shard, read_batch
 from airflow_provider_batch.errors import ConfigError
@@ -28,7 +29,7 @@ def newest(folder: UPath) -> tuple[Ledger, Batch]:
         raise ConfigError(
             f"There is no batch in {folder}: it has no ledger.",
             code="AGB-C08",
-            remedy="Give the result path of a batch that was submitted, or the name of a job, batches/...",
+            remedy=f"{NEEDED} A display name is neither: airflow-batch list shows which job has it.",
         )
     return max(found, key=lambda pair: pair[1].plan.first.created_at)
 

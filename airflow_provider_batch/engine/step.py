@@ -39,6 +39,7 @@ from airflow_provider_batch.engine.actions import (
 )
 from airflow_provider_batch.engine.documents import Landed, Refusal
 from airflow_provider_batch.engine.evidence import Patience, due_at, of_epoch, of_shard, shows_known_job
+from airflow_provider_batch.engine.identity import without_sender
 from airflow_provider_batch.engine.land import is_passing, is_undone
 from airflow_provider_batch.engine.mistakes import common_mistake
 from airflow_provider_batch.engine.state import Batch, Epoch, Round, Shard
@@ -377,7 +378,7 @@ def _wait(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now: f
     names = []
     for shard in shards:
         if shard.is_unresolved and shard.last:
-            names.append(shard.last.sending.display_name)
+            names.append(without_sender(shard.last.sending.display_name))
             # The listing of this visit could not tell, or it is too early; a strong one is hoped for.
             times.append(max(due_at(shard.last, policy.patience, is_strong=True), now + policy.patience.retry))
         elif shard.name in visit.not_sent:

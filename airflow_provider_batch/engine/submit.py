@@ -93,7 +93,7 @@ def send(desk: Desk, batch: Batch, shard: Shard) -> JobSnapshot | None:
     """
     number = (shard.last.number if shard.last else 0) + 1
     stem = f"{shard.name}.e{number}"
-    name = batch.tag(shard, number).new_display_name()
+    name = batch.tag(shard, number).new_display_name(batch.plan.identity)
     input_file = _uploaded(desk, batch, shard, name)
     sending = Sending(
         at=desk.now(),
