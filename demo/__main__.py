@@ -13,13 +13,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from demo.patience import wait_for
 from demo.report import print_report
 from demo.stack import ROOT, Airflow, running_stack
 
 FOLDER = ROOT / ".demo"
 DAG_ID = "gemini_batch_etl"
 JOB_SECONDS = 12.0
-RUN_TIMEOUT_S = 240
 FINAL = ("success", "failed")
 
 
@@ -32,7 +34,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
-    print("Starting the emulator and Airflow (about half a minute)...", flush=True)
+    print("Starting the emulator and Airflow (about half a minute, more on a busy machine)...", flush=True)
     try:
         with running_stack(FOLDER, JOB_SECONDS) as airflow:
             if serve:
@@ -44,6 +46,8 @@ def main() -> None:
             manifest = _manifest(airflow, run_id) if state == "success" else None
     except KeyboardInterrupt:
         return
+    except httpx.HTTPStatusError as error:
+        raise SystemExit(f"\nAirflow refused: {error}. Logs: {FOLDER / 'airflow'}") from None
     if manifest is None:
         raise SystemExit(f"\nThe run ended as {state}. Logs: {FOLDER / 'airflow' / 'logs'}")
     print_report(manifest, next((FOLDER / "lake").glob("*/reviews.db")))
@@ -53,14 +57,14 @@ def _follow(airflow: Airflow, run_id: str) -> str:
     """Print each change of a task's state until the run is over; return the run's state."""
     seen: dict[str, str] = {}
     began = time.monotonic()
-    while time.monotonic() < began + RUN_TIMEOUT_S:
-        state = airflow.get(f"/dags/{DAG_ID}/dagRuns/{run_id}")["state"]
+
+    def ended() -> str | None:
+        state = str(airflow.get(f"/dags/{DAG_ID}/dagRuns/{run_id}")["state"])
         for instance in _instances(airflow, run_id):
             _show(instance, seen, time.monotonic() - began)
-        if state in FINAL:
-            return str(state)
-        time.sleep(0.5)
-    return "unfinished"
+        return state if state in FINAL else None
+
+    return wait_for(f"the run of {DAG_ID} to end", ended, logs=airflow.home / "logs")
 
 
 def _show(instance: dict[str, Any], seen: dict[str, str], elapsed_s: float) -> None:

@@ -9,6 +9,9 @@ import json
 import re
 from typing import Any
 
+from airflow_provider_batch.emulator.answers.instances import instance_of
+from airflow_provider_batch.emulator.wire.json import field, repeated
+
 GOOD = frozenset(
     "amazing best better easy easily excellent fast fine flawless fun good great happy incredible love loves "
     "nice perfect perfectly pleased recommend recommended reliable satisfied simple smooth solid superb well "
@@ -25,12 +28,26 @@ TURNS = frozenset({"not", "no", "never", "don't", "doesn't", "isn't", "won't", "
 
 
 def answer(request: dict[str, Any], key: str | None) -> str:
-    """A label for a request that asks for one, a short echo for any other."""
-    text = request["contents"][-1]["parts"][0]["text"]
-    if "responseSchema" in request.get("generationConfig", {}):
-        return json.dumps({"sentiment": sentiment(text)})
+    """A value of the request's schema, with a label where that asks for one; without a schema a short echo."""
+    parts = repeated(repeated(request, "contents")[-1], "parts")
+    text = " ".join(part["text"] for part in parts if part.get("text"))
     words = re.findall(r"[A-Za-z']+", text.rsplit(":", 1)[-1])
-    return " ".join(words[:5]) or "nothing to say"
+    echo = " ".join(words[:5]) or "nothing to say"
+    config = field(request, "generationConfig", {})
+    schema = field(config, "responseJsonSchema") or field(config, "responseSchema")
+    if schema is None:
+        return echo
+    return json.dumps(_labelled(instance_of(schema, echo), schema, sentiment(text)))
+
+
+def _labelled(value: Any, schema: dict[str, Any], label: str) -> Any:
+    """The value, with the label where the schema has it among the values to choose from."""
+    if label in (schema.get("enum") or ()):
+        return label
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    return {name: _labelled(item, properties.get(name, {}), label) for name, item in value.items()}
 
 
 def sentiment(text: str) -> str:

@@ -19,14 +19,15 @@ from airflow_provider_batch.rows.results import read_results
 LAKE = os.environ.get("GEMINI_BATCH_EXAMPLE_DIR", "/tmp/gemini_batch_examples")  # noqa: S108
 REVIEWS = Path(__file__).parent / "data" / "product_reviews.tsv"
 DAY = "{{ dag_run.run_after | ds }}"
+RUN = "{{ run_id | replace(':', '') }}"
 
 
 @dag(schedule="@daily", start_date=pendulum.datetime(2026, 1, 1), catchup=False, tags=["gemini", "example"])
 def gemini_batch_nightly():
     @task
-    def write_requests(day: str) -> str:
+    def write_requests(day: str, folder: str) -> str:
         """Stand-in for whatever writes the day's requests: 100 of the reviews, others each day."""
-        target = Path(LAKE) / "requests" / f"{day}.jsonl"
+        target = Path(folder) / "requests.jsonl"
         target.parent.mkdir(parents=True, exist_ok=True)
         with REVIEWS.open(encoding="utf-8", newline="") as source, target.open("w", encoding="utf-8") as out:
             reviews = list(csv.DictReader(source, delimiter="\t", quoting=csv.QUOTE_NONE))
@@ -37,11 +38,13 @@ def gemini_batch_nightly():
                 out.write(json.dumps({"key": review["id"], "request": request}) + "\n")
         return str(target)
 
+    # A run by hand has a folder of its own.
+    folder = f"{LAKE}/nightly/{DAY}/{RUN}"
     summarise = GeminiBatchOperator(
         task_id="summarise",
         model="gemini-2.5-flash",
-        requests=write_requests(DAY),
-        result_path=f"{LAKE}/summaries/{DAY}",
+        requests=write_requests(DAY, folder),
+        result_path=f"{folder}/summaries",
         deferrable=True,
         poll_interval=float(os.environ.get("GEMINI_BATCH_EXAMPLE_POLL_S", "60")),
     )

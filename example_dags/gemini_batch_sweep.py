@@ -34,10 +34,12 @@ def gemini_batch_sweep():
                 observer=metrics,
             )
         metrics.found(report, hook.conn_id)
-        for finding in report.findings:
+        # Batches that have just ended are still their tasks' to land.
+        findings = [finding for finding in report.findings if finding.ledger not in report.too_young]
+        for finding in findings:
             print(finding.kind.value, finding.text, finding.ledger)
-        if report.findings:
-            raise RuntimeError(f"{len(report.findings)} findings: see the log")
+        if findings:
+            raise RuntimeError(f"{len(findings)} findings: see the log")
         return list(report.landed)
 
     sweep_results()

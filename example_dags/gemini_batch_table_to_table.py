@@ -5,7 +5,8 @@ Idempotent: labels of a key are replaced, never doubled. A night that is cleared
 other rows than before, as those have a label now. With ``on_content_change="adopt"`` it goes on with the batch it
 paid for, and loads that again. Rows that came late are for the next night.
 
-``warehouse`` is a connection of any SQL database that Airflow has a hook for; the query is PostgreSQL's::
+It needs a connection ``warehouse`` of any SQL database that Airflow has a hook for, with these tables. ``make
+airflow`` makes them in SQLite::
 
     CREATE TABLE reviews (id text PRIMARY KEY, created_on date, text text);
     CREATE TABLE labels (id text PRIMARY KEY, sentiment text, created_on date, output_tokens int);
@@ -25,10 +26,10 @@ from airflow_provider_batch.transfers.gemini import GeminiResultsToSqlOperator
 LAKE = os.environ.get("GEMINI_BATCH_EXAMPLE_DIR", "/tmp/gemini_batch_examples")  # noqa: S108
 DAY = "{{ dag_run.run_after | ds }}"
 
-NEW_REVIEWS = """
+NEW_REVIEWS = f"""
     SELECT review.id, review.created_on, review.text
     FROM reviews AS review LEFT JOIN labels AS label ON label.id = review.id
-    WHERE label.id IS NULL AND review.created_on <= %(day)s
+    WHERE label.id IS NULL AND review.created_on <= '{DAY}'
     ORDER BY review.id
 """
 SCHEMA = {
@@ -43,7 +44,7 @@ def gemini_batch_table_to_table():
     label = GeminiBatchOperator(
         task_id="label",
         model="gemini-2.5-flash",
-        requests=SqlQuery(NEW_REVIEWS, conn_id="warehouse", parameters={"day": DAY}),
+        requests=SqlQuery(NEW_REVIEWS, conn_id="warehouse"),
         key="id",
         prompt="What does the customer express? {text}",
         system_prompt="You label sentences of product reviews.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -85,6 +86,8 @@ class Report:
 
     :param landed: Result folders that a sweep has published.
     :param passed_over: Ledgers of another credential, whose jobs this one cannot see.
+    :param too_young: Ledgers of which a sweep could take something, and leaves it to their tasks for now.
+    :param taken_after_s: A sweep takes it when the last job of the batch ended so many seconds ago.
     """
 
     ledgers: int
@@ -92,6 +95,8 @@ class Report:
     findings: tuple[Finding, ...]
     landed: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
+    too_young: tuple[str, ...] = ()
+    taken_after_s: float | None = None
 
 
 def find_ledgers(root: UPath) -> Iterator[Ledger]:
@@ -138,10 +143,14 @@ def sweep(
     """
     jobs = _listed(service)
     landed: list[str] = []
+    too_young: list[str] = []
     for one in _read(roots, jobs, account).known:
         if _is_abandoned(one.batch, jobs, service.now() - abandoned_s):
             landed += _take(service, one, dialect, prices, observer or Observer())
-    return replace(reconcile(service, roots, account=account), landed=tuple(landed))
+        elif _is_abandoned(one.batch, jobs, math.inf):
+            too_young.append(str(one.ledger.folder))
+    report = reconcile(service, roots, account=account)
+    return replace(report, landed=tuple(landed), too_young=tuple(too_young), taken_after_s=abandoned_s)
 
 
 def prune(roots: Sequence[UPath], before: datetime, *, is_tried: bool = False) -> list[str]:

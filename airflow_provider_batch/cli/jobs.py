@@ -11,8 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from airflow_provider_batch.cli import printing, views
-from airflow_provider_batch.cli.access import access
+from airflow_provider_batch.cli import printing, targets, views
+from airflow_provider_batch.cli.access import Access, access
 from airflow_provider_batch.cli.running import LOOK, NOT_FINISHED, WELL
 from airflow_provider_batch.errors import ConfigError, JobError
 
@@ -113,7 +113,7 @@ def download(options: Namespace) -> int:
                 f"{target} is there already.", code="AGB-C08", remedy="Give another -o, or --force to replace it."
             )
         size = _to_file(client, batch, target)
-    printing.say(f"{target}: {size:,} bytes")
+    printing.say(f"{target}: {printing.counted(size, 'byte')}")
     return WELL
 
 
@@ -174,9 +174,11 @@ def _no_results(batch: Batch) -> int:
 def cancel(options: Namespace) -> int:
     """Ask jobs to end, after a question."""
     results = []
-    with access(options).connect() as client:
+    given = access(options)
+    names = list(dict.fromkeys(name for target in options.targets for name in _jobs_of(given, target)))
+    with given.connect() as client:
         # All names are checked before the first is cancelled.
-        for view in [views.job_view(client.get_batch(name)) for name in options.jobs]:
+        for view in [views.job_view(client.get_batch(name)) for name in names]:
             results.append(
                 {"name": view["name"], "was": view["state"], "asked": _cancelled(client, view, options)}
             )
@@ -185,13 +187,32 @@ def cancel(options: Namespace) -> int:
     return LOOK if any(one["asked"] is None for one in results) else WELL
 
 
+def _jobs_of(given: Access, target: str) -> list[str]:
+    """The job of that name, or those of the batch in a folder that have not landed."""
+    from airflow_provider_batch.cli.ledgers import OWNER, newest, owner_of, state_of
+
+    if targets.is_job(target):
+        return [target]
+    folder = targets.result_folder(given.open_path, target)
+    _, batch = newest(folder)
+    jobs = [shard.job for shard in batch.round.shards if shard.job and not shard.landed]
+    if not jobs:
+        printing.tell(f"{folder}: {state_of(batch)}. No job of it waits or runs, as far as its ledger knows.")
+    elif batch.plan.identity.dag_id != OWNER:
+        rest = "a new try of that task sends, and pays for, what is left over"
+        printing.tell(f"This is the batch of {owner_of(batch)}: {rest}.")
+    return jobs
+
+
 def _cancelled(client: GeminiClient, view: dict[str, Any], options: Namespace) -> bool | None:
     """Whether it was asked to end; None if the user said no."""
     name = view["name"]
     if view["state"] in ("succeeded", "failed", "cancelled", "expired"):
         printing.tell(f"{name} is {view['state']} already.")
         return False
-    if not options.yes and not _agreed(f"Cancel {name} ({view['state']}, {view['rows']:,} rows)?"):
+    if not options.yes and not _agreed(
+        f"Cancel {name} ({view['state']}, {printing.counted(view['rows'], 'row')})?"
+    ):
         printing.tell(f"{name} was left alone.")
         return None
     client.cancel_batch(name)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger, generations, marks
+from airflow_provider_batch.cli.targets import NEEDED
 from airflow_provider_batch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def newest(folder: UPath) -> tuple[Ledger, BatchState]:
         raise ConfigError(
             f"There is no batch in {folder}: it has no ledger.",
             code="AGB-C08",
-            remedy="Give the result path of a batch that was submitted, or the name of a job, batches/...",
+            remedy=f"{NEEDED} A display name is neither: airflow-batch list shows which job has it.",
         )
     return max(found, key=lambda pair: pair[1].plan.first.created_at)
 

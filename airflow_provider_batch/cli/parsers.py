@@ -21,7 +21,8 @@ _ROOM = "airflow_provider_batch.cli"
 
 _STATUSES = """exit status: 0 all is well; 1 somebody should look: bad rows, rows without an answer, a job that
 ended badly, a batch that may cost too much; 2 wrong usage or configuration; 3 the API refused or did not answer;
-4 not finished yet; 130 stopped with Ctrl-C. reconcile and sweep: 2 whenever it could not be told."""
+4 not finished yet; 130 stopped with Ctrl-C. Where several apply, the first of 130, 2, 3, 4, 1, 0 counts: an error
+that ended the command comes before what it found. reconcile, sweep and prune: 2 whenever it could not be told."""
 
 
 class Parser(Protocol):
@@ -219,7 +220,12 @@ def _download(parser: Parser) -> None:
 
 
 def _cancel(parser: Parser) -> None:
-    parser.add_argument("jobs", nargs="+", metavar="batches/...", help="jobs; what they finished is billed")
+    parser.add_argument(
+        "targets",
+        nargs="+",
+        metavar="DIR|batches/...",
+        help="result paths, or names of jobs; what they finished is billed",
+    )
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
@@ -307,7 +313,7 @@ COMMANDS = (
     Command("list", "the jobs of the project, newest first", _list, f"{_ROOM}.jobs:list_jobs"),
     Command("show", "a job, or the history of a batch", _show, f"{_ROOM}.showing:show"),
     Command("download", "the raw result lines of a job", _download, f"{_ROOM}.jobs:download", prints=False),
-    Command("cancel", "ask jobs to end", _cancel, f"{_ROOM}.jobs:cancel"),
+    Command("cancel", "ask jobs, or all jobs of a batch, to end", _cancel, f"{_ROOM}.jobs:cancel"),
     Command("reconcile", "compare ledgers with the API and report", _folders, f"{_ROOM}.upkeep:reconcile"),
     Command("sweep", "land what nobody landed, then report", _sweep, f"{_ROOM}.upkeep:sweep"),
     Command("prune", "delete old ledgers whose results are published", _prune, f"{_ROOM}.upkeep:prune"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 
@@ -21,12 +21,12 @@ def tell(text: str) -> None:
 
 def document(value: Any) -> None:
     """One JSON document."""
-    sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, indent=1, default=_plain) + "\n")
 
 
 def line(value: Any) -> None:
     """One line of JSON Lines."""
-    sys.stdout.write(json.dumps(value, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, default=_plain) + "\n")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -41,13 +41,23 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 row``, ``1,200 rows``."""
+    return f"{count:,} {noun if count == 1 else f'{noun}s'}"
+
+
 def printable(text: str) -> str:
     """Without what could steer a terminal: names come from others. Line breaks and tabs stay."""
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 def moment(at: datetime | None) -> str:
-    """``2026-11-24 03:12:09`` in UTC."""
-    from datetime import timezone
+    """``2026-11-24 03:12:09 UTC``, as in the log."""
+    return "" if at is None else f"{at.astimezone(timezone.utc):%F %T} UTC"
 
-    return "" if at is None else f"{at.astimezone(timezone.utc):%F %T}"
+
+def _plain(value: object) -> str:
+    """What JSON has no form for. Times are as in a manifest: ``2026-11-24T03:12:09Z``."""
+    if isinstance(value, datetime):
+        return value.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+    return str(value)

@@ -1,8 +1,10 @@
-"""How far jobs are: bars on a terminal, a line for each change elsewhere. On stderr, as it is no data."""
+"""How far jobs are: a bar on a terminal, a line for each change elsewhere. On stderr, as it is no data."""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,8 +12,6 @@ from airflow_provider_batch.batch.wait.watch import duration
 from airflow_provider_batch.cli import printing
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from airflow_provider_batch.contract import JobSnapshot
 
 
@@ -29,8 +29,8 @@ class Board(AbstractContextManager["Board"], Protocol):
 
 
 def board() -> Board:
-    """Bars if somebody looks, lines if not."""
-    return Bars() if sys.stderr.isatty() else Lines()
+    """A bar if somebody looks, lines if not."""
+    return Bar() if sys.stderr.isatty() else Lines()
 
 
 def state_of(job: JobSnapshot) -> str:
@@ -38,24 +38,29 @@ def state_of(job: JobSnapshot) -> str:
     return job.raw_state if job.state.value == "unknown" else job.state.value
 
 
-def rows_of(job: JobSnapshot) -> str:
+def rows_of(*jobs: JobSnapshot) -> str:
     """How many rows are done. The API counts at the end only, as far as was seen, so 0 says nothing."""
-    done = job.succeeded + job.failed
+    done, failed, rows = _done(jobs), sum(job.failed for job in jobs), sum(job.requests for job in jobs)
+    said = printing.counted(rows, "row")
     if not done:
-        return f"{job.requests:,} rows"
-    failed = f", {job.failed:,} failed" if job.failed else ""
-    return f"{done:,} of {job.requests:,} rows{failed}"
+        return said
+    return f"{done:,} of {said}{f', {failed:,} failed' if failed else ''}"
 
 
-def percent_of(job: JobSnapshot) -> int | None:
+def percent_of(*jobs: JobSnapshot) -> int | None:
     """Share of the rows that are done, None if nobody knows."""
-    done = job.succeeded + job.failed
-    return 100 * done // job.requests if done and job.requests else None
+    done, rows = _done(jobs), sum(job.requests for job in jobs)
+    return 100 * done // rows if done and rows else None
 
 
-def age_of(job: JobSnapshot, now: float) -> str:
-    """Since it was created."""
-    return duration(now - job.created_at.timestamp()) if job.created_at else ""
+def age_of(now: float, *jobs: JobSnapshot) -> str:
+    """Since the first of them was created."""
+    created = [job.created_at.timestamp() for job in jobs if job.created_at]
+    return duration(now - min(created)) if created else ""
+
+
+def _done(jobs: Iterable[JobSnapshot]) -> int:
+    return sum(job.succeeded + job.failed for job in jobs)
 
 
 class Lines(Board):
@@ -75,7 +80,7 @@ class Lines(Board):
             return
         self._told[job.name] = news
         share = "" if percent is None else f"{percent} %, "
-        age = age_of(job, now)
+        age = age_of(now, job)
         printing.tell(f"{job.name} {state_of(job)}, {share}{rows_of(job)}{f', {age} old' if age else ''}")
 
     def tick(self, now: float) -> None:
@@ -86,8 +91,8 @@ class Lines(Board):
         printing.tell(text)
 
 
-class Bars(Board):
-    """A bar for each job."""
+class Bar(Board):
+    """One line for all jobs: it stays whole, however many there are."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -95,16 +100,16 @@ class Bars(Board):
 
         columns = (
             TextColumn("{task.description}", markup=False),
-            TextColumn("{task.fields[state]:<9}", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             TextColumn("{task.fields[percent]:>5}", markup=False),
             TextColumn("{task.fields[rows]}", markup=False),
             TextColumn("{task.fields[age]}", markup=False),
         )
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
-        self._jobs: dict[str, tuple[TaskID, JobSnapshot]] = {}
+        self._bar = self._progress.add_task("", total=None, visible=False, percent="", rows="", age="")
+        self._jobs: dict[str, JobSnapshot] = {}
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> Bar:
         self._progress.start()
         return self
 
@@ -112,33 +117,34 @@ class Bars(Board):
         self._progress.stop()
 
     def saw(self, job: JobSnapshot, now: float) -> None:
-        """Move its bar."""
-        known = self._jobs.get(job.name)
-        name = printing.printable(job.name)
-        bar = (
-            known[0] if known else self._progress.add_task(name, total=None, state="", percent="", rows="", age="")
-        )
-        self._jobs[job.name] = bar, job
-        self._draw(bar, job, now)
+        """Move the bar."""
+        self._jobs[job.name] = job
+        self.tick(now)
 
     def tick(self, now: float) -> None:
         """Everything has grown older."""
-        for bar, job in self._jobs.values():
-            self._draw(bar, job, now)
-
-    def note(self, text: str) -> None:
-        """A line above the bars."""
-        self._progress.console.print(printing.printable(text), markup=False, highlight=False)
-
-    def _draw(self, bar: TaskID, job: JobSnapshot, now: float) -> None:
-        percent = percent_of(job)
+        jobs = tuple(self._jobs.values())
+        percent = percent_of(*jobs)
         self._progress.update(
-            bar,
+            self._bar,
+            description=printing.printable(_names(jobs)),
+            visible=bool(jobs),
             # Without a total the bar only shows that something goes on.
             total=None if percent is None else 100,
             completed=percent or 0,
-            state=state_of(job),
             percent="" if percent is None else f"{percent} %",
-            rows=rows_of(job),
-            age=age_of(job, now),
+            rows=rows_of(*jobs),
+            age=age_of(now, *jobs),
         )
+
+    def note(self, text: str) -> None:
+        """A line above the bar."""
+        self._progress.console.print(printing.printable(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def _names(jobs: Sequence[JobSnapshot]) -> str:
+    """``batches/a running``; of several ``3 jobs, 1 running, 2 succeeded``."""
+    if len(jobs) == 1:
+        return f"{jobs[0].name} {state_of(jobs[0])}"
+    states = Counter(map(state_of, jobs))
+    return ", ".join([f"{len(jobs)} jobs", *(f"{number} {state}" for state, number in sorted(states.items()))])

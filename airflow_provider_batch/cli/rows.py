@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.cli import printing
 from airflow_provider_batch.cli.access import access, open_plain, prices_of
+from airflow_provider_batch.cli.printing import counted
 from airflow_provider_batch.cli.running import LOOK, WELL, bad_rows
+from airflow_provider_batch.cli.wording import in_shell_words
 from airflow_provider_batch.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -91,15 +93,15 @@ def _refused(file: str, error: InputError) -> dict[str, Any]:
 
 
 def _praise(file: str, staged: Staged) -> str:
-    lines = [f"{file}: {staged.requests:,} rows, {staged.size_bytes:,} bytes, all can be sent"]
+    lines = [f"{file}: {counted(staged.requests, 'row')}, {counted(staged.size_bytes, 'byte')}, all can be sent"]
     for what, (count, first) in staged.content.told().items():
-        lines.append(f"  caution: {count:,} rows, the first at {first}: {what}")
+        lines.append(f"  caution: {counted(count, 'row')}, the first at {first}: {what}")
     return "\n".join(lines)
 
 
 def _problems(error: InputError) -> str:
     if not error.rows:
-        return f"{error.message} [{error.code}]"
+        return f"{in_shell_words(error.message)} [{error.code}]"
     return f"{bad_rows(error)}\n  Nothing was sent. Correct them, or submit the rest with --skip-bad-rows."
 
 
@@ -127,7 +129,10 @@ def estimate(options: Namespace) -> int:
     if options.json:
         printing.document({"model": order.model, **asdict(said)})
     else:
-        lines = (f"rows:          {said.rows:,}, {said.size_bytes:,} bytes", *report(said, order.model, most))
+        lines = (
+            f"rows:          {said.rows:,}, {counted(said.size_bytes, 'byte')}",
+            *report(said, order.model, most),
+        )
         printing.say("\n".join(lines))
     return WELL
 

@@ -64,21 +64,26 @@ def run(command: Command, options: Namespace) -> int:
 def failed(error: BatchError, options: Namespace) -> int:
     """Tell an error of ours; return the exit status for it."""
     from airflow_provider_batch.cli.printing import tell
+    from airflow_provider_batch.cli.wording import in_shell_words
     from airflow_provider_batch.errors import InputError
 
     _trace(options)
     if isinstance(error, InputError) and error.rows:
-        tell("\n".join([f"error: {bad_rows(error)}", error.remedy]))
+        tell("\n".join([f"error: {bad_rows(error)}", in_shell_words(error.remedy)]))
     else:
-        tell(f"error: {error}")
+        tell(f"error: {in_shell_words(str(error))}")
     return status_of(error)
 
 
 def bad_rows(error: InputError) -> str:
     """The rows that cannot be sent, a line for each."""
-    lines = [f"{error.source}: {error.bad_rows:,} bad {'row' if error.bad_rows == 1 else 'rows'}"]
+    from airflow_provider_batch.cli.printing import counted
+    from airflow_provider_batch.cli.wording import in_shell_words
+
+    lines = [f"{error.source}: {counted(error.bad_rows, 'bad row')}"]
     for bad in error.rows:
-        lines.append(f"  {bad.place}{f', key {bad.key}' if bad.key else ''}: {bad.what} [{bad.code}]")
+        key = f", key {bad.key}" if bad.key else ""
+        lines.append(f"  {bad.place}{key}: {in_shell_words(bad.what)} [{bad.code}]")
     if error.bad_rows > len(error.rows):
         lines.append(f"  and {error.bad_rows - len(error.rows):,} more")
     return "\n".join(lines)
@@ -114,7 +119,30 @@ def status_of(error: BatchError) -> int:
 def log_to_stderr(*, chatty: bool) -> None:
     """Send the log to stderr, whatever Airflow set up at its import: stdout is for the data."""
     level = logging.INFO if chatty else logging.WARNING
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr, force=True)
+    handler = _Stderr()
+    handler.setFormatter(_Shell("%(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+class _Stderr(logging.Handler):
+    """Writes to what stderr is by now: a bar that moves puts the line above itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from airflow_provider_batch.cli.printing import tell
+
+        try:
+            tell(self.format(record))
+        except Exception:  # noqa: BLE001
+            self.handleError(record)
+
+
+class _Shell(logging.Formatter):
+    """The log in a shell's words."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        from airflow_provider_batch.cli.wording import in_shell_words
+
+        return in_shell_words(super().formatMessage(record))
 
 
 def _function(command: Command) -> Run:

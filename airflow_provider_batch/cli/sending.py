@@ -9,7 +9,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_batch.cli import printing, rows, views, waiting
+from airflow_provider_batch.cli import printing, rows, targets, views, waiting
 from airflow_provider_batch.cli.access import Access, access, open_folder, prices_of
 from airflow_provider_batch.cli.running import STOPPED, WELL, log_to_stderr
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 def submit(options: Namespace) -> int:
     """Begin, or go on with what an earlier run began."""
+    targets.ensure_rows(options.file)
+    targets.ensure_no_job(options.result_path, "--result-path")
     given = access(options)
     # What was checked, what it will cost and what exists already is worth reading.
     log_to_stderr(chatty=True)
@@ -115,7 +117,7 @@ def _submitted(options: Namespace, order: BatchSpec, sent: SubmittedBatch, creat
         )
         return WELL
     how = "submitted" if created else "submitted before, so nothing was sent:"
-    printing.say(f"{how} {plan.rows:,} rows with {plan.model}")
+    printing.say(f"{how} {printing.counted(plan.rows, 'row')} with {plan.model}")
     for name in sent.batch.jobs:
         printing.say(f"  {name}")
     printing.say(f"next: {views.command(options, 'wait', options.result_path)}")

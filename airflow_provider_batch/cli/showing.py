@@ -6,14 +6,14 @@ from argparse import Namespace
 from dataclasses import asdict
 from typing import Any
 
-from airflow_provider_batch.cli import printing, views
-from airflow_provider_batch.cli.access import access, open_folder, open_plain
+from airflow_provider_batch.cli import printing, targets, views
+from airflow_provider_batch.cli.access import access, open_plain
 from airflow_provider_batch.cli.running import WELL
 
 
 def show(options: Namespace) -> int:
     """Tell what is known. Of a batch, its ledger alone is read: no network, no key."""
-    if not views.is_job(options.target):
+    if not targets.is_job(options.target):
         return _batch(options)
     with access(options).connect() as client:
         view = views.job_view(client.get_batch(options.target))
@@ -30,7 +30,7 @@ def _batch(options: Namespace) -> int:
     from airflow_provider_batch.rows.manifest import Manifest
 
     open_path = access(options).open_path if options.conn_id else open_plain
-    folder = open_folder(open_path, options.target, "DIR")
+    folder = targets.result_folder(open_path, options.target)
     ledger, batch = newest(folder)
     manifest = Manifest.read(folder, ledger.folder)
     plan = batch.plan
@@ -65,7 +65,9 @@ def _batch(options: Namespace) -> int:
 def _say(view: dict[str, Any]) -> None:
     skipped = f", {view['skipped']:,} left out" if view["skipped"] else ""
     printing.say(f"{view['result_path']}: {view['state']}")
-    printing.say(f"  {view['rows']:,} rows{skipped} with {view['model']}, sent by {view['sent_by']}")
+    printing.say(
+        f"  {printing.counted(view['rows'], 'row')}{skipped} with {view['model']}, sent by {view['sent_by']}"
+    )
     usd = (view["estimate"] or {}).get("batch_usd")
     if usd and usd["most"] is not None:
         printing.say(f"  estimated USD {usd['least']:,.4f} to {usd['most']:,.4f}")
@@ -89,7 +91,7 @@ def _say(view: dict[str, Any]) -> None:
         text = f": {event['text']}" if event["text"] else ""
         printing.say(f"{printing.moment(event['at'])}  {_part(event)}{event['title']}{text}")
     if view["history_left_out"]:
-        printing.say(f"and {view['history_left_out']:,} documents more, in the ledger")
+        printing.say(f"and {printing.counted(view['history_left_out'], 'document')} more, in the ledger")
     printing.say("")
 
 

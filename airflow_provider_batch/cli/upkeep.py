@@ -82,7 +82,7 @@ def prune(options: Namespace) -> int:
         printing.document({word.replace(" ", "_"): pruned})
     else:
         sys.stdout.write("".join(f"{word}  {folder}\n" for folder in pruned))
-        sys.stdout.write(f"{len(pruned)} ledger{'' if len(pruned) == 1 else 's'} {word}\n")
+        sys.stdout.write(f"{printing.counted(len(pruned), 'ledger')} {word}\n")
     return WELL
 
 
@@ -140,5 +140,10 @@ def _as_text(report: Report) -> str:
         where = f" Ledger: {finding.ledger}" if finding.ledger else ""
         lines.append(f"{finding.kind.value:<11} {finding.text}{left}{where}")
     lines += [f"passed over {folder} is of another credential" for folder in report.passed_over]
-    lines.append(f"{report.ledgers} ledgers, {report.jobs} jobs, {len(report.findings)} findings")
+    if report.too_young and report.taken_after_s is not None:
+        batches = "1 batch is" if len(report.too_young) == 1 else f"{len(report.too_young):,} batches are"
+        hours = f"{report.taken_after_s / 3600:g} h after its last job ended"
+        lines.append(f"too young   {batches} left to the tasks; a sweep takes one {hours} (--older-than-hours)")
+    counts = (report.ledgers, "ledger"), (report.jobs, "job"), (len(report.findings), "finding")
+    lines.append(", ".join(printing.counted(count, noun) for count, noun in counts))
     return "\n".join(lines) + "\n"

@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from airflow_provider_batch.rows.manifest import Manifest
 
 
-def is_job(target: str) -> bool:
-    """A name of a job; everything else is a path."""
-    return target.startswith("batches/")
-
-
 def job_view(batch: Batch) -> dict[str, Any]:
     """Plain values of a job."""
     from airflow_provider_batch.gemini.service import snapshot
@@ -74,7 +69,7 @@ def say_results(manifest: Manifest) -> None:
     printing.say(f"landed   {manifest.result_uri}")
     printing.say(f"rows     {manifest.request_count:,} ({counts_in_words(manifest.counts)})")
     if manifest.skipped:
-        printing.say(f"left out {manifest.skipped:,} bad rows")
+        printing.say(f"left out {printing.counted(manifest.skipped, 'bad row')}")
     if manifest.failed_uri:
         printing.say(f"failed   {manifest.failed_uri}")
     printing.say(f"tokens   {tokens.input:,} in, {tokens.output:,} out, {tokens.thinking:,} thinking")
@@ -83,7 +78,8 @@ def say_results(manifest: Manifest) -> None:
 
 def cost_in_words(manifest: Manifest) -> str:
     """By the price list, never a bill. As the report in a task's log."""
-    bare = f"{manifest.unmetered:,} answers have no token count" if manifest.unmetered else ""
+    has = "has" if manifest.unmetered == 1 else "have"
+    bare = f"{printing.counted(manifest.unmetered, 'answer')} {has} no token count" if manifest.unmetered else ""
     if manifest.cost_usd is None or manifest.standard_usd is None:
         why = f"no price for {manifest.model}, or not for all of its tokens"
         return f"unknown: {f'{bare}, or {why}' if bare else why}"

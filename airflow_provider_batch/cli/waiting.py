@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_batch.batch.wait.watch import Finished, GiveUp, Watch
-from airflow_provider_batch.cli import printing, views
-from airflow_provider_batch.cli.access import Access, access, open_folder
+from airflow_provider_batch.cli import printing, targets, views
+from airflow_provider_batch.cli.access import Access, access
 from airflow_provider_batch.cli.progress import Board, board
 from airflow_provider_batch.cli.running import LOOK, STOPPED, UNFINISHED, WELL, log_to_stderr
+from airflow_provider_batch.cli.wording import in_shell_words
 from airflow_provider_batch.contract import MAX_TIMEOUT_S
 from airflow_provider_batch.errors import BatchError, ConfigError, JobError, JobUnreadableError
 
@@ -54,7 +55,7 @@ def wait(options: Namespace) -> int:
     given = access(options)
     log_to_stderr(chatty=options.debug)
     patience = WaitLimits.of(options, options.timeout)
-    waits = _for_job if views.is_job(options.target) else _for_batch
+    waits = _for_job if targets.is_job(options.target) else _for_batch
     try:
         return waits(options, given, patience)
     except KeyboardInterrupt:
@@ -101,7 +102,7 @@ def _for_batch(options: Namespace, given: Access, patience: WaitLimits) -> int:
     from airflow_provider_batch.cli.ledgers import OWNER, newest
     from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 
-    folder = open_folder(given.open_path, options.target, "DIR")
+    folder = targets.result_folder(given.open_path, options.target)
     ledger, batch = newest(folder)
     patience.jobs |= {shard.job for shard in batch.round.shards if shard.job}
     with given.service() as service:
@@ -231,6 +232,6 @@ def landed(options: Namespace, result: LandedBatch | SubmittedBatch) -> int:
     try:
         ensure_done(result.batch, manifest)
     except JobError as error:
-        printing.tell(f"error: {error.message} {manifest.failed_uri or ''}".rstrip())
+        printing.tell(f"error: {in_shell_words(error.message)} {manifest.failed_uri or ''}".rstrip())
         return LOOK
     return LOOK if manifest.skipped or set(manifest.counts) - {RowStatus.SUCCESS} else WELL

@@ -17,6 +17,7 @@ from airflow_provider_batch import gemini
 from airflow_provider_batch.batch.ledger.job_names import JobTag
 from airflow_provider_batch.gemini.wire import InlineRequest
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
+from demo.warehouse import make_warehouse
 
 REVIEWS = Path(__file__).parents[2] / "example_dags" / "data" / "product_reviews.tsv"
 SHIPPED_PRICES = Path(gemini.__file__).with_name("prices.json")
@@ -104,6 +105,35 @@ def test_a_night_that_is_cleared_loads_its_labels_again_and_pays_nothing(run_exa
     assert (run.state, run.xcom["load"]) == ("success", 100), run.log
     assert warehouse("SELECT count(*) FROM labels WHERE sentiment = 'wrong'") == [(0,)]
     assert len([entry for entry in gemini_emulator.journal() if entry["call"] == "batches.create"]) == 1
+
+
+IN_THE_DEMO = pytest.mark.parametrize("gemini_emulator", [{"answers": "demo.answers:answer"}], indirect=True)
+
+
+@IN_THE_DEMO
+@pytest.mark.parametrize("name", ["gemini_batch_bulk_content", "gemini_batch_images"])
+def test_an_example_with_a_schema_is_green_with_the_demo_answers(run_example, name):
+    run = run_example(name)
+    assert run.state == "success", run.log
+
+
+@IN_THE_DEMO
+def test_the_warehouse_of_the_demo_gets_its_labels(run_example, lake, monkeypatch):
+    database = lake / "warehouse.db"
+    make_warehouse(database)
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(database)}))
+    run = run_example("gemini_batch_table_to_table")
+    assert (run.state, run.xcom["load"]) == ("success", 100), run.log
+    with closing(sqlite3.connect(database)) as db:
+        labels = dict(db.execute("SELECT sentiment, count(*) FROM labels GROUP BY sentiment"))
+        assert db.execute("SELECT DISTINCT created_on FROM labels").fetchall() == [("2026-01-01",)]
+    assert set(labels) == {"negative", "neutral", "positive"}
+
+
+def test_two_nightly_runs_of_one_day_do_not_meet(run_example):
+    night = datetime(2026, 2, 1, tzinfo=timezone.utc)
+    assert run_example("gemini_batch_nightly", at=night).state == "success"
+    assert run_example("gemini_batch_nightly").state == "success"
 
 
 def test_the_event_driven_dag_lands_what_another_program_submitted(run_example, lake, connection, gemini_emulator):

@@ -103,6 +103,13 @@ def test_a_crash_right_after_the_create_does_not_orphan_the_job(task, created):
     assert len(created()) == 1
 
 
+def test_the_display_name_of_a_job_says_dag_and_task(task, gemini_emulator):
+    task.finish()
+    (name,) = [call["displayName"] for call in gemini_emulator.journal() if call["call"] == "batches.create"]
+    assert name.startswith(task.identity.prefix)
+    assert name.endswith(f" {task.identity.dag_id}.{task.identity.task_id}")
+
+
 def test_no_two_jobs_share_a_display_name(task, gemini_emulator):
     """steadybatch 0.2.1."""
     gemini_emulator.add_fault(action="rows", mutation="error", keys=["a", "b"])

@@ -23,7 +23,7 @@ from airflow_provider_batch.batch.ledger.documents import (
     Sending,
     ShardPlan,
 )
-from airflow_provider_batch.batch.ledger.job_names import Identity
+from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag
 from airflow_provider_batch.batch.ledger.state import Attempt, BatchState, Round, Shard, Upload
 from airflow_provider_batch.contract import Absent, CannotTell, Found, JobSnapshot, JobState
 from airflow_provider_batch.errors import BatchError
@@ -209,6 +209,20 @@ def test_a_job_of_that_very_call_is_adopted():
     name = batch(one).tag(one, 2).new_display_name()
     mine, other = job(JobState.RUNNING, display_name=name), job(JobState.RUNNING, "batches/b", "something else")
     assert decide(batch(one), seen(found=Found((other, mine)))) == actions.Adopt(one, mine)
+
+
+@pytest.mark.parametrize("shown", ["", " d.t", " other_dag.other_task", " cut of"])
+def test_a_job_is_adopted_whatever_follows_its_tag(shown):
+    one = shard(attempt(2))
+    mine = job(JobState.RUNNING, display_name=batch(one).tag(one, 2).new_display_name() + shown)
+    assert decide(batch(one), seen(found=Found((mine,)))) == actions.Adopt(one, mine)
+
+
+def test_a_wait_for_a_name_is_for_its_tag_alone():
+    name = JobTag("a" * 24, "b" * 8, "c" * 16, 1, 1, 1, 1).new_display_name(Identity("d", "t", "r"))
+    unclear = replace(attempt(), sending=attempt().sending.model_copy(update={"display_name": name}))
+    wait = decide(batch(shard(unclear)), seen(found=Absent()), now=NOW + 30)
+    assert wait.names == (name.removesuffix(" d.t"),)
 
 
 def test_a_job_of_an_earlier_call_is_not_taken_for_it():

@@ -99,6 +99,30 @@ def test_reconcile_and_sweep_work_with_the_variable_alone(ab, rows, calls, tmp_p
     assert (swept.status, swept.json["landed"]) == (0, [f"{tmp_path}/out/results.jsonl"])
 
 
+def test_a_sweep_says_what_is_too_young_and_from_which_age_it_is_taken(ab, rows, calls):
+    ab(*SUBMIT)
+    (job,) = calls("batches.create")
+    ab("wait", job, "--poll-interval", "1")
+    said = ab("sweep", ".", "--older-than-hours", "1.5").out
+    assert "too young   1 batch is left to the tasks; a sweep takes one 1.5 h after its last job ended" in said
+    assert said.endswith("1 ledger, 1 job, 1 finding\n")
+    report = ab("sweep", ".", "--json").json
+    assert (len(report["too_young"]), report["taken_after_s"], report["landed"]) == (1, 21600, [])
+    assert ab("sweep", ".", "--older-than-hours", "0", "--json").json["too_young"] == []
+
+
+def test_a_job_that_runs_is_not_called_too_young(ab, rows, gemini_emulator):
+    gemini_emulator.add_fault(action="job", state="STUCK", times=None)
+    ab(*SUBMIT)
+    assert "too young" not in ab("sweep", ".").out
+
+
+def test_a_file_that_cannot_be_opened_wins_over_bad_rows(ab, rows, tmp_path):
+    (tmp_path / "bad.jsonl").write_text("{}\n")
+    assert ab("validate", "bad.jsonl").status == 1
+    assert ab("validate", "bad.jsonl", "nothing://x").status == 2
+
+
 @pytest.mark.parametrize("hours", ["nan", "-5", "inf", "soon"])
 def test_a_sweep_takes_no_number_of_hours_that_is_none(ab, tmp_path, hours):
     ended = ab("sweep", str(tmp_path), f"--older-than-hours={hours}")

@@ -104,7 +104,7 @@ def test_a_batch_is_shown_as_a_history_without_a_key(ab, rows, calls, tmp_path, 
     asked = len(gemini_emulator.requests())
     shown = ab("show", "out").out
     first, second = calls("batches.create")
-    told = [line[21:] for line in shown.splitlines() if line.startswith("20")]
+    told = [line[25:] for line in shown.splitlines() if line.startswith("20")]
     assert told[0] == "Planned: 3 rows, 1 job"
     assert f"round 1 shard 1: Accepted: {first}" in told
     assert "round 1 shard 1: Landed, succeeded: 1 error, 2 success" in told

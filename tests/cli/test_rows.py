@@ -33,7 +33,7 @@ def test_an_empty_cell_that_goes_into_the_prompt_is_a_caution(cli, tmp_path):
     (tmp_path / "rows.csv").write_text("id,text\n1,good\n2,\n")
     ended = cli("validate", "rows.csv", "--prompt", "Feel? {text}", "--key", "id")
     assert ended.status == 0
-    assert "caution: 1 rows, the first at line 3: the column 'text' is empty" in ended.out
+    assert "caution: 1 row, the first at line 3: the column 'text' is empty" in ended.out
 
 
 def test_the_first_twenty_bad_rows_are_named_and_the_rest_is_counted(cli, tmp_path):
@@ -73,7 +73,7 @@ def test_two_types_for_the_answers_are_refused_before_anything_is_sent(ab, rows,
     more = ("--result-path", "out", "--output-type", "label.json", "--request-params", own)
     ended = ab("submit", "rows.jsonl", *MODEL, *more)
     assert ended.status == 2
-    assert "error: AGB-C14 output_type and the responseSchema" in ended.err
+    assert "error: AGB-C14 --output-type and the responseSchema" in ended.err
     assert gemini_emulator.journal() == []
 
 
@@ -145,8 +145,11 @@ def test_a_file_of_an_option_that_is_not_utf8_is_named(ab, rows, tmp_path, flag)
         (("--embeddings", "--system-prompt", "gemini"), "--system-prompt means nothing to an embedding model"),
         (("--embeddings", "--file-column", "x"), "--file-column means nothing to an embedding model"),
         (("--embeddings", "--input-format", "openai"), "--input-format means nothing to an embedding model"),
-        (("--embeddings", "--task-type", "SEARCH"), "task_type must be one of RETRIEVAL_QUERY, "),
-        (("--embeddings", "--output-dimensionality", "0"), "output_dimensionality must be a whole number from 1"),
+        (("--embeddings", "--task-type", "SEARCH"), "--task-type must be one of RETRIEVAL_QUERY, "),
+        (
+            ("--embeddings", "--output-dimensionality", "0"),
+            "--output-dimensionality must be a whole number from 1",
+        ),
         (("--task-type", "CLUSTERING"), "--task-type is for vectors"),
     ],
 )

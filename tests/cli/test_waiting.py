@@ -133,22 +133,39 @@ def test_a_batch_that_waits_for_room_in_the_queue_goes_on_with_the_next_submit(
     assert "Run the submit command again" in ended.err
 
 
-def test_on_a_terminal_there_is_a_bar_for_each_job(ab, job, tmp_path):
-    name = job()
+def on_a_terminal(*arguments, columns, cwd):
+    """Run a command whose stderr is a terminal; the process's end, stdout, and what the terminal got."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "airflow_provider_batch.cli", "wait", name, *QUICK]
-    env = dict(os.environ) | {"COLUMNS": "150", "TERM": "xterm"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True, env=env)
+    command = [sys.executable, "-m", "airflow_provider_batch.cli", *arguments]
+    env = dict(os.environ) | {"COLUMNS": str(columns), "TERM": "xterm"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True, env=env, cwd=cwd)
     os.close(theirs)
     shown = b""
     with contextlib.suppress(OSError):  # which is how the end of a terminal is told
         while piece := os.read(ours, 65536):
             shown += piece
     out, _ = process.communicate(timeout=20)
-    bars = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
-    assert process.returncode == 0
+    return process.returncode, out, re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+
+
+def test_on_a_terminal_there_is_a_bar(ab, job, tmp_path):
+    name = job()
+    status, out, bars = on_a_terminal("wait", name, *QUICK, columns=150, cwd=tmp_path)
+    assert status == 0
     assert re.search(rf"{name} succeeded \S+ +100 % +2 of 2 rows +\d+ s", bars)
     assert out.startswith(f"{name}\n  state         succeeded\n")
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_several_jobs_share_one_line_that_stays_whole(ab, rows, tmp_path, columns):
+    many = (*SUBMIT, "--shard-rows", "1", "--wait")
+    status, _, shown = on_a_terminal(*many, columns=columns, cwd=tmp_path)
+    assert status == 0
+    lines = [line.rstrip() for line in re.split(r"[\r\n]+", shown)]
+    bars = [line for line in lines if re.match(r"\d jobs, ", line)]
+    assert any(line.startswith("3 jobs, ") for line in bars)
+    assert max(map(len, bars)) <= columns
+    assert not any("Created" in line or "Landed" in line for line in bars)
 
 
 def test_the_batch_of_a_task_is_waited_for_and_left_to_it(ab, tmp_path, gemini_emulator):

@@ -39,6 +39,7 @@ from airflow_provider_batch.batch.decide.evidence import due_at, of_attempt, of_
 from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.decide.rows_again import left_over
 from airflow_provider_batch.batch.ledger.documents import Refusal
+from airflow_provider_batch.batch.ledger.job_names import without_sender
 from airflow_provider_batch.batch.ledger.state import Attempt, BatchState, Round, Shard
 from airflow_provider_batch.contract import RESULTS_PATIENCE_S, CannotTell, FindOutcome, JobSnapshot
 from airflow_provider_batch.errors import BatchError
@@ -311,7 +312,7 @@ def _wait(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now: f
     names = []
     for shard in shards:
         if shard.is_unresolved and shard.last:
-            names.append(shard.last.sending.display_name)
+            names.append(without_sender(shard.last.sending.display_name))
             # The listing of this visit could not tell, or it is too early; a strong one is hoped for.
             times.append(max(due_at(shard.last, policy.patience, is_strong=True), now + policy.patience.retry))
         elif shard.name in visit.not_sent:

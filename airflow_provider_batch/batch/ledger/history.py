@@ -69,7 +69,7 @@ Saying = tuple[datetime, str, str, str]
 
 
 def _plan(said: BatchPlan) -> Saying:
-    skipped = f", {said.skipped:,} bad rows left out" if said.skipped else ""
+    skipped = f", {said.skipped:,} bad {'row' if said.skipped == 1 else 'rows'} left out" if said.skipped else ""
     return said.first.created_at, "plan", "Planned", f"{_rows(said.rows)}, {_jobs(said.first)}{skipped}"
 
 

@@ -16,7 +16,12 @@ _NAME = re.compile(
     _SCHEME
     + r"\.(?P<mark>[0-9a-f]{24})\.(?P<place>[0-9a-f]{8})\.(?P<content>[0-9a-f]{16})"
     + r"\.g(?P<generation>\d+)r(?P<round>\d+)s(?P<shard>\d+)e(?P<attempt>\d+)\.[0-9a-f]{8}"
+    + r"(?: .*)?",
+    re.DOTALL,
 )
+
+_LONGEST = 128
+"""Characters of a display name. The Gemini API states no limit for jobs; this is Vertex AI's for its jobs."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Identity:
 
     @property
     def mark(self) -> str:
-        """24 hex digits for this task instance. Holds no readable name, as jobs are listed."""
+        """24 hex digits for this task instance."""
         fields = (_SCHEME, self.dag_id, self.task_id, self.run_id, str(self.map_index), self.deployment)
         return hashlib.sha256("\0".join(fields).encode()).hexdigest()[:24]
 
@@ -43,6 +48,12 @@ class Identity:
     def prefix(self) -> str:
         """What the display names of all its jobs begin with."""
         return f"{_SCHEME}.{self.mark}."
+
+    def sender(self, room: int) -> str:
+        """DAG and task for people, in at most so many letters, digits, dots, ``_`` and ``-``."""
+        dag, task = (re.sub(r"[^A-Za-z0-9._-]", "_", name) for name in (self.dag_id, self.task_id))
+        # Of two long names something of both is kept.
+        return f"{dag[: max(room // 2, room - len(task) - 1)]}.{task}"[:room]
 
     def is_other_run_of(self, other: Identity) -> bool:
         """True for the same task and map index in another run."""
@@ -81,19 +92,28 @@ class JobTag:
         where = f"g{self.generation}r{self.round}s{self.shard}e{self.attempt}"
         return f"{_SCHEME}.{self.mark}.{self.place}.{self.content}.{where}."
 
-    def new_display_name(self) -> str:
-        """A name for one create call: at most 90 characters, without user text."""
-        return self.stem + secrets.token_hex(4)
+    def new_display_name(self, sent_by: Identity | None = None) -> str:
+        """A name for one create call, of at most 128 characters.
+
+        :param sent_by: Its DAG and task follow the tag, as far as they fit. They decide nothing.
+        """
+        name = self.stem + secrets.token_hex(4)
+        return name if sent_by is None else f"{name} {sent_by.sender(_LONGEST - len(name) - 1)}"
 
     @classmethod
     def read(cls, display_name: str) -> JobTag | None:
-        """Read a display name; None if this package did not make it."""
+        """Read the tag of a display name; None if this package did not make it."""
         match = _NAME.fullmatch(display_name)
         if match is None:
             return None
         said = match.groupdict()
         numbers = (int(said[name]) for name in ("generation", "round", "shard", "attempt"))
         return cls(said["mark"], said["place"], said["content"], *numbers)
+
+
+def without_sender(display_name: str) -> str:
+    """The part that says which create call a display name is of. A server may cut the rest."""
+    return display_name.partition(" ")[0] if JobTag.read(display_name) else display_name
 
 
 def content_mark(rows_sha256: str, model: str) -> str:

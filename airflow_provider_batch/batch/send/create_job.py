@@ -93,7 +93,7 @@ def send(sender: Sender, batch: BatchState, shard: Shard) -> JobSnapshot | None:
     :raises SupersededError: Another try works on this task.
     """
     number = (shard.last.number if shard.last else 0) + 1
-    name = batch.tag(shard, number).new_display_name()
+    name = batch.tag(shard, number).new_display_name(batch.plan.identity)
     input_file = _uploaded(sender, batch, shard, name)
     sending = Sending(
         at=sender.now(),
