@@ -1,6 +1,6 @@
-"""What a batch vendor must offer, and the frozen values that cross the line between vendor and engine.
+"""What a batch vendor must offer, and the frozen values that cross the line between it and the rest.
 
-The engine knows jobs only through these values, so it can be tested without HTTP and serves any vendor.
+The rest knows jobs only through these values, so it can be tested without HTTP and serves any vendor.
 Outcomes that matter are types of their own and are matched exhaustively: *unknown* is never *no*, and
 *cannot tell* is never *absent*. Confusing either pair is how people pay twice.
 """

@@ -42,7 +42,7 @@ def test_the_dag_of_the_readme_runs(run_dag, tmp_path):
     source, *_ = blocks("README.md", "python")
     (Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]) / "readme.py").write_text(
         source.replace("/data/", f"{tmp_path}/")
-        .replace("{{ ds }}", "day")
+        .replace("{{ dag_run.run_after | ds }}", "day")
         .replace("deferrable=True,", "deferrable=True, poll_interval=1,")
         + "\nDAG = label.dag\n"
     )
@@ -55,17 +55,17 @@ def test_the_dag_of_the_readme_runs(run_dag, tmp_path):
     assert re.search(r"r1 \S*success\S* Answer to: Is this a complaint", run.log, re.IGNORECASE), run.log
 
 
-def test_the_tasks_that_the_readme_shows_can_be_put_into_a_dag(airflow_db):
+def test_the_tasks_that_a_page_shows_can_be_put_into_a_dag(airflow_db):
     shown = {}
     with DAG("shown"):
-        exec(blocks("README.md", "python")[1], shown)
+        exec(blocks("docs/use.md", "python")[0], shown)
         shown["stories"]()
-        exec(blocks("README.md", "python")[2], shown)
+        exec(blocks("docs/use.md", "python")[1], shown)
     assert shown["caption"].file_columns == ["photo"]
     assert shown["label"].prompt.format(text="x") == "What does the customer feel? x"
 
 
-@pytest.mark.parametrize(("page", "number"), [("README.md", 4), ("docs/emulator.md", 1)])
+@pytest.mark.parametrize(("page", "number"), [("docs/use.md", 3), ("docs/emulator.md", 1)])
 def test_the_test_that_a_page_shows_passes_with_the_shipped_fixture(tmp_path, page, number):
     shown = tmp_path / "test_shown.py"
     shown.write_text(blocks(page, "python")[number])
@@ -74,9 +74,9 @@ def test_the_test_that_a_page_shows_passes_with_the_shipped_fixture(tmp_path, pa
     assert "1 passed" in ended.stdout, ended.stdout
 
 
-def test_the_asset_of_the_readme_is_watched():
+def test_the_asset_of_the_page_is_watched():
     shown: dict = {}
-    exec(blocks("README.md", "python")[3], shown)
+    exec(blocks("docs/use.md", "python")[2], shown)
     (watcher,) = shown["research"].watchers
     assert watcher.trigger.serialize()[1]["display_name_prefix"] == "research."
 
@@ -105,7 +105,7 @@ def test_the_sdk_is_pointed_at_the_emulator_as_the_page_says(gemini_emulator):
     assert len(list(names["client"].models.list())) > 0
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/emulator.md"])
+@pytest.mark.parametrize("page", ["docs/connect.md", "docs/emulator.md"])
 def test_the_connections_of_the_pages_are_complete(page, monkeypatch):
     exported = [line[1] for kind in ("bash", "console") for line in words(page, kind) if line[0] == "export"]
     (value,) = [line.removeprefix("AIRFLOW_CONN_GEMINI_DEFAULT=") for line in exported]

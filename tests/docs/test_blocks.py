@@ -24,10 +24,10 @@ HERE = "tests/docs/test_blocks.py"
 
 RUN = {
     ("README.md", 0): (OLDER, "test_the_dag_of_the_readme_runs"),
-    ("README.md", 1): (OLDER, "test_the_tasks_that_the_readme_shows_can_be_put_into_a_dag"),
-    ("README.md", 2): (OLDER, "test_the_tasks_that_the_readme_shows_can_be_put_into_a_dag"),
-    ("README.md", 3): (OLDER, "test_the_asset_of_the_readme_is_watched"),
-    ("README.md", 4): (OLDER, "test_the_test_that_a_page_shows_passes_with_the_shipped_fixture"),
+    ("docs/use.md", 0): (OLDER, "test_the_tasks_that_a_page_shows_can_be_put_into_a_dag"),
+    ("docs/use.md", 1): (OLDER, "test_the_tasks_that_a_page_shows_can_be_put_into_a_dag"),
+    ("docs/use.md", 2): (OLDER, "test_the_asset_of_the_page_is_watched"),
+    ("docs/use.md", 3): (OLDER, "test_the_test_that_a_page_shows_passes_with_the_shipped_fixture"),
     ("docs/emulator.md", 0): (OLDER, "test_the_sdk_is_pointed_at_the_emulator_as_the_page_says"),
     ("docs/emulator.md", 1): (OLDER, "test_the_test_that_a_page_shows_passes_with_the_shipped_fixture"),
     ("docs/emulator.md", 2): (OLDER, "test_the_fault_test_for_a_dag_of_ones_own_passes"),
