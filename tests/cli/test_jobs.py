@@ -17,6 +17,9 @@ from tests.cli.conftest import KEY, SUBMIT
 
 QUICK = ("--poll-interval", "1")
 
+LASTING = pytest.mark.parametrize("gemini_emulator", [{"job_seconds": 60}], indirect=True)
+"""Jobs that no slow machine lets end before they are cancelled."""
+
 
 @pytest.fixture
 def done(ab, job):
@@ -201,6 +204,7 @@ class Terminal(io.StringIO):
         return True
 
 
+@LASTING
 @pytest.mark.parametrize(("typed", "status", "cancels"), [("y\n", 0, 1), ("\n", 1, 0), ("no\n", 1, 0)])
 def test_a_person_is_asked_before_a_job_is_cancelled(ab, job, calls, monkeypatch, typed, status, cancels):
     name = job()
@@ -210,6 +214,7 @@ def test_a_person_is_asked_before_a_job_is_cancelled(ab, job, calls, monkeypatch
     assert f"Cancel {name} (pending, 2 rows)? What it has finished is billed. [y/N]" in ended.err
 
 
+@LASTING
 def test_where_nobody_can_be_asked_nothing_is_cancelled(ab, job, calls, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     ended = ab("cancel", job())
@@ -217,6 +222,7 @@ def test_where_nobody_can_be_asked_nothing_is_cancelled(ab, job, calls, monkeypa
     assert "--yes" in ended.err
 
 
+@LASTING
 def test_several_jobs_are_cancelled_after_all_names_were_checked(ab, job, calls):
     names = [job(), job()]
     assert ab("cancel", *names, "batches/nowhere", "--yes").status == 3
