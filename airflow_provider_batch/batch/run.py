@@ -344,7 +344,7 @@ class Run:
         )
         rows = left_over(batch, policy, is_new_try=is_new_start)
         log.info("Round %d: %d rows are sent again.", batch.round.number + 1, rows)
-        # A new try begins one round; what comes after it is the engine's own.
+        # A new try begins one round; what comes after it begins by itself.
         self._policy = replace(policy, is_new_try=False)
 
     def _publish(self, batch: BatchState) -> None:

@@ -44,7 +44,7 @@ class Access:
 
     @contextmanager
     def service(self, *, embeddings: bool = False) -> Iterator[GeminiBatchService]:
-        """What the engine works with, for the length of a block.
+        """What a run works with, for the length of a block.
 
         :param embeddings: Jobs that are submitted are embeddings jobs.
         """

@@ -1,4 +1,4 @@
-"""``validate`` and ``estimate``, and how the options about rows become what the engine takes."""
+"""``validate`` and ``estimate``, and how the options about rows become what a batch is made of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``submit``: a file as a batch, by the engine of the operators.
+"""``submit``: a file as a batch, by the code of the operators.
 
 The result path stands for the task instance: the same command goes on with what it has sent, from wherever it is
 run, and a second batch needs a second result path.

@@ -1,4 +1,4 @@
-"""The engine speaks of tasks and their arguments. A shell has commands and options: the same, in its words."""
+"""The package speaks of tasks and their arguments. A shell has commands and options: the same, in its words."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ _PHRASES = (
     (r"name it in keep_columns to keep it beside the answer, or leave it out", "leave it out"),
     (r'nothing was sent again, as on_ambiguous="fail" asks', "nothing was sent again"),
 )
-"""What the engine says, in lower case, and what a shell says. The first that fits, first."""
+"""What the package says, in lower case, and what a shell says. The first that fits, first."""
 
 
 _ONE = re.compile(r"(?<![\d,.])1 (row|job|byte|answer|token|document)s\b(?: (are|have)\b)?")
 
 
 def in_shell_words(text: str) -> str:
-    """A message of the engine in the words of the command line: ``--max-cost-usd`` for ``max_cost_usd``."""
+    """A message of the package in the words of the command line: ``--max-cost-usd`` for ``max_cost_usd``."""
     for pattern, words in _phrases():
         text = pattern.sub(lambda found, words=words: _as_begun(found, words), text)  # type: ignore[misc]
     return _options().sub(_option, _ONE.sub(_single, text))

@@ -68,7 +68,7 @@ MAX_SAME_FILES = 9
 
 
 def snapshot(batch: Batch) -> JobSnapshot:
-    """A wire batch as the engine sees it."""
+    """A wire batch as the contract has it."""
     stats, metadata = batch.metadata.batch_stats, batch.metadata
     state = _STATES.get(batch.state, JobState.UNKNOWN)
     # The published document does not promise an end time for jobs that were cancelled or ran out of time.

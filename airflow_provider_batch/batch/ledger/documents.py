@@ -53,7 +53,7 @@ class ShardPlan(Document):
 class RoundPlan(Document):
     """``r<round>.plan.json`` from the second round on: rows to be sent.
 
-    :param clock_from: Where the task's timeout is counted from. A round that was begun by the engine itself
+    :param clock_from: Where the task's timeout is counted from. A round that was begun by itself
         shares it with the round before; a new try of an ended batch starts anew.
     """
 
