@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 import httpx
@@ -41,16 +42,14 @@ def test_every_link_into_the_repository_leads_somewhere(page):
 def test_the_dag_of_the_readme_runs(run_dag, tmp_path):
     source, *_ = blocks("README.md", "python")
     (Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]) / "readme.py").write_text(
-        source.replace("/data/", f"{tmp_path}/")
-        .replace("{{ dag_run.run_after | ds }}", "day")
-        .replace("deferrable=True,", "deferrable=True, poll_interval=1,")
+        source.replace("/data/", f"{tmp_path}/").replace("deferrable=True,", "deferrable=True, poll_interval=1,")
         + "\nDAG = label.dag\n"
     )
     (tmp_path / "requests").mkdir()
     row = {"key": "r1", "request": {"contents": [{"parts": [{"text": "Is this a complaint?"}]}]}}
-    (tmp_path / "requests" / "day.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "requests" / "2026-02-01.jsonl").write_text(json.dumps(row) + "\n")
     subprocess.run([sys.executable, "-m", "airflow", "dags", "reserialize"], check=True, capture_output=True)
-    run = run_dag("readme.py", "DAG")
+    run = run_dag("readme.py", "DAG", at=datetime(2026, 2, 1, tzinfo=timezone.utc))
     assert run.state == "success", run.log
     assert re.search(r"r1 \S*success\S* Answer to: Is this a complaint", run.log, re.IGNORECASE), run.log
 
