@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("importlinter", reason="the linters are in the extra [dev], for one Python only")
+
 ROOT = Path(__file__).parent.parent
 
 
