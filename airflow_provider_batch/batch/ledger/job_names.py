@@ -21,7 +21,7 @@ _NAME = re.compile(
 )
 
 _LONGEST = 128
-"""Characters of a display name. The Gemini API states no limit for jobs; this is Vertex AI's for its jobs."""
+"""Characters of a display name. The Gemini API states no limit for the names of jobs; this bound is our own."""
 
 
 @dataclass(frozen=True)
