@@ -96,7 +96,7 @@ def test_the_dag_of_the_page_runs(run_dag, tmp_path):
     page = (Path(__file__).parents[2] / "docs" / "common-ai.md").read_text()
     (source,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     (Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]) / "common_ai_page.py").write_text(
-        source.replace("s3://lake/labels/{{ ds }}", str(tmp_path))
+        source.replace("s3://lake/labels/{{ dag_run.run_after | ds }}", str(tmp_path))
     )
     subprocess.run([sys.executable, "-m", "airflow", "dags", "reserialize"], check=True, capture_output=True)
     run = run_dag("common_ai_page.py", "dag")
