@@ -147,26 +147,29 @@ def history(ledger: Ledger) -> tuple[list[Event], int]:
 
     :raises LedgerError: The ledger cannot be read.
     """
-    known = sorted((name for name in ledger.names() if names.kind_of(name)[0] in _KINDS), key=_place)
+    found = ((*names.kind_of(name), name) for name in ledger.names())
+    known = sorted((each for each in found if each[0] in _KINDS), key=_place)
     events = []
-    for name in known[:MOST_DOCUMENTS]:
-        kind, numbers = names.kind_of(name)
+    for kind, numbers, name in known[:MOST_DOCUMENTS]:
         document_type, words = _KINDS[kind]
         document = ledger.read(name, document_type)
         if document is not None:
             round_, shard, *_ = (*numbers, 0, 0)
-            is_of_shard = ".s#." in kind
-            events.append(Event(*words(document), round=round_, shard=shard if is_of_shard else 0))
+            events.append(Event(*words(document), round=round_, shard=shard if _is_of_shard(kind) else 0))
     order = {kind: number for number, kind in enumerate(SHOWN_KINDS)}
     events.sort(key=lambda event: (event.at, order[event.kind]))
     return events, max(0, len(known) - MOST_DOCUMENTS)
 
 
-def _place(name: str) -> tuple[bool, int, int, str]:
+def _place(known: tuple[str, tuple[int, ...], str]) -> tuple[bool, int, int, str]:
     """Which are read first."""
-    kind, numbers = names.kind_of(name)
-    is_of_shard = ".s#." in kind
+    kind, numbers, name = known
+    is_of_shard = _is_of_shard(kind)
     return is_of_shard, -numbers[0] if numbers else 0, numbers[1] if is_of_shard else 0, name
+
+
+def _is_of_shard(kind: str) -> bool:
+    return ".s#." in kind
 
 
 def _rows(count: int) -> str:

@@ -36,7 +36,7 @@ def keep_shards(ledger: Ledger, number: int, rows: BinaryIO, cuts: list[Cut], mo
     nonce = secrets.token_hex(4)
     shards = []
     for index, cut in enumerate(cuts, 1):
-        name = names.spool_name(names.shard_name(number, index), f"{nonce}.requests")
+        name = names.requests_name(number, index, nonce)
         if len(cuts) == 1:
             keep(rows, ledger.path(name))
         else:

@@ -59,8 +59,10 @@ def newest(names: Iterable[str], kind: str, *numbers: int) -> int:
 
     :param numbers: Those before the last.
     """
-    found = (of for there, of in map(kind_of, names) if there == kind and of[:-1] == numbers)
-    return max((of[-1] for of in found), default=0)
+    # There are as many names as shards, and each shard asks.
+    stem = name_of(kind.rpartition("#")[0], *numbers)
+    found = (kind_of(name) for name in names if name.startswith(stem))
+    return max((of[-1] for there, of in found if there == kind), default=0)
 
 
 def publishing(round_number: int, owner: str) -> str:
@@ -79,10 +81,15 @@ def publishing_prefix(round_number: int) -> str:
 def spool_name(what: str, nonce: str) -> str:
     """A file of rows beside the plan.
 
-    :param what: What the file holds: ``columns``, ``skipped``, or the requests of a shard.
+    :param what: What the file holds: ``columns`` or ``skipped``.
     :param nonce: Keeps two tries apart that write at the same moment.
     """
     return f"{what}.{nonce}.jsonl"
+
+
+def requests_name(round_number: int, shard_number: int, nonce: str) -> str:
+    """The rows of a shard, as they are sent; see :func:`spool_name`."""
+    return f"{shard_name(round_number, shard_number)}.{nonce}.requests.jsonl"
 
 
 def shard_name(round_number: int, shard_number: int) -> str:

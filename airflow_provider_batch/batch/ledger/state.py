@@ -273,8 +273,8 @@ def _shard(ledger: Ledger, there: set[str], place: tuple[int, int], plan: ShardP
     sent = range(1, _length(there, names.SENDING, *place) + 1)
     attempts = tuple(_attempt(ledger, there, (*place, number), plan.content) for number in sent)
     upload = _upload(ledger, there, place)
-    is_uploaded = names.newest(there, names.UPLOADED, *place) > 0
-    if not is_uploaded and any(attempt.sending.owner != ADOPTED for attempt in attempts):
+    is_ours = any(attempt.sending.owner != ADOPTED for attempt in attempts)
+    if is_ours and upload.file is None and not names.newest(there, names.UPLOADED, *place):
         raise hole(ledger, names.name_of(names.SENDING, *place, 1), names.name_of(names.UPLOADED, *place, 1))
     fetched = tuple(_series(ledger, there, Fetched, names.FETCHED, *place))
     return Shard(*place, plan, attempts, upload, None, fetched)
