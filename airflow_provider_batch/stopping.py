@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.airflow_compat import object_path, task_state
 from airflow_provider_batch.batch.decide.after_kill import RECHECK_S, may_cancel
+from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.state import read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger, note_cancel
 from airflow_provider_batch.errors import BatchError
@@ -132,7 +133,7 @@ def end_jobs(hook: GeminiBatchHook, ledger: Ledger, why: str, log: Any) -> None:
                     errors.append(error)
     finally:
         if asked:
-            note_cancel(ledger, f"r{batch.round.number}.cancel.json", "the task was stopped")
+            note_cancel(ledger, batch.round.document(names.CANCEL), "the task was stopped")
         if len(asked) < len(jobs):
             left = [name for name in jobs if name not in asked]
             log.error("%s: %s", why, warning(left, hook.conn_id, str(ledger.folder)))

@@ -48,13 +48,12 @@ def to_send(
     :param fence: Raises :class:`SupersededError` if another try of the task has taken over.
     :param on_job: Told the name of each job as soon as it exists.
     """
-    bounds = {"max_tokens_in_flight": spec.limits.tokens, "affords": spec.budget.affords}
     return Work(
         service=service,
         ledger=ledger,
         folder=spec.folder,
         dialect=dialect,
-        policy=replace(policy, **bounds),  # type: ignore[arg-type]
+        policy=replace(policy, max_tokens_in_flight=spec.limits.tokens, affords=spec.budget.affords),
         limits=spec.limits,
         prices=spec.budget.prices,
         output=spec.output,

@@ -64,9 +64,11 @@ def ensure_rows(file: str) -> None:
 
     :raises ConfigError: It is.
     """
+    from airflow_provider_batch.batch.ledger.store import FOLDER
+
     if not Path(file).exists():
         ensure_no_job(file, "FILE")
-    elif (Path(file) / "_ledger").is_dir():
+    elif (Path(file) / FOLDER).is_dir():
         raise _wrong(
             f"FILE {file!r} is the result folder of a batch",
             "Give the file of its rows, and the folder as --result-path; or its failed.jsonl, and another folder.",
