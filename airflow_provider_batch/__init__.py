@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from airflow_provider_batch.operators.embeddings import GeminiEmbeddingsBatchOperator
     from airflow_provider_batch.operators.fetch import GeminiBatchFetchResultsOperator
     from airflow_provider_batch.operators.gemini import GeminiBatchOperator
+    from airflow_provider_batch.operators.options import (
+        EstimateOptions,
+        FailureOptions,
+        MediaOptions,
+        ResultOptions,
+    )
     from airflow_provider_batch.rows.dialect import ResultRow, RowStatus
     from airflow_provider_batch.rows.frames import to_arrow_batches, to_pandas
     from airflow_provider_batch.rows.manifest import Manifest
@@ -27,6 +33,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BatchError",
+    "EstimateOptions",
+    "FailureOptions",
     "GeminiBatchEventTrigger",
     "GeminiBatchFetchResultsOperator",
     "GeminiBatchHook",
@@ -35,6 +43,8 @@ __all__ = [
     "GeminiEmbeddingsBatchOperator",
     "GeminiResultsToSqlOperator",
     "Manifest",
+    "MediaOptions",
+    "ResultOptions",
     "ResultRow",
     "RowStatus",
     "SqlQuery",
@@ -45,6 +55,8 @@ __all__ = [
 
 _MODULES = {
     "BatchError": "errors",
+    "EstimateOptions": "operators.options",
+    "FailureOptions": "operators.options",
     "GeminiBatchEventTrigger": "triggers.events",
     "GeminiBatchFetchResultsOperator": "operators.fetch",
     "GeminiBatchHook": "hooks.gemini",
@@ -53,6 +65,8 @@ _MODULES = {
     "GeminiEmbeddingsBatchOperator": "operators.embeddings",
     "GeminiResultsToSqlOperator": "transfers.gemini",
     "Manifest": "rows.manifest",
+    "MediaOptions": "operators.options",
+    "ResultOptions": "operators.options",
     "ResultRow": "rows.dialect",
     "RowStatus": "rows.dialect",
     "SqlQuery": "rows.read.tables",

@@ -13,6 +13,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,7 +23,7 @@ from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.templates import check_system_prompt, check_template
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from typing_extensions import Self
 
 Check = Callable[[str, Any], Any]
 
@@ -38,10 +39,34 @@ MAX_SHOWN = 80
 """Characters of a wrong value that a message shows."""
 
 
+class Options:
+    """A group of arguments, as a frozen dataclass. Airflow renders what is templated in it.
+
+    :cvar checks: Of each field.
+    :cvar templated: Fields that Airflow renders.
+    """
+
+    checks: ClassVar[Mapping[str, Check]]
+    templated: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def of(cls, given: Self | Mapping[str, Any] | None) -> Self:
+        """The options of an argument: themselves, a dict of their fields, or None for what is so by default."""
+        if isinstance(given, cls):
+            return given
+        return cls(**given or {})  # type: ignore[arg-type]
+
+    def rendered(self, render: Callable[[Any], Any]) -> Self:
+        """The same with its templates rendered."""
+        given = {name: getattr(self, name) for name in self.templated}
+        return replace(self, **{name: render(value) for name, value in given.items() if value})  # type: ignore[type-var]
+
+
 class CheckedArguments:
     """A task whose arguments are checked. A check's name is the attribute's.
 
-    Airflow's own class stands first among the bases: it takes the first one's ``__init__`` for that of the task.
+    Attributes are what was given, until the task runs. Airflow's own class stands first among the bases: it takes
+    the first one's ``__init__`` for that of the task.
 
     :cvar checks: Of this class; a template is left alone until it is rendered.
     :cvar rendered_checks: In place of those, for what a template gave.
@@ -51,32 +76,42 @@ class CheckedArguments:
     rendered_checks: ClassVar[Mapping[str, Check]] = {}
     template_fields: Collection[str]
 
-    _pending: tuple[str, ...] = ()
+    _pending: frozenset[str] = frozenset()
 
-    def _take(self, **given: Any) -> None:
-        """Set what is given when the DAG is read: values checked, templates as they are.
+    def _check_given(self) -> None:
+        """Check what is there when the DAG is read.
 
         :raises ConfigError: A value cannot be meant, or a template stands where nothing is rendered.
         """
-        self._pending = tuple(
-            name for name, value in given.items() if name in self.template_fields and is_template(value)
+        self._pending = frozenset(
+            name for name in self.checks if name in self.template_fields and is_template(getattr(self, name))
         )
-        for name, value in given.items():
+        for name, check in self.checks.items():
+            value = getattr(self, name)
             if name in self._pending:
                 ensure_jinja(argument(name), value)
-                setattr(self, name, path_text(value))
             else:
-                setattr(self, name, self.checks[name](argument(name), value))
+                check(argument(name), value)
 
-    def _check_rendered(self, context: Context) -> None:
-        """Check what the templates gave, in the task.
+    def _checked(self) -> dict[str, Any]:
+        """The checked values by attribute, after Airflow has rendered them.
 
-        :param context: Of the task.
         :raises ConfigError: A value cannot be meant.
         """
-        for name in self._pending:
-            check = self.rendered_checks.get(name, self.checks[name])
-            setattr(self, name, check(argument(name), plain(getattr(self, name))))
+        values = {}
+        for name, check in self.checks.items():
+            if name in self._pending:
+                check = self.rendered_checks.get(name, check)
+            values[name] = check(argument(name), plain(getattr(self, name)))
+        return values
+
+    def _check_rendered(self) -> None:
+        """Replace each attribute by its checked value, in the task.
+
+        :raises ConfigError: A value cannot be meant.
+        """
+        for name, value in self._checked().items():
+            setattr(self, name, value)
 
 
 def argument(field: str) -> str:
@@ -114,6 +149,16 @@ def resolved(value: Any, context: Any) -> Any:
     return value.resolve(context) if is_reference(value) else value
 
 
+def rendered(content: Any, render: Callable[[Any], Any]) -> Any:
+    """What Airflow makes of an argument. A path becomes text before, and options are rendered inside.
+
+    :param render: Airflow's own way.
+    """
+    if isinstance(content, Options):
+        return content.rendered(lambda value: render(path_text(value)))
+    return render(path_text(content))
+
+
 def path_text(value: Any) -> Any:
     """A path of ``pathlib``, of Airflow's object storage or of ``upath`` as text, with its connection.
 
@@ -143,6 +188,32 @@ def path(name: str, value: Any) -> str:
         raise wrong(name, "an absolute path or a URI", value, "AGB-C08")
     ensure_absolute(text, name)
     return text
+
+
+def options(kind: type[Options]) -> Check:
+    """Options of that class, or a dict of its fields; None = all of them as they are by default.
+
+    A template in it passes, as it is checked once more when Airflow has rendered it.
+    """
+
+    def check(name: str, value: Any) -> Options:
+        if isinstance(value, Mapping) and (stray := [field for field in value if field not in kind.checks]):
+            raise ConfigError(
+                f"{name} has no option {stray[0]!r}.",
+                code="AGB-C06",
+                remedy=f"Its options are {', '.join(kind.checks)}.",
+            )
+        if not isinstance(value, kind | Mapping | None):
+            raise wrong(name, f"{kind.__name__}(...)", value)
+        given = kind.of(value)
+        checked = {
+            field: inner if field in kind.templated and is_template(inner) else one(f"{name}.{field}", inner)
+            for field, one in kind.checks.items()
+            for inner in [getattr(given, field)]
+        }
+        return replace(given, **checked)  # type: ignore[type-var]
+
+    return check
 
 
 def maybe(check: Check) -> Check:
@@ -343,6 +414,31 @@ def output_spec(name: str, value: Any) -> Any:
 
     response_schema(OutputType.of(value).json_schema)
     return value
+
+
+def ensure_one_knob(max_failed_fraction: float | None, fail_on_partial_error: bool) -> None:
+    """Make sure that one argument says how many rows may fail.
+
+    :raises ConfigError: Both do.
+    """
+    if max_failed_fraction is not None and fail_on_partial_error is True:
+        raise ConfigError(
+            "max_failed_fraction and fail_on_partial_error exclude each other: both say how many rows may fail.",
+            code="AGB-C06",
+            remedy="Leave one of them out. fail_on_partial_error=True is max_failed_fraction=0.",
+        )
+
+
+def ensure_no_old_names(kind: str, given: Mapping[str, Any], renamed: Mapping[str, str]) -> None:
+    """Make sure that no argument has a name of the version before.
+
+    :param kind: The operator's class, for the message.
+    :raises ConfigError: One has. Names what took its place.
+    """
+    for name in renamed.keys() & given.keys():
+        raise ConfigError(
+            f"{kind} has no argument {name!r} any more.", code="AGB-C06", remedy=f"Use {renamed[name]}."
+        )
 
 
 def ensure_jinja(name: str, value: Any) -> None:

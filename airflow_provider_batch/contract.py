@@ -15,6 +15,9 @@ from typing import BinaryIO, Protocol
 
 from airflow_provider_batch.errors import BatchError
 
+DEFAULT_INLINE_BYTES = 64 * 1024
+"""Of a media file that is put into its row: a thumbnail. Larger ones would make rows far larger than texts."""
+
 DEFAULT_TIMEOUT_S = 86_400.0
 """How long a user waits for a batch, seconds, unless they say: 24 h, the Gemini API's own target."""
 

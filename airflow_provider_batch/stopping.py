@@ -99,7 +99,7 @@ def end_if_failed(hook: GeminiBatchHook, ledger: Ledger, identity: Identity, log
     # First of all, as the supervisor may kill this process before there is an answer.
     log.warning(
         "The task is being stopped. Unless a line below says more: %s",
-        warning(jobs, hook.conn_id, str(ledger.folder)),
+        warning(jobs, hook.gemini_conn_id, str(ledger.folder)),
     )
     states = states_of(task_of(identity), WORKER_LOOKS_S)
     if may_cancel(states):
@@ -136,6 +136,6 @@ def end_jobs(hook: GeminiBatchHook, ledger: Ledger, why: str, log: Any) -> None:
             note_cancel(ledger, batch.round.document(names.CANCEL), "the task was stopped")
         if len(asked) < len(jobs):
             left = [name for name in jobs if name not in asked]
-            log.error("%s: %s", why, warning(left, hook.conn_id, str(ledger.folder)))
+            log.error("%s: %s", why, warning(left, hook.gemini_conn_id, str(ledger.folder)))
     if errors:
         raise errors[0]

@@ -108,7 +108,7 @@ def _visit(client: GeminiClient, folder: Path) -> Any:
         GeminiRows(),
         Policy(),
         # It may be landed again.
-        keep_remote_files=True,
+        results={"keep_remote_files": True},
     )
     return Run(work).go()
 

@@ -16,7 +16,7 @@ import pendulum
 from airflow.sdk import dag, task
 from pydantic import BaseModel, Field
 
-from airflow_provider_batch.rows.results import read_results
+from airflow_provider_batch import read_results
 
 LAKE = os.environ.get("GEMINI_BATCH_EXAMPLE_DIR", "/tmp/gemini_batch_examples")  # noqa: S108
 REVIEWS = Path(__file__).parent / "data" / "product_reviews.tsv"

@@ -12,8 +12,7 @@ from pathlib import Path
 import pendulum
 from airflow.sdk import dag, task
 
-from airflow_provider_batch.operators.embeddings import GeminiEmbeddingsBatchOperator
-from airflow_provider_batch.rows.frames import to_arrow_batches
+from airflow_provider_batch import GeminiEmbeddingsBatchOperator, ResultOptions, to_arrow_batches
 
 LAKE = os.environ.get("GEMINI_BATCH_EXAMPLE_DIR", "/tmp/gemini_batch_examples")  # noqa: S108
 REVIEWS = Path(__file__).parent / "data" / "product_reviews.tsv"
@@ -50,12 +49,11 @@ def gemini_batch_embeddings():
         task_id="embed",
         model="gemini-embedding-001",
         requests=corpus(folder),
-        key="id",
+        key_column="id",
         prompt="{text}",
         task_type="SEMANTIC_SIMILARITY",
         output_dimensionality=DIMENSIONS,
-        keep_columns=["text"],
-        output_format="parquet",
+        results=ResultOptions(keep_columns=["text"], output_format="parquet"),
         result_path=f"{folder}/vectors",
         deferrable=True,
         poll_interval=float(os.environ.get("GEMINI_BATCH_EXAMPLE_POLL_S", "60")),

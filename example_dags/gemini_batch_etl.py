@@ -16,8 +16,7 @@ from pathlib import Path
 import pendulum
 from airflow.sdk import dag, task
 
-from airflow_provider_batch.operators.gemini import GeminiBatchOperator
-from airflow_provider_batch.rows.results import read_results
+from airflow_provider_batch import GeminiBatchOperator, read_results
 
 LAKE = os.environ.get("GEMINI_BATCH_EXAMPLE_DIR", "/tmp/gemini_batch_examples")  # noqa: S108
 REVIEWS = Path(__file__).parent / "data" / "product_reviews.tsv"

@@ -16,8 +16,7 @@ import pendulum
 from airflow.sdk import dag, task
 from pydantic import BaseModel
 
-from airflow_provider_batch.operators.gemini import GeminiBatchOperator
-from airflow_provider_batch.rows.results import read_results
+from airflow_provider_batch import GeminiBatchOperator, ResultOptions, read_results
 
 LAKE = os.environ.get("GEMINI_BATCH_EXAMPLE_DIR", "/tmp/gemini_batch_examples")  # noqa: S108
 REVIEWS = Path(__file__).parent / "data" / "product_reviews.tsv"
@@ -62,9 +61,9 @@ def gemini_batch_evaluation():
     label = GeminiBatchOperator.partial(
         task_id="label",
         requests=test_set(folder),
-        key="id",
+        key_column="id",
         prompt="What does the customer express? {text}",
-        keep_columns=["truth"],
+        results=ResultOptions(keep_columns=["truth"]),
         output_type=Label,
         request_params={"generationConfig": {"maxOutputTokens": 2048}},
         result_path=f"{folder}/{{{{ ti.map_index }}}}",

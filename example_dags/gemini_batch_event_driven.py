@@ -11,9 +11,7 @@ import os
 import pendulum
 from airflow.sdk import Asset, AssetWatcher, dag, task
 
-from airflow_provider_batch.operators.fetch import GeminiBatchFetchResultsOperator
-from airflow_provider_batch.rows.results import read_results
-from airflow_provider_batch.triggers.events import GeminiBatchEventTrigger
+from airflow_provider_batch import GeminiBatchEventTrigger, GeminiBatchFetchResultsOperator, read_results
 
 LAKE = os.environ.get("GEMINI_BATCH_EXAMPLE_DIR", "/tmp/gemini_batch_examples")  # noqa: S108
 POLL_S = float(os.environ.get("GEMINI_BATCH_EXAMPLE_POLL_S", "60"))

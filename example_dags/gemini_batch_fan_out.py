@@ -14,7 +14,7 @@ from pathlib import Path
 import pendulum
 from airflow.sdk import dag, task
 
-from airflow_provider_batch.operators.gemini import GeminiBatchOperator
+from airflow_provider_batch import GeminiBatchOperator
 
 LAKE = os.environ.get("GEMINI_BATCH_EXAMPLE_DIR", "/tmp/gemini_batch_examples")  # noqa: S108
 REVIEWS = Path(__file__).parent / "data" / "product_reviews.tsv"
@@ -55,7 +55,7 @@ def gemini_batch_fan_out():
     label = GeminiBatchOperator.partial(
         task_id="label",
         model="gemini-2.5-flash",
-        key="id",
+        key_column="id",
         prompt="Is this sentence about the price? Answer yes or no. {text}",
         result_path=f"{folder}/{{{{ ti.map_index }}}}",
         deferrable=True,

@@ -14,7 +14,7 @@ import pendulum
 from airflow.sdk import ObjectStoragePath, dag, task
 from pydantic import BaseModel
 
-from airflow_provider_batch.rows.frames import to_arrow_batches
+from airflow_provider_batch import MediaOptions, ResultOptions, to_arrow_batches
 
 LAKE = os.environ.get("GEMINI_BATCH_EXAMPLE_DIR", "/tmp/gemini_batch_examples")  # noqa: S108
 PHOTOS = os.environ.get("GEMINI_BATCH_EXAMPLE_PHOTOS", str(Path(__file__).parent / "data" / "photos"))
@@ -34,10 +34,9 @@ def gemini_batch_images():
     @task.gemini_batch(
         model="gemini-2.5-flash",
         prompt="Describe the photo in one sentence, say what kind it is, and give up to five tags.",
-        files_path=PHOTOS,
-        file_columns=["photo"],
+        media=MediaOptions(path=PHOTOS, columns=["photo"]),
         output_type=Photo,
-        output_format="parquet",
+        results=ResultOptions(output_format="parquet"),
         result_path=f"{LAKE}/photos/{RUN}",
         deferrable=True,
         poll_interval=float(os.environ.get("GEMINI_BATCH_EXAMPLE_POLL_S", "60")),

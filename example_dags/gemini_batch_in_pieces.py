@@ -10,10 +10,12 @@ import os
 import pendulum
 from airflow.sdk import dag, task
 
-from airflow_provider_batch.operators.fetch import GeminiBatchFetchResultsOperator
-from airflow_provider_batch.operators.gemini import GeminiBatchOperator
-from airflow_provider_batch.rows.results import read_results
-from airflow_provider_batch.sensors.gemini import GeminiBatchSensor
+from airflow_provider_batch import (
+    GeminiBatchFetchResultsOperator,
+    GeminiBatchOperator,
+    GeminiBatchSensor,
+    read_results,
+)
 
 LAKE = os.environ.get("GEMINI_BATCH_EXAMPLE_DIR", "/tmp/gemini_batch_examples")  # noqa: S108
 CITIES = ["Lisbon", "Nairobi", "Osaka"]

@@ -33,7 +33,7 @@ def gemini_batch_sweep():
                 prices=hook.prices().price,
                 observer=metrics,
             )
-        metrics.found(report, hook.conn_id)
+        metrics.found(report, hook.gemini_conn_id)
         # Batches that have just ended are still their tasks' to land.
         findings = [finding for finding in report.findings if finding.ledger not in report.too_young]
         for finding in findings:

@@ -19,9 +19,13 @@ import os
 import pendulum
 from airflow.sdk import dag
 
-from airflow_provider_batch.operators.gemini import GeminiBatchOperator
-from airflow_provider_batch.rows.read.tables import SqlQuery
-from airflow_provider_batch.transfers.gemini import GeminiResultsToSqlOperator
+from airflow_provider_batch import (
+    FailureOptions,
+    GeminiBatchOperator,
+    GeminiResultsToSqlOperator,
+    ResultOptions,
+    SqlQuery,
+)
 
 LAKE = os.environ.get("GEMINI_BATCH_EXAMPLE_DIR", "/tmp/gemini_batch_examples")  # noqa: S108
 DAY = "{{ dag_run.run_after | ds }}"
@@ -45,7 +49,7 @@ def gemini_batch_table_to_table():
         task_id="label",
         model="gemini-2.5-flash",
         requests=SqlQuery(NEW_REVIEWS, conn_id="warehouse"),
-        key="id",
+        key_column="id",
         prompt="What does the customer express? {text}",
         system_prompt="You label sentences of product reviews.",
         request_params={
@@ -55,9 +59,8 @@ def gemini_batch_table_to_table():
                 "temperature": 0,
             }
         },
-        keep_columns=["created_on"],
-        on_empty="skip",
-        on_content_change="adopt",
+        results=ResultOptions(keep_columns=["created_on"]),
+        failures=FailureOptions(on_empty="skip", on_content_change="adopt"),
         result_path=f"{LAKE}/labels/{DAY}/{{{{ run_id | replace(':', '') }}}}",
         deferrable=True,
         poll_interval=float(os.environ.get("GEMINI_BATCH_EXAMPLE_POLL_S", "60")),

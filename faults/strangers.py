@@ -57,7 +57,7 @@ def a_proxy_answers(bench: Bench) -> float:
 def late_publisher(bench: Bench) -> float:
     """A worker stands still while it publishes; a newer try lands another round and publishes; it wakes up."""
     spoil = {"action": "rows", "mutation": "error", "keys": ["k2"]}
-    hasty = bench.task.but(retry_failed_rows=False)
+    hasty = bench.task.but(max_row_attempts=1)
     bench.emulator.add_fault(**spoil)
     labels = trace(bench, hasty)
     bench.emulator.add_fault(**spoil)

@@ -11,6 +11,8 @@ import airflow_provider_batch
 
 NAMES = {
     "BatchError",
+    "EstimateOptions",
+    "FailureOptions",
     "GeminiBatchEventTrigger",
     "GeminiBatchFetchResultsOperator",
     "GeminiBatchHook",
@@ -19,7 +21,9 @@ NAMES = {
     "GeminiEmbeddingsBatchOperator",
     "GeminiResultsToSqlOperator",
     "Manifest",
+    "MediaOptions",
     "ResultRow",
+    "ResultOptions",
     "RowStatus",
     "SqlQuery",
     "read_results",

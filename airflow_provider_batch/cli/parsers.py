@@ -91,7 +91,7 @@ def _rows(parser: Parser) -> None:
     parser.add_argument("--prompt", metavar="TEXT", help="makes a request of each row: text with {columns}")
     parser.add_argument("--prompt-file", metavar="FILE", help="the same from a file")
     parser.add_argument(
-        "--key", default="key", metavar="COLUMN", help="column with the key (default: %(default)s)"
+        "--key-column", default="key", metavar="COLUMN", help="column with the key (default: %(default)s)"
     )
     parser.add_argument("--system-prompt", metavar="TEXT", help="system instruction of every row")
     parser.add_argument(
@@ -100,23 +100,17 @@ def _rows(parser: Parser) -> None:
         help="GenerateContentRequest fields of every row: a JSON object, or a file with one",
     )
     parser.add_argument(
-        "--input-format",
-        choices=("gemini", "openai"),
-        default="gemini",
-        help="what rows are that are requests already (default: %(default)s)",
-    )
-    parser.add_argument(
         "--output-type",
         metavar="TYPE",
         help="what answers must be: package.module.Class of a pydantic model, or a .json file with a JSON Schema",
     )
-    parser.add_argument("--files-path", metavar="DIR", help="folder of the files that rows name")
+    parser.add_argument("--media-path", metavar="DIR", help="folder of the media files that rows name")
     parser.add_argument(
-        "--file-column",
+        "--media-column",
         action="append",
         default=[],
         metavar="COLUMN",
-        help="column with the name of a file (repeatable)",
+        help="column with the name of a media file (repeatable)",
     )
     parser.add_argument("--embeddings", action="store_true", help="vectors for texts, by an embedding model")
     parser.add_argument("--task-type", metavar="TYPE", help="what vectors are for, such as RETRIEVAL_DOCUMENT")
@@ -153,7 +147,7 @@ def _sized(parser: Parser) -> None:
         metavar="N",
         help="have the API count the tokens of so many rows, one free call each",
     )
-    parser.add_argument("--shard-rows", type=whole, metavar="N", help="most rows in one job (default: 2 GB)")
+    parser.add_argument("--max-rows-per-job", type=whole, metavar="N", help="most rows in one job (default: 2 GB)")
 
 
 def _submit(parser: Parser) -> None:
@@ -169,9 +163,9 @@ def _submit(parser: Parser) -> None:
     parser.add_argument("--keep-order", action="store_true", help="results in the order of the input")
     parser.add_argument(
         "--on-content-change",
-        choices=("fail", "resubmit", "adopt"),
+        choices=("fail", "cancel_and_resubmit", "adopt"),
         default="fail",
-        help="if other rows were submitted for this result path: resubmit cancels and pays for these, "
+        help="if other rows were submitted for this result path: cancel_and_resubmit pays for these, "
         "adopt goes on with those (default: %(default)s)",
     )
     parser.add_argument(

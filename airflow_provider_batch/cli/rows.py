@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -21,26 +21,19 @@ from airflow_provider_batch.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from upath import UPath
 
-    from airflow_provider_batch.gemini.rows.dialect import GeminiRows
+    from airflow_provider_batch.gemini.rows.form import RequestForm
     from airflow_provider_batch.rows.check.shards import ShardLimits
     from airflow_provider_batch.rows.check.staging import Intake, Staged
     from airflow_provider_batch.rows.output.type import OutputType
 
-INLINE_BYTES = 64 * 1024
-"""As the operator: files of so many bytes are put into their row."""
-
 _ONLY_FOR_ANSWERS = (
     "system_prompt",
     "request_params",
-    "input_format",
     "output_type",
-    "files_path",
-    "file_column",
+    "media_path",
+    "media_column",
 )
 _ONLY_FOR_VECTORS = ("task_type", "output_dimensionality")
-
-_DEFAULTS = {"input_format": "gemini"}
-"""What options have that were not given; others have nothing."""
 
 Open = Callable[[str, str], "UPath"]
 
@@ -62,11 +55,13 @@ def _checked(options: Namespace, file: str) -> tuple[str, Staged | InputError]:
     from airflow_provider_batch.rows.check.keys import KeyTable
     from airflow_provider_batch.rows.check.shards import ShardLimits
     from airflow_provider_batch.rows.check.staging import spools, stage
+    from airflow_provider_batch.rows.read.choice import source_of
 
-    rows = intake(options, file, open_plain)
+    asked = form(options, open_plain)
+    rows = asked.intake(source_of(open_plain(file, "FILE")))
     with spools() as files, KeyTable() as keys:
         try:
-            return file, stage(rows, dialect(options), files, keys, ShardLimits())
+            return file, stage(rows, asked.dialect(), files, keys, ShardLimits())
         except InputError as error:
             return file, error
 
@@ -114,18 +109,19 @@ def estimate(options: Namespace) -> int:
     from airflow_provider_batch.batch.send.start import BatchSpec, estimated
 
     given = access(options)
-    rows = intake(options, options.file, given.open_path, options.count_tokens_rows, skip=options.skip_bad_rows)
+    asked = form(options, given.open_path)
+    rows = intake(options, asked, options.file, given.open_path)
     most = parsed_usd(options.max_cost_usd)
     order = BatchSpec(
         Identity("airflow-batch", "estimate", ""),
         given.label,
-        model(options),
+        asked.model_name,
         UPath("/"),
-        limits(options, given.max_enqueued_tokens),
+        limits(options, asked, given.max_enqueued_tokens),
         budget=Budget(most, prices_of(options, given)),
     )
     with given.service(embeddings=options.embeddings) as service:
-        said = estimated(service, order, rows, dialect(options))
+        said = estimated(service, order, rows, asked.dialect())
     if options.json:
         printing.document({"model": order.model, **asdict(said)})
     else:
@@ -137,33 +133,48 @@ def estimate(options: Namespace) -> int:
     return WELL
 
 
-def intake(options: Namespace, file: str, open_path: Open, sample_rows: int = 0, *, skip: bool = False) -> Intake:
-    """Where the rows come from, and how each becomes a request.
-
-    :param skip: Leave rows out that cannot be sent.
-    """
-    from airflow_provider_batch.gemini.rows.schema import asking_for, ensure_only_schema
-    from airflow_provider_batch.rows.check.staging import Intake
-    from airflow_provider_batch.rows.read.choice import source_of
-    from airflow_provider_batch.rows.templates import columns_in
+def form(options: Namespace, open_path: Open) -> RequestForm:
+    """How the rows become requests, and how the answers are read."""
+    from airflow_provider_batch.gemini.rows.form import EmbeddingForm, RequestForm
 
     _ensure_of_one_kind(options)
-    output = output_type(options)
-    if output:
-        ensure_only_schema(_params(options.request_params))
-    return Intake(
+    if options.embeddings:
+        return EmbeddingForm(
+            model=options.model,
+            prompt=_prompt(options),
+            key_column=options.key_column,
+            allow_unknown_fields=options.allow_unknown_fields,
+            task_type=options.task_type,
+            output_dimensionality=options.output_dimensionality,
+        )
+    folder = options.media_path
+    return RequestForm(
+        model=options.model,
+        prompt=_prompt(options),
+        key_column=options.key_column,
+        allow_unknown_fields=options.allow_unknown_fields,
+        system_prompt=options.system_prompt,
+        request_params=_params(options.request_params),
+        output=output_type(options),
+        media_folder=open_path(folder, "--media-path") if folder else None,
+        media_columns=options.media_column,
+    )
+
+
+def intake(options: Namespace, asked: RequestForm, file: str, open_path: Open) -> Intake:
+    """Where the rows come from."""
+    from airflow_provider_batch.rows.read.choice import source_of
+
+    return asked.intake(
         source_of(open_path(file, "FILE")),
-        _with_files(_to_line(options), files_folder(options, open_path)),
-        asking_for(output.json_schema) if output else None,
-        on_bad_row="skip" if skip else "fail",
-        sample_rows=sample_rows,
-        asked_columns=columns_in(_prompt(options)),
+        on_bad_row="skip" if options.skip_bad_rows else "fail",
+        sample_rows=options.count_tokens_rows,
     )
 
 
 def _ensure_of_one_kind(options: Namespace) -> None:
     names = _ONLY_FOR_ANSWERS if options.embeddings else _ONLY_FOR_VECTORS
-    given = [name for name in names if getattr(options, name) not in (None, [], "", _DEFAULTS.get(name))]
+    given = [name for name in names if getattr(options, name) not in (None, [], "")]
     if given:
         flag = f"--{given[0].replace('_', '-')}"
         what, remedy = (
@@ -174,65 +185,12 @@ def _ensure_of_one_kind(options: Namespace) -> None:
         raise _wrong(f"{flag} {what}", remedy)
 
 
-def _to_line(options: Namespace) -> Callable[[bytes | Mapping[str, Any]], bytes]:
-    from airflow_provider_batch.gemini.rows.embeddings import EmbeddingTemplate, check_options
-    from airflow_provider_batch.gemini.rows.requests import RequestTemplate
-
-    prompt, key = _prompt(options), options.key
-    if options.embeddings:
-        check_options(options.task_type, options.output_dimensionality)
-        return EmbeddingTemplate(prompt, key, options.task_type, options.output_dimensionality).line
-    params = _params(options.request_params)
-    return RequestTemplate(
-        prompt, key, options.system_prompt, params, options.input_format, options.file_column
-    ).line
-
-
-def files_folder(options: Namespace, open_path: Open) -> UPath | None:
-    """The folder of the files that rows name, None if they name none."""
-    if options.file_column and not options.files_path:
-        raise _wrong("--file-column needs --files-path, the folder of the files", "Nothing outside it is read.")
-    return open_path(options.files_path, "--files-path") if options.files_path else None
-
-
-def _with_files(
-    to_line: Callable[[bytes | Mapping[str, Any]], bytes], folder: UPath | None
-) -> Callable[[bytes | Mapping[str, Any]], bytes]:
-    from airflow_provider_batch.gemini.rows.media import RowFiles
-    from airflow_provider_batch.rows.media import MediaFolder
-
-    if folder is None:
-        return to_line
-    files = RowFiles(MediaFolder(folder, INLINE_BYTES))
-    return lambda data: files.line(to_line(data))
-
-
-def dialect(options: Namespace) -> GeminiRows:
-    """What checks the rows."""
-    from airflow_provider_batch.gemini.rows.dialect import GeminiRows
-    from airflow_provider_batch.gemini.rows.embeddings import EmbeddingRows
-
-    kind = EmbeddingRows if options.embeddings else GeminiRows
-    return kind(
-        model(options) if options.model else "",
-        allow_unknown_fields=options.allow_unknown_fields,
-        with_files=bool(options.files_path),
-    )
-
-
-def model(options: Namespace) -> str:
-    """The model's bare name."""
-    from airflow_provider_batch.gemini.client.calls import model_path
-
-    return model_path(options.model).removeprefix("models/")
-
-
-def limits(options: Namespace, max_enqueued_tokens: int | None) -> ShardLimits:
+def limits(options: Namespace, asked: RequestForm, max_enqueued_tokens: int | None) -> ShardLimits:
     """Of one remote job."""
     from airflow_provider_batch.batch.assemble import job_limits
 
-    with_media = bool(options.files_path)
-    return job_limits(rows=options.shard_rows or None, tokens=max_enqueued_tokens, with_media=with_media)
+    with_media = asked.media_folder is not None
+    return job_limits(rows=options.max_rows_per_job or None, tokens=max_enqueued_tokens, with_media=with_media)
 
 
 def output_type(options: Namespace) -> OutputType | None:

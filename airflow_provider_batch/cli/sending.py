@@ -7,16 +7,16 @@ run, and a second batch needs a second result path.
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_batch.cli import printing, rows, targets, views, waiting
 from airflow_provider_batch.cli.access import Access, access, open_folder, prices_of
 from airflow_provider_batch.cli.running import STOPPED, WELL, log_to_stderr
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.batch.run import LandedBatch, SubmittedBatch, Work
+    from airflow_provider_batch.batch.run import LandedBatch, SubmittedBatch
     from airflow_provider_batch.batch.send.start import BatchSpec
-    from airflow_provider_batch.gemini.service import GeminiBatchService
+    from airflow_provider_batch.gemini.rows.form import RequestForm
 
 
 def submit(options: Namespace) -> int:
@@ -26,21 +26,22 @@ def submit(options: Namespace) -> int:
     given = access(options)
     # What was checked, what it will cost and what exists already is worth reading.
     log_to_stderr(chatty=True)
-    order = _order(options, given)
+    form = rows.form(options, given.open_path)
+    spec = _spec(options, given, form)
     patience = waiting.WaitLimits.of(options, None)
     try:
-        result = _sent(options, given, order, patience)
+        result = _sent(options, given, form, spec, patience)
     except KeyboardInterrupt:
         _tell_stopped(options, patience)
         return STOPPED
     from airflow_provider_batch.batch.run import SubmittedBatch
 
     if isinstance(result, SubmittedBatch):
-        return _submitted(options, order, result, patience.created)
+        return _submitted(options, spec, result, patience.created)
     return waiting.landed(options, result)
 
 
-def _order(options: Namespace, given: Access) -> BatchSpec:
+def _spec(options: Namespace, given: Access, form: RequestForm) -> BatchSpec:
     from airflow_provider_batch.batch.cost.budget import Budget
     from airflow_provider_batch.batch.ledger.documents import Layout
     from airflow_provider_batch.batch.ledger.job_names import Identity
@@ -54,54 +55,40 @@ def _order(options: Namespace, given: Access) -> BatchSpec:
     return BatchSpec(
         identity=Identity(OWNER, "submit", str(folder), deployment=given.deployment),
         account=options.account or given.label,
-        model=rows.model(options),
+        model=form.model_name,
         folder=folder,
-        limits=rows.limits(options, given.max_enqueued_tokens),
+        limits=rows.limits(options, form, given.max_enqueued_tokens),
         on_content_change=options.on_content_change,
         layout=Layout(format=options.output_format, in_input_order=options.keep_order),
         budget=Budget(rows.parsed_usd(options.max_cost_usd), prices_of(options, given)),
-        output=rows.output_type(options),
+        output=form.output,
         is_strict=options.strict_output,
     )
 
 
 def _sent(
-    options: Namespace, given: Access, order: BatchSpec, patience: waiting.WaitLimits
+    options: Namespace, given: Access, form: RequestForm, spec: BatchSpec, patience: waiting.WaitLimits
 ) -> LandedBatch | SubmittedBatch:
-    from airflow_provider_batch.batch.send.start import ledger_for
-
-    intake = rows.intake(
-        options, options.file, given.open_path, options.count_tokens_rows, skip=options.skip_bad_rows
-    )
-    with given.service(embeddings=options.embeddings) as service:
-        ledger = ledger_for(service, order, intake, rows.dialect(options))
-        return waiting.go_on(_work(options, given, order, service, ledger, patience), patience)
-
-
-def _work(
-    options: Namespace,
-    given: Access,
-    order: BatchSpec,
-    service: GeminiBatchService,
-    ledger: Any,
-    patience: waiting.WaitLimits,
-) -> Work:
     from airflow_provider_batch.batch.assemble import to_send
     from airflow_provider_batch.batch.decide.policy import Policy
+    from airflow_provider_batch.batch.send.start import ledger_for
     from airflow_provider_batch.contract import MAX_TIMEOUT_S
 
-    return to_send(
-        order,
-        service,
-        ledger,
-        rows.dialect(options),
-        Policy(timeout_s=MAX_TIMEOUT_S, submit_only=not options.wait),
-        files=rows.files_folder(options, given.open_path),
-        on_job=patience.created.append,
-    )
+    intake = rows.intake(options, form, options.file, given.open_path)
+    with given.service(embeddings=options.embeddings) as service:
+        work = to_send(
+            spec,
+            service,
+            ledger_for(service, spec, intake, form.dialect()),
+            form.dialect(),
+            Policy(timeout_s=MAX_TIMEOUT_S, submit_only=not options.wait),
+            files=form.media_folder,
+            on_job=patience.created.append,
+        )
+        return waiting.go_on(work, patience)
 
 
-def _submitted(options: Namespace, order: BatchSpec, sent: SubmittedBatch, created: list[str]) -> int:
+def _submitted(options: Namespace, spec: BatchSpec, sent: SubmittedBatch, created: list[str]) -> int:
     plan = sent.batch.plan
     if options.json:
         printing.document(
@@ -111,7 +98,7 @@ def _submitted(options: Namespace, order: BatchSpec, sent: SubmittedBatch, creat
                 "created": created,
                 "model": plan.model,
                 "request_count": plan.rows,
-                "result_path": str(order.folder),
+                "result_path": str(spec.folder),
                 "submitted_at": plan.first.created_at,
             }
         )

@@ -59,11 +59,11 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, GeminiBatchOperator):
         """As the operator does, with the rows that the function gives."""
         return GeminiBatchOperator.execute(self, context)
 
-    def _prepare(self, context: Context) -> None:
+    def _rows(self, context: Context) -> Any:
         arguments = determine_kwargs(self.python_callable, self.op_args, {**context, **self.op_kwargs})
         given = _awaited(self.python_callable(*self.op_args, **arguments))
         # A query is templated wherever it comes from; rows never are. A copy, as the function may give it again.
-        self._given = self.render_template(copy(given), context) if isinstance(given, SqlQuery) else given
+        return self.render_template(copy(given), context) if isinstance(given, SqlQuery) else given
 
 
 def _awaited(given: Any) -> Any:

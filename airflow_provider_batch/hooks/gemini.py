@@ -79,18 +79,18 @@ class GeminiBatchHook(BaseHook):
     DAGs with the same credential), ``max_enqueued_tokens`` (what one task may have enqueued at a time),
     ``prices`` (path or URI of a price file), ``webhook_secret`` (what creating a webhook returned).
 
-    :param conn_id: Airflow connection id.
+    :param gemini_conn_id: Airflow connection id.
     :ivar has_webhook: The connection has a ``webhook_secret``, as far as it was looked up for a client.
     """
 
-    conn_name_attr = "conn_id"
+    conn_name_attr = "gemini_conn_id"
     default_conn_name = "gemini_default"
     conn_type = "gemini"
     hook_name = "Google Gemini (Batch Mode)"
 
-    def __init__(self, conn_id: str = default_conn_name) -> None:
+    def __init__(self, gemini_conn_id: str = default_conn_name) -> None:
         super().__init__()
-        self.conn_id = conn_id
+        self.gemini_conn_id = gemini_conn_id
         self.has_webhook = False
 
     @classmethod
@@ -210,19 +210,20 @@ class GeminiBatchHook(BaseHook):
             near = difflib.get_close_matches(name, EXTRAS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(EXTRAS))}."
             raise ConfigError(
-                f"The connection {self.conn_id!r} has an extra {name[:40]!r}, which means nothing here; {hint}",
+                f"The connection {self.gemini_conn_id!r} has an extra {name[:40]!r}, which means nothing here; "
+                f"{hint}",
                 code="AGB-C02",
                 remedy="Correct the extra in the connection form.",
             )
 
     def _connection(self) -> Connection:
         with self._looking_up():
-            connection = self.get_connection(self.conn_id)
+            connection = self.get_connection(self.gemini_conn_id)
         return self._checked(connection)
 
     async def _aconnection(self) -> Connection:
         with self._looking_up():
-            connection = await self.aget_connection(self.conn_id)
+            connection = await self.aget_connection(self.gemini_conn_id)
         return self._checked(connection)
 
     @contextmanager
@@ -233,7 +234,7 @@ class GeminiBatchHook(BaseHook):
             raise
         except not_found_error():
             raise NoConnectionError(
-                f"There is no connection {self.conn_id!r}.",
+                f"There is no connection {self.gemini_conn_id!r}.",
                 code="AGB-C01",
                 remedy='Create it with type "gemini" and the API key as its password.',
             ) from None
@@ -241,7 +242,7 @@ class GeminiBatchHook(BaseHook):
             # Secrets backends raise anything. A wait must outlive a failed lookup, so it becomes one error
             # that the wait is patient with; its type is enough, its text could hold a credential.
             raise TemporaryError(
-                f"The connection {self.conn_id!r} could not be looked up ({type(error).__name__}).",
+                f"The connection {self.gemini_conn_id!r} could not be looked up ({type(error).__name__}).",
                 code="AGB-C01",
                 remedy="Check the API server and the secrets backend.",
             ) from None
@@ -250,9 +251,10 @@ class GeminiBatchHook(BaseHook):
         """The connection, if it is one of ours: the password of another must not leave as a key."""
         if connection.conn_type != self.conn_type:
             raise ConfigError(
-                f"The connection {self.conn_id!r} is of type {connection.conn_type!r}, not {self.conn_type!r}.",
+                f"The connection {self.gemini_conn_id!r} is of type {connection.conn_type!r}, "
+                f"not {self.conn_type!r}.",
                 code="AGB-C01",
-                remedy="Nothing was sent. Give conn_id the name of a connection of that type.",
+                remedy="Nothing was sent. Give gemini_conn_id the name of a connection of that type.",
             )
         return connection
 
@@ -263,7 +265,7 @@ class GeminiBatchHook(BaseHook):
             yield
         except ConfigError as error:
             raise ConfigError(
-                f"The connection {self.conn_id!r} cannot be used. {error.message}",
+                f"The connection {self.gemini_conn_id!r} cannot be used. {error.message}",
                 code=error.code,
                 remedy=error.remedy,
             ) from None
@@ -290,7 +292,7 @@ class GeminiBatchHook(BaseHook):
             extra = None
         if not isinstance(extra, dict):
             raise ConfigError(
-                f"The extra of connection {self.conn_id!r} is not a JSON object.",
+                f"The extra of connection {self.gemini_conn_id!r} is not a JSON object.",
                 code="AGB-C02",
                 remedy="Correct the extra in the connection form.",
             )

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.operators.gemini import GeminiBatchOperator
+from airflow_provider_batch.operators.gemini import GeminiBatchOperator, prompt_of
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.rows.dialect import RowDialect
+    from airflow_provider_batch.gemini.rows.form import EmbeddingForm
+    from airflow_provider_batch.operators.options import BatchArguments
     from airflow_provider_batch.rows.prompt import Prompt
     from airflow_provider_batch.rows.read.tables import SqlQuery
 
 _NOT_FOR_VECTORS = (
     "system_prompt",
     "request_params",
-    "input_format",
     "output_type",
-    "strict_output",
-    "files_path",
-    "file_columns",
-    "inline_files_up_to",
+    "media",
 )
 
 
@@ -38,8 +35,6 @@ class GeminiEmbeddingsBatchOperator(GeminiBatchOperator):
     :param output_dimensionality: Numbers in each vector, None = what the model gives. Vectors shorter than
         the model's full length are not of unit length on every model; see the API's documentation.
     """
-
-    _embeds = True
 
     def __init__(
         self,
@@ -65,14 +60,15 @@ class GeminiEmbeddingsBatchOperator(GeminiBatchOperator):
         self.embedding_task_type = task_type
         self.output_dimensionality = output_dimensionality
 
-    def _to_line(self) -> Callable[[bytes | Mapping[str, Any]], bytes]:
-        from airflow_provider_batch.gemini.rows.embeddings import EmbeddingTemplate
+    def _form(self, given: BatchArguments) -> EmbeddingForm:
+        from airflow_provider_batch.gemini.rows.form import EmbeddingForm
 
-        return EmbeddingTemplate(
-            self._prompt(), self.key, self.embedding_task_type, self.output_dimensionality, self.keep_columns
-        ).line
-
-    def _dialect(self) -> RowDialect:
-        from airflow_provider_batch.gemini.rows.embeddings import EmbeddingRows
-
-        return EmbeddingRows(self._model_name(), allow_unknown_fields=self.allow_unknown_fields)
+        return EmbeddingForm(
+            model=given.model,
+            prompt=prompt_of(given),
+            key_column=given.key_column,
+            keep_columns=given.results.keep_columns,
+            allow_unknown_fields=given.failures.allow_unknown_fields,
+            task_type=self.embedding_task_type,
+            output_dimensionality=self.output_dimensionality,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +14,8 @@ from airflow_provider_batch.airflow_compat import default_deferrable, object_pat
 from airflow_provider_batch.arguments import (
     Check,
     CheckedArguments,
+    ensure_no_old_names,
+    ensure_one_knob,
     flag,
     job_name_of,
     mapping,
@@ -20,6 +23,7 @@ from airflow_provider_batch.arguments import (
     one_of,
     output_spec,
     path,
+    rendered,
     share,
     text,
 )
@@ -64,17 +68,18 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
     :param output_type: What each answer of that job must be, as for :class:`GeminiBatchOperator`; the ledger of a
         ``submission`` knows it.
     :param output_format: ``jsonl`` or ``parquet``, for that job.
-    :param conn_id: Airflow connection of type ``gemini``. Templated.
+    :param gemini_conn_id: Airflow connection of type ``gemini``. Templated.
     :param max_failed_fraction: Fail, after landing, if a greater share of the rows has no usable answer, 0 to 1.
         None = any number of them, but not all.
-    :param fail_on_partial_error: The same as ``max_failed_fraction=0``.
+    :param fail_on_partial_error: The word of other operators for ``max_failed_fraction=0``. Both at once are
+        refused.
     :param keep_remote_files: Leave the uploaded and the result files on the server, which deletes them after 48 h.
         Those of a job of another program are always left.
     :param deferrable: Results that are not there yet are waited for in the triggerer. None = ``[operators]
         default_deferrable``.
     """
 
-    template_fields: Sequence[str] = ("submission", "job_name", "result_path", "conn_id")
+    template_fields: Sequence[str] = ("submission", "job_name", "result_path", "gemini_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"submission": "json"}
     ui_color = "#e8f0fe"
     operator_extra_links = LINKS
@@ -82,8 +87,8 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         "submission": maybe(mapping),
         "job_name": maybe(job_name_of),
         "result_path": maybe(path),
-        "conn_id": text,
-        "_output_type": maybe(output_spec),
+        "gemini_conn_id": text,
+        "output_type": maybe(output_spec),
         "output_format": one_of("jsonl", "parquet"),
         "max_failed_fraction": maybe(share),
         "fail_on_partial_error": flag,
@@ -96,47 +101,42 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         "result_path": path,
     }
 
-    submission: Mapping[str, Any] | None
-    job_name: str | None
-    result_path: str | None
-    conn_id: str
-    output_format: str
-    max_failed_fraction: float | None
-    fail_on_partial_error: bool
-    keep_remote_files: bool
-    deferrable: bool
-    _output_type: Any
-
     def __init__(
         self,
         *,
         submission: Mapping[str, Any] | str | None = None,
         job_name: str | None = None,
-        result_path: Any = None,
+        result_path: str | os.PathLike[str] | None = None,
         output_type: type[BaseModel] | str | dict[str, Any] | None = None,
         output_format: str = "jsonl",
-        conn_id: str = GeminiBatchHook.default_conn_name,
+        gemini_conn_id: str = GeminiBatchHook.default_conn_name,
         max_failed_fraction: float | None = None,
         fail_on_partial_error: bool = False,
         keep_remote_files: bool = False,
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
+        ensure_no_old_names(type(self).__name__, kwargs, {"conn_id": "gemini_conn_id"})
         super().__init__(**kwargs)
-        self._take(
-            submission=submission,
-            job_name=job_name,
-            result_path=result_path,
-            _output_type=output_type,
-            output_format=output_format,
-            conn_id=conn_id,
-            max_failed_fraction=max_failed_fraction,
-            fail_on_partial_error=fail_on_partial_error,
-            keep_remote_files=keep_remote_files,
-            deferrable=default_deferrable() if deferrable is None else deferrable,
-        )
+        self.submission = submission
+        self.job_name = job_name
+        self.result_path = result_path
+        self.output_type = output_type
+        self.output_format = output_format
+        self.gemini_conn_id = gemini_conn_id
+        self.max_failed_fraction = max_failed_fraction
+        self.fail_on_partial_error = fail_on_partial_error
+        self.keep_remote_files = keep_remote_files
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self._check_given()
+        ensure_one_knob(max_failed_fraction, fail_on_partial_error)
         _ensure_one(submission is not None, job_name is not None, result_path is not None, output_type is not None)
         self._landed: tuple[Manifest, Ledger] | tuple[()] = ()
+
+    def render_template(self, content: Any, context: Context, *others: Any, **named: Any) -> Any:
+        """As Airflow's, also of paths."""
+        render = super().render_template
+        return rendered(content, lambda value: render(value, context, *others, **named))
 
     @saving_retries()
     def execute(self, context: Context) -> dict[str, Any]:
@@ -146,10 +146,10 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         from airflow_provider_batch.observability.task_log import TaskReport
         from airflow_provider_batch.rows.write.parquet import require_pyarrow
 
-        self._check_rendered(context)
+        self._check_rendered()
         if self.output_format == "parquet":
             require_pyarrow()
-        hook = GeminiBatchHook(self.conn_id)
+        hook = GeminiBatchHook(self.gemini_conn_id)
         with hook.service() as service, TaskReport(self.log) as report:
             make = self._of_another if self.job_name else self._of_submission
             work = replace(make(context, hook, service), prices=hook.prices().price, observer=report)
@@ -195,7 +195,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
     def _defer(self, until: float, now: float) -> None:
         from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
 
-        trigger = GeminiBatchTrigger(self.conn_id, deadline=until, until=until, looks=False, asked_at=now)
+        trigger = GeminiBatchTrigger(self.gemini_conn_id, deadline=until, until=until, looks=False, asked_at=now)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=patience(until - now))
 
     def _of_submission(self, context: Context, hook: GeminiBatchHook, service: GeminiBatchService) -> Work:
@@ -235,13 +235,13 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
     def _output(self) -> OutputType | None:
         from airflow_provider_batch.rows.output.type import OutputType
 
-        return None if self._output_type is None else OutputType.of(self._output_type)
+        return None if self.output_type is None else OutputType.of(self.output_type)
 
     def _show(self, context: Context, result: LandedBatch, ledger: str) -> None:
         from airflow_provider_batch.batch.summary import LANDED_KEY, landed, of_plan
 
         plan = result.batch.plan
-        before = of_plan(plan, ledger, self.conn_id, plan.first.clock_from.timestamp() + DEFAULT_TIMEOUT_S)
+        before = of_plan(plan, ledger, self.gemini_conn_id, plan.first.clock_from.timestamp() + DEFAULT_TIMEOUT_S)
         show(context["ti"], LANDED_KEY, landed(before, result.manifest))
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:

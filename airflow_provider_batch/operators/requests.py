@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.airflow_compat import ensure_absolute, object_path, plain, sql_hook
-from airflow_provider_batch.arguments import is_template, path_text, text, wrong
+from airflow_provider_batch.arguments import Options, is_template, path_text, text, wrong
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.read.tables import SqlQuery
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
+    from airflow_provider_batch.operators.options import MediaOptions
+    from airflow_provider_batch.rows.prompt import Prompt
     from airflow_provider_batch.rows.read import Source
 
 
@@ -45,6 +47,38 @@ def check_requests(task: BaseOperator, requests: Any) -> None:
         source_of(requests)
         if isinstance(requests, list | tuple):
             XComArg.apply_upstream_relationship(task, requests)
+
+
+def wait_for_upstream(task: BaseOperator, groups: Sequence[Options | Mapping[str, Any] | None]) -> None:
+    """Have the task wait for what stands inside its options. Airflow looks into dicts, and not into objects."""
+    from airflow.sdk import XComArg
+
+    for group in groups:
+        if isinstance(group, Options):
+            XComArg.apply_upstream_relationship(task, [getattr(group, name) for name in group.templated])
+
+
+def ensure_consistent(
+    prompt: Prompt | None, media: MediaOptions, params: Mapping[str, Any] | None, output_type: object
+) -> None:
+    """Check what depends on more than one argument.
+
+    :raises ConfigError: They contradict each other.
+    """
+    if media.columns and media.path is None:
+        raise ConfigError(
+            "media.columns needs media.path, the folder of the files.",
+            code="AGB-C06",
+            remedy="Set media.path; nothing outside it is read.",
+        )
+    if media.columns:
+        from airflow_provider_batch.gemini.rows.requests import RequestTemplate
+
+        RequestTemplate(prompt, media_columns=media.columns)
+    if output_type is not None and params:
+        from airflow_provider_batch.gemini.rows.schema import ensure_only_schema
+
+        ensure_only_schema(params)
 
 
 def _check_query(query: SqlQuery) -> None:

@@ -1,36 +1,32 @@
-"""How a task runs a batch, whatever its rows are: begin or go on, wait, land, end."""
+"""How a task runs a batch: begin or go on with what is there, wait, land, end."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-from airflow.sdk import BaseOperator
 
 from airflow_provider_batch.airflow_compat import (
     Fence,
     end_without_results,
     is_cleared,
     object_path,
-    saving_retries,
     skip,
     tell_outlets,
 )
-from airflow_provider_batch.arguments import CheckedArguments
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.contract import DEFAULT_TIMEOUT_S
-from airflow_provider_batch.deferring import NO_TRIGGERER, WaitCut, cut_of, last_line, left_s, patience
+from airflow_provider_batch.deferring import left_s, patience
 from airflow_provider_batch.errors import BatchError, ConfigError, EmptyInputError, PartialResultsError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import show
+from airflow_provider_batch.operators.requests import source
 from airflow_provider_batch.stopping import end_if_failed, task_of
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperator, Context
 
     from airflow_provider_batch.batch.decide.actions import Wait
     from airflow_provider_batch.batch.decide.policy import Policy
@@ -38,15 +34,15 @@ if TYPE_CHECKING:
     from airflow_provider_batch.batch.ledger.state import BatchState
     from airflow_provider_batch.batch.ledger.store import Ledger
     from airflow_provider_batch.batch.run import LandedBatch, Result, Work
-    from airflow_provider_batch.batch.send.start import BatchSpec, OnContentChange
+    from airflow_provider_batch.batch.send.start import BatchSpec
     from airflow_provider_batch.batch.summary import BatchSummary
+    from airflow_provider_batch.gemini.rows.form import RequestForm
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.hooks.gemini import Account
     from airflow_provider_batch.observability.task_log import TaskReport
+    from airflow_provider_batch.operators.options import BatchArguments
     from airflow_provider_batch.rows.check.staging import Intake
-    from airflow_provider_batch.rows.dialect import RowDialect
     from airflow_provider_batch.rows.manifest import Manifest
-    from airflow_provider_batch.rows.output.type import OutputType
 
 BLIND_WAIT_S = 300.0
 """Between looks of workers while the triggerer cannot ask about the jobs, seconds."""
@@ -59,101 +55,96 @@ JOB_NAME_KEY = "job_name"
 """XCom key of the newest remote job, pushed as soon as the job exists."""
 
 
-class BatchRun(BaseOperator, CheckedArguments):
-    """The part of the operators that Airflow calls. What is sent is for those who derive from it to say."""
+class TaskRun:
+    """One start of a task: the first of a try, or a resume after a wait.
 
-    model: str
-    requests: Any
-    result_path: Any
-    conn_id: str
-    files_path: Any
-    output_format: str
-    keep_order: bool
-    keep_remote_files: bool
-    on_empty: str
-    on_content_change: OnContentChange
-    on_ambiguous: str
-    max_cost_usd: Decimal | None
-    is_dry_run: bool
-    wait_for_completion: bool
-    deferrable: bool
-    poll_interval: float
-    timeout: float
-    max_failed_fraction: float | None
-    fail_on_partial_error: bool
-    retry_failed_rows: bool
-    max_row_attempts: int
-    cancel_on_timeout: bool
-    cancel_on_kill: bool
-    shard_rows: int | None
-    strict_output: bool = False
+    :param task: The operator: its log, and what Airflow knows of it.
+    :param context: Of the task instance.
+    :param given: The operator's arguments, rendered and checked.
+    :param form: How rows become requests.
+    :param rows: Gives what is to be read, each time that the rows are read.
+    :ivar manifest: Of the results, None until they have landed.
+    :ivar ledger: Of the batch, None until there is one.
+    """
 
-    _embeds = False
-    _has_begun = False
-    _live: tuple[Identity, Ledger] | None = None
-    _manifest: Manifest | None = None
+    def __init__(
+        self,
+        task: BaseOperator,
+        context: Context,
+        given: BatchArguments,
+        form: RequestForm,
+        rows: Callable[[], object],
+    ) -> None:
+        self.manifest: Manifest | None = None
+        self.ledger: Ledger | None = None
+        self._task = task
+        self._context = context
+        self._given = given
+        self._form = form
+        self._rows = rows
+        self._hook = GeminiBatchHook(given.gemini_conn_id)
+        self._has_begun = False
 
-    def _intake(self) -> Intake:
-        """Where the rows come from, and how each becomes a request."""
-        raise NotImplementedError
-
-    def _dialect(self) -> RowDialect:
-        """How requests and answers are written."""
-        raise NotImplementedError
-
-    def _output(self) -> OutputType | None:
-        """What each answer must be, None = anything."""
-        raise NotImplementedError
-
-    def _files(self) -> Any:
-        """The folder of the files that rows name, None if they name none."""
-        raise NotImplementedError
-
-    def _earlier(self) -> list[int]:
-        """Output tokens of earlier answers, thinking included."""
-        raise NotImplementedError
-
-    def _prepare(self, context: Context) -> None:
-        """Called before the rows are read, each time that they are: they may be given by a function."""
-
-    @saving_retries()
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Begin, or go on with what an earlier try began."""
-        return self._execute(context, None)
-
-    def _execute(self, context: Context, begin_by: float | None) -> dict[str, Any]:
-        """The same.
+    def execute(self, begin_by: float | None = None) -> dict[str, Any]:
+        """Begin, or go on with what an earlier try began.
 
         :param begin_by: Unix time at which beginning is given up, None = ``timeout`` seconds from now.
+        :return: What the task returns: the manifest, the submission or the estimate.
         """
         while True:
             try:
-                return self._begin(context)
+                return self._begin()
             except BatchError as error:
-                if not error.may_pass or self.is_dry_run or self._has_begun:
+                if not error.may_pass or self._given.dry_run or self._has_begun:
                     raise
                 begin_by = self._begin_later(begin_by, error)
 
-    def _begin_later(self, begin_by: float | None, error: BatchError) -> float:
-        """What kept the rows from being sent may pass: wait for that without holding a worker slot, if deferred.
+    def resume(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on after a wait: the ledger and the API say what is next, whatever the event says.
 
-        :return: Unix time at which beginning is given up.
+        :param event: What the trigger said.
+        :return: As :meth:`execute`.
         """
-        now = time.time()
-        give_up = now + self.timeout if begin_by is None else begin_by
-        wait_s = max(FIRST_BEGIN_WAIT_S, min(LAST_BEGIN_WAIT_S, BEGIN_SHARE * (now + self.timeout - give_up)))
-        if now >= give_up:
-            raise error
-        self.log.warning("Nothing is sent yet; trying again in %.0f s: %s", wait_s, error)
-        if self.deferrable:
-            trigger = GeminiBatchTrigger(
-                self.conn_id, deadline=give_up, until=now + wait_s, looks=False, begin_by=give_up, asked_at=now
-            )
-            self.defer(trigger=trigger, method_name="execute_complete", timeout=patience(wait_s))
-        time.sleep(wait_s)
-        return give_up
+        from airflow_provider_batch.batch.ledger.store import generations
+        from airflow_provider_batch.batch.send.start import current
+        from airflow_provider_batch.observability.task_log import TaskReport
 
-    def _begin(self, context: Context) -> dict[str, Any]:
+        if "begin_by" in event:
+            return self.execute(event["begin_by"])
+        spec = self._spec()
+        known = generations(spec.folder, spec.identity.mark)
+        if not known and "ledger" not in event:
+            # The wait for a beginning was cut short.
+            return self.execute()
+        # Only a trigger remembers it.
+        noted = event.get("ledger", str(known[-1].folder) if known else "unknown")
+        if not known or noted != str(known[-1].folder):
+            raise ConfigError(
+                f"The ledger of this task, {noted}, is not where result_path says, {spec.folder}.",
+                code="AGB-C08",
+                remedy="Nothing was sent or cancelled. Use a path that renders the same in every try, or restore "
+                "the ledger.",
+            )
+        current(spec, known)
+        self._task.log.info("Resumed: %s", event.get("message") or event.get("outcome"))
+        with self._hook.service(embeddings=self._form.embeds) as service, TaskReport(self._task.log) as report:
+            work = self._work(service, spec, known[-1], self._policy(is_new_try=False), report)
+            return self._go_on(spec, work, event)
+
+    @cached_property
+    def _account(self) -> Account:
+        return self._hook.account()
+
+    @cached_property
+    def _identity(self) -> Identity:
+        return identity_of(self._context, self._account.deployment)
+
+    def on_kill(self) -> None:
+        """Ask the jobs to end if the task was marked failed; leave them alone in every other case."""
+        if self._given.failures.cancel_on_kill and self.ledger is not None:
+            end_if_failed(self._hook, self.ledger, self._identity, self._task.log)
+
+    def _begin(self) -> dict[str, Any]:
         from dataclasses import asdict
 
         from airflow_provider_batch.batch.ledger.store import generations
@@ -162,146 +153,134 @@ class BatchRun(BaseOperator, CheckedArguments):
         from airflow_provider_batch.observability.task_log import TaskReport
         from airflow_provider_batch.rows.write.parquet import require_pyarrow
 
-        self._prepare(context)
-        self._check_rendered(context)
-        if self.output_format == "parquet":
+        if self._given.results.output_format == "parquet":
             require_pyarrow()
-        intake = self._intake()
-        hook = GeminiBatchHook(self.conn_id)
-        account = hook.account()
-        with hook.service(embeddings=self._embeds) as service, TaskReport(self.log) as report:
-            order = self._order(context, account, hook)
+        intake, dialect = self._intake(), self._form.dialect()
+        with self._hook.service(embeddings=self._form.embeds) as service, TaskReport(self._task.log) as report:
+            spec = self._spec()
             report.chapter(PREFLIGHT)
             try:
-                if self.is_dry_run:
-                    said = asdict(estimated(service, order, intake, self._dialect()))
-                    return end_without_results(self, context, said)
-                for earlier in generations(order.folder, order.identity.mark)[-1:]:
-                    # Whoever stops this try while it reads its rows means the jobs of the try before.
-                    self._live = order.identity, earlier
-                ledger = ledger_for(service, order, intake, self._dialect())
+                if self._given.dry_run:
+                    estimate = asdict(estimated(service, spec, intake, dialect))
+                    return end_without_results(self._task, self._context, estimate)
+                for earlier in generations(spec.folder, spec.identity.mark)[-1:]:
+                    # A stop of this try while it reads its rows means the jobs of the try before.
+                    self.ledger = earlier
+                ledger = ledger_for(service, spec, intake, dialect)
             except EmptyInputError as error:
-                if self.on_empty == "skip":
+                if self._given.failures.on_empty == "skip":
                     raise skip(error) from None
                 raise
             self._has_begun = True
-            cleared = is_cleared(context["ti"], self.retries or 0)
+            cleared = is_cleared(self._context["ti"], self._task.retries or 0)
             policy = self._policy(is_new_try=True, is_cleared=cleared)
-            return self._go_on(context, order, self._work(context, service, order, ledger, policy, report))
+            return self._go_on(spec, self._work(service, spec, ledger, policy, report), {})
 
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """As Airflow's. After a wait that no trigger has ended, the ledger and the API are asked all the same."""
-        cut = cut_of(next_method, next_kwargs)
-        if cut is None:
-            return super().resume_execution(next_method, next_kwargs, context)
-        if cut is WaitCut.BROKEN:
-            self.log.warning("The triggerer cannot wait (%s): this worker does.", last_line(next_kwargs))
-            self.deferrable = False
-        else:
-            self.log.warning("No trigger has fired in time, so the scheduler has ended the wait. %s", NO_TRIGGERER)
-        return self.execute_complete(context, {"outcome": cut.name.lower(), "message": cut.value})
+    def _begin_later(self, begin_by: float | None, error: BatchError) -> float:
+        """What kept the rows from being sent may pass: wait for that without holding a worker slot, if deferred.
 
-    @saving_retries()
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Resume after the trigger: the ledger and the API say what is next, whatever the event says."""
-        from airflow_provider_batch.batch.ledger.store import generations
-        from airflow_provider_batch.batch.send.start import current
-        from airflow_provider_batch.observability.task_log import TaskReport
-
-        if "begin_by" in event:
-            return self._execute(context, event["begin_by"])
-        self._check_rendered(context)
-        hook = GeminiBatchHook(self.conn_id)
-        account = hook.account()
-        order = self._order(context, account, hook)
-        known = generations(order.folder, order.identity.mark)
-        if not known and "ledger" not in event:
-            # The wait for a beginning was cut short.
-            return self._execute(context, None)
-        # Only a trigger remembers it.
-        noted = event.get("ledger", str(known[-1].folder) if known else "unknown")
-        if not known or noted != str(known[-1].folder):
-            raise ConfigError(
-                f"The ledger of this task, {noted}, is not where result_path says, {order.folder}.",
-                code="AGB-C08",
-                remedy="Nothing was sent or cancelled. Use a path that renders the same in every try, or restore "
-                "the ledger.",
+        :return: Unix time at which beginning is given up.
+        """
+        now, timeout_s = time.time(), self._given.timeout
+        give_up = now + timeout_s if begin_by is None else begin_by
+        wait_s = max(FIRST_BEGIN_WAIT_S, min(LAST_BEGIN_WAIT_S, BEGIN_SHARE * (now + timeout_s - give_up)))
+        if now >= give_up:
+            raise error
+        self._task.log.warning("Nothing is sent yet; trying again in %.0f s: %s", wait_s, error)
+        if self._given.deferrable:
+            trigger = GeminiBatchTrigger(
+                self._given.gemini_conn_id,
+                deadline=give_up,
+                until=now + wait_s,
+                looks=False,
+                begin_by=give_up,
+                asked_at=now,
             )
-        current(order, known)
-        self.log.info("Resumed: %s", event.get("message") or event.get("outcome"))
-        with hook.service(embeddings=self._embeds) as service, TaskReport(self.log) as report:
-            policy = self._policy(is_new_try=False)
-            work = self._work(context, service, order, known[-1], policy, report)
-            return self._go_on(context, order, work, event)
+            self._task.defer(trigger=trigger, method_name="execute_complete", timeout=patience(wait_s))
+        time.sleep(wait_s)
+        return give_up
 
-    def on_kill(self) -> None:
-        """Ask the jobs to end if the task was marked failed; leave them alone in every other case."""
-        if self.cancel_on_kill and self._live is not None:
-            identity, ledger = self._live
-            end_if_failed(GeminiBatchHook(self.conn_id), ledger, identity, self.log)
+    def _intake(self) -> Intake:
+        return self._form.intake(
+            source(self._rows()),
+            on_bad_row=self._given.failures.on_bad_row,
+            sample_rows=self._given.estimate.count_tokens_rows,
+        )
 
-    def get_openlineage_facets_on_start(self) -> Any:
-        """What the OpenLineage provider asks before the task runs."""
-        from airflow_provider_batch.observability.openlineage import lineage
-
-        return lineage([self.requests, self.files_path])
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """What the OpenLineage provider asks when the task has succeeded."""
-        from airflow_provider_batch.observability.openlineage import lineage
-
-        return lineage([self.requests, self.files_path], self._manifest, self._live[1] if self._live else None)
-
-    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
-        """The same when it has failed: what was sent, and what has landed all the same."""
-        return self.get_openlineage_facets_on_complete(task_instance)
-
-    def _order(self, context: Context, account: Account, hook: GeminiBatchHook) -> BatchSpec:
+    def _spec(self) -> BatchSpec:
         from airflow_provider_batch.batch.assemble import job_limits
         from airflow_provider_batch.batch.cost.budget import Budget
         from airflow_provider_batch.batch.ledger.documents import Layout
         from airflow_provider_batch.batch.send.start import BatchSpec
 
+        given, results = self._given, self._given.results
         return BatchSpec(
-            identity=identity_of(context, account.deployment),
-            account=account.label,
-            model=self._model_name(),
-            folder=object_path(self.result_path, "result_path"),
+            identity=self._identity,
+            account=self._account.label,
+            model=self._form.model_name,
+            folder=object_path(given.result_path, "result_path"),
             limits=job_limits(
-                rows=self.shard_rows,
-                tokens=account.max_enqueued_tokens,
-                with_media=self.files_path is not None,
+                rows=given.max_rows_per_job,
+                tokens=self._account.max_enqueued_tokens,
+                with_media=self._form.media_folder is not None,
             ),
-            on_content_change=self.on_content_change,
-            budget=Budget(self.max_cost_usd, hook.prices().price, self._earlier),
-            files_needed_s=min(self.timeout, DEFAULT_TIMEOUT_S),
-            output=self._output(),
-            is_strict=self.strict_output,
+            on_content_change=given.failures.on_content_change,  # type: ignore[arg-type]
+            budget=Budget(given.max_cost_usd, self._hook.prices().price, self._earlier_outputs),
+            files_needed_s=min(given.timeout, DEFAULT_TIMEOUT_S),
+            output=self._form.output,
+            is_strict=results.strict_output,
             layout=Layout(
-                format=self.output_format,  # type: ignore[arg-type]
-                in_input_order=self.keep_order,
-                keeps_remote_files=self.keep_remote_files,
+                format=results.output_format,
+                in_input_order=results.keep_order,
+                keeps_remote_files=results.keep_remote_files,
             ),
         )
+
+    def _earlier_outputs(self) -> list[int]:
+        from airflow_provider_batch.rows.results import output_tokens
+
+        earlier = self._given.estimate.earlier_results
+        return [] if earlier is None else output_tokens(object_path(str(earlier), "estimate.earlier_results"))
 
     def _policy(self, *, is_new_try: bool, is_cleared: bool = False) -> Policy:
         from airflow_provider_batch.batch.decide.policy import Policy
 
-        shorter = [] if self.execution_timeout is None else [self.execution_timeout.total_seconds()]
+        most = self._task.execution_timeout
+        failures = self._given.failures
         return Policy(
-            timeout_s=min([self.timeout, *shorter]),
-            max_row_attempts=self.max_row_attempts,
-            retry_failed_rows=self.retry_failed_rows,
-            cancel_on_timeout=self.cancel_on_timeout,
-            resubmit_ambiguous=self.on_ambiguous == "resubmit",
+            timeout_s=min([self._given.timeout, *([] if most is None else [most.total_seconds()])]),
+            max_row_attempts=failures.max_row_attempts,
+            cancel_on_timeout=failures.cancel_on_timeout,
+            resubmit_ambiguous=failures.on_ambiguous == "resubmit",
             is_new_try=is_new_try,
             is_cleared=is_cleared,
-            submit_only=not self.wait_for_completion,
+            submit_only=not self._given.wait_for_completion,
         )
 
-    def _go_on(
-        self, context: Context, order: BatchSpec, work: Work, event: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def _work(
+        self, service: GeminiBatchService, spec: BatchSpec, ledger: Ledger, policy: Policy, report: TaskReport
+    ) -> Work:
+        from airflow_provider_batch.batch.assemble import to_send
+
+        fence = Fence(self._context.get("task_state_store"), str(ledger.folder.parent))
+        fence.check_pointer()
+        return to_send(
+            spec,
+            service,
+            ledger,
+            self._form.dialect(),
+            policy,
+            files=self._form.media_folder,
+            fence=fence,
+            on_job=self._tell_job,
+            observer=report,
+        )
+
+    def _tell_job(self, name: str) -> None:
+        if self._task.do_xcom_push:
+            self._context["ti"].xcom_push(key=JOB_NAME_KEY, value=name)
+
+    def _go_on(self, spec: BatchSpec, work: Work, event: Mapping[str, Any]) -> dict[str, Any]:
         from dataclasses import replace
 
         from airflow_provider_batch.batch.decide.actions import Wait
@@ -309,78 +288,48 @@ class BatchRun(BaseOperator, CheckedArguments):
         from airflow_provider_batch.batch.run import LandedBatch, Run
         from airflow_provider_batch.batch.summary import KEY
 
-        self._live, glance = (order.identity, work.ledger), self._glance(work.ledger, work.policy)
-        if self.do_xcom_push:
-            show(context["ti"], KEY, glance)
+        self.ledger, summary = work.ledger, self._summary(work.ledger, work.policy)
+        if self._task.do_xcom_push:
+            show(self._context["ti"], KEY, summary)
             # Airflow empties XCom when a new try begins.
             for name in read_batch(work.ledger).jobs[-1:]:
-                self._tell_job(context["ti"], name)
+                self._tell_job(name)
         while True:
             result: Result = Run(work).go()
-            if isinstance(result, LandedBatch) and self.wait_for_completion:
-                return self._ended(context, result, glance, work.policy)
+            if isinstance(result, LandedBatch) and self._given.wait_for_completion:
+                return self._ended(result, summary, work.policy)
             if not isinstance(result, Wait):
-                self.outlets = []
+                self._task.outlets = []
                 return self._submission(result.batch, work.ledger)
-            if self.deferrable:
-                self._defer(result, order.identity, work, event or {})
-            time.sleep(max(0.1, min(self.poll_interval, left_s(result, work.service.now()))))
+            if self._given.deferrable:
+                self._defer(result, work, event)
+            time.sleep(max(0.1, min(self._given.poll_interval, left_s(result, work.service.now()))))
             work = replace(work, policy=replace(work.policy, is_new_try=False))
 
-    def _work(
-        self,
-        context: Context,
-        service: GeminiBatchService,
-        order: BatchSpec,
-        ledger: Ledger,
-        policy: Policy,
-        report: TaskReport,
-    ) -> Work:
-        from airflow_provider_batch.batch.assemble import to_send
-
-        fence = Fence(context.get("task_state_store"), str(ledger.folder.parent))
-        fence.check_pointer()
-        ti = context["ti"]
-        return to_send(
-            order,
-            service,
-            ledger,
-            self._dialect(),
-            policy,
-            files=self._files(),
-            fence=fence,
-            on_job=lambda name: self._tell_job(ti, name),
-            observer=report,
-        )
-
-    def _tell_job(self, ti: Any, name: str) -> None:
-        if self.do_xcom_push:
-            ti.xcom_push(key=JOB_NAME_KEY, value=name)
-
-    def _defer(self, wait: Wait, identity: Identity, work: Work, event: Mapping[str, Any]) -> None:
+    def _defer(self, wait: Wait, work: Work, event: Mapping[str, Any]) -> None:
         from airflow_provider_batch.batch.ledger.state import read_batch
 
         looks, until = True, wait.until
         if event.get("outcome") in ("unreadable", "unknown_state"):
             # This worker has just looked. The triggerer would end the next wait at once, and so on for ever.
             looks, until = False, min(wait.until or wait.deadline, work.service.now() + BLIND_WAIT_S)
-            self.log.warning(
+            self._task.log.warning(
                 "The triggerer cannot wait for the jobs, and this worker can: %s A worker looks again in %.0f s. "
                 "Make the connection %r, and this package, the same on triggerers and workers.",
                 event.get("message"),
                 BLIND_WAIT_S,
-                self.conn_id,
+                self._given.gemini_conn_id,
             )
-        self.defer(
+        self._task.defer(
             trigger=GeminiBatchTrigger(
-                conn_id=self.conn_id,
+                conn_id=self._given.gemini_conn_id,
                 deadline=wait.deadline,
                 job_names=wait.jobs,
                 display_names=wait.names,
                 until=until,
-                poll_interval=self.poll_interval,
+                poll_interval=self._given.poll_interval,
                 ledger=str(work.ledger.folder),
-                waiting_task=task_of(identity) if self.cancel_on_kill else None,
+                waiting_task=task_of(self._identity) if self._given.failures.cancel_on_kill else None,
                 cancel_note=read_batch(work.ledger).round.document(names.CANCEL),
                 looks=looks,
                 asked_at=work.service.now(),
@@ -389,33 +338,30 @@ class BatchRun(BaseOperator, CheckedArguments):
             timeout=patience(min(wait.deadline, until or wait.deadline) - work.service.now()),
         )
 
-    def _glance(self, ledger: Ledger, policy: Policy) -> BatchSummary:
+    def _summary(self, ledger: Ledger, policy: Policy) -> BatchSummary:
         from airflow_provider_batch.batch.decide.next_step import deadline
         from airflow_provider_batch.batch.ledger.state import read_batch
         from airflow_provider_batch.batch.summary import of_plan
 
         batch = read_batch(ledger)
-        return of_plan(batch.plan, str(ledger.folder), self.conn_id, deadline(batch.round, policy))
+        return of_plan(batch.plan, str(ledger.folder), self._given.gemini_conn_id, deadline(batch.round, policy))
 
-    def _ended(
-        self, context: Context, landed: LandedBatch, glance: BatchSummary, policy: Policy
-    ) -> dict[str, Any]:
+    def _ended(self, landed: LandedBatch, before: BatchSummary, policy: Policy) -> dict[str, Any]:
         from airflow_provider_batch.batch import summary
         from airflow_provider_batch.batch.decide.common_mistake import common_mistake
         from airflow_provider_batch.batch.decide.next_step import retry_helps
         from airflow_provider_batch.batch.decide.outcome import ensure_done, ensure_enough
 
-        self._manifest = landed.manifest
-        if self.do_xcom_push:
-            show(context["ti"], summary.KEY, summary.landed(glance, landed.manifest))
+        self.manifest = landed.manifest
+        if self._task.do_xcom_push:
+            show(self._context["ti"], summary.KEY, summary.landed(before, landed.manifest))
         ensure_done(landed.batch, landed.manifest)
         try:
-            allowed = 0.0 if self.fail_on_partial_error else self.max_failed_fraction
-            ensure_enough(landed.manifest, allowed, common_mistake(landed.batch))
+            ensure_enough(landed.manifest, self._given.allowed_failures, common_mistake(landed.batch))
         except PartialResultsError as error:
             error.is_final = not retry_helps(landed.batch, policy)
             raise
-        tell_outlets(context, self.outlets, landed.manifest.to_xcom())
+        tell_outlets(self._context, self._task.outlets, landed.manifest.to_xcom())
         return landed.manifest.to_xcom()
 
     def _submission(self, batch: BatchState, ledger: Ledger) -> dict[str, Any]:
@@ -426,16 +372,11 @@ class BatchRun(BaseOperator, CheckedArguments):
             job_name=jobs[0] if jobs else "",
             job_names=jobs,
             model=plan.model,
-            result_path=self.result_path,
+            result_path=self._given.result_path,
             ledger=str(ledger.folder),
             request_count=plan.rows,
             submitted_at=plan.first.created_at,
         ).to_xcom()
-
-    def _model_name(self) -> str:
-        from airflow_provider_batch.gemini.client.calls import model_path
-
-        return model_path(self.model).removeprefix("models/")
 
 
 def identity_of(context: Context, deployment: str) -> Identity:

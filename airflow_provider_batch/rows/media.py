@@ -94,7 +94,7 @@ class MediaFolder:
         for prefix in self._prefixes:
             path = path.removeprefix(prefix)
         if _leads_out(path):
-            raise BadRowError(CODE, f"the file {_shown(name)} is not in files_path")
+            raise BadRowError(CODE, f"the file {_shown(name)} is not in the media folder")
         return str(PurePosixPath(path))
 
     def content(self, path: str) -> FileContent:
@@ -118,7 +118,7 @@ class MediaFolder:
             with opened(self._folder / path) as file:
                 size, sha256 = digest_of(file)
         except (FileNotFoundError, NotADirectoryError):
-            raise BadRowError(CODE, f"there is no file {_shown(path)} in files_path") from None
+            raise BadRowError(CODE, f"there is no file {_shown(path)} in the media folder") from None
         except (IsADirectoryError, PermissionError) as error:
             raise _unreadable(path, type(error).__name__) from None
         except (OSError, ValueError) as error:
@@ -144,7 +144,7 @@ class MediaFolder:
                 raise
             raise _unreadable(path, "its name cannot be one, or it is a link to itself") from None
         if not file.is_relative_to(folder.resolve()):
-            raise BadRowError(CODE, f"the file {_shown(path)} is a link that leads out of files_path")
+            raise BadRowError(CODE, f"the file {_shown(path)} is a link that leads out of the media folder")
         if is_other:
             raise BadRowError(CODE, f"{_shown(path)} is not a regular file")
 
@@ -181,11 +181,11 @@ def copy_checked(folder: UPath, reference: Reference, to: BinaryIO) -> int:
 
 def _changed(reference: Reference, what: str) -> InputError:
     return InputError(
-        f"The file {_shown(reference.path)} in files_path {what} since its row was checked.",
+        f"The file {_shown(reference.path)} in the media folder {what} since its row was checked.",
         source=reference.path,
         code="AGB-I22",
         remedy="Nothing was sent for it. Restore the file and run the task again, or leave it as it is and set "
-        'on_content_change="resubmit".',
+        'on_content_change="cancel_and_resubmit".',
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
@@ -21,6 +23,8 @@ from airflow_provider_batch.rows.write.parquet import read_parquet
 if TYPE_CHECKING:
     import pyarrow
     from pydantic import BaseModel
+
+log = logging.getLogger(__name__)
 
 
 def read_results(
@@ -43,6 +47,23 @@ def read_results(
     wanted = Manifest.load(manifest)
     rows = _stream(path_type(wanted.result_uri), wanted)
     return rows if output_type is None else _typed(rows, OutputType.of(output_type))
+
+
+MAX_EARLIER_ROWS = 2000
+"""Earlier answers that an estimate looks at."""
+
+
+def output_tokens(folder: UPath) -> list[int]:
+    """Output tokens of the first answers of a run, thinking included; none if there are no results.
+
+    :param folder: Of the results.
+    """
+    manifest = Manifest.read(folder)
+    if manifest is None:
+        log.warning("There are no results in %s to estimate from.", folder)
+        return []
+    rows = islice(read_results(manifest), MAX_EARLIER_ROWS)
+    return [row.usage.output + row.usage.thinking for row in rows if row.usage is not None]
 
 
 def _typed(rows: Iterator[ResultRow], output: OutputType) -> Iterator[ResultRow]:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_provider_batch.airflow_compat import airflow_exception, default_deferrable, fail, overdue, skip
-from airflow_provider_batch.arguments import Check, CheckedArguments, flag, seconds, submitted, text
+from airflow_provider_batch.arguments import (
+    Check,
+    CheckedArguments,
+    ensure_no_old_names,
+    flag,
+    seconds,
+    submitted,
+    text,
+)
 from airflow_provider_batch.deferring import NO_TRIGGERER, WaitCut, cut_of, last_line, patience
 from airflow_provider_batch.errors import (
     AuthError,
@@ -43,47 +51,43 @@ class GeminiBatchSensor(BaseSensorOperator, CheckedArguments):
 
     :param submission: What ``GeminiBatchOperator(wait_for_completion=False)`` returned, or a job name,
         ``batches/...``. Templated.
-    :param conn_id: Airflow connection of type ``gemini``.
+    :param gemini_conn_id: Airflow connection of type ``gemini``. Templated.
     :param deferrable: Wait in the triggerer. Default: ``[operators] default_deferrable``.
     :param poke_interval: Seconds between looks, 1 to 86,400, in both modes.
     :param timeout: Seconds or a ``timedelta`` until the sensor gives up, in both modes. It then fails without a
         retry, or is skipped with ``soft_fail``. Default: ``[sensors] default_timeout``.
     """
 
-    template_fields: Sequence[str] = ("submission", "conn_id")
+    template_fields: Sequence[str] = ("submission", "gemini_conn_id")
     ui_color = "#e8f0fe"
-    checks: ClassVar[Mapping[str, Check]] = {"submission": submitted, "conn_id": text, "deferrable": flag}
-
-    submission: Mapping[str, Any] | str
-    conn_id: str
-    deferrable: bool
+    checks: ClassVar[Mapping[str, Check]] = {"submission": submitted, "gemini_conn_id": text, "deferrable": flag}
 
     def __init__(
         self,
         *,
         submission: Mapping[str, Any] | str,
-        conn_id: str = GeminiBatchHook.default_conn_name,
+        gemini_conn_id: str = GeminiBatchHook.default_conn_name,
         deferrable: bool | None = None,
         poke_interval: float | timedelta = 60.0,
         timeout: float | timedelta | None = None,
         **kwargs: Any,
     ) -> None:
+        ensure_no_old_names(type(self).__name__, kwargs, {"conn_id": "gemini_conn_id"})
         super().__init__(
             poke_interval=seconds(MIN_POKE_S, MAX_POKE_S)("poke_interval", poke_interval),
             # Without one, Airflow's versions disagree whether None may be passed on.
             **({} if timeout is None else {"timeout": seconds(0.0, MAX_WAIT_S)("timeout", timeout)}),
             **kwargs,
         )
-        self._take(
-            submission=submission,
-            conn_id=conn_id,
-            deferrable=default_deferrable() if deferrable is None else deferrable,
-        )
+        self.submission = submission
+        self.gemini_conn_id = gemini_conn_id
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self._check_given()
 
     def execute(self, context: Context) -> Any:
         """Wait, in the triggerer if deferrable."""
         with self._ending():
-            self._check_rendered(context)
+            self._check_rendered()
             if not self.deferrable:
                 return super().execute(context)
             return self._defer_or_end(time.time() + float(self.timeout))
@@ -95,7 +99,7 @@ class GeminiBatchSensor(BaseSensorOperator, CheckedArguments):
         self.defer(
             trigger=GeminiBatchTrigger(
                 job_names=running,
-                conn_id=self.conn_id,
+                conn_id=self.gemini_conn_id,
                 deadline=deadline,
                 poll_interval=float(self.poke_interval),
             ),
@@ -112,7 +116,7 @@ class GeminiBatchSensor(BaseSensorOperator, CheckedArguments):
     def execute_complete(self, context: Context, event: Mapping[str, Any], deadline: float | None = None) -> Any:
         """Resume after the trigger: the API tells how the jobs ended."""
         with self._ending():
-            self._check_rendered(context)
+            self._check_rendered()
             outcome, name = str(event.get("outcome")), str(event.get("job_name"))
             if outcome == "timeout":
                 raise _overdue(f"{event.get('message')}", name)
@@ -136,7 +140,7 @@ class GeminiBatchSensor(BaseSensorOperator, CheckedArguments):
             self.deferrable = False
             return self.execute(context)
         with self._ending():
-            self._check_rendered(context)
+            self._check_rendered()
             for name in self._running():
                 raise _overdue(f"{name} is not finished, and no trigger has fired. {NO_TRIGGERER}", name)
             return self.submission
@@ -167,7 +171,7 @@ class GeminiBatchSensor(BaseSensorOperator, CheckedArguments):
 
         names = self._job_names()
         running = []
-        with GeminiBatchHook(self.conn_id).service() as service:
+        with GeminiBatchHook(self.gemini_conn_id).service() as service:
             for name in names:
                 try:
                     job = service.look(name)

@@ -46,13 +46,6 @@ class GeminiResultsToSqlOperator(BaseOperator, CheckedArguments):
         "only": lambda _, statuses: ensure_statuses(statuses),
     }
 
-    manifest: dict[str, Any]
-    conn_id: str
-    table: str
-    columns: dict[str, str]
-    key_column: str | None
-    only: list[str] | None
-
     def __init__(
         self,
         *,
@@ -65,12 +58,15 @@ class GeminiResultsToSqlOperator(BaseOperator, CheckedArguments):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._take(
-            manifest=manifest, conn_id=conn_id, table=table, columns=columns, key_column=key_column, only=only
-        )
-        self.key_column = self.key_column or key_column_of(self.columns)
+        self.manifest: Any = manifest
+        self.conn_id = conn_id
+        self.table = table
+        self.columns = columns
+        self.key_column = key_column
+        self.only = only
+        self._check_given()
         # Judged as a whole; the table's own name may have to be rendered first.
-        Target("a_table", self.columns, self.key_column)
+        self._target("a_table")
 
     @saving_retries()
     def execute(self, context: Context) -> int:
@@ -78,15 +74,19 @@ class GeminiResultsToSqlOperator(BaseOperator, CheckedArguments):
         from airflow_provider_batch.rows.results import read_results
         from airflow_provider_batch.rows.write.sql import load_rows
 
-        self._check_rendered(context)
+        self._check_rendered()
         hook = sql_hook(self.conn_id)
-        target = Target(self.table, self.columns, str(self.key_column), hook.placeholder)
+        target = self._target(self.table, hook.placeholder)
         rows = read_results(self.manifest)
         wanted = (row for row in rows if self.only is None or row.status.value in self.only)
         with closing(hook.get_conn()) as connection:
             loaded = load_rows(connection, target, wanted)
         self.log.info("Loaded %d rows into %s.", loaded, self.table)
         return loaded
+
+    def _target(self, table: str, *placeholder: str) -> Target:
+        columns = mapping("columns", self.columns)
+        return Target(table, columns, self.key_column or key_column_of(columns), *placeholder)
 
     def get_openlineage_facets_on_start(self) -> Any:
         """What the OpenLineage provider asks: the results in, the table out."""

@@ -37,8 +37,9 @@ class GeminiBatchEventTrigger(BaseEventTrigger):
 
     :param display_name_prefix: What display names begin with. Empty = every batch of the project. Batches of this
         package begin with ``agb1.``; for those, outlets of the operator tell more.
-    :param conn_id: Airflow connection of type ``gemini``.
+    :param gemini_conn_id: Airflow connection of type ``gemini``.
     :param poll_interval: Seconds between readings of the listing, 1 to 3,600.
+    :param conn_id: The same as ``gemini_conn_id``, in serialized triggers.
     :param unknown: Arguments of another version, which says so, are accepted and ignored.
     :raises ConfigError: An argument cannot be meant, or there is none of its name.
     """
@@ -46,8 +47,9 @@ class GeminiBatchEventTrigger(BaseEventTrigger):
     def __init__(
         self,
         display_name_prefix: str = "",
-        conn_id: str = "gemini_default",
+        gemini_conn_id: str = "gemini_default",
         poll_interval: float | timedelta = 60.0,
+        conn_id: str | None = None,
         **unknown: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -55,11 +57,11 @@ class GeminiBatchEventTrigger(BaseEventTrigger):
             raise ConfigError(
                 f"GeminiBatchEventTrigger has no argument {min(unknown)!r}.",
                 code="AGB-C06",
-                remedy="It has display_name_prefix, conn_id and poll_interval.",
+                remedy="It has display_name_prefix, gemini_conn_id and poll_interval.",
             )
         is_empty = display_name_prefix == ""
         self.display_name_prefix = "" if is_empty else text("display_name_prefix", display_name_prefix)
-        self.conn_id = text("conn_id", conn_id)
+        self.conn_id = text("gemini_conn_id", gemini_conn_id if conn_id is None else conn_id)
         self.poll_interval = between_looks("poll_interval", poll_interval)
         for name in ("display_name_prefix", "conn_id"):
             if is_template(getattr(self, name)):

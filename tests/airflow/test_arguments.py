@@ -127,7 +127,7 @@ def test_a_new_payment_may_be_forced_by_the_conf_of_a_cleared_run(given, gemini_
     other = tmp_path / "other.jsonl"
     other.write_text(json.dumps({"key": "c", "request": ask("c")}) + "\n")
     given("rendered", at=at, **CONF | {"on_content_change": "fail"})
-    run = given("rendered", at=at, **CONF | {"requests": str(other), "on_content_change": "resubmit"})
+    run = given("rendered", at=at, **CONF | {"requests": str(other), "on_content_change": "cancel_and_resubmit"})
     assert run.state == "success", run.log
     assert [call["call"] for call in gemini_emulator.journal()].count("batches.create") == 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from datetime import timedelta
 from decimal import Decimal
@@ -17,6 +18,12 @@ from airflow_provider_batch.decorators.gemini import gemini_batch_task
 from airflow_provider_batch.errors import BudgetError, ConfigError
 from airflow_provider_batch.operators.embeddings import GeminiEmbeddingsBatchOperator
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
+from airflow_provider_batch.operators.options import (
+    EstimateOptions,
+    FailureOptions,
+    MediaOptions,
+    ResultOptions,
+)
 from airflow_provider_batch.rows.read.tables import SqlQuery
 from airflow_provider_batch.transfers.gemini import GeminiResultsToSqlOperator
 
@@ -72,7 +79,7 @@ def test_a_connection_that_cannot_work_is_refused(connection, gemini_emulator, t
 
 
 def test_a_connection_that_is_not_there_is_named(gemini_emulator, connection, tmp_path):
-    error = refused(gemini_emulator, tmp_path, conn_id="gemini_elsewhere")
+    error = refused(gemini_emulator, tmp_path, gemini_conn_id="gemini_elsewhere")
     assert (error.code, "'gemini_elsewhere'" in str(error)) == ("AGB-C01", True)
 
 
@@ -91,33 +98,40 @@ ARGUMENTS = [
     ({"timeout": 0}, "AGB-C06", "timeout must be a number of seconds from 1 to 1,209,600, got 0"),
     ({"timeout": True}, "AGB-C06", "timeout must be"),
     ({"timeout": 15 * 86_400}, "AGB-C06", "timeout must be"),
-    ({"max_row_attempts": 0}, "AGB-C06", "max_row_attempts must be a whole number from 1 to 10, got 0"),
-    ({"max_row_attempts": 2.5}, "AGB-C06", "max_row_attempts must be"),
-    ({"shard_rows": 0}, "AGB-C06", "shard_rows must be"),
-    ({"count_tokens_rows": 1001}, "AGB-C06", "count_tokens_rows must be"),
-    ({"inline_files_up_to": -1}, "AGB-C06", "inline_files_up_to must be"),
+    (
+        {"failures": {"max_row_attempts": 0}},
+        "AGB-C06",
+        "a whole number from 1 to 10, got 0",
+    ),
+    ({"failures": {"max_row_attempts": 2.5}}, "AGB-C06", "failures.max_row_attempts must be"),
+    ({"max_rows_per_job": 0}, "AGB-C06", "max_rows_per_job must be"),
+    ({"estimate": {"count_tokens_rows": 1001}}, "AGB-C06", "estimate.count_tokens_rows must be"),
+    ({"media": {"inline_up_to": -1}}, "AGB-C06", "media.inline_up_to must be"),
     ({"max_cost_usd": 0}, "AGB-C06", "max_cost_usd must be a sum in USD above 0, got 0"),
     ({"max_cost_usd": -5}, "AGB-C06", "max_cost_usd must be"),
     ({"max_cost_usd": "five"}, "AGB-C06", "max_cost_usd must be"),
     ({"max_cost_usd": float("inf")}, "AGB-C06", "max_cost_usd must be"),
     ({"max_cost_usd": True}, "AGB-C06", "max_cost_usd must be"),
-    ({"on_bad_row": "ignore"}, "AGB-C06", "on_bad_row must be one of fail, skip, got 'ignore'"),
-    ({"on_empty": ""}, "AGB-C06", "on_empty must be one of"),
-    ({"on_content_change": "pay"}, "AGB-C06", "on_content_change must be one of"),
-    ({"on_ambiguous": "wait"}, "AGB-C06", "on_ambiguous must be one of"),
-    ({"output_format": "csv"}, "AGB-C06", "output_format must be one of"),
-    ({"input_format": "anthropic"}, "AGB-C06", "input_format must be one of"),
+    (
+        {"failures": {"on_bad_row": "ignore"}},
+        "AGB-C06",
+        "on_bad_row must be one of fail, skip, got 'ignore'",
+    ),
+    ({"failures": {"on_empty": ""}}, "AGB-C06", "failures.on_empty must be one of"),
+    ({"failures": {"on_content_change": "pay"}}, "AGB-C06", "failures.on_content_change must be one of"),
+    ({"failures": {"on_ambiguous": "wait"}}, "AGB-C06", "failures.on_ambiguous must be one of"),
+    ({"results": {"output_format": "csv"}}, "AGB-C06", "results.output_format must be one of"),
     ({"output_type": 3}, "AGB-C06", "output_type must be"),
-    ({"file_columns": ["photo"], "prompt": "x"}, "AGB-C06", "file_columns needs files_path"),
+    ({"media": {"columns": ["photo"]}, "prompt": "x"}, "AGB-C06", "media.columns needs media.path"),
     ({"result_path": "labels"}, "AGB-C08", "result_path 'labels' must be an absolute path or a URI"),
     ({"result_path": ""}, "AGB-C08", "result_path '' must be"),
     ({"result_path": "nowhere://x/y"}, "AGB-C08", "result_path 'nowhere://x/y' cannot be opened"),
     ({"requests": "rows.jsonl"}, "AGB-C08", "requests 'rows.jsonl' must be"),
-    ({"files_path": "photos"}, "AGB-C08", "files_path 'photos' must be"),
+    ({"media": {"path": "photos"}}, "AGB-C08", "media.path 'photos' must be"),
     ({"prompt": "Rate {0}"}, "AGB-C13", "the field {0} is not the name of a column"),
     ({"prompt": "Rate {text.upper}"}, "AGB-C13", "is not the name of a column"),
     ({"prompt": "Rate {text"}, "AGB-C13", "The prompt cannot be used"),
-    ({"prompt": "Rate {text}", "input_format": "openai"}, "AGB-C13", "exclude each other"),
+    ({"media": {"columns": ["photo"], "path": "/p"}}, "AGB-C13", "Columns with media files need a prompt"),
     ({"output_type": "nowhere.Label"}, "AGB-C14", "'nowhere.Label' cannot be imported"),
     ({"output_type": {"type": "thing"}}, "AGB-C14", "it is no valid JSON Schema"),
     (
@@ -140,16 +154,16 @@ ARGUMENTS = [
     ({"model": None}, "AGB-C06", "model must be the name of a model, got None"),
     ({"result_path": None}, "AGB-C08", "result_path must be an absolute path or a URI, got None"),
     ({"result_path": UPath("memory://x", skip=1)}, "AGB-C08", "has storage options of its own (skip)"),
-    ({"conn_id": ""}, "AGB-C06", "conn_id must be a text"),
-    ({"key": 3}, "AGB-C06", "key must be a text, got 3"),
+    ({"gemini_conn_id": ""}, "AGB-C06", "gemini_conn_id must be a text"),
+    ({"key_column": 3}, "AGB-C06", "key_column must be a text, got 3"),
     ({"dry_run": "perhaps"}, "AGB-C06", "dry_run must be True or False, got 'perhaps'"),
     ({"fail_on_partial_error": 2}, "AGB-C06", "fail_on_partial_error must be True or False, got 2"),
     ({"deferrable": "{{ params.d }}"}, "AGB-C06", "and it is not templated"),
-    ({"keep_order": [True]}, "AGB-C06", "keep_order must be True or False"),
+    ({"results": {"keep_order": [True]}}, "AGB-C06", "results.keep_order must be True or False"),
     ({"max_failed_fraction": "5 %"}, "AGB-C06", "max_failed_fraction must be a share from 0 to 1"),
     ({"max_failed_fraction": float("nan")}, "AGB-C06", "max_failed_fraction must be"),
-    ({"keep_columns": "day"}, "AGB-C06", "keep_columns must be a list of names"),
-    ({"file_columns": "photo", "files_path": "/p"}, "AGB-C06", "file_columns must be a list of names"),
+    ({"results": {"keep_columns": "day"}}, "AGB-C06", "results.keep_columns must be a list of names"),
+    ({"media": {"columns": "photo", "path": "/p"}}, "AGB-C06", "media.columns must be a list of names"),
     ({"request_params": ["x"]}, "AGB-C06", "request_params must be a dict"),
     (
         {"request_params": {"generationConfig": {"temprature": 1}}},
@@ -161,6 +175,15 @@ ARGUMENTS = [
     ({"system_prompt": '{{"a": 1}} {{'}, "AGB-C13", "system_prompt cannot be rendered by Jinja: line 1"),
     ({"system_prompt": 3}, "AGB-C13", "system_prompt must be a text, got int"),
     ({"output_type": ["x"]}, "AGB-C06", "output_type must be a pydantic model"),
+    ({"media": "/photos"}, "AGB-C06", "media must be MediaOptions(...), got '/photos'"),
+    ({"failures": MediaOptions()}, "AGB-C06", "failures must be FailureOptions(...)"),
+    ({"results": {"keep_ordr": True}}, "AGB-C06", "results has no option 'keep_ordr'"),
+    (
+        {"failures": {"on_content_change": "resubmit"}},
+        "AGB-C06",
+        "one of fail, cancel_and_resubmit, adopt, got",
+    ),
+    ({"max_failed_fraction": 0.1, "fail_on_partial_error": True}, "AGB-C06", "exclude each other"),
 ]
 
 
@@ -201,8 +224,8 @@ def test_an_async_prompt_function_is_an_import_error_of_its_dag(operator):
         ("dry_run", "False", False),
         ("dry_run", " TRUE ", True),
         ("wait_for_completion", "no", False),
-        ("keep_order", 1, True),
-        ("cancel_on_kill", "off", False),
+        ("results", {"keep_order": 1}, ResultOptions(keep_order=True, keep_columns=[])),
+        ("failures", {"cancel_on_kill": "off"}, FailureOptions(cancel_on_kill=False)),
         ("timeout", "90", 90.0),
         ("timeout", timedelta(hours=2), 7200.0),
         ("timeout", "1 day, 1:00:00", 90_000.0),
@@ -210,27 +233,83 @@ def test_an_async_prompt_function_is_an_import_error_of_its_dag(operator):
         ("poll_interval", "2.5", 2.5),
         ("max_cost_usd", "0.10", Decimal("0.10")),
         ("max_failed_fraction", "0.05", 0.05),
-        ("max_row_attempts", "2", 2),
-        ("shard_rows", "500", 500),
+        ("max_rows_per_job", "500", 500),
     ],
 )
 def test_a_text_is_read_as_what_it_says(argument, given, meant):
     task = GeminiBatchOperator(**GOOD | {"task_id": "t", "result_path": "/out", argument: given})
-    assert getattr(task, "is_dry_run" if argument == "dry_run" else argument) == meant
+    name = "is_dry_run" if argument == "dry_run" else argument
+    assert getattr(task, name) == given
+    assert task._checked()[name] == meant
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("conn_id", "Use gemini_conn_id."),
+        ("key", "Use key_column."),
+        ("shard_rows", "Use max_rows_per_job."),
+        ("files_path", "Use media=MediaOptions(path=...)."),
+        ("keep_order", "Use results=ResultOptions(keep_order=...)."),
+        ("on_empty", "Use failures=FailureOptions(on_empty=...)."),
+        ("estimate_from", "Use estimate=EstimateOptions(earlier_results=...)."),
+        ("retry_failed_rows", "Use failures=FailureOptions(max_row_attempts=1)."),
+    ],
+)
+def test_an_argument_of_the_version_before_is_refused_with_its_new_name(old, new):
+    with pytest.raises(ConfigError) as caught:
+        GeminiBatchOperator(**GOOD | {"task_id": "t", "result_path": "/out", old: "x"})
+    assert (caught.value.code, caught.value.remedy) == ("AGB-C06", new)
+
+
+def test_every_argument_is_an_attribute_as_it_was_given():
+    given = {
+        "model": "{{ params.model }}",
+        "requests": Path("/in/{{ ds }}.jsonl"),
+        "result_path": Path("/out/{{ ds }}"),
+        "gemini_conn_id": "gemini_other",
+        "media": MediaOptions(path="/photos/{{ ds }}"),
+        "failures": {"on_empty": "skip"},
+        "timeout": timedelta(hours=3),
+        "poll_interval": timedelta(minutes=1),
+        "max_cost_usd": "5",
+    }
+    task = GeminiBatchOperator(task_id="t", **given)
+    assert {name: getattr(task, name) for name in given} == given
+
+
+def test_the_front_of_the_operator_has_at_most_22_arguments():
+    front = [name for name in inspect.signature(GeminiBatchOperator.__init__).parameters if name != "kwargs"]
+    assert len(front) - len(["self"]) <= 22
+
+
+def test_a_template_inside_options_and_paths_is_rendered():
+    task = GeminiBatchOperator(
+        **GOOD | {"task_id": "t", "requests": Path("/in/{{ day }}.jsonl")},
+        result_path=Path("/out/{{ day }}"),
+        media=MediaOptions(path=Path("/photos/{{ day }}")),
+        failures={"on_content_change": "{{ policy }}"},
+        estimate=EstimateOptions(earlier_results="/out/{{ day }}"),
+    )
+    task.render_template_fields({"day": "monday", "policy": "adopt"})
+    checked = task._checked()
+    assert [task.requests, checked["result_path"]] == ["/in/monday.jsonl", "/out/monday"]
+    assert checked["media"].path == "/photos/monday"
+    assert checked["failures"].on_content_change == "adopt"
+    assert checked["estimate"].earlier_results == "/out/monday"
 
 
 class Capped(GeminiBatchOperator):
-    template_fields = (*GeminiBatchOperator.template_fields, "max_row_attempts")
+    template_fields = (*GeminiBatchOperator.template_fields, "max_rows_per_job")
 
 
 def test_a_subclass_may_template_another_argument_and_it_is_checked_then():
-    task = Capped(**GOOD | {"task_id": "t", "result_path": "/out", "max_row_attempts": "{{ params.tries }}"})
-    task.max_row_attempts = "4"
-    task._check_rendered({})
-    assert task.max_row_attempts == 4
-    task.max_row_attempts = "40"
-    with pytest.raises(ConfigError, match="AGB-C06 max_row_attempts must be a whole number from 1 to 10"):
-        task._check_rendered({})
+    task = Capped(**GOOD | {"task_id": "t", "result_path": "/out", "max_rows_per_job": "{{ params.rows }}"})
+    task.max_rows_per_job = "4"
+    assert task._checked()["max_rows_per_job"] == 4
+    task.max_rows_per_job = "none"
+    with pytest.raises(ConfigError, match="AGB-C06 max_rows_per_job must be a whole number from 1"):
+        task._checked()
 
 
 LOAD = {"task_id": "load", "manifest": {}, "conn_id": "db", "table": "labels", "columns": {"id": "key"}}
@@ -261,13 +340,16 @@ def test_an_argument_of_the_loader_is_checked_where_its_dag_is_read(changes, cod
 
 
 def test_the_key_column_of_the_loader_is_the_one_that_gets_the_key():
-    assert GeminiResultsToSqlOperator(**LOAD | {"columns": {"text": "text", "nr": "key"}}).key_column == "nr"
+    assert (
+        GeminiResultsToSqlOperator(**LOAD | {"columns": {"text": "text", "nr": "key"}})._target("t").key_column
+        == "nr"
+    )
 
 
 def test_a_manifest_may_be_the_text_that_a_template_yields():
     task = GeminiResultsToSqlOperator(**LOAD | {"manifest": "{{ ti.xcom_pull('label') }}"})
     task.manifest = "{'job_name': 'batches/a'}"
-    task._check_rendered({})
+    task._check_rendered()
     assert task.manifest == {"job_name": "batches/a"}
 
 
@@ -277,11 +359,12 @@ def test_a_path_of_pathlib_is_as_good_as_its_text(connection, gemini_emulator, t
         task_id="label",
         **GOOD | {"requests": tmp_path / "rows.jsonl"},
         result_path=tmp_path / "out",
-        files_path=tmp_path,
-        estimate_from=tmp_path / "earlier",
+        media=MediaOptions(path=tmp_path),
+        estimate=EstimateOptions(earlier_results=tmp_path / "earlier"),
     )
-    assert [task.requests, task.result_path, task.files_path, task.estimate_from] == [
-        str(tmp_path / "rows.jsonl"),
+    checked = task._checked()
+    paths = [checked["result_path"], checked["media"].path, checked["estimate"].earlier_results]
+    assert paths == [
         str(tmp_path / "out"),
         str(tmp_path),
         str(tmp_path / "earlier"),
@@ -316,7 +399,7 @@ def test_a_model_of_the_other_kind_is_refused(
 ):
     rows = [{"id": 1, "text": "hi"}]
     error = refused(
-        gemini_emulator, tmp_path, operator=operator, model=model, requests=rows, key="id", prompt="{text}"
+        gemini_emulator, tmp_path, operator=operator, model=model, requests=rows, key_column="id", prompt="{text}"
     )
     assert error.code == "AGB-C05"
     assert f"The model '{model}' does not support {what}; it supports" in str(error)

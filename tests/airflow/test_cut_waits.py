@@ -134,7 +134,7 @@ def test_a_job_that_has_ended_meanwhile_is_a_success_of_its_sensor(job, context,
         ({"deferrable": "perhaps"}, "AGB-C06 deferrable must be True or False"),
         ({"submission": "abc"}, "AGB-C08 submission must be the name of a job"),
         ({"submission": 3}, "AGB-C08 submission: the task was given no job, but 3"),
-        ({"conn_id": None}, "AGB-C06 conn_id must be a text, got None"),
+        ({"gemini_conn_id": None}, "AGB-C06 gemini_conn_id must be a text, got None"),
     ],
 )
 def test_an_argument_of_a_sensor_is_checked_where_its_dag_is_read(arguments, what):
@@ -149,5 +149,5 @@ def test_an_argument_of_a_sensor_is_checked_where_its_dag_is_read(arguments, wha
 def test_a_submission_may_be_the_text_that_a_template_yields(form):
     waiting = GeminiBatchSensor(task_id="wait", submission="{{ ti.xcom_pull('submit') }}")
     waiting.submission = form
-    waiting._check_rendered({})
+    waiting._check_rendered()
     assert waiting._job_names()[0] == "batches/a"

@@ -67,7 +67,7 @@ def places(datasets):
 
 def test_a_task_that_failed_tells_what_was_sent_and_no_cost_that_is_unknown(connection, tmp_path, gemini_emulator):
     gemini_emulator.add_fault(action="job", state="BATCH_STATE_FAILED", times=None)
-    operator = batch_of(tmp_path, "ab", retry_failed_rows=False)
+    operator = batch_of(tmp_path, "ab", failures={"max_row_attempts": 1})
     with pytest.raises(Exception, match="AGB-J01"):
         run_try(operator)
     told = operator.get_openlineage_facets_on_failure(None)
@@ -130,7 +130,7 @@ def test_loading_tells_the_results_and_the_table(warehouse, connection, tmp_path
 
 def test_a_connection_that_is_missing_costs_the_lineage_of_the_query_only(tmp_path):
     told = batch_of(
-        tmp_path, "ab", requests=SqlQuery("SELECT 1", "nowhere"), files_path=str(tmp_path)
+        tmp_path, "ab", requests=SqlQuery("SELECT 1", "nowhere"), media={"path": str(tmp_path)}
     ).get_openlineage_facets_on_start()
     assert [dataset.name for dataset in told.inputs] == [str(tmp_path)]
 

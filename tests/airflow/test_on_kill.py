@@ -128,7 +128,7 @@ def test_a_worker_that_is_stopped_asks_every_job_to_end_that_can_be_asked(
 ):
     gemini_emulator.add_fault(action="job", state="STUCK", times=None)
     gemini_emulator.add_fault(call="batches.cancel", action="status", status=403, times=1)
-    operator = batch_of(tmp_path, "abc", shard_rows=1, wait_for_completion=False)
+    operator = batch_of(tmp_path, "abc", max_rows_per_job=1, wait_for_completion=False)
     run_try(operator)
     task_is("failed")
     with pytest.raises(AuthError, match="answered cancel"):

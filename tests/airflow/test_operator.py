@@ -90,7 +90,7 @@ def test_rows_that_changed_are_paid_for_by_a_cleared_task_if_the_user_wants_it(
     """Two tries of one task instance, as Airflow runs them, with another list of rows in the second."""
     from tests.airflow.tries import tries
 
-    first, second = tries(tmp_path, [["a", "b"], ["c"]], on_content_change="resubmit")
+    first, second = tries(tmp_path, [["a", "b"], ["c"]], failures={"on_content_change": "cancel_and_resubmit"})
     assert (first["counts"], second["counts"]) == ({"success": 2}, {"success": 1})
     assert set(landed(tmp_path / "out")) == {"c"}
     assert len(calls(gemini_emulator, "batches.create")) == 2
@@ -260,7 +260,7 @@ def test_a_bad_connection_fails_before_any_call(case, connection, gemini_emulato
 
 
 def test_a_connection_that_does_not_exist_is_named(case, gemini_emulator):
-    run = case("deferred", conn_id="nowhere")
+    run = case("deferred", gemini_conn_id="nowhere")
     assert run.tasks["batch"] == "failed"
     assert "There is no connection 'nowhere'" in run.log
 

@@ -60,7 +60,7 @@ def test_the_tasks_that_a_page_shows_can_be_put_into_a_dag(airflow_db):
         exec(blocks("docs/use.md", "python")[0], shown)
         shown["stories"]()
         exec(blocks("docs/use.md", "python")[1], shown)
-    assert shown["caption"].file_columns == ["photo"]
+    assert shown["caption"].media.columns == ["photo"]
     assert shown["label"].prompt.format(text="x") == "What does the customer feel? x"
 
 

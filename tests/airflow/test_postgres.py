@@ -56,7 +56,7 @@ def manifest(connection, gemini_emulator, tmp_path):
         requests=[{"key": key, "text": "hi"} for key in ("plain", "odd", "bad")],
         prompt="{text}",
         result_path=str(tmp_path / "out"),
-        retry_failed_rows=False,
+        failures={"max_row_attempts": 1},
         deferrable=False,
         poll_interval=1,
     )

@@ -168,7 +168,7 @@ def test_a_file_that_changes_after_the_check_is_not_sent(shop, pictures, gemini_
         service.check_model = checked
         return service
 
-    with pytest.raises(InputError, match=r"AGB-I22 The file 'b\.png' in files_path has changed"):
+    with pytest.raises(InputError, match=r"AGB-I22 The file 'b\.png' in the media folder has changed"):
         shop.but(wrap=late).attempt()
     assert not calls(gemini_emulator, "batches.create")
 
@@ -176,7 +176,7 @@ def test_a_file_that_changes_after_the_check_is_not_sent(shop, pictures, gemini_
 def test_a_batch_whose_folder_of_files_was_forgotten_says_so(shop, gemini_emulator):
     with pytest.raises(Killed):
         shop.but(wrap=dying_at("attach")).attempt()
-    with pytest.raises(ConfigError, match="files_path is not set any more"):
+    with pytest.raises(ConfigError, match="the folder of the files is not given any more"):
         shop.but(files=None).resume()
     assert not calls(gemini_emulator, "files.create")
 

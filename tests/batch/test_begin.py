@@ -95,7 +95,7 @@ def test_the_new_rows_are_paid_for_if_the_user_wants_it_and_the_old_job_is_asked
 ):
     gemini_emulator.add_fault(action="job", state="STUCK")
     task.attempt()
-    changed = task.but(rows=[ask("z")], on_content_change="resubmit")
+    changed = task.but(rows=[ask("z")], on_content_change="cancel_and_resubmit")
     assert changed.finish().counts == {"success": 1}
     assert (len(created()), cancelled()) == (2, [task.jobs[0]])
     assert statuses(changed) == {"z": "success"}
@@ -219,7 +219,7 @@ def test_a_worker_whose_rows_were_superseded_neither_sends_nor_publishes(task, c
     gemini_emulator.add_fault(action="job", state="STUCK")
     task.attempt()
     old = task.ledger
-    new = task.but(rows=[ask("z")], on_content_change="resubmit")
+    new = task.but(rows=[ask("z")], on_content_change="cancel_and_resubmit")
     new.finish()
     with task.service() as service, pytest.raises(SupersededError, match="AGB-S07"):
         Run(Work(service, old, task.folder, GeminiRows(), replace(task.policy, is_new_try=False))).go()
@@ -253,7 +253,7 @@ def test_an_old_job_whose_cancellation_failed_is_asked_to_end_before_the_new_row
     gemini_emulator.add_fault(action="job", state="STUCK")
     task.attempt()
     gemini_emulator.add_fault(call="batches.cancel", action="status", status=500, times=4)
-    changed = task.but(rows=[ask("z")], on_content_change="resubmit")
+    changed = task.but(rows=[ask("z")], on_content_change="cancel_and_resubmit")
     with pytest.raises(BatchError, match="500"):
         changed.attempt()
     assert len(created()) == 1
@@ -264,7 +264,7 @@ def test_an_old_job_whose_cancellation_failed_is_asked_to_end_before_the_new_row
 def test_the_input_of_a_create_call_that_may_still_arrive_is_taken_away(task, gemini_emulator):
     gemini_emulator.add_fault(call="batches.create", action="drop")
     task.attempt()
-    task.but(rows=[ask("z")], on_content_change="resubmit").attempt()
+    task.but(rows=[ask("z")], on_content_change="cancel_and_resubmit").attempt()
     assert [call["call"] for call in gemini_emulator.journal() if "delete" in call["call"]] == ["files.delete"]
 
 
@@ -300,4 +300,4 @@ def test_a_run_whose_results_a_later_one_has_replaced_is_not_paid_for_again_unas
     with pytest.raises(ConfigError, match=r"AGB-S09 .* a later run has replaced the results"):
         task.attempt()
     assert len(created()) == 2
-    assert task.but(on_content_change="resubmit").finish().counts == {"success": 3}
+    assert task.but(on_content_change="cancel_and_resubmit").finish().counts == {"success": 3}

@@ -51,7 +51,7 @@ def test_rows_of_a_job_that_ended_badly_are_not_in_flight_for_ever(task, gemini_
     """inspect-ai 0.3.285."""
     gemini_emulator.add_fault(action="job", state=state, times=None)
     with pytest.raises(BatchError):
-        task.but(retry_failed_rows=False).finish()
+        task.but(max_row_attempts=1).finish()
     assert len(statuses(task)) == 3
 
 

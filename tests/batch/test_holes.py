@@ -126,7 +126,7 @@ def test_a_plan_that_is_lost_while_the_rows_change_gives_nobody_the_answers_of_o
 
 def test_an_earlier_generation_that_is_lost_is_not_paid_for_again(task, created):
     task.attempt()
-    changed = task.but(rows=[ask("z")], on_content_change="resubmit")
+    changed = task.but(rows=[ask("z")], on_content_change="cancel_and_resubmit")
     changed.attempt()
     shutil.rmtree(str(generations(task.folder, task.identity.mark)[0].folder))
     with pytest.raises(LedgerError, match=r"AGB-L02 .*1/plan\.json, which was written before it, is not"):

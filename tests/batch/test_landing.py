@@ -128,7 +128,7 @@ def test_the_ledger_of_replaced_results_goes_with_them(task):
 
 def test_rows_without_a_result_line_are_landed_as_missing(task, gemini_emulator):
     gemini_emulator.add_fault(action="rows", mutation="drop", keys=["a", "c"], times=None)
-    manifest = task.but(retry_failed_rows=False).finish()
+    manifest = task.but(max_row_attempts=1).finish()
     assert manifest.counts == {"success": 1, "missing": 2}
     assert statuses(task) == {"a": "missing", "b": "success", "c": "missing"}
     assert failed_keys(task) == ["a", "c"]
@@ -153,7 +153,7 @@ def test_lines_for_no_row_go_to_quarantine_word_for_word(task, gemini_emulator):
 def test_a_job_without_results_still_gives_every_row_a_status(task, gemini_emulator, state, error, status):
     gemini_emulator.add_fault(action="job", state=state, times=None)
     with pytest.raises(error, match="The batch job batches/"):
-        task.but(retry_failed_rows=False).finish()
+        task.but(max_row_attempts=1).finish()
     assert statuses(task) == dict.fromkeys("abc", status)
     assert failed_keys(task) == ["a", "b", "c"]
 
@@ -178,7 +178,7 @@ def test_what_a_cancelled_job_finished_is_landed_because_it_was_paid_for(tmp_pat
 
 def test_failed_rows_can_be_fed_back_as_they_are(task, gemini_emulator):
     gemini_emulator.add_fault(action="rows", mutation="error", keys=["b"], times=None)
-    manifest = task.but(retry_failed_rows=False).finish()
+    manifest = task.but(max_row_attempts=1).finish()
     gemini_emulator.clear_faults()
     assert manifest.failed_uri == str(task.folder / "failed.jsonl")
     again = another_run(task).but(rows=task.folder / "failed.jsonl", folder=task.folder / "again")

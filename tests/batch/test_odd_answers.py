@@ -117,7 +117,7 @@ def test_a_number_that_no_table_can_hold_keeps_no_results_from_being_published(t
     gemini_emulator.add_fault(
         action="rows", mutation="error", keys=["b"], error={"code": code, "message": "no"}, times=None
     )
-    manifest = task.but(layout=Layout(format="parquet"), retry_failed_rows=False).finish()
+    manifest = task.but(layout=Layout(format="parquet"), max_row_attempts=1).finish()
     rows = {row.key: row for row in read_parquet(BytesIO((task.folder / "results.parquet").read_bytes()))}
     assert (manifest.counts, rows["b"].error.message) == ({"success": 2, "error": 1}, "no")
     assert rows["a"].usage == (None if count > 3 else Usage(3, output=1))
@@ -127,7 +127,7 @@ def test_a_number_that_no_table_can_hold_keeps_no_results_from_being_published(t
 def test_more_lines_than_rows_and_broken_ones_are_kept_aside(task, gemini_emulator):
     gemini_emulator.add_fault(action="rows", mutation="duplicate", keys=["a"])
     gemini_emulator.add_fault(action="rows", mutation="corrupt", keys=["b"])
-    manifest = task.but(retry_failed_rows=False).finish()
+    manifest = task.but(max_row_attempts=1).finish()
     assert manifest.counts == {"success": 2, "missing": 1}
     assert manifest.quarantined == 2
     kept = (task.folder / "quarantine.jsonl").read_text().splitlines()

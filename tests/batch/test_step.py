@@ -314,7 +314,7 @@ def test_rows_that_failed_in_passing_are_sent_again_within_the_time():
     one = batch(shard(done=landed(passing=1)))
     assert decide(one) == actions.BeginRound(is_new_start=False)
     assert decide(one, now=NOW + 86_400) == actions.Publish()
-    assert decide(one, retry_failed_rows=False) == actions.Publish()
+    assert decide(one, max_row_attempts=1) == actions.Publish()
 
 
 def test_rows_are_sent_three_times_at_most():

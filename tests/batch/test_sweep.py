@@ -251,7 +251,7 @@ def test_a_sweep_collects_no_evidence_against_a_job_that_its_credential_may_not_
 def test_jobs_that_other_rows_have_superseded_are_known(nightly, lake, gemini_emulator):
     task = nightly("monday")
     task.finish()
-    task.but(rows=[ask("z")], on_content_change="resubmit").finish()
+    task.but(rows=[ask("z")], on_content_change="cancel_and_resubmit").finish()
     assert found(task, lake) == ()
 
 
@@ -310,5 +310,5 @@ def test_old_ledgers_are_pruned_and_what_was_paid_for_is_remembered(nightly, lak
     with pytest.raises(BatchError, match="AGB-S09"):
         old.attempt()
     assert len(created()) == 2
-    assert old.but(on_content_change="resubmit").finish().counts == manifest.counts
+    assert old.but(on_content_change="cancel_and_resubmit").finish().counts == manifest.counts
     assert running.finish().counts == {"success": 3}

@@ -18,7 +18,7 @@ def test_rows_that_can_be_sent_are_counted_without_a_key_and_without_network(cli
 
 def test_each_bad_row_is_named_with_line_key_and_what_to_do(cli, tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"id": "a", "text": "x"}\n{"id": "a", "text": "y"}\n\n{"id": "c"}\n')
-    ended = cli("validate", "bad.jsonl", "--prompt", "Feel? {text}", "--key", "id")
+    ended = cli("validate", "bad.jsonl", "--prompt", "Feel? {text}", "--key-column", "id")
     assert ended.status == 1
     assert ended.out.splitlines() == [
         f"{tmp_path}/bad.jsonl: 3 bad rows",
@@ -31,7 +31,7 @@ def test_each_bad_row_is_named_with_line_key_and_what_to_do(cli, tmp_path):
 
 def test_an_empty_cell_that_goes_into_the_prompt_is_a_caution(cli, tmp_path):
     (tmp_path / "rows.csv").write_text("id,text\n1,good\n2,\n")
-    ended = cli("validate", "rows.csv", "--prompt", "Feel? {text}", "--key", "id")
+    ended = cli("validate", "rows.csv", "--prompt", "Feel? {text}", "--key-column", "id")
     assert ended.status == 0
     assert "caution: 1 row, the first at line 3: the column 'text' is empty" in ended.out
 
@@ -117,10 +117,9 @@ def test_an_unknown_model_is_said_before_anything_is_sent(ab, rows, gemini_emula
         ("--request-params", "{"),
         ("--request-params", "nowhere.json"),
         ("--prompt", "a", "--prompt-file", "b"),
-        ("--file-column", "photo"),
+        ("--media-column", "photo"),
         ("--output-type", "nowhere.Label"),
         ("--max-cost-usd", "-1"),
-        ("--prompt", "{text}", "--input-format", "openai"),
     ],
 )
 def test_an_option_that_cannot_work_is_refused_before_anything_is_sent(ab, rows, gemini_emulator, wrong):
@@ -143,8 +142,7 @@ def test_a_file_of_an_option_that_is_not_utf8_is_named(ab, rows, tmp_path, flag)
     [
         (("--embeddings", "--system-prompt", "x"), "--system-prompt means nothing to an embedding model"),
         (("--embeddings", "--system-prompt", "gemini"), "--system-prompt means nothing to an embedding model"),
-        (("--embeddings", "--file-column", "x"), "--file-column means nothing to an embedding model"),
-        (("--embeddings", "--input-format", "openai"), "--input-format means nothing to an embedding model"),
+        (("--embeddings", "--media-column", "x"), "--media-column means nothing to an embedding model"),
         (("--embeddings", "--task-type", "SEARCH"), "--task-type must be one of RETRIEVAL_QUERY, "),
         (
             ("--embeddings", "--output-dimensionality", "0"),

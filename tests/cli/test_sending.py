@@ -119,7 +119,7 @@ def test_other_rows_for_the_same_result_path_are_refused_and_named(ab, rows, cal
 def test_other_rows_are_paid_for_if_that_is_wanted(ab, rows, calls):
     ab(*SUBMIT)
     rows("d")
-    assert ab(*SUBMIT, "--on-content-change", "resubmit").status == 0
+    assert ab(*SUBMIT, "--on-content-change", "cancel_and_resubmit").status == 0
     assert len(calls("batches.create")) == 2
 
 

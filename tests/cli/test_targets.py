@@ -13,7 +13,7 @@ NAME = JobTag("a" * 24, "b" * 8, "c" * 16, 1, 1, 1, 1).stem + "0badcafe dag.labe
 
 def test_all_jobs_of_a_folder_are_asked_to_end(ab, rows, calls, gemini_emulator):
     gemini_emulator.add_fault(action="job", state="STUCK", times=None)
-    ab(*SUBMIT, "--shard-rows", "1")
+    ab(*SUBMIT, "--max-rows-per-job", "1")
     ended = ab("cancel", "out", "--yes", "--json")
     assert ended.status == 0
     assert [one["name"] for one in ended.json] == calls("batches.create")

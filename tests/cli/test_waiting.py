@@ -36,7 +36,7 @@ def test_a_cost_that_nobody_knows_is_told_with_what_may_be_missing(ab, rows, tmp
     silent = {"embedding": {"values": [0.5] * 64}}
     gemini_emulator.add_fault(action="rows", mutation="replace", response=silent)
     (tmp_path / "texts.csv").write_text("id,text\n1,I like it\n2,Broken\n")
-    like = ("--embeddings", "--model", "gemini-embedding-001", "--key", "id", "--prompt", "{text}")
+    like = ("--embeddings", "--model", "gemini-embedding-001", "--key-column", "id", "--prompt", "{text}")
     ended = ab("submit", "texts.csv", *like, "--result-path", "vectors", "--wait", *QUICK)
     assert ended.status == 0
     assert "cost     unknown: 2 answers have no token count, or no price for gemini-embedding-001" in ended.out
@@ -158,7 +158,7 @@ def test_on_a_terminal_there_is_a_bar(ab, job, tmp_path):
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_several_jobs_share_one_line_that_stays_whole(ab, rows, tmp_path, columns):
-    many = (*SUBMIT, "--shard-rows", "1", "--wait")
+    many = (*SUBMIT, "--max-rows-per-job", "1", "--wait")
     status, _, shown = on_a_terminal(*many, columns=columns, cwd=tmp_path)
     assert status == 0
     lines = [line.rstrip() for line in re.split(r"[\r\n]+", shown)]

@@ -13,9 +13,11 @@ from tests.cli.conftest import SUBMIT
     ("engine", "shell"),
     [
         ("max_cost_usd is 5, or leave max_cost_usd out.", "--max-cost-usd is 5, or leave --max-cost-usd out."),
-        ('set on_content_change="resubmit" to pay', "set --on-content-change resubmit to pay"),
+        (
+            'set on_content_change="cancel_and_resubmit" to pay',
+            "set --on-content-change cancel_and_resubmit to pay",
+        ),
         ("set allow_unknown_fields=True if", "set --allow-unknown-fields if"),
-        ('set input_format="openai".', "set --input-format openai."),
         ('Or on_bad_row="skip".', "Or --skip-bad-rows."),
         (
             "Clear the task later to fetch the results.",
@@ -65,7 +67,7 @@ def test_other_rows_are_refused_in_the_words_of_the_shell(ab, rows):
     rows("x", "y")
     ended = ab(*SUBMIT)
     assert ended.status == 2
-    assert "set --on-content-change resubmit to pay for the new rows" in ended.err
+    assert "set --on-content-change cancel_and_resubmit to pay for the new rows" in ended.err
     assert "task" not in ended.err.rpartition("error:")[2]
 
 

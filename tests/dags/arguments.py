@@ -20,7 +20,11 @@ AirflowFailException = airflow_exception("AirflowFailException")
 WHEN = {"schedule": None, "start_date": pendulum.datetime(2026, 1, 1)}
 GOOD = {"model": "gemini-2.5-flash", "deferrable": False, "poll_interval": 1}
 ROWS, OUT = "{{ dag_run.conf['requests'] }}", "{{ dag_run.conf['result_path'] }}"
-RENDERED = {name: f"{{{{ dag_run.conf['{name}'] }}}}" for name in ("max_cost_usd", "timeout", "on_content_change")}
+RENDERED = {
+    "max_cost_usd": "{{ dag_run.conf['max_cost_usd'] }}",
+    "timeout": "{{ dag_run.conf['timeout'] }}",
+    "failures": {"on_content_change": "{{ dag_run.conf['on_content_change'] }}"},
+}
 
 
 @task
@@ -114,7 +118,7 @@ inside_query = one(
     "inside_query",
     lambda: {
         "requests": SqlQuery("SELECT id, text FROM reviews WHERE day = ?", "warehouse", [word()]),
-        "key": "id",
+        "key_column": "id",
         "prompt": "{text}",
     },
 )
@@ -140,7 +144,7 @@ rendered = one(
 native = one("native", lambda: {**RENDERED, "dry_run": "{{ dag_run.conf['dry_run'] }}"}, native=True)
 query_file = one(
     "query_file",
-    lambda: {"requests": SqlQuery("queries/rows.sql", "warehouse"), "key": "id", "prompt": "{text}"},
+    lambda: {"requests": SqlQuery("queries/rows.sql", "warehouse"), "key_column": "id", "prompt": "{text}"},
 )
 
 

@@ -13,7 +13,7 @@ from airflow_provider_batch.rows.read.tables import SqlQuery
 from airflow_provider_batch.rows.results import read_results
 
 CONF = {
-    "conn_id": "{{ dag_run.conf.get('conn_id', 'gemini_default') }}",
+    "gemini_conn_id": "{{ dag_run.conf.get('conn_id', 'gemini_default') }}",
     "model": "{{ dag_run.conf.get('model', 'gemini-2.5-flash') }}",
     "requests": "{{ dag_run.conf['requests'] }}",
     "result_path": "{{ dag_run.conf['result_path'] }}",
@@ -47,14 +47,14 @@ partial = case("case_partial", deferrable=True, fail_on_partial_error=True)
 half = case("case_half", retries=2, deferrable=True, max_failed_fraction=0.5)
 short = case("case_short", deferrable=True, timeout=2)
 short_synchronous = case("case_short_synchronous", deferrable=False, timeout=2)
-short_cancelled = case("case_short_cancelled", deferrable=True, timeout=2, cancel_on_timeout=True)
-once = case("case_once", deferrable=True, retry_failed_rows=False)
-sharded = case("case_sharded", deferrable=True, shard_rows=2)
+short_cancelled = case("case_short_cancelled", deferrable=True, timeout=2, failures={"cancel_on_timeout": True})
+once = case("case_once", deferrable=True, failures={"max_row_attempts": 1})
+sharded = case("case_sharded", deferrable=True, max_rows_per_job=2)
 typed = case(
     "case_typed",
     deferrable=True,
     output_type={"type": "object", "properties": {"stars": {"type": "integer"}}, "required": ["stars"]},
-    output_format="parquet",
+    results={"output_format": "parquet"},
 )
 listed = case("case_listed", deferrable=True, requests=ROWS)
 
@@ -65,7 +65,7 @@ def table_case(dag_id: str, **arguments):
         batch = GeminiBatchOperator(
             task_id="batch",
             deferrable=True,
-            **({"poll_interval": 1, "key": "id", "prompt": "Rate: {text}"} | CONF | arguments),
+            **({"poll_interval": 1, "key_column": "id", "prompt": "Rate: {text}"} | CONF | arguments),
         )
 
         @task
@@ -77,9 +77,9 @@ def table_case(dag_id: str, **arguments):
 
 
 table = table_case("case_table")
-table_dry = table_case("case_table_dry", dry_run=True, count_tokens_rows=2)
+table_dry = table_case("case_table_dry", dry_run=True, estimate={"count_tokens_rows": 2})
 table_cheap = table_case("case_table_cheap", max_cost_usd="0.00001")
-table_skipping = table_case("case_table_skipping", on_bad_row="skip")
+table_skipping = table_case("case_table_skipping", failures={"on_bad_row": "skip"})
 queried = table_case(
     "case_queried",
     requests=SqlQuery(
@@ -87,7 +87,7 @@ queried = table_case(
         conn_id="warehouse",
         parameters=["{{ dag_run.conf['day'] }}"],
     ),
-    on_empty="skip",
+    failures={"on_empty": "skip"},
 )
 
 
@@ -98,7 +98,7 @@ def decorated_query_case(dag_id: str):
         @task.gemini_batch(
             model="gemini-2.5-flash",
             result_path=CONF["result_path"],
-            key="id",
+            key_column="id",
             prompt="{text}",
             poll_interval=1,
             deferrable=True,
@@ -144,7 +144,7 @@ def embeddings_case(dag_id: str, **arguments):
             task_id="batch",
             requests=CONF["requests"],
             result_path=CONF["result_path"],
-            key="id",
+            key_column="id",
             prompt="{text}",
             poll_interval=1,
             deferrable=True,

@@ -98,14 +98,14 @@ def test_addresses_are_left_to_the_check_and_the_api(folder, uri):
 @pytest.mark.parametrize(
     ("uri", "what"),
     [
-        ("dog.png", "there is no file 'dog.png' in files_path"),
+        ("dog.png", "there is no file 'dog.png' in the media folder"),
         ("empty.png", "the file 'empty.png' is empty"),
         ("thing.xyz", "nobody says of what type 'thing.xyz' is; set fileData.mimeType"),
-        ("../secret.png", "the file '../secret.png' is not in files_path"),
-        ("deep/../../secret.png", "is not in files_path"),
-        ("/etc/passwd", "the file '/etc/passwd' is not in files_path"),
-        ("file:///etc/passwd", "is not in files_path"),
-        ("gs://another/cat.png", "is not in files_path"),
+        ("../secret.png", "the file '../secret.png' is not in the media folder"),
+        ("deep/../../secret.png", "is not in the media folder"),
+        ("/etc/passwd", "the file '/etc/passwd' is not in the media folder"),
+        ("file:///etc/passwd", "is not in the media folder"),
+        ("gs://another/cat.png", "is not in the media folder"),
     ],
 )
 def test_a_file_that_cannot_be_used_makes_a_bad_row(folder, uri, what):
@@ -139,8 +139,8 @@ def test_a_link_within_the_folder_is_followed(pictures):
 @pytest.mark.parametrize(
     ("uri", "what"),
     [
-        ("outside.png", "'outside.png' is a link that leads out of files_path"),
-        ("up/secret.png", "'up/secret.png' is a link that leads out of files_path"),
+        ("outside.png", "'outside.png' is a link that leads out of the media folder"),
+        ("up/secret.png", "'up/secret.png' is a link that leads out of the media folder"),
         ("pipe.png", "'pipe.png' is not a regular file"),
         ("folder.png", "'folder.png' is not a regular file"),
     ],
@@ -154,7 +154,7 @@ def test_a_link_out_of_the_folder_and_a_pipe_are_never_read(pictures, uri, what,
 
 def test_a_name_that_only_looks_checked_is_refused_where_rows_may_not_name_files():
     line = naming("cat.png#sha256=" + 64 * "0", mimeType="image/png")
-    with pytest.raises(BadRowError, match="set files_path to have files uploaded"):
+    with pytest.raises(BadRowError, match="give the media folder to have files uploaded"):
         GeminiRows().check_request(line)
     assert GeminiRows(with_files=True).check_request(line).attached == 1
 
@@ -171,7 +171,7 @@ ESCAPED = [
 def test_a_name_that_is_written_with_escapes_is_looked_at_all_the_same(folder, line):
     uri = json.loads(RowFiles(MediaFolder(folder, 0)).line(line))["request"]["contents"][0]["parts"][1]
     assert uri["fileData"]["fileUri"] == f"cat.png#sha256={CAT_MARK}"
-    with pytest.raises(BadRowError, match="is not in files_path"):
+    with pytest.raises(BadRowError, match="is not in the media folder"):
         RowFiles(MediaFolder(folder, 0)).line(line.replace(b"cat.png", b"../secret.png#sha256=" + 64 * b"0"))
 
 
@@ -215,7 +215,7 @@ def test_addresses_take_the_place_of_names_at_the_last_moment(folder):
 
 
 def test_columns_with_names_of_files_stand_before_the_text():
-    template = RequestTemplate("Label {id}", "id", file_columns=["photo", "more"])
+    template = RequestTemplate("Label {id}", "id", media_columns=["photo", "more"])
     row = {"id": 1, "photo": "a.png", "more": ["b.png", "c.png"]}
     parts = json.loads(template.line(row))["request"]["contents"][0]["parts"]
     names = [part["fileData"]["fileUri"] for part in parts[:3]]
@@ -232,4 +232,4 @@ def test_columns_with_names_of_files_stand_before_the_text():
 )
 def test_a_row_without_its_file_is_a_bad_row(row, what):
     with pytest.raises(BadRowError, match=what):
-        RequestTemplate("Label", "id", file_columns=["photo"]).line(row)
+        RequestTemplate("Label", "id", media_columns=["photo"]).line(row)

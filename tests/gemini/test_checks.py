@@ -46,7 +46,7 @@ MISPLACED = [
     ("contents beside it", beside(contents=[]), "did you mean request.contents?"),
     ("tools beside it", beside(tools=[]), "did you mean request.tools?"),
     ("a schema beside it", beside(response_schema={}), f"did you mean {CONFIG}.responseSchema?"),
-    ("OpenAI's body", {"key": "a", "body": {}}, 'set input_format="openai"'),
+    ("OpenAI's body", {"key": "a", "body": {}}, 'its rows have "custom_id", "body", no "request"'),
     # inspect_ai issue 3257: thinking_config at the top of the request.
     ("flat thinking_config", row(thinking_config={}), f"did you mean {CONFIG}.thinkingConfig?"),
     ("flat temperature", row(temperature=0), f"did you mean {CONFIG}.temperature?"),
@@ -130,7 +130,7 @@ WRONG = [
         "an address without encryption",
         content({"fileData": {"fileUri": "http://x.org/a.png"}}),
         "AGB-I18",
-        "set files_path to have files uploaded",
+        "give the media folder to have files uploaded",
     ),
     ("OpenAI's role", content({"text": "x"}, role="assistant"), "AGB-I15", "use model"),
     ("a system role", content({"text": "x"}, role="system"), "AGB-I15", "request.systemInstruction"),

@@ -225,8 +225,8 @@ OPENAI["body"]["messages"][1]["content"][1] = {
 }
 
 
-def test_an_openai_row_is_converted_on_request():
-    line = json.loads(RequestTemplate(input_format="openai").line(json.dumps(OPENAI).encode()))
+def test_a_row_in_openais_format_is_converted_whatever_stands_around_it():
+    line = json.loads(RequestTemplate().line(json.dumps(OPENAI).encode()))
     assert line == {
         "key": "r1",
         "request": {
@@ -268,9 +268,20 @@ def test_an_openai_row_is_converted_on_request():
 def test_what_openai_has_and_gemini_has_not_is_refused_by_name(change, words):
     row = OPENAI | {"body": OPENAI["body"] | change}
     with pytest.raises(BadRowError, match=words):
-        RequestTemplate(input_format="openai").line(row)
+        RequestTemplate().line(row)
 
 
-def test_a_prompt_and_openai_rows_exclude_each_other():
-    with pytest.raises(ConfigError, match="exclude each other"):
-        RequestTemplate("{text}", input_format="openai")
+ASK = {"contents": [{"parts": [{"text": "hi"}]}]}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"key": "a", "request": ASK, "custom_id": "b", "body": {}},
+        {"key": "a", "request": {"contents": [{"parts": [{"text": '"custom_id"'}]}]}},
+        {"key": "a", "custom_id": "b"},
+    ],
+    ids=["a request beside it", "its name in a text", "no body"],
+)
+def test_a_row_that_is_not_in_openais_format_stays_as_it_is(row):
+    assert json.loads(RequestTemplate().line(json.dumps(row).encode())) == row

@@ -149,7 +149,9 @@ def test_a_value_of_a_column_is_sent_or_refused(key, value):
         lambda row: row["x"],
         lambda row: {"contents": row["x"]},
     ):
-        sent_or_refused(RequestTemplate(template, "id", file_columns=["x"] if template == "{x}" else []).line, row)
+        sent_or_refused(
+            RequestTemplate(template, "id", media_columns=["x"] if template == "{x}" else []).line, row
+        )
         sent_or_refused(RequestTemplate().line, {"key": key, "request": value})
 
 
@@ -191,7 +193,7 @@ OPENAI = st.fixed_dictionaries(
 @given(OPENAI)
 def test_a_row_of_another_format_is_sent_or_refused(row):
     line = json.dumps(row).encode(errors="surrogatepass")
-    made = sent_or_refused(RequestTemplate(input_format="openai").line, line)
+    made = sent_or_refused(RequestTemplate().line, line)
     if made is not None:
         sent_or_refused(GeminiRows("m").check_request, made)
 

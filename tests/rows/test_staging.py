@@ -113,7 +113,6 @@ CASES = [
     ("a number as row", f"{row('a')}\n17\n", 2, "AGB-I12", "got number"),
     ("a list as row", f"{row('a')}\n[1]\n", 2, "AGB-I12", "got array"),
     ("no key", json.dumps({"request": ASK}), 1, "AGB-I13", 'no "key"'),
-    ("OpenAI's form", json.dumps({"custom_id": "a", "body": {}}), 1, "AGB-I13", 'input_format="openai"'),
     (
         "columns without a prompt",
         '{"id": "a", "text": "x"}',

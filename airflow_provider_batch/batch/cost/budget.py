@@ -165,7 +165,7 @@ def ensure_affordable(said: Estimate, model: str, max_usd: Decimal | None) -> No
         raise BudgetError(
             f"max_cost_usd is {max_usd}, and what the batch can cost is not known: {basis}.",
             code="AGB-C09",
-            remedy="Nothing was uploaded. Set maxOutputTokens, estimate_from or count_tokens_rows, or leave "
+            remedy="Nothing was uploaded. Set maxOutputTokens, earlier_results or count_tokens_rows, or leave "
             "max_cost_usd out.",
         )
     if Decimal(str(said.batch_usd.most)) > max_usd:
@@ -175,7 +175,7 @@ def ensure_affordable(said: Estimate, model: str, max_usd: Decimal | None) -> No
             f"({said.output_basis}).",
             code="AGB-C09",
             remedy="Nothing was uploaded. Raise max_cost_usd, lower maxOutputTokens, send fewer rows, or narrow "
-            "the estimate with estimate_from (earlier results) and count_tokens_rows.",
+            "the estimate with earlier_results and count_tokens_rows.",
         )
 
 

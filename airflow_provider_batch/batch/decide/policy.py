@@ -16,7 +16,6 @@ class Policy:
 
     :param timeout_s: Seconds from the submission.
     :param max_row_attempts: How often a row is sent at most, over all tries.
-    :param retry_failed_rows: Send rows again that failed for a passing reason.
     :param cancel_on_timeout: At the deadline, end the jobs and land what finished; else leave them alone.
     :param resubmit_ambiguous: Send again when a job is presumed absent; else fail.
     :param max_tokens_in_flight: Of all shards together, None = no limit of our own.
@@ -29,7 +28,6 @@ class Policy:
 
     timeout_s: float = DEFAULT_TIMEOUT_S
     max_row_attempts: int = 3
-    retry_failed_rows: bool = True
     cancel_on_timeout: bool = False
     resubmit_ambiguous: bool = True
     max_tokens_in_flight: int | None = None

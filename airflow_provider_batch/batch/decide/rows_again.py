@@ -41,17 +41,17 @@ def left_over(batch: BatchState, policy: Policy, *, is_new_try: bool, with_mista
     if last.number >= policy.max_row_attempts:
         return 0
     landed = [shard.landed for shard in last.shards if shard.landed]
-    passing = sum(one.passing for one in landed) if policy.retry_failed_rows else 0
+    passing = sum(one.passing for one in landed)
     if passing and not (is_new_try if with_mistaken is None else with_mistaken) and common_mistake(batch):
         passing -= sum(one.counts.get(RowStatus.INVALID_OUTPUT, 0) for one in landed)
-    undone = sum(one.undone for one in landed if is_new_try or goes_on(one, policy))
+    undone = sum(one.undone for one in landed if is_new_try or goes_on(one))
     return passing + undone
 
 
-def goes_on(landed: Landed, policy: Policy) -> bool:
+def goes_on(landed: Landed) -> bool:
     """The job may do better next time. One that somebody cancelled is not begun again behind their back."""
     failed_in_passing = landed.state is JobState.FAILED and may_pass(landed.error_code)
-    return policy.retry_failed_rows and (landed.state is JobState.EXPIRED or failed_in_passing)
+    return landed.state is JobState.EXPIRED or failed_in_passing
 
 
 def those_again(batch: BatchState, policy: Policy, *, is_new_try: bool) -> Callable[[LandedRow, Landed], bool]:
@@ -60,8 +60,8 @@ def those_again(batch: BatchState, policy: Policy, *, is_new_try: bool) -> Calla
 
     def goes_again(row: LandedRow, landed: Landed) -> bool:
         if is_undone(row, landed.state):
-            return is_new_try or goes_on(landed, policy)
+            return is_new_try or goes_on(landed)
         is_mistake = is_mistaken and row.status is RowStatus.INVALID_OUTPUT
-        return policy.retry_failed_rows and not is_mistake and is_passing(row, landed.state)
+        return not is_mistake and is_passing(row, landed.state)
 
     return goes_again

@@ -128,7 +128,7 @@ class Ledger:
             raise LedgerError(
                 f"{name} of the ledger at {self.folder} would have {len(text):,} bytes.",
                 code="AGB-L04",
-                remedy="Nothing was sent. Set shard_rows, so that a job has fewer rows and files, or divide "
+                remedy="Nothing was sent. Set max_rows_per_job, so that a job has fewer rows and files, or divide "
                 "the input.",
             )
         try:

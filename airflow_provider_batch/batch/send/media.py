@@ -51,9 +51,9 @@ def attachments(
     wanted = _wanted(ledger, shard, dialect)
     if folder is None and wanted:
         raise ConfigError(
-            "The rows of this task name files, and files_path is not set any more.",
+            "The rows of this task name media files, and the folder of the files is not given any more.",
             code="AGB-C06",
-            remedy="Nothing was sent. Set files_path as it was when the task was first tried.",
+            remedy="Nothing was sent. Give the media folder as it was when the task was first tried.",
         )
     assert folder is not None or not wanted
     number = 1 if last is None else last.number + 1

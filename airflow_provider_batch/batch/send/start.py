@@ -64,7 +64,7 @@ log = logging.getLogger(__name__)
 MAX_NAMED = 3
 """Jobs that one message names."""
 
-OnContentChange = Literal["fail", "resubmit", "adopt"]
+OnContentChange = Literal["fail", "cancel_and_resubmit", "adopt"]
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ def _goes_on(service: BatchService, order: BatchSpec, ledger: Ledger, batch: Bat
             "Rows or model have changed (%s, now %s); going on with %s.", batch.plan.content, content, named
         )
         return True
-    if order.on_content_change == "resubmit":
+    if order.on_content_change == "cancel_and_resubmit":
         ledger.put(names.SUPERSEDED, Superseded(at=_time(service), by_content=content))
         return False
     raise ConfigError(
@@ -233,7 +233,8 @@ def _goes_on(service: BatchService, order: BatchSpec, ledger: Ledger, batch: Bat
         f"now {content}).",
         code="AGB-S05",
         remedy="Nothing was sent or cancelled. Restore the input and run the task again to go on with what was "
-        'paid for; or set on_content_change="resubmit" to pay for the new rows, or "adopt" to keep the old ones.',
+        'paid for; or set on_content_change="cancel_and_resubmit" to pay for the new rows, or "adopt" to keep the '
+        "old ones.",
     )
 
 
@@ -281,7 +282,7 @@ def _begin(
     service: BatchService, order: BatchSpec, rows: StagedRows, content: str, ledger: Ledger, known: list[Ledger]
 ) -> bool:
     ensure_free(order.folder, order.identity)
-    if order.on_content_change != "resubmit":
+    if order.on_content_change != "cancel_and_resubmit":
         ensure_not_replaced(order.folder, order.identity)
     strangers = jobs_without_ledger(service, order, known)
     said = _estimate(service, order, rows)

@@ -166,7 +166,8 @@ class RequestCheck:
         shown = ascii(name)[1:-1][:40]
         if name in _OPENAI and not siblings:
             raise BadRowError(
-                "AGB-I15", f'"{shown}" {where} is OpenAI\'s batch format; set input_format="openai" to convert it'
+                "AGB-I15",
+                f'"{shown}" {where} is OpenAI\'s batch format; its rows have "custom_id", "body", no "request"',
             )
         if name == "skipped" and not siblings:
             raise BadRowError(
@@ -317,8 +318,8 @@ def _files(uri: str, place: str) -> tuple[str, ...]:
         return ()
     raise BadRowError(
         "AGB-I18",
-        f"{place} is neither a file of the Files API nor an https:// address; set files_path to have files "
-        "uploaded, or give the uri that the API answered an upload with",
+        f"{place} is neither a file of the Files API nor an https:// address; give the media folder to "
+        "have files uploaded, or give the uri that the API answered an upload with",
     )
 
 

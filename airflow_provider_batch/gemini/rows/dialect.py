@@ -116,9 +116,7 @@ def _hint(row: dict[str, Any]) -> str:
     columns = row.keys() - {"key"}
     if "request" in row or "skipped" in row or not columns:
         return ""
-    if "custom_id" in row and {"body", "method", "url"} & columns:
-        return '; this looks like OpenAI\'s batch format, set input_format="openai"'
-    return f"; to make requests of columns ({names_in(row)}), set prompt= (key= applies only then)"
+    return f"; to make requests of columns ({names_in(row)}), set prompt= (key_column= applies only then)"
 
 
 def _key(row: dict[str, Any]) -> str:

@@ -25,6 +25,15 @@ _LEFT_OUT = frozenset({"model", "messages", "stop", "response_format", "user", "
 """Read elsewhere, or about OpenAI's own bookkeeping."""
 
 
+NAME_OF_KEY = b'"custom_id"'
+"""In each row of that format, as bytes."""
+
+
+def is_openai(row: Mapping[str, Any]) -> bool:
+    """Whether a row is in OpenAI's batch format: no row of the Gemini API has a ``custom_id`` and a ``body``."""
+    return "custom_id" in row and "body" in row and "request" not in row
+
+
 def converted(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row in Gemini's form.
 

@@ -12,7 +12,7 @@ import msgspec
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini.rows.names import camel_case
-from airflow_provider_batch.gemini.rows.openai import converted
+from airflow_provider_batch.gemini.rows.openai import NAME_OF_KEY, converted, is_openai
 from airflow_provider_batch.rows.check.staging import encode_row
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.prompt import (
@@ -27,8 +27,6 @@ from airflow_provider_batch.rows.read.strict_json import json_type, parse_row
 from airflow_provider_batch.rows.read.values import NoTextError, items_of, text_of
 from airflow_provider_batch.rows.templates import check_system_prompt
 
-INPUT_FORMATS = ("gemini", "openai")
-
 
 @dataclass(frozen=True)
 class RequestTemplate:
@@ -41,7 +39,7 @@ class RequestTemplate:
     :param key: Column with the key.
     :param system: System instruction for all rows; taken as it is.
     :param params: GenerateContentRequest fields for all rows: ``generationConfig``, ``tools`` and so on.
-    :param file_columns: Columns with the name of a file, or a list of them, that stand before the text.
+    :param media_columns: Columns with the name of a file, or a list of them, that stand before the text.
     :param beside: Columns that are kept beside the answers: they are no fields of rows that are requests.
     """
 
@@ -49,22 +47,15 @@ class RequestTemplate:
     key: str = "key"
     system: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
-    input_format: str = "gemini"
-    file_columns: Sequence[str] = ()
+    media_columns: Sequence[str] = ()
     beside: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_prompt(self.prompt)
         check_system_prompt(self.system)
-        if self.prompt is not None and self.input_format != "gemini":
+        if self.prompt is None and self.media_columns:
             raise ConfigError(
-                "prompt and input_format exclude each other: rows with a prompt are columns.",
-                code="AGB-C13",
-                remedy="Leave one of them out.",
-            )
-        if self.prompt is None and self.file_columns:
-            raise ConfigError(
-                "file_columns needs a prompt: rows without one are requests already.",
+                "Columns with media files need a prompt: rows without one are requests already.",
                 code="AGB-C13",
                 remedy="Give a prompt, or name the files in the rows, as fileData.fileUri.",
             )
@@ -82,11 +73,11 @@ class RequestTemplate:
 
     def _given(self, data: bytes | Mapping[str, Any]) -> bytes:
         """A row that is a request already: as it stands if nothing is to be added."""
-        is_plain = self.input_format == "gemini" and not self.system and not self.params
+        is_plain = not self.system and not self.params
         if isinstance(data, bytes) and is_plain and not has_more(data, self.beside):
             return data
         row = given_row(data, self.beside)
-        if self.input_format == "openai":
+        if is_openai(row):
             row = converted(row)
         key = with_text_key(row).get("key")
         request = parsed_request(row)
@@ -98,10 +89,10 @@ class RequestTemplate:
         said = evaluated(prompt, row, key)
         if isinstance(said, str):
             said = {"contents": [{"role": "user", "parts": [*self._files(row, key), {"text": said}]}]}
-        elif self.file_columns:
+        elif self.media_columns:
             raise BadRowError(
                 "AGB-I25",
-                "with file_columns the prompt function must give a text; or name the files in what it gives",
+                "beside columns of media files the prompt function must give a text, or name the files in it",
                 key,
             )
         elif isinstance(said, list):
@@ -113,7 +104,7 @@ class RequestTemplate:
         return laid_over(self._for_all(), said)
 
     def _files(self, row: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:
-        for column in self.file_columns:
+        for column in self.media_columns:
             if column not in row:
                 raise BadRowError("AGB-I25", f"no column {column!r} for a file", key)
             for one in items_of(row[column]):
@@ -133,8 +124,11 @@ _NUMBER_AS_KEY = re.compile(rb'"key"\s*:\s*-?\d')
 
 
 def has_more(line: bytes, beside: Sequence[str]) -> bool:
-    """A row that is a request may not be sent as it stands: its key is a number, or it has columns to keep."""
-    return bool(beside) or _NUMBER_AS_KEY.search(line) is not None
+    """A row that is a request may not be sent as it stands.
+
+    It has columns to keep, a number as its key, or the key of another format.
+    """
+    return bool(beside) or NAME_OF_KEY in line or _NUMBER_AS_KEY.search(line) is not None
 
 
 def given_row(data: bytes | Mapping[str, Any], beside: Sequence[str]) -> dict[str, Any]:

@@ -35,7 +35,9 @@ def batch(dag_id: str, task_id: str, requests: list[dict], **arguments) -> DAG:
     return dag
 
 
-tickets = batch("support_tickets", "label", rows(90, attack=True), shard_rows=30, max_row_attempts=2)
+tickets = batch(
+    "support_tickets", "label", rows(90, attack=True), max_rows_per_job=30, failures={"max_row_attempts": 2}
+)
 archive = batch(
-    "product_archive", "caption", rows(200), shard_rows=100, retries=2, retry_delay=datetime.timedelta(0)
+    "product_archive", "caption", rows(200), max_rows_per_job=100, retries=2, retry_delay=datetime.timedelta(0)
 )

@@ -27,7 +27,7 @@ for dag_id, queue in {"partitions": "all", "partitions_north": "north", "partiti
             task_id="batch",
             model="gemini-2.5-flash",
             result_path="{{ dag_run.conf['folder'] }}/results-{{ ti.map_index }}",
-            conn_id="gemini_default",
+            gemini_conn_id="gemini_default",
             deferrable=True,
             poll_interval=5,
             retries=3,

@@ -15,7 +15,7 @@ with DAG("faulted", schedule=None, start_date=pendulum.datetime(2026, 1, 1)):
         model="gemini-2.5-flash",
         requests="{{ dag_run.conf['inputs'][0]['requests'] }}",
         result_path="{{ dag_run.conf['inputs'][0]['result_path'] }}",
-        conn_id="gemini_default",
+        gemini_conn_id="gemini_default",
         deferrable=True,
         poll_interval=1,
         timeout=3600,

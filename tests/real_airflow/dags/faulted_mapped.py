@@ -19,7 +19,7 @@ with DAG("faulted_mapped", schedule=None, start_date=pendulum.datetime(2026, 1, 
     GeminiBatchOperator.partial(
         task_id="batch",
         model="gemini-2.5-flash",
-        conn_id="gemini_default",
+        gemini_conn_id="gemini_default",
         deferrable=True,
         poll_interval=1,
         timeout=3600,
