@@ -4,7 +4,7 @@ BIN := .venv/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 STAMP := .venv/.installed-$(VERSION)
 
-.PHONY: help demo airflow test test-airflow test-browser test-distributed test-stores test-conformance faults test-matrix test-matrix-short lint bench wheel docs clean
+.PHONY: help demo airflow test test-airflow test-browser test-distributed test-stores test-conformance faults test-matrix test-matrix-short lint prose bench wheel docs clean
 
 help:  ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -51,6 +51,9 @@ lint: $(STAMP)  ## ruff, format, types, layering
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+prose: $(STAMP)  ## how pages and docstrings read: lengths of sentences, semicolons (a report, not a gate)
+	@$(BIN)/python scripts/prose.py
 
 PEERS := .venv-peers/.installed .venv-peers-google/.installed
 
