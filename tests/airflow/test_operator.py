@@ -260,7 +260,7 @@ def test_a_bad_connection_fails_before_any_call(case, connection, gemini_emulato
 
 
 def test_a_connection_that_does_not_exist_is_named(case, gemini_emulator):
-    run = case("deferred", gemini_conn_id="nowhere")
+    run = case("deferred", conn_id="nowhere")
     assert run.tasks["batch"] == "failed"
     assert "There is no connection 'nowhere'" in run.log
 

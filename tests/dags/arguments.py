@@ -11,6 +11,7 @@ from upath import UPath
 
 from airflow_provider_batch.airflow_compat import airflow_exception
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
+from airflow_provider_batch.operators.options import EstimateOptions
 from airflow_provider_batch.rows.read.tables import SqlQuery
 from airflow_provider_batch.rows.results import read_results
 
@@ -128,7 +129,7 @@ as_objects = one(
     lambda: {
         "requests": ObjectStoragePath("file:///{{ dag_run.conf['requests'][1:] }}"),
         "result_path": UPath("/{{ dag_run.conf['result_path'][1:] }}"),
-        "estimate_from": UPath("/{{ dag_run.conf['result_path'][1:] }}"),
+        "estimate": EstimateOptions(earlier_results=UPath("/{{ dag_run.conf['result_path'][1:] }}")),
     },
 )
 called = one("called", lambda: {"requests": lambda context, jinja_env: context["dag_run"].conf["requests"]})
