@@ -206,11 +206,14 @@ def options(kind: type[Options]) -> Check:
         if not isinstance(value, kind | Mapping | None):
             raise wrong(name, f"{kind.__name__}(...)", value)
         given = kind.of(value)
-        checked = {
-            field: inner if field in kind.templated and is_template(inner) else one(f"{name}.{field}", inner)
-            for field, one in kind.checks.items()
-            for inner in [getattr(given, field)]
-        }
+        checked = {}
+        for field, field_check in kind.checks.items():
+            where, inner = f"{name}.{field}", getattr(given, field)
+            if field in kind.templated and is_template(inner):
+                ensure_jinja(where, inner)
+                checked[field] = inner
+            else:
+                checked[field] = field_check(where, inner)
         return replace(given, **checked)  # type: ignore[type-var]
 
     return check

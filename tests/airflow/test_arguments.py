@@ -110,7 +110,7 @@ def test_a_cap_a_time_and_a_dry_run_may_come_from_the_run(given, name):
         ({"timeout": "soon"}, "AGB-C06 timeout must be a number of seconds"),
         (
             {"on_content_change": "pay"},
-            "AGB-C06 on_content_change must be one of",
+            "AGB-C06 failures.on_content_change must be one of",
         ),
         ({"dry_run": "perhaps"}, "AGB-C06 dry_run must be True or False, got 'perhaps'"),
     ],

@@ -139,7 +139,7 @@ rendered = one(
         **RENDERED,
         "dry_run": "{{ dag_run.conf['dry_run'] }}",
         "system_prompt": "It is {{ dag_run.conf.get('day', 'monday') }}",
-        "keep_remote_files": "True",
+        "results": {"keep_remote_files": "True"},
     },
 )
 native = one("native", lambda: {**RENDERED, "dry_run": "{{ dag_run.conf['dry_run'] }}"}, native=True)
