@@ -35,8 +35,8 @@ from airflow_provider_batch.errors import SubmitUnknownError
 from airflow_provider_batch.gemini.client.auth import DEFAULT_BASE_URL, ApiKey
 from airflow_provider_batch.gemini.client.blocking import GeminiClient
 from airflow_provider_batch.gemini.client.transport import Endpoint
+from airflow_provider_batch.gemini.limits import LIMITS
 from airflow_provider_batch.gemini.service import GeminiBatchService
-from airflow_provider_batch.rows.check.shards import MAX_SHARD_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class GeminiBatchAdapter(BatchAdapter):  # type: ignore[misc, unused-ignore]  # 
     conn_types: ClassVar[frozenset[str]] = frozenset({"gemini", "pydanticai"})
     # The API documents a limit of bytes only.
     max_requests: ClassVar[int] = sys.maxsize
-    max_payload_bytes: ClassVar[int] = MAX_SHARD_BYTES
+    max_payload_bytes: ClassVar[int] = LIMITS.file_bytes
     allows_per_request_model: ClassVar[bool] = False
 
     def __init__(

@@ -337,7 +337,7 @@ class Run:
             self._work.ledger,
             batch,
             self._work.dialect,
-            self._work.limits,
+            self._work.limits.within(self._work.service.limits.file_bytes),
             self._sender.now(),
             goes_again=those_again(batch, policy, is_new_try=is_new_start),
             is_new_start=is_new_start,

@@ -37,7 +37,6 @@ from airflow_provider_batch.rows.dialect import (
     RowStatus,
 )
 from airflow_provider_batch.rows.manifest import TokenSum, counts_in_words
-from airflow_provider_batch.rows.money import LONG_PROMPT
 from airflow_provider_batch.rows.read.lines import Incoming
 from airflow_provider_batch.rows.storage import Behind, keep, published, spool
 
@@ -59,6 +58,7 @@ _LEFT = {
 @dataclass
 class _Tally:
     job: JobSnapshot
+    long_prompt_tokens: int
     successes: int = 0
     others: Counter[RowStatus] = field(default_factory=Counter)
     usage: TokenSum = field(default_factory=TokenSum)
@@ -74,7 +74,7 @@ class _Tally:
         usage = row.usage
         if usage is not None:
             self.usage.add(usage)
-            if usage.input > LONG_PROMPT:
+            if usage.input > self.long_prompt_tokens:
                 self.of_long.add(usage)
         if _is_unmetered(row):
             self.unmetered += 1
@@ -155,7 +155,7 @@ def _landed(
     patience: BeliefPatience,
 ) -> tuple[Landed, int]:
     """Put the rows beside the ledger, without a note of it; what is to be noted, and the size of the results."""
-    tally = _Tally(job or _NEVER_SENT)
+    tally = _Tally(job or _NEVER_SENT, service.limits.long_prompt_tokens)
     with spool() as quarantine:
         with published(ledger.path(shard.document(names.RESULTS))) as file:
             keys = _arrivals(ledger, shard, dialect)

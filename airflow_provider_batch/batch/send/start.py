@@ -111,7 +111,7 @@ def ledger_for(service: BatchService, order: BatchSpec, intake: Intake, dialect:
     """
     with coded_storage_errors(), spools(order.folder) as files, KeyTable() as keys:
         try:
-            staged = stage(intake, dialect, files, keys, order.limits)
+            staged = stage(intake, dialect, files, keys, order.limits.within(service.limits.file_bytes))
         except InputError as error:
             known = generations(order.folder, order.identity.mark)
             batch = current(order, known)
@@ -130,7 +130,7 @@ def estimated(service: BatchService, order: BatchSpec, intake: Intake, dialect: 
     :raises BudgetError: The batch may cost more than it is allowed to.
     """
     with coded_storage_errors(), spools() as files, KeyTable() as keys:
-        staged = stage(intake, dialect, files, keys, order.limits)
+        staged = stage(intake, dialect, files, keys, order.limits.within(service.limits.file_bytes))
         _tell(staged)
         said = estimate(service, order.model, files.rows, staged, order.budget, order.limits.tokens)
         _ensure_acceptable(service, order, StagedRows(files, staged, intake.source.name), said)
