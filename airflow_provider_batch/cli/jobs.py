@@ -195,7 +195,7 @@ def _jobs_of(given: Access, target: str) -> list[str]:
         return [target]
     folder = targets.result_folder(given.open_path, target)
     _, batch = newest(folder)
-    jobs = [shard.job for shard in batch.round.shards if shard.job and not shard.landed]
+    jobs = list(batch.round.open_jobs)
     if not jobs:
         printing.tell(f"{folder}: {state_of(batch)}. No job of it waits or runs, as far as its ledger knows.")
     elif batch.plan.identity.dag_id != OWNER:

@@ -21,7 +21,6 @@ from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import (
     LEDGER_VERSION,
     BatchPlan,
-    Cancel,
     Document,
     Outcome,
     Retired,
@@ -265,15 +264,6 @@ def _remove_folder(folder: UPath) -> None:
     except (OSError, NotImplementedError):
         # Only some stores have folders.
         return
-
-
-def note_cancel(ledger: Ledger, name: str, why: str, by: str | None = None) -> None:
-    """Write down that the jobs of a round were asked to end.
-
-    :param name: ``r<round>.cancel.json``.
-    :param by: Who wished it, None if it was not a person's wish for these jobs.
-    """
-    ledger.put(name, Cancel(at=datetime.now(timezone.utc), why=why, by=by))
 
 
 def check_store(folder: UPath) -> None:
