@@ -126,9 +126,9 @@ class Manifest(BaseModel):
             return cls.model_validate(source)
         except ValidationError as error:
             raise ConfigError(
-                f"This is not a manifest of GeminiBatchOperator ({wrong_fields(error)}).",
+                f"This is not a manifest of a batch ({wrong_fields(error)}).",
                 code="AGB-R10",
-                remedy="Pass the operator's output, as in read_results(label.output).",
+                remedy="Pass the output of the batch's task, as in read_results(label.output).",
             ) from None
 
 
