@@ -328,7 +328,7 @@ def _understood(path: UPath, text: bytes, kind: type[D]) -> D:
             f"{path} is not a {kind.__name__} of this version ({wrong_fields(error)}).",
             code="AGB-L02",
             remedy="Nothing was sent or cancelled. Restore the file; or look for the task's jobs with "
-            "GeminiBatchHook().get_conn().list_batches() and delete the ledger's folder if none is wanted.",
+            "`airflow-batch list` and delete the ledger's folder if none is wanted.",
         ) from None
 
 
