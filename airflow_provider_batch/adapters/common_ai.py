@@ -14,6 +14,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from typing import Any, ClassVar
 
@@ -206,12 +207,11 @@ class GeminiBatchAdapter(BatchAdapter):  # type: ignore[misc, unused-ignore]  # 
     def iter_results(self, batch_id: str) -> Iterator[RawResultItem]:
         """The rows of an ended job, one by one, by way of a temporary file."""
         job = self._service.look(batch_id)
-        lines = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the iterator)
-        try:
+        with ExitStack() as until_fetched:
+            lines = until_fetched.enter_context(tempfile.TemporaryFile())
             self._service.fetch_results(job, lines)
-        except BaseException:
-            lines.close()
-            raise
+            # From here on the iterator closes it.
+            until_fetched.pop_all()
         if job.input_file:
             self._service.unstage(job.input_file)
         lines.seek(0)
