@@ -204,12 +204,35 @@ class ModelFacts:
     embeds: bool = False
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a vendor takes at most, and for how long it keeps what it has.
+
+    :param file_bytes: The largest file, of rows or named by rows.
+    :param file_life_s: From the upload of a file to its deletion, seconds.
+    :param result_life_s: From the end of a job to the deletion of its result file, seconds.
+    :param job_life_s: From the submission of a job to the time at which the vendor ends it, seconds.
+    :param long_prompt_tokens: Prompt tokens of one row above which some models cost more.
+    """
+
+    file_bytes: int
+    file_life_s: float
+    result_life_s: float
+    job_life_s: float
+    long_prompt_tokens: int
+
+
 class BatchService(Protocol):
     """The worker's half of a vendor: synchronous, called in tasks only.
 
     Every method raises :class:`~airflow_provider_batch.errors.BatchError` where its outcome type has no
     word for what happened.
     """
+
+    @property
+    def limits(self) -> Limits:
+        """The vendor's own limits. Asking for them is no call."""
+        ...
 
     def now(self) -> float:
         """Unix time, seconds, by the vendor's clock as far as it is known."""

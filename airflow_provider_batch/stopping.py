@@ -15,16 +15,18 @@ from airflow_provider_batch.airflow_compat import object_path, task_state
 from airflow_provider_batch.batch.decide.after_kill import RECHECK_S, may_cancel
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.state import read_batch
-from airflow_provider_batch.batch.ledger.store import Ledger, note_cancel
-from airflow_provider_batch.errors import BatchError
+from airflow_provider_batch.batch.ledger.store import Ledger
+from airflow_provider_batch.batch.send.end_jobs import EndRequest, ask_to_end, note_end
 
 if TYPE_CHECKING:
     from airflow_provider_batch.batch.ledger.job_names import Identity
-    from airflow_provider_batch.batch.ledger.state import BatchState
     from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 
 WORKER_LOOKS_S = 20.0
 """For both looks at the task's state on a worker, seconds, as far as it is left alone."""
+
+KILLED = "the task was stopped"
+"""Why, in the ledger."""
 
 MAX_NAMED = 20
 """Jobs that one line names."""
@@ -51,11 +53,6 @@ def _patient_state(task: Mapping[str, Any], until: float) -> str | None:
         if state is not None or time.monotonic() > until - 1.0:
             return state
         time.sleep(0.5)
-
-
-def running_jobs(batch: BatchState) -> list[str]:
-    """The jobs of the newest round that have not landed."""
-    return [shard.job for shard in batch.round.shards if shard.job and not shard.landed]
 
 
 def warning(jobs: Sequence[str], conn_id: str, ledger: str | None) -> str:
@@ -94,7 +91,7 @@ def end_if_failed(hook: GeminiBatchHook, ledger: Ledger, identity: Identity, log
 
     :raises BatchError: One of them was not asked; it may run on.
     """
-    if not (jobs := running_jobs(read_batch(ledger))):
+    if not (jobs := read_batch(ledger).round.open_jobs):
         return
     # First of all, as the supervisor may kill this process before there is an answer.
     log.warning(
@@ -116,26 +113,17 @@ def end_jobs(hook: GeminiBatchHook, ledger: Ledger, why: str, log: Any) -> None:
     :param why: For the log.
     :raises BatchError: One of them was not asked; it may run on.
     """
-    batch = read_batch(ledger)
-    asked, errors = [], []
-    jobs = running_jobs(batch)
-    if not jobs:
+    last = read_batch(ledger).round
+    if not last.open_jobs:
         return
+    request = EndRequest(why, log)
     try:
         with hook.service() as service:
-            for name in jobs:
-                log.warning("%s: %s is asked to end.", why, name)
-                try:
-                    service.cancel(name)
-                    asked.append(name)
-                except BatchError as error:
-                    log.error("%s could not be asked to end and may run on: %s", name, error)
-                    errors.append(error)
+            ask_to_end(service, last.open_jobs, request)
     finally:
-        if asked:
-            note_cancel(ledger, batch.round.document(names.CANCEL), "the task was stopped")
-        if len(asked) < len(jobs):
-            left = [name for name in jobs if name not in asked]
+        if request.asked:
+            note_end(ledger, last.document(names.CANCEL), KILLED)
+        left = [name for name in last.open_jobs if name not in (*request.asked, *request.gone)]
+        if left:
             log.error("%s: %s", why, warning(left, hook.gemini_conn_id, str(ledger.folder)))
-    if errors:
-        raise errors[0]
+    request.raise_refusal()

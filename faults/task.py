@@ -175,7 +175,7 @@ class Task:
             ledger=ledger,
             folder=self.folder,
             dialect=GeminiRows(),
-            policy=replace(policy, affords=self.budget.affords),
+            policy=replace(policy, affords=self.budget.affords, job_life_s=service.limits.job_life_s),
             limits=self.limits,
             prices=self.prices,
             output=self.output,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -91,3 +92,23 @@ def test_a_heavy_import_at_the_top_of_a_module_is_refused(copy, with_line, modul
     command = [sys.executable, "-m", "ruff", "check", "--no-cache", path]
     said = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
     assert "TID253" in said.stdout
+
+
+OF_AIRFLOW = re.compile(
+    r"GeminiBatch|GeminiEmbeddings|\w(Operator|Sensor)\b|trigger_rule|\{\{ *(run_id|ds|ti|try_number)\b"
+)
+
+
+def said_in(path):
+    """The texts of a module that are no docstrings."""
+    tree = ast.parse(path.read_text())
+    notes = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in notes]
+    return [text for text in texts if isinstance(text, str)]
+
+
+def test_no_message_of_a_neutral_room_names_a_class_or_template_of_airflow():
+    package = ROOT / "airflow_provider_batch"
+    rooms = [package / "contract.py", package / "errors.py"]
+    rooms += [*(package / "batch").rglob("*.py"), *(package / "rows").rglob("*.py")]
+    assert [(path.name, text) for path in rooms for text in said_in(path) if OF_AIRFLOW.search(text)] == []

@@ -14,6 +14,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from typing import Any, ClassVar
 
@@ -35,8 +36,8 @@ from airflow_provider_batch.errors import SubmitUnknownError
 from airflow_provider_batch.gemini.client.auth import DEFAULT_BASE_URL, ApiKey
 from airflow_provider_batch.gemini.client.blocking import GeminiClient
 from airflow_provider_batch.gemini.client.transport import Endpoint
+from airflow_provider_batch.gemini.limits import LIMITS
 from airflow_provider_batch.gemini.service import GeminiBatchService
-from airflow_provider_batch.rows.check.shards import MAX_SHARD_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class GeminiBatchAdapter(BatchAdapter):  # type: ignore[misc, unused-ignore]  # 
     conn_types: ClassVar[frozenset[str]] = frozenset({"gemini", "pydanticai"})
     # The API documents a limit of bytes only.
     max_requests: ClassVar[int] = sys.maxsize
-    max_payload_bytes: ClassVar[int] = MAX_SHARD_BYTES
+    max_payload_bytes: ClassVar[int] = LIMITS.file_bytes
     allows_per_request_model: ClassVar[bool] = False
 
     def __init__(
@@ -206,12 +207,11 @@ class GeminiBatchAdapter(BatchAdapter):  # type: ignore[misc, unused-ignore]  # 
     def iter_results(self, batch_id: str) -> Iterator[RawResultItem]:
         """The rows of an ended job, one by one, by way of a temporary file."""
         job = self._service.look(batch_id)
-        lines = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the iterator)
-        try:
+        with ExitStack() as until_fetched:
+            lines = until_fetched.enter_context(tempfile.TemporaryFile())
             self._service.fetch_results(job, lines)
-        except BaseException:
-            lines.close()
-            raise
+            # From here on the iterator closes it.
+            until_fetched.pop_all()
         if job.input_file:
             self._service.unstage(job.input_file)
         lines.seek(0)

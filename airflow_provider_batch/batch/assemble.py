@@ -14,7 +14,7 @@ from airflow_provider_batch.batch.observer import Observer
 from airflow_provider_batch.batch.run import Work
 from airflow_provider_batch.batch.send.start import BatchSpec
 from airflow_provider_batch.contract import MAX_TIMEOUT_S, BatchService
-from airflow_provider_batch.rows.check.shards import MAX_SHARD_BYTES, ShardLimits
+from airflow_provider_batch.rows.check.shards import ShardLimits
 from airflow_provider_batch.rows.dialect import RowDialect
 
 
@@ -23,10 +23,9 @@ def job_limits(*, rows: int | None, tokens: int | None, with_media: bool) -> Sha
 
     :param rows: Most rows, None = as many as fit.
     :param tokens: Most input tokens that the account may have waiting, None = not known.
-    :param with_media: Rows name files. The API's address of a file may be longer than its name.
+    :param with_media: Rows name files.
     """
-    size = MAX_SHARD_BYTES * 3 // 4 if with_media else MAX_SHARD_BYTES
-    return ShardLimits(rows=rows, size_bytes=size, tokens=tokens)
+    return ShardLimits(rows=rows, tokens=tokens, with_media=with_media)
 
 
 def to_send(
@@ -43,7 +42,7 @@ def to_send(
 ) -> Work:
     """What a run works with that may send rows. Money and queue are bounded as the spec says.
 
-    :param policy: Without what the spec knows.
+    :param policy: Without what the spec and the service know.
     :param files: Folder of the media files that rows name.
     :param fence: Raises :class:`SupersededError` if another try of the task has taken over.
     :param on_job: Told the name of each job as soon as it exists.
@@ -53,7 +52,12 @@ def to_send(
         ledger=ledger,
         folder=spec.folder,
         dialect=dialect,
-        policy=replace(policy, max_tokens_in_flight=spec.limits.tokens, affords=spec.budget.affords),
+        policy=replace(
+            policy,
+            max_tokens_in_flight=spec.limits.tokens,
+            affords=spec.budget.affords,
+            job_life_s=service.limits.job_life_s,
+        ),
         limits=spec.limits,
         prices=spec.budget.prices,
         output=spec.output,
@@ -80,7 +84,13 @@ def to_land(
     :param folder: For the results.
     :param timeout_s: From the submission; 0 = nothing is waited for.
     """
-    policy = Policy(timeout_s=timeout_s, max_row_attempts=1, is_new_try=False, may_send=False)
+    policy = Policy(
+        timeout_s=timeout_s,
+        max_row_attempts=1,
+        is_new_try=False,
+        may_send=False,
+        job_life_s=service.limits.job_life_s,
+    )
     return Work(
         service,
         ledger,

@@ -45,6 +45,7 @@ def tell(what: Callable[..., None], *arguments: object) -> None:
     try:
         what(*arguments)
     except Exception:
+        # Of others, who raise anything; what was paid for goes on.
         log.warning("An observer failed; the batch goes on.", exc_info=True)
 
 

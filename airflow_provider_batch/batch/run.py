@@ -21,7 +21,7 @@ from airflow_provider_batch.batch.decide.rows_again import left_over, those_agai
 from airflow_provider_batch.batch.land.match_rows import land
 from airflow_provider_batch.batch.land.publish import publish, tidy
 from airflow_provider_batch.batch.ledger import names
-from airflow_provider_batch.batch.ledger.documents import BatchPlan, Cancel, Extended
+from airflow_provider_batch.batch.ledger.documents import BatchPlan, Extended
 from airflow_provider_batch.batch.ledger.documents import Landed as LandedJob
 from airflow_provider_batch.batch.ledger.folder_owner import ensure_free
 from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
@@ -29,6 +29,7 @@ from airflow_provider_batch.batch.ledger.storage_errors import coded_storage_err
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.batch.observer import LANDING, SUBMISSION, Observer, tell, turnaround
 from airflow_provider_batch.batch.send import create_job
+from airflow_provider_batch.batch.send.end_jobs import EndRequest, ask_to_end, note_end
 from airflow_provider_batch.batch.send.rounds import begin_round
 from airflow_provider_batch.contract import Absent, BatchService, JobSnapshot
 from airflow_provider_batch.errors import (
@@ -172,7 +173,7 @@ class Run:
             raise error
         log.warning("Waiting, and trying again: %s", error)
         self._work.observer.chapter(None)
-        jobs = tuple(shard.job for shard in batch.round.shards if shard.job and not shard.landed)
+        jobs = batch.round.open_jobs
         return Wait(jobs, (), now + self._policy.patience.retry, ends)
 
     def _finish(self, batch: BatchState, action: Action) -> Result | None:
@@ -308,21 +309,17 @@ class Run:
         self._policy = replace(self._policy, is_cleared=False)
 
     def _cancel(self, batch: BatchState, jobs: tuple[str, ...]) -> None:
-        cancel = batch.round.cancel or Cancel(at=self._sender.now(), why="the deadline passed")
-        self._work.ledger.put(batch.round.document(names.CANCEL), cancel)
-        failed: list[BatchError] = []
+        noted = batch.round.cancel
+        why = noted.why if noted else "the deadline passed"
+        if noted is None:
+            note = batch.round.document(names.CANCEL)
+            note_end(self._work.ledger, note, why, at=self._sender.now())
         for name in jobs:
             self._visit.asked.add(name)
             self._visit.jobs.pop(name, None)
-            again = " again" if batch.round.cancel else ""
-            log.warning("%s is asked to end%s: %s. What finished is landed.", name, again, cancel.why)
-            try:
-                self._work.service.cancel(name)
-            except BatchError as error:
-                log.warning("%s could not be asked to end: %s", name, error)
-                failed.append(error)
-        if failed:
-            raise failed[0]
+        request = EndRequest(f"{why[0].upper()}{why[1:]}, what finished is landed", log)
+        ask_to_end(self._work.service, jobs, request)
+        request.raise_refusal()
         # What this try has ended it does not begin again.
         self._policy = replace(self._policy, is_new_try=False)
 
@@ -337,7 +334,7 @@ class Run:
             self._work.ledger,
             batch,
             self._work.dialect,
-            self._work.limits,
+            self._work.limits.within(self._work.service.limits.file_bytes),
             self._sender.now(),
             goes_again=those_again(batch, policy, is_new_try=is_new_start),
             is_new_start=is_new_start,

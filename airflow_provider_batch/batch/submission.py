@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.rows.manifest import wrong_fields
 
 
 class Submission(BaseModel):
@@ -43,9 +44,8 @@ class Submission(BaseModel):
         try:
             return cls.model_validate(source)
         except ValidationError as error:
-            fields = ", ".join(str(e["loc"][0]) for e in error.errors() if e["loc"]) or "its form"
             raise ConfigError(
-                f"This is not what GeminiBatchOperator(wait_for_completion=False) returns (wrong: {fields}).",
+                f"This is not what a task returns that only submits ({wrong_fields(error)}).",
                 code="AGB-C08",
-                remedy="Pass that operator's output.",
+                remedy="Pass the output of a task with wait_for_completion=False.",
             ) from None

@@ -265,10 +265,10 @@ def _compare(known: list[Known], jobs: dict[str, JobSnapshot], service: BatchSer
             Kind.ORPHAN,
             f"{job.name} ({job.raw_state}) is in no ledger here.",
             name,
-            hours_left=_left(job, service.now()),
+            hours_left=_left(job, service),
         )
         for name, job in jobs.items()
-        if name not in noted and _matters(job, service.now())
+        if name not in noted and _matters(job, service)
     ]
     return findings
 
@@ -303,7 +303,7 @@ def _open_shard(known: Known, shard: Shard, jobs: dict[str, JobSnapshot], servic
     if not job.state.is_terminal:
         return []
     text = f"{job.name} is {job.raw_state} and has not landed."
-    return [Finding(Kind.UNLANDED, text, job.name, where, _left(job, service.now()))]
+    return [Finding(Kind.UNLANDED, text, job.name, where, _left(job, service))]
 
 
 def _duplicates(jobs: dict[str, JobSnapshot]) -> list[Finding]:
@@ -342,18 +342,18 @@ def _ended_at(job: JobSnapshot | None) -> float:
     return job.ended_or_created_at.timestamp() if job.ended_or_created_at else 0.0
 
 
-def _matters(job: JobSnapshot, now: float) -> bool:
+def _matters(job: JobSnapshot, service: BatchService) -> bool:
     """It runs, or has results that can still be fetched."""
     if job.state is not JobState.SUCCEEDED:
         return not job.state.is_terminal
-    until = results_until(job)
-    return until is None or until > now
+    until = results_until(job, service.limits.result_life_s)
+    return until is None or until > service.now()
 
 
 def _job_of(shard: Shard) -> str | None:
     return shard.landed.job if shard.landed else shard.job
 
 
-def _left(job: JobSnapshot, now: float) -> float | None:
-    until = results_until(job)
-    return None if until is None else (until - now) / 3600
+def _left(job: JobSnapshot, service: BatchService) -> float | None:
+    until = results_until(job, service.limits.result_life_s)
+    return None if until is None else (until - service.now()) / 3600

@@ -189,15 +189,18 @@ def cancel(options: Namespace) -> int:
 
 def _jobs_of(given: Access, target: str) -> list[str]:
     """The job of that name, or those of the batch in a folder that have not landed."""
-    from airflow_provider_batch.cli.ledgers import OWNER, newest, owner_of, state_of
+    from airflow_provider_batch.batch.state_words import by_ledger
+    from airflow_provider_batch.cli.ledgers import OWNER, newest, owner_of
 
     if targets.is_job(target):
         return [target]
     folder = targets.result_folder(given.open_path, target)
     _, batch = newest(folder)
-    jobs = [shard.job for shard in batch.round.shards if shard.job and not shard.landed]
+    jobs = list(batch.round.open_jobs)
     if not jobs:
-        printing.tell(f"{folder}: {state_of(batch)}. No job of it waits or runs, as far as its ledger knows.")
+        printing.tell(
+            f"{folder}: {by_ledger(batch).value}. No job of it waits or runs, as far as its ledger knows."
+        )
     elif batch.plan.identity.dag_id != OWNER:
         rest = "a new try of that task sends, and pays for, what is left over"
         printing.tell(f"This is the batch of {owner_of(batch)}: {rest}.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger, generations, marks
+from airflow_provider_batch.batch.state_words import of_shard
 from airflow_provider_batch.cli.targets import NEEDED
 from airflow_provider_batch.errors import ConfigError
 
@@ -40,27 +41,6 @@ def owner_of(batch: BatchState) -> str:
     return "a command line" if who.dag_id == OWNER else str(who)
 
 
-def state_of(batch: BatchState) -> str:
-    """How far the batch is, by its ledger alone."""
-    if batch.superseded:
-        return "superseded"
-    if batch.round.published:
-        return "landed"
-    if batch.is_refused:
-        return "refused"
-    shards = batch.round.shards
-    if any(shard.is_unresolved and not shard.landed for shard in shards):
-        return "unknown whether a job exists"
-    if all(shard.landed for shard in shards):
-        return "landed, not published"
-    if batch.round.cancel:
-        return "asked to end"
-    sent = [shard for shard in shards if shard.landed or shard.job]
-    if not sent:
-        return "not submitted"
-    return "submitted" if len(sent) == len(shards) else "partly submitted"
-
-
 def shard_view(shard: Shard) -> dict[str, Any]:
     """Plain values of one job's part."""
     landed = shard.landed
@@ -69,7 +49,7 @@ def shard_view(shard: Shard) -> dict[str, Any]:
         "shard": shard.number,
         "rows": shard.plan.rows,
         "job": landed.job if landed else shard.job,
-        "state": landed.state.value if landed else ("submitted" if shard.job else "not submitted"),
+        "state": of_shard(shard),
         "counts": {status.value: n for status, n in landed.counts.items()} if landed else {},
         "tokens": landed.tokens.model_dump() if landed else None,
         "error": landed.error if landed else "",

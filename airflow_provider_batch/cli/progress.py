@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
+from airflow_provider_batch.batch.state_words import of_job
 from airflow_provider_batch.batch.wait.watch import duration
 from airflow_provider_batch.cli import printing
 
@@ -31,11 +32,6 @@ class Board(AbstractContextManager["Board"], Protocol):
 def board() -> Board:
     """A bar if somebody looks, lines if not."""
     return Bar() if sys.stderr.isatty() else Lines()
-
-
-def state_of(job: JobSnapshot) -> str:
-    """``running``, or the API's word if nobody here knows it."""
-    return job.raw_state if job.state.value == "unknown" else job.state.value
 
 
 def rows_of(*jobs: JobSnapshot) -> str:
@@ -75,13 +71,13 @@ class Lines(Board):
     def saw(self, job: JobSnapshot, now: float) -> None:
         """Tell what is new."""
         percent = percent_of(job)
-        news = (state_of(job), (percent or 0) // 10, job.failed > 0)
+        news = (of_job(job), (percent or 0) // 10, job.failed > 0)
         if self._told.get(job.name) == news:
             return
         self._told[job.name] = news
         share = "" if percent is None else f"{percent} %, "
         age = age_of(now, job)
-        printing.tell(f"{job.name} {state_of(job)}, {share}{rows_of(job)}{f', {age} old' if age else ''}")
+        printing.tell(f"{job.name} {of_job(job)}, {share}{rows_of(job)}{f', {age} old' if age else ''}")
 
     def tick(self, now: float) -> None:
         """Nothing moves on paper."""
@@ -145,6 +141,6 @@ class Bar(Board):
 def _names(jobs: Sequence[JobSnapshot]) -> str:
     """``batches/a running``; of several ``3 jobs, 1 running, 2 succeeded``."""
     if len(jobs) == 1:
-        return f"{jobs[0].name} {state_of(jobs[0])}"
-    states = Counter(map(state_of, jobs))
+        return f"{jobs[0].name} {of_job(jobs[0])}"
+    states = Counter(map(of_job, jobs))
     return ", ".join([f"{len(jobs)} jobs", *(f"{number} {state}" for state, number in sorted(states.items()))])

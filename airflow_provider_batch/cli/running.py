@@ -133,6 +133,7 @@ class _Stderr(logging.Handler):
         try:
             tell(self.format(record))
         except Exception:  # noqa: BLE001
+            # As handlers of the standard library do: a line that cannot be written ends no command.
             self.handleError(record)
 
 

@@ -26,7 +26,8 @@ def show(options: Namespace) -> int:
 
 def _batch(options: Namespace) -> int:
     from airflow_provider_batch.batch.ledger.history import history
-    from airflow_provider_batch.cli.ledgers import newest, owner_of, shard_view, state_of
+    from airflow_provider_batch.batch.state_words import Standing, by_ledger
+    from airflow_provider_batch.cli.ledgers import newest, owner_of, shard_view
     from airflow_provider_batch.rows.manifest import Manifest
 
     open_path = access(options).open_path if options.conn_id else open_plain
@@ -35,10 +36,11 @@ def _batch(options: Namespace) -> int:
     manifest = Manifest.read(folder, ledger.folder)
     plan = batch.plan
     events, left_out = history(ledger)
+    standing = by_ledger(batch)
     view: dict[str, Any] = {
         "result_path": str(folder),
         "sent_by": owner_of(batch),
-        "state": state_of(batch),
+        "state": standing.value,
         "model": plan.model,
         "rows": plan.rows,
         "skipped": plan.skipped,
@@ -55,9 +57,9 @@ def _batch(options: Namespace) -> int:
     _say(view)
     if manifest is not None:
         views.say_results(manifest)
-    elif view["state"] in ("refused", "not submitted", "partly submitted"):
+    elif standing in (Standing.REFUSED, Standing.UNSENT, Standing.PARTLY):
         printing.say("next: the same airflow-batch submit again, which goes on with what exists")
-    elif view["state"] in ("submitted", "asked to end", "landed, not published"):
+    elif standing in (Standing.SUBMITTED, Standing.ENDING, Standing.UNPUBLISHED):
         printing.say(f"next: {views.command(options, 'wait', options.target)}")
     return WELL
 

@@ -6,20 +6,12 @@ import re
 from functools import cache
 
 _PHRASES = (
-    (r"GeminiBatchFetchResultsOperator with trigger_rule='all_done' lands it", "airflow-batch wait lands it"),
-    (r"wait for it with GeminiBatchSensor", "wait for it with airflow-batch wait"),
-    (r"GeminiBatchHook\(\)\.get_conn\(\)\.list_batches\(\)", "airflow-batch list"),
+    (r"`airflow-batch wait` lands it, or a task that fetches after a failure", "`airflow-batch wait` lands it"),
     (r"GeminiBatchHook\(\)\.get_conn\(\)\.list_models\(\) gives", "The API's documentation has"),
-    (r"GeminiBatchHook\.cancel_batch", "airflow-batch cancel"),
     (r'set the extra "account" of the connection to (?=\')', "give --account "),
     (r'set the extra "deployment" of one of the connections', "use a connection with another deployment"),
     (r"give the connection's extra prices a file with the model", "give --prices a file with the model"),
-    (r", with \{\{ run_id \}\} and, in mapped tasks, \{\{ ti\.map_index \}\} in it", ""),
-    (
-        r"with \{\{ run_id \}\} or \{\{ ds \}\} in result_path each run keeps its own results",
-        "another --result-path keeps both",
-    ),
-    (r"no \{\{ try_number \}\}, no random part, no current time", "no random part, no current time"),
+    (r", for each run and map index another", ""),
     (r"a new DAG run takes the new ones", "another --result-path takes the new ones"),
     (r"give each task instance a result_path", "give each batch a --result-path"),
     (r"another task instance", "another batch"),

@@ -20,6 +20,7 @@ from airflow_provider_batch.contract import (
     InputFile,
     JobSnapshot,
     JobState,
+    Limits,
     ModelFacts,
     Refused,
     SubmitOutcome,
@@ -40,6 +41,7 @@ from airflow_provider_batch.errors import (
 from airflow_provider_batch.gemini.client.answers import UnreadableEntry
 from airflow_provider_batch.gemini.client.asynchronous import AsyncGeminiClient
 from airflow_provider_batch.gemini.client.blocking import GeminiClient
+from airflow_provider_batch.gemini.limits import LIMITS
 from airflow_provider_batch.gemini.wire import Batch, File
 from airflow_provider_batch.redaction import blanked
 
@@ -111,6 +113,11 @@ class GeminiBatchService:
     def __init__(self, client: GeminiClient, *, embeddings: bool = False) -> None:
         self._client = client
         self._embeddings = embeddings
+
+    @property
+    def limits(self) -> Limits:
+        """The API's limits."""
+        return LIMITS
 
     def check_model(self, model: str) -> ModelFacts:
         """Ask for the model, so that a wrong name or credential shows before anything is uploaded."""

@@ -85,6 +85,7 @@ def show(ti: Any, key: str, glance: BatchSummary) -> None:
         ti.xcom_push(key=GeminiBatchLink.xcom_key, value=batch_url(ti))
         ti.xcom_push(key=GeminiResultsLink.xcom_key, value=results_url(glance.folder, ti))
     except Exception as error:  # noqa: BLE001
+        # XCom backends raise anything.
         log.warning("The batch is not shown on the page about batches (%s).", type(error).__name__)
 
 

@@ -5,10 +5,10 @@ It is written last, so a manifest that exists speaks of results that are complet
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError
 from upath import UPath
 
@@ -32,33 +32,14 @@ class TokenTotals(BaseModel):
     thinking: int = 0
     audio: int = 0
 
+    @classmethod
+    def of(cls, usage: Usage) -> TokenTotals:
+        """What was added up, as it is written down."""
+        return cls(**msgspec.structs.asdict(usage))
+
     def usage(self) -> Usage:
         """The same, to be added up."""
         return Usage(self.input, self.cached, self.output, self.thinking, self.audio)
-
-
-@dataclass
-class TokenSum:
-    """Adds up the tokens of rows."""
-
-    input: int = 0
-    cached: int = 0
-    output: int = 0
-    thinking: int = 0
-    audio: int = 0
-
-    def add(self, usage: Usage) -> None:
-        """Those of one more row."""
-        self.input += usage.input
-        self.cached += usage.cached
-        self.output += usage.output
-        self.thinking += usage.thinking
-        self.audio += usage.audio
-
-    @property
-    def totals(self) -> TokenTotals:
-        """What it comes to."""
-        return TokenTotals(**asdict(self))
 
 
 class Manifest(BaseModel):
@@ -144,12 +125,16 @@ class Manifest(BaseModel):
         try:
             return cls.model_validate(source)
         except ValidationError as error:
-            fields = ", ".join(str(e["loc"][0]) for e in error.errors() if e["loc"]) or "its form"
             raise ConfigError(
-                f"This is not a manifest of GeminiBatchOperator (wrong: {fields}).",
+                f"This is not a manifest of a batch ({wrong_fields(error)}).",
                 code="AGB-R10",
-                remedy="Pass the operator's output, as in read_results(label.output).",
+                remedy="Pass the output of the batch's task, as in read_results(label.output).",
             ) from None
+
+
+def wrong_fields(error: ValidationError) -> str:
+    """Which fields of a document are wrong, such as ``wrong: rows, model``. Never what is in them."""
+    return f"wrong: {', '.join(str(e['loc'][0]) for e in error.errors() if e['loc']) or 'its form'}"
 
 
 def counts_in_words(counts: dict[RowStatus, int]) -> str:

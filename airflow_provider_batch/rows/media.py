@@ -20,9 +20,6 @@ from airflow_provider_batch.errors import InputError
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.storage import READ_BYTES, local_path, opened
 
-MAX_FILE_BYTES = 2 * 1024**3
-"""2 GB a file (the API's documentation of files)."""
-
 _BAD_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 """What no file can be named by; other failures of a store are no fault of the row."""
 
@@ -97,13 +94,14 @@ class MediaFolder:
             raise BadRowError(CODE, f"the file {_shown(name)} is not in the media folder")
         return str(PurePosixPath(path))
 
-    def content(self, path: str) -> FileContent:
+    def content(self, path: str, max_bytes: int) -> FileContent:
         """Read a file, or remember what it holds.
 
         :param path: What :meth:`relative` gave.
+        :param max_bytes: The largest file that the API takes.
         :raises BadRowError: There is no such file, it is empty, or larger than the API takes.
         """
-        sha256 = self._digest(path)
+        sha256 = self._digest(path, max_bytes)
         return self._small(path) if sha256 is None else FileContent(None, sha256)
 
     def _small(self, path: str) -> FileContent:
@@ -111,7 +109,7 @@ class MediaFolder:
             data = file.read()
         return FileContent(data, hashlib.sha256(data).hexdigest())
 
-    def _read(self, path: str) -> str | None:
+    def _read(self, path: str, max_bytes: int) -> str | None:
         """Digest of the file, None if it is small: then its content is wanted, and not to be remembered."""
         self._ensure_plain(path)
         try:
@@ -127,8 +125,9 @@ class MediaFolder:
             raise _unreadable(path, "its name cannot be one") from None
         if not size:
             raise BadRowError(CODE, f"the file {_shown(path)} is empty")
-        if size > MAX_FILE_BYTES:
-            raise BadRowError(CODE, f"the file {_shown(path)} has {size} bytes; the API takes 2 GiB")
+        if size > max_bytes:
+            most = f"{max_bytes / 2**30:g} GiB"
+            raise BadRowError(CODE, f"the file {_shown(path)} has {size} bytes; the API takes {most}")
         return None if size <= self._inline_up_to else sha256
 
     def _ensure_plain(self, path: str) -> None:

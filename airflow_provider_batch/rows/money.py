@@ -7,9 +7,6 @@ from decimal import Decimal
 
 from airflow_provider_batch.rows.dialect import Usage
 
-LONG_PROMPT = 200_000
-"""Prompt tokens of one row above which some models cost more."""
-
 _MILLION = Decimal(1_000_000)
 
 
@@ -47,7 +44,7 @@ class Price:
 
     :param batch: In batch mode.
     :param standard: In single calls.
-    :param long_batch: For rows with a prompt over :data:`LONG_PROMPT`, None = the same.
+    :param long_batch: For rows with a prompt that the vendor calls long, None = the same.
     :param long_standard: The same in single calls.
     """
 

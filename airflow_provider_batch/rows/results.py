@@ -35,7 +35,7 @@ def read_results(
 ) -> Iterator[ResultRow]:
     """Stream the rows of a batch, one for each input row, in no particular order unless asked for.
 
-    :param manifest: What :class:`GeminiBatchOperator` returned.
+    :param manifest: What the task of the batch returned.
     :param output_type: Makes ``row.parsed`` of each success an instance of this pydantic model.
     :param path_type: Opens the result URI. Default: as the operator does where Airflow runs, so that a connection
         in it (``s3://my_conn@bucket/labels/``) is used; ``upath.UPath`` elsewhere.

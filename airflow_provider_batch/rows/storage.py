@@ -152,7 +152,7 @@ def _regular(path: Path) -> BinaryIO:
         if not stat.S_ISREG(kind):
             raise OSError(errno.EINVAL, "Not a regular file", str(path))
         return os.fdopen(number, "rb", READ_BYTES)
-    except BaseException:
+    except OSError:
         os.close(number)
         raise
 

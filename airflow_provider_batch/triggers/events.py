@@ -112,6 +112,7 @@ class GeminiBatchEventTrigger(BaseEventTrigger):
             await store.aset(STORE_KEY, said)
             self._last_stored = said
         except Exception as error:  # noqa: BLE001
+            # The API server may be away, and that is any exception. The events matter more than the note.
             self.log.warning("What was told cannot be kept: %s.", type(error).__name__)
 
     _last_stored: dict[str, Any] | None = None

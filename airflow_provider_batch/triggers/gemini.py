@@ -13,7 +13,7 @@ from airflow_provider_batch.airflow_compat import object_path
 from airflow_provider_batch.arguments import seconds
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.gemini.service import AsyncGeminiBatchService
+    pass
 
 VERSION = 2
 
@@ -143,6 +143,7 @@ class GeminiBatchTrigger(BaseTrigger):
 
     async def _cancel_jobs(self, task: Mapping[str, Any]) -> None:
         from airflow_provider_batch.batch.decide.after_kill import may_cancel
+        from airflow_provider_batch.batch.send.end_jobs import EndRequest, ask_all_to_end
         from airflow_provider_batch.stopping import states_of
         from airflow_provider_batch.triggers.pollers import service_of
 
@@ -155,7 +156,13 @@ class GeminiBatchTrigger(BaseTrigger):
             return
         service = await service_of(self.conn_id)
         try:
-            await self._ask_to_end(service, f"The task is {states[-1]}")
+            request = EndRequest(f"The task is {states[-1]}", self.log)
+            try:
+                await ask_all_to_end(service, self.job_names, request)
+            finally:
+                if request.asked:
+                    await asyncio.to_thread(self._note_end)
+            request.raise_refusal()
         finally:
             await service.aclose()
 
@@ -164,30 +171,10 @@ class GeminiBatchTrigger(BaseTrigger):
 
         return await asyncio.to_thread(warning, self.job_names, self.conn_id, self.ledger)
 
-    async def _ask_to_end(self, service: AsyncGeminiBatchService, why: str) -> None:
-        """All at the same time, as one may take long; one that fails keeps no other from being asked."""
-        asked = []
-
-        async def ask(name: str) -> None:
-            self.log.warning("%s: %s is asked to end.", why, name)
-            try:
-                await service.cancel(name)
-            except Exception as error:
-                self.log.error("%s could not be asked to end and may run on: %s", name, error)
-                raise
-            asked.append(name)
-
-        try:
-            ends = await asyncio.gather(*map(ask, self.job_names), return_exceptions=True)
-        finally:
-            if asked:
-                await asyncio.to_thread(self._note_cancel)
-        for end in ends:
-            if isinstance(end, BaseException):
-                raise end
-
-    def _note_cancel(self) -> None:
-        from airflow_provider_batch.batch.ledger.store import Ledger, note_cancel
+    def _note_end(self) -> None:
+        from airflow_provider_batch.batch.ledger.store import Ledger
+        from airflow_provider_batch.batch.send.end_jobs import note_end
+        from airflow_provider_batch.stopping import KILLED
 
         if self.ledger and self.cancel_note:
-            note_cancel(Ledger(object_path(self.ledger, "ledger")), self.cancel_note, "the task was stopped")
+            note_end(Ledger(object_path(self.ledger, "ledger")), self.cancel_note, KILLED)

@@ -57,6 +57,7 @@ class WebhookListener:
                         poller.wake(job)
                 failures = 0
             except Exception as error:  # noqa: BLE001
+                # The supervisor raises anything, and a wait needs no webhook: it must not end with this.
                 failures += 1
                 if failures == TELL_AFTER:
                     log.warning(

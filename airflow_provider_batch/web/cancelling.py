@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.job_names import JobTag
 from airflow_provider_batch.batch.ledger.state import BatchState
-from airflow_provider_batch.batch.ledger.store import note_cancel
-from airflow_provider_batch.contract import BatchService
-from airflow_provider_batch.errors import BatchError, NotFoundError
+from airflow_provider_batch.batch.send.end_jobs import EndRequest, ask_to_end, note_end
+from airflow_provider_batch.contract import JobSnapshot
+from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.web.detail import forget, ledger_of, message_for_page
 from airflow_provider_batch.web.views import Row
 
@@ -43,8 +43,7 @@ class Asked:
 def cancel(row: Row, who: str) -> Asked:
     """Note that nothing more of a batch is to be sent, then ask all its jobs to end.
 
-    In that order: a worker that is about to send sees the note, and what it sent before that is in the ledger,
-    which is read again.
+    In that order, as :mod:`~airflow_provider_batch.batch.send.end_jobs` says.
 
     :param who: For the note.
     :raises BatchError: The ledger cannot be read or written, or there is no such connection.
@@ -56,39 +55,25 @@ def cancel(row: Row, who: str) -> Asked:
     # A worker may have begun the next round in the meantime.
     while batch.round.published is None and batch.round.number > noted:
         noted = batch.round.number
-        note_cancel(ledger, batch.round.document(names.CANCEL), f"cancelled in Airflow's UI by {who}", by=who)
+        note_end(ledger, batch.round.document(names.CANCEL), f"cancelled in Airflow's UI by {who}", by=who)
         ledger, batch = ledger_of(row)
     forget(row)
-    asked = Asked()
-    jobs = [shard.job for shard in batch.round.shards if shard.job and not shard.landed]
-    if noted and jobs:
+    request = EndRequest(f"{who} pressed the button", log)
+    if noted and batch.round.open_jobs:
         with ServerHook(row.conn_id).service() as service:
-            for job in jobs:
-                _ask(service, batch, job, asked)
-    return asked
+            ask_to_end(service, batch.round.open_jobs, request, lambda job: _ensure_of(batch, service.look(job)))
+    return Asked(request.asked, {job: _for_page(error) for job, error in request.refused.items()})
 
 
-def _ask(service: BatchService, batch: BatchState, job: str, asked: Asked) -> None:
-    """One job: what goes wrong with it does not keep the others from being asked."""
-    try:
-        if not _is_of(batch, service.look(job).display_name):
-            # Whoever may write XComs and files could name the job of another DAG.
-            asked.refused[job] = "It is not a job of this batch."
-            return
-        service.cancel(job)
-    except NotFoundError:
-        # It is gone, so it does not run.
-        return
-    except BatchError as error:
-        asked.refused[job] = message_for_page(error)
-    except Exception as error:
-        # Transports raise anything; the text of it could hold a credential.
-        log.exception("%s could not be asked to end.", job)
-        asked.refused[job] = f"It cannot be asked ({type(error).__name__})."
-    else:
-        asked.jobs.append(job)
+def _ensure_of(batch: BatchState, job: JobSnapshot) -> None:
+    """A person who may write XComs and files could name the job of another DAG."""
+    tag = JobTag.read(job.display_name)
+    if tag is None or (tag.mark, tag.place) != (batch.plan.identity.mark, batch.plan.place):
+        raise BatchError("It is not a job of this batch.")
 
 
-def _is_of(batch: BatchState, display_name: str) -> bool:
-    tag = JobTag.read(display_name)
-    return tag is not None and (tag.mark, tag.place) == (batch.plan.identity.mark, batch.plan.place)
+def _for_page(error: Exception) -> str:
+    if isinstance(error, BatchError):
+        return message_for_page(error)
+    # The text of what a transport raises could hold a credential.
+    return f"It cannot be asked ({type(error).__name__})."

@@ -14,6 +14,7 @@ from airflow_provider_batch.batch.land.publish import JOBS_FILE
 from airflow_provider_batch.batch.ledger.history import history
 from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger
+from airflow_provider_batch.batch.state_words import of_shard
 from airflow_provider_batch.errors import BatchError, LedgerError
 from airflow_provider_batch.rows.causes import read_causes
 from airflow_provider_batch.rows.manifest import Manifest
@@ -148,7 +149,7 @@ def _shard(shard: Shard, receipts: dict[str, JobReceipt]) -> dict[str, Any]:
         "rows": shard.plan.rows,
         "size_bytes": shard.plan.size_bytes,
         "job": job,
-        "state": landed.state.value if landed else _state(shard),
+        "state": of_shard(shard),
     }
     if landed:
         said |= {
@@ -160,14 +161,6 @@ def _shard(shard: Shard, receipts: dict[str, JobReceipt]) -> dict[str, Any]:
     if receipt is not None:
         said |= {"cost_usd": receipt.cost_usd, "standard_usd": receipt.standard_usd}
     return said
-
-
-def _state(shard: Shard) -> str:
-    if shard.job:
-        return "submitted"
-    if shard.is_unresolved:
-        return "unclear"
-    return "refused" if shard.outcome else "not sent"
 
 
 def _receipts(folder: Any) -> dict[str, JobReceipt]:

@@ -14,8 +14,9 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
+from airflow_provider_batch.batch.state_words import by_task
 from airflow_provider_batch.batch.summary import KEY, LANDED_KEY, BatchSummary
-from airflow_provider_batch.web.views import OVER, BatchesPage, Row, Task, state_of
+from airflow_provider_batch.web.views import OVER, BatchesPage, Row, Task
 
 MOST_ROWS = 200
 """On one page."""
@@ -166,7 +167,7 @@ def _row(
         task_state=state,
         try_number=try_number,
         changed_at=int(changed_at.timestamp()),
-        state=state_of(state, said.get("counts")),
+        state=by_task(state, said.get("counts")).key,
         **said,
     )
 
@@ -205,5 +206,5 @@ def _landed(row: Row, task_id: str, glance: BatchSummary | None) -> Row:
     fields = ("counts", "tokens", "cost_usd", "standard_usd", "unmetered", "jobs", "rounds", "landed_at")
     said = glance.model_dump(mode="json", include=set(fields))
     return row.model_copy(
-        update=said | {"landed_by": task_id, "state": state_of(row.task_state, said.get("counts"))}
+        update=said | {"landed_by": task_id, "state": by_task(row.task_state, said.get("counts")).key}
     )

@@ -12,6 +12,7 @@ from airflow_provider_batch.batch.cost.lifetime import results_until
 from airflow_provider_batch.batch.ledger.job_names import JobTag, place_mark
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.errors import BatchError
+from airflow_provider_batch.gemini.limits import LIMITS
 from airflow_provider_batch.web.bounded import Bounded, TookTooLongError
 from airflow_provider_batch.web.views import Live, LivePage, Row, Task
 
@@ -76,7 +77,11 @@ def seen_as(row: Row, jobs: Jobs) -> Live | None:
     last = [job for (round_, _), (_, job) in mine.items() if round_ == newest]
     if not last:
         return None
-    ends = [until for job in last if job.state is JobState.SUCCEEDED and (until := results_until(job))]
+    ends = [
+        until
+        for job in last
+        if job.state is JobState.SUCCEEDED and (until := results_until(job, LIMITS.result_life_s))
+    ]
     return Live(
         **row.model_dump(include=set(Task.model_fields)),
         state=min((job.state for job in last), key=_ORDER.index).value,

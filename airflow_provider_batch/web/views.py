@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints, computed_field
 
-from airflow_provider_batch.rows.dialect import RowStatus
+from airflow_provider_batch.batch.state_words import Standing
 
 OVER = frozenset({"success", "failed", "upstream_failed", "skipped", "removed"})
 """States of a task instance that will not change by themselves."""
@@ -30,8 +30,7 @@ class Task(BaseModel):
 class Row(Task):
     """A batch in the table.
 
-    :param state: ``waiting``, ``working``, ``retrying``, ``submitted``, ``landed``, ``partial``, ``failed``,
-        ``skipped``.
+    :param state: :attr:`Standing.key <airflow_provider_batch.batch.state_words.Standing.key>`.
     :param landed_by: The task that landed it, where that is another one.
     """
 
@@ -59,6 +58,12 @@ class Row(Task):
     rounds: int | None = None
     landed_at: int | None = None
     landed_by: str | None = None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def state_words(self) -> str:
+        """The state, for people."""
+        return Standing[self.state.upper()].value
 
 
 class BatchesPage(BaseModel):
@@ -142,18 +147,3 @@ class Detail(BaseModel):
     causes_of: int = 0
     causes_are_all: bool = True
     cause_trouble: str = ""
-
-
-def state_of(task_state: str | None, counts: dict[str, int] | None) -> str:
-    """How a batch stands, by its task and by how its rows ended."""
-    if task_state == "success":
-        if counts is None:
-            return "submitted"
-        return "landed" if set(counts) <= {RowStatus.SUCCESS.value} else "partial"
-    if task_state in ("failed", "upstream_failed"):
-        return "failed"
-    if task_state in ("skipped", "removed"):
-        return "skipped"
-    if task_state in ("up_for_retry", "up_for_reschedule"):
-        return "retrying"
-    return "waiting" if task_state == "deferred" else "working"

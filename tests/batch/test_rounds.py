@@ -9,7 +9,7 @@ import pytest
 from upath import UPath
 
 from airflow_provider_batch.batch.decide.actions import Wait
-from airflow_provider_batch.batch.ledger.store import note_cancel
+from airflow_provider_batch.batch.send.end_jobs import note_end
 from airflow_provider_batch.errors import JobTimeoutError, SubmitUnknownError
 from airflow_provider_batch.rows.check.shards import ShardLimits
 from faults.task import ask
@@ -207,7 +207,7 @@ def test_a_batch_that_is_asked_to_end_while_its_rows_are_uploaded_sends_nothing(
             return getattr(self.service, name)
 
         def stage(self, *arguments):
-            note_cancel(task.ledger, "r1.cancel.json", "asked to end", by="ann")
+            note_end(task.ledger, "r1.cancel.json", "asked to end", by="ann")
             return self.service.stage(*arguments)
 
     manifest = task.but(wrap=Meanwhile).attempt().manifest

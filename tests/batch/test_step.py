@@ -91,7 +91,7 @@ NONE_LISTED = seen(found=Absent())
 
 
 def decide(one, visit=None, now=NOW, **policy):
-    return next_action(one, visit or seen(), Policy(**policy), now)
+    return next_action(one, visit or seen(), Policy(**{"job_life_s": 48 * 3600.0, **policy}), now)
 
 
 def test_rows_that_were_never_sent_are_sent_after_a_look_at_the_listing():

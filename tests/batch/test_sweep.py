@@ -76,15 +76,15 @@ def test_results_are_kept_from_the_end_of_a_job_not_from_its_submission(state, h
     submitted = datetime(2026, 5, 4, tzinfo=timezone.utc)
     job = JobSnapshot("batches/a", state, "", created_at=submitted, ended_at=submitted + timedelta(hours=20))
     now = submitted + timedelta(hours=40)
-    until = results_until(job)
+    until = results_until(job, life_s=48 * 3600.0)
     assert (None if until is None else (until - now.timestamp()) / 3600) == hours
 
 
 def test_a_job_that_does_not_say_when_it_ended_is_counted_from_its_submission():
     submitted = datetime(2026, 5, 4, tzinfo=timezone.utc)
     job = JobSnapshot("batches/a", JobState.SUCCEEDED, "", created_at=submitted)
-    assert results_until(job) == submitted.timestamp() + 48 * 3600
-    assert results_until(JobSnapshot("batches/a", JobState.SUCCEEDED, "")) is None
+    assert results_until(job, life_s=48 * 3600.0) == submitted.timestamp() + 48 * 3600
+    assert results_until(JobSnapshot("batches/a", JobState.SUCCEEDED, ""), life_s=48 * 3600.0) is None
 
 
 def test_a_sweep_lands_it_and_sends_nothing(nightly, lake, created, gemini_emulator):

@@ -98,23 +98,6 @@ def _until_done(client, name):
     return batch
 
 
-class OnLoop:
-    """The async client's calls, one after the other."""
-
-    def __init__(self, client, loop):
-        self._client, self._loop = client, loop
-
-    def __getattr__(self, name):
-        def call(*args, **kwargs):
-            result = getattr(self._client, name)(*args, **kwargs)
-            return self._loop.run_until_complete(result if asyncio.iscoroutine(result) else self._all(result))
-
-        return call
-
-    async def _all(self, pages):
-        return [item async for item in pages]
-
-
 def by_our_client(address, emulator):
     """What the blocking client sends."""
     with GeminiClient(Endpoint(ApiKey("k"), base_url=address)) as client:
@@ -122,12 +105,19 @@ def by_our_client(address, emulator):
 
 
 def by_our_async_client(address, emulator):
-    """What the async client sends."""
-    loop = asyncio.new_event_loop()
-    client = AsyncGeminiClient(Endpoint(ApiKey("k"), base_url=address, api_version="v1"))
-    drive(OnLoop(client, loop), emulator)
-    loop.run_until_complete(client.aclose())
-    loop.close()
+    """What the async client sends, of a job that the blocking one has created."""
+    emulator.add_fault(action="job", state="STUCK")
+    with GeminiClient(Endpoint(ApiKey("k"), base_url=address, api_version="v1")) as client:
+        stuck = client.create_batch(MODEL, "stuck", requests=[InlineRequest(request=ASK, key="a")])
+
+    async def wait_and_end():
+        async with AsyncGeminiClient(Endpoint(ApiKey("k"), base_url=address, api_version="v1")) as client:
+            pages = [list(page) async for page in client.list_batch_pages(page_size=2)]
+            await client.cancel_batch(stuck.name)
+            return pages, await client.get_batch(stuck.name)
+
+    pages, job = asyncio.run(wait_and_end())
+    assert ([[one.name for one in page] for page in pages], job.name) == ([[stuck.name]], stuck.name)
 
 
 def by_the_operator(address, emulator):

@@ -1,4 +1,4 @@
-"""The sync and the async client against the emulator: one suite over both."""
+"""The clients against the emulator: one suite over both for the calls that both have."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 import logging
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
 from threading import Thread
@@ -41,14 +42,14 @@ class OnLoop:
         self._loop = asyncio.new_event_loop()
         self._client = AsyncGeminiClient(endpoint)
 
-    def __getattr__(self, name):
-        method = getattr(self._client, name)
+    def get_batch(self, name):
+        return self._loop.run_until_complete(self._client.get_batch(name))
 
-        def call(*args, **kwargs):
-            result = method(*args, **kwargs)
-            return self._loop.run_until_complete(result if asyncio.iscoroutine(result) else _all(result))
+    def cancel_batch(self, name):
+        return self._loop.run_until_complete(self._client.cancel_batch(name))
 
-        return call
+    def list_batches(self, **arguments):
+        return self._loop.run_until_complete(_all(self._client.list_batch_pages(**arguments)))
 
     def close(self):
         self._loop.run_until_complete(self._client.aclose())
@@ -56,27 +57,43 @@ class OnLoop:
 
 
 async def _all(pages):
-    return [item async for item in pages]
+    return [item async for page in pages for item in page]
 
 
-@pytest.fixture(params=["sync", "async"])
-def connect(request):
-    """Open clients of either kind; they are closed at the end of the test."""
-    opened = []
-
-    def open_client(base_url, credential=None, **settings):
-        endpoint = Endpoint(credential or ApiKey("test-key"), base_url=base_url, **settings)
-        opened.append(GeminiClient(endpoint) if request.param == "sync" else OnLoop(endpoint))
-        return opened[-1]
-
-    yield open_client
-    for client in opened:
+@pytest.fixture
+def opened():
+    """What a test connects; it is closed at the end of the test."""
+    clients = []
+    yield clients
+    for client in clients:
         client.close()
+
+
+@pytest.fixture
+def connect(opened):
+    """Open blocking clients, which have every call."""
+    return partial(_open, opened, GeminiClient)
+
+
+@pytest.fixture(params=[GeminiClient, OnLoop], ids=["sync", "async"])
+def connect_either(request, opened):
+    """Open clients of either kind, for the calls that both have."""
+    return partial(_open, opened, request.param)
+
+
+def _open(opened, kind, base_url, credential=None, **settings):
+    opened.append(kind(Endpoint(credential or ApiKey("test-key"), base_url=base_url, **settings)))
+    return opened[-1]
 
 
 @pytest.fixture
 def client(connect, gemini_emulator):
     return connect(gemini_emulator.base_url)
+
+
+@pytest.fixture
+def either(connect_either, gemini_emulator):
+    return connect_either(gemini_emulator.base_url)
 
 
 def jsonl(count=2):
@@ -117,16 +134,17 @@ def test_a_small_inline_batch_answers_inline(client):
 
 
 @pytest.mark.parametrize("version", ["v1beta", "v1"])
-def test_both_versions_of_the_api_work_alike(connect, gemini_emulator, version):
+def test_both_versions_of_the_api_work_alike(connect, connect_either, gemini_emulator, version):
     client = connect(gemini_emulator.base_url, api_version=version)
     batch = client.create_batch(MODEL, "d", file_name=uploaded(client).name)
-    assert finished(client, batch.name).state == "SUCCEEDED"
+    either = connect_either(gemini_emulator.base_url, api_version=version)
+    assert finished(either, batch.name).state == "SUCCEEDED"
 
 
-def test_a_listing_is_read_over_all_its_pages(client):
+def test_a_listing_is_read_over_all_its_pages(client, either):
     file = uploaded(client)
     made = {client.create_batch(MODEL, f"d{n}", file_name=file.name).name for n in range(5)}
-    assert {batch.name for batch in client.list_batches(page_size=2)} == made
+    assert {batch.name for batch in either.list_batches(page_size=2)} == made
 
 
 def test_the_files_and_models_are_listed_and_a_file_is_shown(client):
@@ -147,11 +165,11 @@ def test_a_deleted_file_and_a_deleted_job_are_gone(client):
     assert list(client.list_files()) == []
 
 
-def test_a_cancelled_job_ends_without_being_created_again(client, gemini_emulator):
+def test_a_cancelled_job_ends_without_being_created_again(client, either):
     batch = client.create_batch(MODEL, "d", file_name=uploaded(client).name)
-    client.cancel_batch(batch.name)
-    assert finished(client, batch.name).state in ("CANCELLED", "SUCCEEDED")
-    assert [b.name for b in client.list_batches()] == [batch.name]
+    either.cancel_batch(batch.name)
+    assert finished(either, batch.name).state in ("CANCELLED", "SUCCEEDED")
+    assert [b.name for b in either.list_batches()] == [batch.name]
 
 
 def test_an_upload_of_several_blocks_survives_a_cut_connection(client, gemini_emulator):
@@ -231,29 +249,30 @@ def test_models_are_listed_over_all_pages(client):
     assert {m.name for m in client.list_models(page_size=1)} == {m.name for m in client.list_models()}
 
 
-def test_a_job_of_unknown_name_is_not_found(client):
+def test_a_job_of_unknown_name_is_not_found(either):
     with pytest.raises(NotFoundError, match="visible to their own project only"):
-        client.get_batch("batches/" + "a" * 36)
+        either.get_batch("batches/" + "a" * 36)
 
 
-def test_a_wrong_key_is_an_auth_error_that_does_not_show_it(connect, tmp_path):
+def test_a_wrong_key_is_an_auth_error_that_does_not_show_it(connect_either, tmp_path):
     from airflow_provider_batch.emulator.process import running_emulator
 
     with running_emulator(tmp_path, api_keys=["right-key"]) as emulator:
-        client = connect(emulator.base_url, ApiKey("wrong-key"))
+        client = connect_either(emulator.base_url, ApiKey("wrong-key"))
         with pytest.raises(AuthError) as caught:
-            list(client.list_models())
+            list(client.list_batches())
     assert "wrong-key" not in str(caught.value)
 
 
-def test_a_bearer_token_authenticates_as_well(connect, gemini_emulator):
-    client = connect(gemini_emulator.base_url, OAuthToken("a-token", quota_project="p"))
-    assert list(client.list_models())
+def test_a_bearer_token_authenticates_as_well(connect_either, gemini_emulator):
+    either = connect_either(gemini_emulator.base_url, OAuthToken("a-token", quota_project="p"))
+    assert list(either.list_batches()) == []
 
 
-def test_passing_server_errors_are_waited_out(client, gemini_emulator):
-    gemini_emulator.add_fault(call="models.list", times=2, action="status", status=503)
-    assert list(client.list_models())
+def test_passing_server_errors_are_waited_out(client, either, gemini_emulator):
+    made = client.create_batch(MODEL, "d", file_name=uploaded(client).name)
+    gemini_emulator.add_fault(call="batches.list", times=2, action="status", status=503)
+    assert [batch.name for batch in either.list_batches()] == [made.name]
 
 
 def test_malformed_rows_are_refused_by_the_api_with_their_lines(client):
@@ -304,10 +323,10 @@ def two_hosts():
             yield first, second_class
 
 
-def test_a_redirect_is_refused_and_the_other_host_sees_nothing(connect, two_hosts):
+def test_a_redirect_is_refused_and_the_other_host_sees_nothing(connect_either, two_hosts):
     first, second = two_hosts
     with pytest.raises(ProtocolError, match="redirect"):
-        list(connect(first).list_models())
+        list(connect_either(first).list_batches())
     assert second.reached == 0
 
 
@@ -319,16 +338,16 @@ def test_an_upload_session_on_another_host_is_refused_unvisited(connect, two_hos
 
 
 class _Odd(BaseHTTPRequestHandler):
-    """Lists batches in a circle, models without an end, and packs what it says of a file."""
+    """Lists batches in a circle, and says of one without an end, of another packed."""
 
     def do_GET(self):
         self.send_response(200)
-        if "files" in self.path:
+        if "packed" in self.path:
             self.send_header("Content-Encoding", "gzip")
         self.end_headers()
-        if "batches" in self.path:
+        if "batches/" not in self.path:
             self.wfile.write(b'{"operations": [], "nextPageToken": "once more"}')
-        elif "files" in self.path:
+        elif "packed" in self.path:
             self.wfile.write(gzip.compress(bytes(200 * 2**20), 1))
         else:
             with suppress(ConnectionError):
@@ -343,21 +362,22 @@ class _Odd(BaseHTTPRequestHandler):
     ("ask", "code", "words"),
     [
         (lambda client: list(client.list_batches()), "AGB-A07", "came back to a page"),
-        (lambda client: list(client.list_models()), "AGB-A09", "larger than 16 MiB"),
-        (lambda client: client.get_file("files/abc"), "AGB-A01", "Expected the API's JSON"),
+        (lambda client: client.get_batch("batches/endless"), "AGB-A09", "larger than 16 MiB"),
+        (lambda client: client.get_batch("batches/packed"), "AGB-A01", "Expected the API's JSON"),
     ],
     ids=["a circle of pages", "no end", "200 MiB packed into a few"],
 )
-def test_an_answer_that_has_no_end_is_given_up(connect, ask, code, words):
+def test_an_answer_that_has_no_end_is_given_up(connect_either, ask, code, words):
     with serving(_Odd) as host, pytest.raises(ProtocolError, match=words) as caught:
-        ask(connect(host))
+        ask(connect_either(host))
     assert caught.value.code == code
     assert caught.value.remedy
 
 
-def test_no_key_and_no_upload_session_reaches_a_debug_log(client, caplog):
+def test_no_key_and_no_upload_session_reaches_a_debug_log(client, either, caplog):
     with caplog.at_level(logging.DEBUG):
         uploaded(client)
+        list(either.list_batches())
     text = caplog.text
     assert "test-key" not in text
     assert "upload_id=" not in text.replace("upload_id=***", "")

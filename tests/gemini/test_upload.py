@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_batch.errors import ApiError, BatchError, InputError, ProtocolError
 from airflow_provider_batch.gemini.client.exchange import ApiAnswer, Lost, Pause, ReadBlock
-from airflow_provider_batch.gemini.client.upload import BLOCK_BYTES, MAX_FILE_BYTES, resume_upload, upload_file
+from airflow_provider_batch.gemini.client.upload import BLOCK_BYTES, resume_upload, upload_file
 
 SESSION = "http://127.0.0.1:1/upload/v1beta/files?upload_id=s"
 STARTED = ApiAnswer(200, {"x-goog-upload-url": SESSION, "x-goog-upload-status": "active"})
@@ -142,7 +142,7 @@ def test_an_offset_that_cannot_be_true_is_refused(count):
 
 
 def test_a_file_that_is_too_large_is_not_begun():
-    error, sent = play([], size=MAX_FILE_BYTES + 1)
+    error, sent = play([], size=2 * 1024**3 + 1)
     assert isinstance(error, InputError)
     assert "AGB-I20 2.00 GiB are to be uploaded" in str(error)
     assert sent == []

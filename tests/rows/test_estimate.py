@@ -10,6 +10,7 @@ from airflow_provider_batch.rows.money import Price, Rates
 RATES = Rates(Decimal(1), Decimal(0), Decimal(10), audio=Decimal(3))
 TWICE = Rates(Decimal(2), Decimal(0), Decimal(20))
 PRICE = Price(RATES, TWICE)
+LONG = 200_000
 TEXT = Text(text_bytes=1_200_000, longest_bytes=1200, media=0, rough_tokens=300_000)
 WITH_MEDIA = Text(text_bytes=1_200_000, longest_bytes=1200, media=7, rough_tokens=301_806)
 
@@ -65,29 +66,29 @@ def test_a_scattered_sample_gives_a_wider_range():
 
 
 def test_the_cost_is_that_of_both_ends():
-    batch, single = cost_span([PRICE], TEXT, Span(1_000_000, 2_000_000), Span(0, 100_000))
+    batch, single = cost_span([PRICE], TEXT, Span(1_000_000, 2_000_000), Span(0, 100_000), LONG)
     assert batch == Span(1.0, 3.0)
     assert single == Span(2.0, 6.0)
 
 
 def test_the_dearest_price_of_the_days_counts():
-    batch, _ = cost_span([PRICE, Price(TWICE, TWICE)], TEXT, Span(1_000_000, 1_000_000), Span(0, 0))
+    batch, _ = cost_span([PRICE, Price(TWICE, TWICE)], TEXT, Span(1_000_000, 1_000_000), Span(0, 0), LONG)
     assert batch == Span(1.0, 2.0)
 
 
 def test_a_day_without_a_price_leaves_the_cost_unknown():
-    assert cost_span([PRICE, None], TEXT, Span(1, 1), Span(1, 1)) is None
-    assert cost_span([], TEXT, Span(1, 1), Span(1, 1)) is None
+    assert cost_span([PRICE, None], TEXT, Span(1, 1), Span(1, 1), LONG) is None
+    assert cost_span([], TEXT, Span(1, 1), Span(1, 1), LONG) is None
 
 
 def test_an_open_end_has_no_upper_price():
-    assert cost_span([PRICE], TEXT, Span(1_000_000, None), Span(0, 1))[0] == Span(1.0, None)
+    assert cost_span([PRICE], TEXT, Span(1_000_000, None), Span(0, 1), LONG)[0] == Span(1.0, None)
 
 
 def test_media_may_be_audio_and_long_prompts_have_their_own_price():
     one = Span(1_000_000, 1_000_000), Span(0, 0)
-    assert cost_span([PRICE], WITH_MEDIA, *one)[0].most == 3.0
+    assert cost_span([PRICE], WITH_MEDIA, *one, LONG)[0].most == 3.0
     long = Price(RATES, TWICE, long_batch=TWICE, long_standard=TWICE)
-    assert cost_span([long], TEXT, *one)[0].most == 1.0
+    assert cost_span([long], TEXT, *one, LONG)[0].most == 1.0
     very_long = Text(1_200_000, longest_bytes=500_000, media=0, rough_tokens=300_000)
-    assert cost_span([long], very_long, *one)[0] == Span(1.0, 2.0)
+    assert cost_span([long], very_long, *one, LONG)[0] == Span(1.0, 2.0)

@@ -57,7 +57,7 @@ def test_a_status_prints_as_its_word(manifest):
 
 
 def test_something_that_is_no_manifest_is_refused_before_a_row_is_read():
-    with pytest.raises(ConfigError, match=r"not a manifest of GeminiBatchOperator \(wrong: job_name"):
+    with pytest.raises(ConfigError, match=r"not a manifest of a batch \(wrong: job_name"):
         read_results({"counts": {}})
 
 

@@ -38,6 +38,15 @@ def test_a_row_larger_than_the_limit_goes_alone():
     assert [(cut.rows, cut.size_bytes) for cut in writer.close()] == [(2, 10), (1, 11), (1, 2)]
 
 
+def test_no_shard_is_larger_than_a_file_of_the_vendor():
+    assert ShardLimits(rows=5).within(1000) == ShardLimits(rows=5, size_bytes=1000)
+    assert ShardLimits(size_bytes=400).within(1000).size_bytes == 400
+
+
+def test_rows_that_name_media_files_leave_room_for_longer_names():
+    assert ShardLimits(with_media=True).within(1000).size_bytes == 750
+
+
 def test_without_rows_there_is_no_part():
     writer = ShardWriter(io.BytesIO(), ShardLimits())
     assert writer.close() == []

@@ -12,6 +12,7 @@ import pytest
 from airflow.utils.session import create_session
 
 from airflow_provider_batch.batch.ledger.job_names import place_mark
+from airflow_provider_batch.batch.state_words import by_task
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.web import totals
@@ -19,7 +20,7 @@ from airflow_provider_batch.web.bounded import Bounded, TookTooLongError
 from airflow_provider_batch.web.detail import message_for_page
 from airflow_provider_batch.web.live import seen_as
 from airflow_provider_batch.web.totals import BOUNDS_S, BatchFigures, noted, summed
-from airflow_provider_batch.web.views import Row, state_of
+from airflow_provider_batch.web.views import Row
 
 NOON = int(datetime(2026, 5, 4, 12, tzinfo=timezone.utc).timestamp())
 MARK = "a" * 24
@@ -62,7 +63,7 @@ def test_a_turnaround_falls_below_the_bound_that_it_just_meets(took, place):
     ],
 )
 def test_the_state_of_a_batch_follows_from_its_task_and_rows(task_state, counts, state):
-    assert state_of(task_state, counts) == state
+    assert by_task(task_state, counts).key == state
 
 
 def job(state, place="r1s1e1", generation=1, **said):

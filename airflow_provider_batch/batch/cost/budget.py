@@ -27,9 +27,6 @@ from airflow_provider_batch.rows.money import Price
 
 log = logging.getLogger(__name__)
 
-MAX_RUN = timedelta(hours=48)
-"""How long a job may run before the API ends it."""
-
 MAX_FILES_ASKED = 200
 """Uploaded files whose end of life is asked for; the rest is taken on trust."""
 
@@ -95,7 +92,9 @@ def estimate(
     else:
         caps = Caps(content.output_caps, content.answers - content.capped, facts.output_tokens)
         tokens_out, output_basis = output_span(staged.requests, caps, budget.earlier())
-    cost = cost_span(_prices(budget.prices, model, service.now()), text, tokens_in, tokens_out)
+    limits = service.limits
+    prices = _prices(budget.prices, model, service.now(), limits.job_life_s)
+    cost = cost_span(prices, text, tokens_in, tokens_out, limits.long_prompt_tokens)
     return Estimate(
         rows=staged.requests,
         size_bytes=staged.size_bytes,
@@ -200,7 +199,7 @@ def ensure_files_last(service: BatchService, staged: Staged, source: str, needed
             source=source,
             code="AGB-I18",
             remedy="Nothing was uploaded or spent. Upload the file anew right before the batch (the API keeps "
-            "files for 48 h), or lower the task's timeout.",
+            f"files for {service.limits.file_life_s / 3600:.0f} h), or lower the task's timeout.",
         )
     if len(staged.content.files) > MAX_FILES_ASKED:
         log.warning(
@@ -215,9 +214,10 @@ def _line(rows: BinaryIO, start: int, size_bytes: int) -> bytes:
     return rows.read(size_bytes)
 
 
-def _prices(prices: Prices, model: str, now: float) -> list[Price | None]:
+def _prices(prices: Prices, model: str, now: float, job_life_s: float) -> list[Price | None]:
     first = datetime.fromtimestamp(now, timezone.utc)
-    days: set[date] = {(first + timedelta(days=day)).date() for day in range(MAX_RUN.days + 1)}
+    longest = timedelta(seconds=job_life_s).days
+    days: set[date] = {(first + timedelta(days=day)).date() for day in range(longest + 1)}
     return [prices(model, day) for day in sorted(days)]
 
 

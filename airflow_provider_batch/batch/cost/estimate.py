@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from airflow_provider_batch.rows.dialect import BYTES_PER_TOKEN, Usage
-from airflow_provider_batch.rows.money import LONG_PROMPT, Price, Rates
+from airflow_provider_batch.rows.money import Price, Rates
 
 FEWEST_BYTES_PER_TOKEN = 2
 MOST_BYTES_PER_TOKEN = 6
@@ -47,7 +47,7 @@ class Estimate:
     :param input_basis: Where that comes from, in words.
     :param output_tokens: Of all rows, thinking included.
     :param output_basis: Where that comes from, in words.
-    :param batch_usd: By the price list, the dearest price of the next 48 h; None if the model has none.
+    :param batch_usd: By the price list, at the dearest price while it may run; None if the model has none.
     :param standard_usd: The same in single calls.
     :param largest_job_tokens: Rough number of input tokens, as they count in the queue.
     :param max_enqueued_tokens: What the connection lets one task have enqueued, None = not limited by it.
@@ -145,16 +145,17 @@ def output_span(rows: int, caps: Caps, sample: Sequence[int]) -> tuple[Span, str
 
 
 def cost_span(
-    prices: Sequence[Price | None], text: Text, tokens_in: Span, tokens_out: Span
+    prices: Sequence[Price | None], text: Text, tokens_in: Span, tokens_out: Span, long_prompt_tokens: int
 ) -> tuple[Span, Span] | None:
     """USD in batch mode and in single calls, None if a price is missing.
 
     :param prices: Of each day on which the batch may run; the dearest counts.
+    :param long_prompt_tokens: Prompt tokens of one row above which some models cost more.
     """
     known = [price for price in prices if price is not None]
     if not known or len(known) != len(prices):
         return None
-    may_be_long = text.longest_bytes / FEWEST_BYTES_PER_TOKEN > LONG_PROMPT or text.media > 0
+    may_be_long = text.longest_bytes / FEWEST_BYTES_PER_TOKEN > long_prompt_tokens or text.media > 0
     tokens = text, tokens_in, tokens_out
     batch = [_usd(price.batch, price.long_batch if may_be_long else None, *tokens) for price in known]
     single = [_usd(price.standard, price.long_standard if may_be_long else None, *tokens) for price in known]

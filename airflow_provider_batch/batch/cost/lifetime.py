@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from airflow_provider_batch.contract import JobSnapshot
 
-RESULT_LIFE_S = 48 * 3600.0
-"""Of a result file, seconds from the end of its job, when it is made. A page of the API says six weeks for the
-results of batches, another 48 h for files; the shorter is believed (docs/conformance.md)."""
 
-
-def results_until(job: JobSnapshot) -> float | None:
+def results_until(job: JobSnapshot, life_s: float) -> float | None:
     """Unix time until which there are results to fetch; None if the job runs, or nobody knows.
 
     A job that does not say when it ended ended after its submission: that is the careful answer.
+
+    :param life_s: Seconds from the end of a job, when its result file is made, to the deletion of that file.
     """
     ended = job.ended_or_created_at
     if ended is None or not job.state.is_terminal:
         return None
-    return ended.timestamp() + RESULT_LIFE_S
+    return ended.timestamp() + life_s

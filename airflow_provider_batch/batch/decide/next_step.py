@@ -85,12 +85,6 @@ RESULTS_WAIT_S = (15.0, 600.0)
 RESULTS_SHARE = 0.1
 """They are looked for again after this share of the time since the end of the job."""
 
-MAX_LIFE_S = 48 * 3600.0
-"""The API ends a job itself after this time, so no person's new time for it reaches further, seconds."""
-
-FILE_LIFE = timedelta(hours=36)
-"""What an upload must still live to be sent: the API deletes files after 48 h, and a job may queue for a day."""
-
 QUOTA_MEMORY = timedelta(hours=1)
 """How long a refusal for quota bounds what is in flight."""
 
@@ -126,7 +120,8 @@ def deadline(last: Round, policy: Policy) -> float:
         return last.cancel.at.timestamp() + AFTER_CANCEL_S
     began = last.plan.clock_from.timestamp()
     extended = max((one.at.timestamp() + policy.timeout_s for one in last.extended), default=began)
-    return max(began + policy.timeout_s, min(extended, began + MAX_LIFE_S))
+    # The vendor ends the jobs itself, so no person's new time for them reaches further.
+    return max(began + policy.timeout_s, min(extended, began + policy.job_life_s))
 
 
 def retry_helps(batch: BatchState, policy: Policy) -> bool:
@@ -230,7 +225,7 @@ def _extend(last: Round, shards: list[Shard], policy: Policy, now: float) -> Act
     if not (policy.is_cleared and policy.is_new_try and runs) or last.cancel or now < deadline(last, policy):
         return None
     began = last.plan.clock_from.timestamp()
-    return Extend(len(last.extended) + 1) if now < began + MAX_LIFE_S else None
+    return Extend(len(last.extended) + 1) if now < began + policy.job_life_s else None
 
 
 def _send(batch: BatchState, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Action | None:

@@ -27,7 +27,7 @@ def ensure_succeeded(job: JobSnapshot) -> None:
         return
     if job.state.is_terminal:
         remedy = (
-            "What finished was paid for: GeminiBatchFetchResultsOperator with trigger_rule='all_done' lands it. "
+            "What finished was paid for. `airflow-batch wait` lands it, or a task that fetches after a failure. "
             "A new try of the submitting task sends the rows that are left over."
         )
         raise _ended(job.state, job.name, job.error, remedy)
@@ -35,7 +35,7 @@ def ensure_succeeded(job: JobSnapshot) -> None:
         f"The batch job {job.name} is {job.raw_state}, not finished.",
         job_name=job.name,
         code="AGB-J04",
-        remedy="Wait for it with GeminiBatchSensor.",
+        remedy="Nothing was fetched. Wait for its end first, as `airflow-batch wait` does.",
     )
 
 

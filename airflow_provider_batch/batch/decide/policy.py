@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ class Policy:
     :param affords: Rows of a batch, so many, may be sent again for the money that the user allows.
     :param is_new_try: The task was started, not resumed: an ended batch with rows left over goes on.
     :param is_cleared: By a person, who may want jobs to go on after the deadline.
+    :param job_life_s: The vendor ends a job itself so many seconds after its submission.
     :param may_send: Send create calls at all. False for those who only take what is there.
     :param submit_only: Stop when everything is submitted.
     """
@@ -34,6 +36,7 @@ class Policy:
     affords: Callable[[BatchState, int], bool] = lambda batch, rows: True
     is_new_try: bool = True
     is_cleared: bool = False
+    job_life_s: float = math.inf
     may_send: bool = True
     submit_only: bool = False
     patience: LostCallPatience = field(default_factory=LostCallPatience)

@@ -35,9 +35,9 @@ from airflow_provider_batch.rows.dialect import (
     RowDialect,
     RowError,
     RowStatus,
+    Usage,
 )
-from airflow_provider_batch.rows.manifest import TokenSum, counts_in_words
-from airflow_provider_batch.rows.money import LONG_PROMPT
+from airflow_provider_batch.rows.manifest import TokenTotals, counts_in_words
 from airflow_provider_batch.rows.read.lines import Incoming
 from airflow_provider_batch.rows.storage import Behind, keep, published, spool
 
@@ -56,13 +56,17 @@ _LEFT = {
 }
 
 
+_NO_TOKENS = Usage()
+
+
 @dataclass
 class _Tally:
     job: JobSnapshot
+    long_prompt_tokens: int
     successes: int = 0
     others: Counter[RowStatus] = field(default_factory=Counter)
-    usage: TokenSum = field(default_factory=TokenSum)
-    of_long: TokenSum = field(default_factory=TokenSum)
+    usage: Usage = _NO_TOKENS
+    of_long: Usage = _NO_TOKENS
     unmetered: int = 0
     empty: int = 0
     passing: int = 0
@@ -73,9 +77,9 @@ class _Tally:
     def add(self, row: LandedRow) -> None:
         usage = row.usage
         if usage is not None:
-            self.usage.add(usage)
-            if usage.input > LONG_PROMPT:
-                self.of_long.add(usage)
+            self.usage += usage
+            if usage.input > self.long_prompt_tokens:
+                self.of_long += usage
         if _is_unmetered(row):
             self.unmetered += 1
         if row.status is RowStatus.SUCCESS:
@@ -155,7 +159,7 @@ def _landed(
     patience: BeliefPatience,
 ) -> tuple[Landed, int]:
     """Put the rows beside the ledger, without a note of it; what is to be noted, and the size of the results."""
-    tally = _Tally(job or _NEVER_SENT)
+    tally = _Tally(job or _NEVER_SENT, service.limits.long_prompt_tokens)
     with spool() as quarantine:
         with published(ledger.path(shard.document(names.RESULTS))) as file:
             keys = _arrivals(ledger, shard, dialect)
@@ -310,8 +314,8 @@ def _document(tally: _Tally, job: JobSnapshot | None, results: Hashing, quaranti
         size_bytes=results.size_bytes,
         sha256=results.sha256,
         ended_at=job.ended_at if job else None,
-        tokens=tally.usage.totals,
-        long_tokens=tally.of_long.totals,
+        tokens=TokenTotals.of(tally.usage),
+        long_tokens=TokenTotals.of(tally.of_long),
         unmetered=tally.unmetered,
         empty=tally.empty,
         passing=tally.passing,

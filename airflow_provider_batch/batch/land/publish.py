@@ -32,7 +32,7 @@ from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.rows.check.keys import KeyTable
-from airflow_provider_batch.rows.dialect import LandedRow, RowDialect, RowStatus
+from airflow_provider_batch.rows.dialect import LandedRow, RowDialect, RowStatus, Usage
 from airflow_provider_batch.rows.manifest import FILE_NAME, Manifest, TokenTotals
 from airflow_provider_batch.rows.storage import READ_BYTES, opened, ready, spool
 from airflow_provider_batch.rows.write.parquet import write_parquet
@@ -352,7 +352,7 @@ def _manifest(
         counts=dict(tally.counts),
         empty=tally.empty,
         skipped=batch.plan.skipped,
-        tokens=_sum([one.tokens for one in landed]),
+        tokens=TokenTotals.of(sum((one.tokens.usage() for one in landed), Usage())),
         cost_usd=cost.batch_usd,
         standard_usd=cost.standard_usd,
         unmetered=sum(one.unmetered for one in landed),
@@ -360,14 +360,4 @@ def _manifest(
         quarantined=quarantined,
         submitted_at=batch.plan.first.created_at,
         landed_at=datetime.now(timezone.utc),
-    )
-
-
-def _sum(tokens: list[TokenTotals]) -> TokenTotals:
-    return TokenTotals(
-        input=sum(t.input for t in tokens),
-        cached=sum(t.cached for t in tokens),
-        output=sum(t.output for t in tokens),
-        thinking=sum(t.thinking for t in tokens),
-        audio=sum(t.audio for t in tokens),
     )

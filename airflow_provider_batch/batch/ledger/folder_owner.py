@@ -43,8 +43,7 @@ def ensure_not_replaced(folder: UPath, identity: Identity) -> None:
             f"The rows of {identity} were paid for, and a later run has replaced the results in {folder}.",
             code="AGB-S09",
             remedy="Nothing was sent. To pay for them again, and replace what is there now, set "
-            'on_content_change="cancel_and_resubmit". With {{ run_id }} or {{ ds }} in result_path each run keeps '
-            "its own results.",
+            'on_content_change="cancel_and_resubmit". With a result_path of its own each run keeps its results.',
         )
 
 
@@ -67,8 +66,8 @@ def taken(folder: UPath, batch: BatchState) -> ConfigError:
         f"{folder} {'holds' if batch.round.published else 'awaits'} the results of another task instance, "
         f"{identity}.",
         code="AGB-C15",
-        remedy="Nothing was uploaded. Give each task instance a result_path of its own, with {{ run_id }} "
-        "and, in mapped tasks, {{ ti.map_index }} in it; or, if nobody wants those results, delete "
+        remedy="Nothing was uploaded. Give each task instance a result_path of its own, for each "
+        "run and map index another; or, if nobody wants those results, delete "
         f"{folder / FOLDER / identity.mark}.",
     )
 

@@ -134,6 +134,11 @@ class Round:
     publishing: tuple[str, ...] = ()
     extended: tuple[Extended, ...] = ()
 
+    @property
+    def open_jobs(self) -> tuple[str, ...]:
+        """The jobs that exist and have not landed."""
+        return tuple(shard.job for shard in self.shards if shard.job and not shard.landed)
+
     def document(self, kind: str, *numbers: int) -> str:
         """The name of one of its documents; see :meth:`Shard.document`."""
         return names.name_of(kind, self.number, *numbers)

@@ -21,7 +21,6 @@ from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import (
     LEDGER_VERSION,
     BatchPlan,
-    Cancel,
     Document,
     Outcome,
     Retired,
@@ -30,6 +29,7 @@ from airflow_provider_batch.batch.ledger.documents import (
 from airflow_provider_batch.batch.ledger.missing import holes
 from airflow_provider_batch.contract import JobSnapshot
 from airflow_provider_batch.errors import ConfigError, LedgerError
+from airflow_provider_batch.rows.manifest import wrong_fields
 from airflow_provider_batch.rows.storage import created, listed, opened
 
 log = logging.getLogger(__name__)
@@ -267,15 +267,6 @@ def _remove_folder(folder: UPath) -> None:
         return
 
 
-def note_cancel(ledger: Ledger, name: str, why: str, by: str | None = None) -> None:
-    """Write down that the jobs of a round were asked to end.
-
-    :param name: ``r<round>.cancel.json``.
-    :param by: Who wished it, None if it was not a person's wish for these jobs.
-    """
-    ledger.put(name, Cancel(at=datetime.now(timezone.utc), why=why, by=by))
-
-
 def check_store(folder: UPath) -> None:
     """Prove that the store keeps a file that is there from being written again.
 
@@ -333,12 +324,11 @@ def _understood(path: UPath, text: bytes, kind: type[D]) -> D:
             raise _newer(path, version)
         return kind.model_validate_json(text)
     except ValidationError as error:
-        field = ", ".join(str(e["loc"][0]) for e in error.errors() if e["loc"]) or "its form"
         raise LedgerError(
-            f"{path} is not a {kind.__name__} of this version (wrong: {field}).",
+            f"{path} is not a {kind.__name__} of this version ({wrong_fields(error)}).",
             code="AGB-L02",
             remedy="Nothing was sent or cancelled. Restore the file; or look for the task's jobs with "
-            "GeminiBatchHook().get_conn().list_batches() and delete the ledger's folder if none is wanted.",
+            "`airflow-batch list` and delete the ledger's folder if none is wanted.",
         ) from None
 
 

@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from upath import UPath
 
-from airflow_provider_batch.batch.decide.next_step import FILE_LIFE, tokens_in_flight
+from airflow_provider_batch.batch.decide.next_step import tokens_in_flight
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import (
     Attached,
@@ -62,6 +62,9 @@ QUOTA_WAIT_S = (60.0, 3600.0)
 """First and longest wait after a refusal without a hint, seconds. It doubles each time in a row."""
 
 UNREACHABLE_WAIT_S = 30.0
+
+FILE_LIFE_SHARE = 0.75
+"""What an upload must still have of its life to be sent. A job may queue for a day."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +221,7 @@ class _KeptSession:
 
 
 def _uploaded(sender: Sender, batch: BatchState, shard: Shard, display_name: str) -> str:
-    until = sender.now() + FILE_LIFE
+    until = sender.now() + timedelta(seconds=sender.service.limits.file_life_s * FILE_LIFE_SHARE)
     usable = shard.usable_file(until)
     if usable is not None:
         return usable.name

@@ -44,13 +44,13 @@ from airflow_provider_batch.batch.ledger.store import (
     is_retired,
     remove_ledgers,
 )
+from airflow_provider_batch.batch.send.end_jobs import EndRequest, ask_to_end
 from airflow_provider_batch.batch.send.unrecorded_jobs import adopt, ensure_expected, jobs_without_ledger
 from airflow_provider_batch.contract import DEFAULT_TIMEOUT_S, BatchService
 from airflow_provider_batch.errors import (
     BatchError,
     ConfigError,
     InputError,
-    NotFoundError,
 )
 from airflow_provider_batch.rows.check.keys import KeyTable
 from airflow_provider_batch.rows.check.shards import ShardLimits
@@ -111,7 +111,7 @@ def ledger_for(service: BatchService, order: BatchSpec, intake: Intake, dialect:
     """
     with coded_storage_errors(), spools(order.folder) as files, KeyTable() as keys:
         try:
-            staged = stage(intake, dialect, files, keys, order.limits)
+            staged = stage(intake, dialect, files, keys, order.limits.within(service.limits.file_bytes))
         except InputError as error:
             known = generations(order.folder, order.identity.mark)
             batch = current(order, known)
@@ -130,7 +130,7 @@ def estimated(service: BatchService, order: BatchSpec, intake: Intake, dialect: 
     :raises BudgetError: The batch may cost more than it is allowed to.
     """
     with coded_storage_errors(), spools() as files, KeyTable() as keys:
-        staged = stage(intake, dialect, files, keys, order.limits)
+        staged = stage(intake, dialect, files, keys, order.limits.within(service.limits.file_bytes))
         _tell(staged)
         said = estimate(service, order.model, files.rows, staged, order.budget, order.limits.tokens)
         _ensure_acceptable(service, order, StagedRows(files, staged, intake.source.name), said)
@@ -263,19 +263,15 @@ def _end(service: BatchService, batch: BatchState) -> None:
     """Ask the jobs of a superseded batch to end, and take away the input of those that may still begin.
 
     Before each new batch, until nothing is left to be asked: a call that failed is made up for.
+
+    :raises BatchError: A job was not asked; it may run on.
     """
     for shard in batch.shards:
-        if shard.landed:
-            continue
-        if shard.is_unresolved and shard.last:
+        if shard.is_unresolved and shard.last and not shard.landed:
             service.unstage(shard.last.sending.input_file)
-        if not shard.job:
-            continue
-        try:
-            service.cancel(shard.job)
-        except NotFoundError:
-            continue
-        log.warning("Cancelled %s: other rows take its place. What it finished is billed.", shard.job)
+    request = EndRequest("Other rows take its place, what it finished is billed", log)
+    ask_to_end(service, [job for round_ in batch.rounds for job in round_.open_jobs], request)
+    request.raise_refusal()
 
 
 def _begin(

@@ -43,9 +43,9 @@ def jobs_without_ledger(
             f"{', '.join(elsewhere)} exists for this task with another result_path than {order.folder}.",
             code="AGB-C08",
             remedy="Nothing was sent or cancelled. result_path must be the same in every try: no "
-            "{{ try_number }}, no random part, no current time. If another Airflow runs the same DAG with this "
-            'credential, set the extra "deployment" of one of the connections. If nobody wants that job, delete '
-            "it with GeminiBatchHook().get_conn().delete_batch(name).",
+            "number of the try, no random part, no current time. If another Airflow runs the same DAG with this "
+            'credential, set the extra "deployment" of one of the connections. If nobody wants that job, end '
+            "it with `airflow-batch cancel` and delete it in the API.",
         )
     return strangers
 
@@ -67,7 +67,7 @@ def ensure_expected(strangers: list[tuple[JobTag, JobSnapshot]], plan: BatchPlan
             "does not know it.",
             code="AGB-S05",
             remedy="Nothing was sent or cancelled. Restore the input to go on with that job, or cancel it "
-            "(GeminiBatchHook.cancel_batch) and run the task again.",
+            "with `airflow-batch cancel` and run the task again.",
         )
 
 

@@ -76,6 +76,7 @@ class Waiter:
         try:
             self.context.run(self.tell, text)
         except Exception as fault:  # noqa: BLE001
+            # A handler of Airflow's raises anything; the poller goes on for the others.
             self.fail(fault)
 
 

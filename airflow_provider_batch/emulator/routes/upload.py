@@ -130,7 +130,7 @@ async def _take(call: Call, file: dict[str, Any], mime_type: str | None, pieces:
         await _receive(call, part, await part.take_over(), pieces)
         created = await _finalize(call, record, part)
     except BaseException:
-        # Nobody can go on with it: the client knows no session.
+        # Nobody can go on with it, also when the request is cancelled: the client knows no session.
         call.emulation.parts.forget(record.id)
         call.emulation.store.upload_path(record.id).unlink(missing_ok=True)
         raise

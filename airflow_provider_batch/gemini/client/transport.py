@@ -13,7 +13,7 @@ import os
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -207,19 +207,9 @@ def pieces(content: bytes | None) -> Iterator[bytes] | None:
     return None if content is None else _pieces(content)
 
 
-def apieces(content: bytes | None) -> AsyncIterator[bytes] | None:
-    """The same for the async client."""
-    return None if content is None else _apieces(content)
-
-
 def _pieces(content: bytes) -> Iterator[bytes]:
     for start in range(0, len(content), PIECE_BYTES):
         yield content[start : start + PIECE_BYTES]
-
-
-async def _apieces(content: bytes) -> AsyncIterator[bytes]:
-    for piece in _pieces(content):
-        yield piece
 
 
 def read_block(file: BinaryIO | None, block: ReadBlock) -> bytes:

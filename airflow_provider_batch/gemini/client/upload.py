@@ -16,13 +16,11 @@ from airflow_provider_batch.gemini.client.calls import list_files
 from airflow_provider_batch.gemini.client.exchange import ApiAnswer, ApiRequest, Lost, ReadBlock, Script
 from airflow_provider_batch.gemini.client.repeats import MAX_TRIES, may_pass, once, pause, persist, wait_s
 from airflow_provider_batch.gemini.client.rpc import rpc_error
+from airflow_provider_batch.gemini.limits import LIMITS
 from airflow_provider_batch.gemini.wire import File, UploadedFile
 
 BLOCK_BYTES = 8 * 1024 * 1024
 """8 MiB, as the official SDK sends: a multiple of every granularity that Google documents elsewhere."""
-
-MAX_FILE_BYTES = 2 * 1024**3
-"""2 GB per file (Files API, discovery document: maxSize 2147483648)."""
 
 MAX_FILE_PAGES = 1000
 """Pages of the file listing that are read at most: 100,000 files, far more than 20 GB and 48 h allow."""
@@ -94,9 +92,10 @@ def start_upload(size_bytes: int, display_name: str, mime_type: str = JSONL_MIME
     :raises InputError: The file is larger than the API takes.
     """
     call = f"start upload {display_name}"
-    if size_bytes > MAX_FILE_BYTES:
+    if size_bytes > LIMITS.file_bytes:
         raise InputError(
-            f"{size_bytes / 2**30:.2f} GiB are to be uploaded, and the API takes 2 GiB a file.",
+            f"{size_bytes / 2**30:.2f} GiB are to be uploaded, and the API takes "
+            f"{LIMITS.file_bytes / 2**30:.0f} GiB a file.",
             source=display_name,
             code="AGB-I20",
             remedy="Nothing was uploaded or spent. Split the input into several files, one task each.",

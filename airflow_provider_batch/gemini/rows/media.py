@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_batch.gemini.limits import LIMITS
 from airflow_provider_batch.gemini.rows.checks import is_address
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.media import CODE, MediaFolder, Reference
@@ -85,7 +86,7 @@ class RowFiles:
             return False
         path = self._folder.relative(uri)
         kind = data.get("mimeType") or data.get("mime_type") or media_type(path)
-        content = self._folder.content(path)
+        content = self._folder.content(path, LIMITS.file_bytes)
         del part[name]
         if content.data is not None:
             part["inlineData"] = {"mimeType": kind, "data": base64.b64encode(content.data).decode()}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, NamedTuple
 
 from airflow_provider_batch.rows.dialect import BYTES_PER_TOKEN
 
-MAX_SHARD_BYTES = 2 * 1024**3
-"""The largest file that the API takes: 2 GB."""
+MEDIA_SHARE = 3, 4
+"""What rows may fill of a file if they name media files: an address may be longer than a name."""
 
 _BLOCK_BYTES = 256 * 1024
 """Written and hashed at a time."""
@@ -20,19 +20,30 @@ class ShardLimits:
     """What fits into one remote job.
 
     :param rows: None = no limit of our own.
-    :param size_bytes: At most 2 GiB.
+    :param size_bytes: None = no limit of our own.
     :param tokens: Rough number of input tokens, None = no limit of our own.
+    :param with_media: Rows name media files, which get longer names before they are sent.
     """
 
     rows: int | None = None
-    size_bytes: int = MAX_SHARD_BYTES
+    size_bytes: int | None = None
     tokens: int | None = None
+    with_media: bool = False
+
+    def within(self, file_bytes: int) -> ShardLimits:
+        """The same, and no more than fits into one file.
+
+        :param file_bytes: The largest file that the vendor takes.
+        """
+        share, of = MEDIA_SHARE
+        most = file_bytes * share // of if self.with_media else file_bytes
+        return replace(self, size_bytes=most if self.size_bytes is None else min(most, self.size_bytes))
 
     def admit(self, rows: int, size_bytes: int, tokens: int) -> bool:
         """A shard may be as large as this."""
         return (
             (self.rows is None or rows <= self.rows)
-            and size_bytes <= self.size_bytes
+            and (self.size_bytes is None or size_bytes <= self.size_bytes)
             and (self.tokens is None or tokens <= self.tokens)
         )
 

@@ -270,6 +270,7 @@ def _imported(spec: str) -> Any:
     try:
         return operator.attrgetter(name)(importlib.import_module(module))
     except Exception as fault:
+        # To import a module is to run it: anything can be raised.
         error = _unusable(f"{spec!r} cannot be imported ({type(fault).__name__}: {fault})")
         # Another worker may have it.
         error.is_final = False

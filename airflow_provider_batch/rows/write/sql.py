@@ -158,6 +158,7 @@ def load_rows(connection: Any, target: Target, rows: Iterable[ResultRow]) -> int
         seen.ensure_all()
         connection.commit()
     except BaseException:
+        # A task that is stopped in here leaves no open transaction behind either.
         connection.rollback()
         raise
     finally:

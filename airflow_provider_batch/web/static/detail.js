@@ -17,7 +17,7 @@ export function detail(said, live, { back, reload }) {
         link(airflowUrl("dags", row.dag_id, "runs", row.run_id), `Run ${row.run_id}`), " · ",
         link(taskUrl(row), `Task, try ${row.try_number}`))),
     el("section", { class: "card head" },
-      el("div", { class: "line" }, pill(row.state),
+      el("div", { class: "line" }, pill(row),
         el("span", { class: "quiet" }, [row.model, row.conn_id, jobsInWords(row, isOpen(row) ? seen : null)].filter(Boolean).join(" · ")),
         said.may_cancel ? cancelling(row, reload) : null),
       progress(row, seen),

@@ -38,7 +38,7 @@ function line(row, seen, now, open) {
       el("strong", {}, link(airflowUrl("dags", row.dag_id), row.dag_id), " / ", link(taskUrl(row), row.task_id + mapped)),
       el("small", {}, link(airflowUrl("dags", row.dag_id, "runs", row.run_id), row.run_id))),
     cell("Model", "model", row.model || el("span", { class: "quiet" }, "not known"), el("small", {}, row.conn_id)),
-    cell("State", "state", el("span", { class: "lines" }, pill(row.state), progress(row, seen),
+    cell("State", "state", el("span", { class: "lines" }, pill(row), progress(row, seen),
       isOpen(row) && seen ? el("small", {}, jobsInWords(row, seen)) : null,
       row.landed_by ? el("small", {}, `landed by ${row.landed_by}`) : null)),
     cell("Rows", "figure", row.counts && row.state === "partial" ? statuses(row.counts) : number(row.rows),

@@ -2,17 +2,6 @@
 
 import { ago, el, lasting, number, sum } from "./dom.js";
 
-const STATES = {
-  waiting: "Waiting",
-  working: "Working",
-  retrying: "Will retry",
-  submitted: "Submitted",
-  landed: "Landed",
-  partial: "Landed, not all",
-  failed: "Failed",
-  skipped: "Skipped",
-};
-
 export const STATUSES = [
   "success", "truncated", "invalid_output", "blocked", "error", "expired", "cancelled", "missing",
 ];
@@ -20,8 +9,8 @@ export const STATUSES = [
 export const isActive = (row) => ["waiting", "working", "retrying"].includes(row.state);
 export const isOpen = (row) => row.landed_at === null && row.state !== "skipped";
 
-export function pill(state) {
-  return el("span", { class: `pill ${state}` }, STATES[state] ?? state);
+export function pill(row) {
+  return el("span", { class: `pill ${row.state}` }, row.state_words[0].toUpperCase() + row.state_words.slice(1));
 }
 
 /** How far a batch is: rows by status once it has landed, what the API counts before that. */
