@@ -124,6 +124,6 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path):
 
 def test_what_would_be_too_large_to_read_is_not_written(tmp_path):
     ledger = Ledger(UPath(tmp_path / "1"))
-    with pytest.raises(LedgerError, match=r"AGB-L04 r1.cancel.json .* would have .* Set shard_rows"):
+    with pytest.raises(LedgerError, match=r"AGB-L04 r1.cancel.json .* would have .* Set max_rows_per_job"):
         ledger.put("r1.cancel.json", Cancel(at=NOON, why="x" * MAX_DOCUMENT_BYTES))
     assert not (tmp_path / "1").exists()

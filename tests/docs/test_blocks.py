@@ -157,7 +157,14 @@ def _curl(words):
     assert "def test_the_control_calls_of_the_page_are_accepted(" in (ROOT / OLDER).read_text()
 
 
+def _airflow(words):
+    """Airflow's own: the quickstart's DAG, which another test runs."""
+    assert words[1:] == ["dags", "test", "quickstart"]
+    subprocess.run([sys.executable, "-m", "airflow", "dags", "test", "--help"], capture_output=True, check=True)
+
+
 CHECKS = {
+    "airflow": _airflow,
     "make": _make,
     "airflow-batch": _airflow_batch,
     "pip": _pip,
