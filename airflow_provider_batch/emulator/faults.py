@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -69,10 +69,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     status: int = 503
     rpc_status: str | None = None
     message: str = "The service is currently unavailable."
-    details: list[dict[str, Any]] = []
+    details: list[dict[str, object]] = []
     retry_delay: float | None = None
     headers: dict[str, str] = {}
-    body: Any = None
+    body: object = None
     # delay, processing, hide, late_output, stale
     seconds: float = 1.0
     # cut
@@ -82,8 +82,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     keys: list[str] = []
     every: int = 0
     # rows, job; None is the general internal error
-    error: dict[str, Any] | None = None
-    response: dict[str, Any] = {}
+    error: dict[str, object] | None = None
+    response: dict[str, object] = {}
     # job
     state: str = "FAILED"
 
@@ -92,7 +92,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """The call, or the pseudo call of an action that has no HTTP call of its own."""
         return _FIXED.get(self.action, self.call)
 
-    def reply_body(self) -> Any:
+    def reply_body(self) -> object:
         """Return the body of an error reply: the given one, or one made from status and message."""
         if self.body is not None:
             return self.body
@@ -148,7 +148,7 @@ class FaultPlan:
             self._armed = []
             self._save()
 
-    def armed(self) -> list[dict[str, Any]]:
+    def armed(self) -> list[dict[str, object]]:
         """Return the faults that can still strike, with their counters."""
         return [msgspec.to_builtins(armed) for armed in self._armed if not armed.spent()]
 

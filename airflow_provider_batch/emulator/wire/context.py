@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -72,11 +71,11 @@ class Call:
         found: str = self.request.path_params[name]
         return found
 
-    def accept(self, call: str, **facts: Any) -> None:
+    def accept(self, call: str, **facts: object) -> None:
         """Note in the journal what was just made true on disk."""
         self.emulation.journal.accept(call, self.project, **facts)
 
-    async def json(self, type_name: str | None) -> dict[str, Any]:
+    async def json(self, type_name: str | None) -> dict[str, object]:
         """Read the body; an empty one is an empty message.
 
         :param type_name: the published type of the message, None for one that has not been published.
@@ -92,7 +91,7 @@ class Call:
         return message_in(body, type_name)
 
 
-def message_in(body: bytes, type_name: str | None) -> dict[str, Any]:
+def message_in(body: bytes, type_name: str | None) -> dict[str, object]:
     """Read a message; nothing is an empty one. See ``Call.json``.
 
     :raises ApiError: not JSON, or not such a message.
@@ -106,9 +105,9 @@ def message_in(body: bytes, type_name: str | None) -> dict[str, Any]:
     return message
 
 
-def _decode(body: bytes) -> dict[str, Any]:
+def _decode(body: bytes) -> dict[str, object]:
     try:
-        return msgspec.json.decode(body, type=dict[str, Any])
+        return msgspec.json.decode(body, type=dict[str, object])
     except msgspec.DecodeError as strict:
         try:
             return decode_relaxed(body.decode())
@@ -116,7 +115,7 @@ def _decode(body: bytes) -> dict[str, Any]:
             raise strict from None
 
 
-def reply(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def reply(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with JSON."""
     body = msgspec.json.encode(content)
     return Response(body, status, headers=headers, media_type="application/json; charset=UTF-8")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 import msgspec
 
@@ -26,12 +25,12 @@ _STANDARD_ESCAPES = set('"\\/bfnrt')
 _OPENING = {"{", "[", ",", ":"}
 
 
-def decode_relaxed(text: str) -> dict[str, Any]:
+def decode_relaxed(text: str) -> dict[str, object]:
     """Read an object.
 
     :raises msgspec.DecodeError: Google's parser would refuse it, too.
     """
-    return msgspec.json.decode(" ".join(_strict(_tokens(text))), type=dict[str, Any])
+    return msgspec.json.decode(" ".join(_strict(_tokens(text))), type=dict[str, object])
 
 
 def _tokens(text: str) -> list[str]:

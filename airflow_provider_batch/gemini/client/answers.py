@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ValidationError
@@ -125,7 +125,7 @@ class UnreadableEntry:
     :param fields: What it says, as far as that is a JSON object; else empty.
     """
 
-    fields: Mapping[str, Any]
+    fields: Mapping[str, object]
     error: ProtocolError
 
 
@@ -156,9 +156,9 @@ class LazyPage(Generic[M]):
             yield entry
 
 
-def _said(item: bytes) -> dict[str, Any]:
+def _said(item: bytes) -> dict[str, object]:
     try:
-        return msgspec.json.decode(item, type=dict[str, Any])
+        return msgspec.json.decode(item, type=dict[str, object])
     except NOT_JSON:
         return {}
 
