@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import TypeGuard
 from urllib.parse import urlsplit
 
 import msgspec
@@ -12,6 +12,7 @@ from airflow_provider_batch.emulator.state.deliveries import new_secret
 from airflow_provider_batch.emulator.state.records import WebhookRecord, new_file_id, timestamp
 from airflow_provider_batch.emulator.wire.context import Call, reply
 from airflow_provider_batch.emulator.wire.errors import invalid, not_found
+from airflow_provider_batch.emulator.wire.json import Message
 from airflow_provider_batch.emulator.wire.paging import page_of
 
 EVENTS = ("batch.cancelled", "batch.expired", "batch.failed", "batch.succeeded")
@@ -41,7 +42,7 @@ async def create_webhook(call: Call) -> Response:
 async def list_webhooks(call: Call) -> Response:
     """Return a page of webhooks, newest first."""
     page, token = page_of(call, call.emulation.store.webhooks(call.project), default=50, maximum=1000)
-    listed: dict[str, Any] = {"webhooks": [_json(webhook) for webhook in page]} if page else {}
+    listed: Message = {"webhooks": [_json(webhook) for webhook in page]} if page else {}
     return reply({**listed, "next_page_token": token} if token else listed)
 
 
@@ -66,7 +67,7 @@ async def rotate_secret(call: Call) -> Response:
     return reply({"secret": webhook.secret})
 
 
-def _is_address(uri: Any) -> TypeGuard[str]:
+def _is_address(uri: object) -> TypeGuard[str]:
     try:
         return isinstance(uri, str) and urlsplit(uri).scheme in {"http", "https"}
     except ValueError:
@@ -80,7 +81,7 @@ def _visible(call: Call) -> WebhookRecord:
     return webhook
 
 
-def _json(webhook: WebhookRecord) -> dict[str, Any]:
+def _json(webhook: WebhookRecord) -> Message:
     return {
         "name": webhook.name,
         "id": webhook.id,
