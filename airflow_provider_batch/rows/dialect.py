@@ -5,13 +5,11 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from typing_extensions import TypeVar
 
     from airflow_provider_batch.rows.media import Reference
@@ -148,7 +146,7 @@ class ResultRow(msgspec.Struct, Generic[Parsed], frozen=True, omit_defaults=True
     error: RowError | None = None
     parsed: Parsed | None = None
     note: str | None = None
-    source: dict[str, object] | None = None
+    source: dict[str, Any] | None = None
     vector: list[float] | None = None
     response: msgspec.Raw = NULL
 
@@ -167,7 +165,7 @@ class LandedRow(msgspec.Struct, frozen=True, omit_defaults=True):
     error: RowError | None = None
     parsed: object = None
     note: str | None = None
-    source: dict[str, object] | None = None
+    source: dict[str, Any] | None = None
     vector: list[float] | None = None
     response: msgspec.Raw = NULL
 

@@ -45,7 +45,7 @@ def a_row_says_what_else_there_is(row: ResultRow) -> None:
     assert_type(row.usage, Usage | None)
     assert_type(row.error, RowError | None)
     assert_type(row.note, str | None)
-    assert_type(row.source, dict[str, object] | None)
+    assert_type(row.source, dict[str, Any] | None)
     assert_type(row.vector, list[float] | None)
     assert_type(row.response, msgspec.Raw)
     row.answer  # type: ignore[attr-defined]  # it is called text

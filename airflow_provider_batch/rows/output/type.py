@@ -21,7 +21,7 @@ from airflow_provider_batch.rows.dialect import CheckedRow, LandedRow, RowDialec
 from airflow_provider_batch.rows.media import Reference
 from airflow_provider_batch.rows.output.fences import fenced_values
 from airflow_provider_batch.rows.output.models import as_described, not_finite, untitled
-from airflow_provider_batch.rows.output.schemas import nodes_of, resolved, usual, with_null
+from airflow_provider_batch.rows.output.schemas import Schema, nodes_of, resolved, usual, with_null
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -59,7 +59,7 @@ class OutputType:
     :param json_schema: JSON Schema of an answer, plain JSON values.
     """
 
-    def __init__(self, json_schema: dict[str, object], model: type[BaseModel] | None) -> None:
+    def __init__(self, json_schema: Schema, model: type[BaseModel] | None) -> None:
         self.json_schema = json_schema
         self._model = model
         self._names = frozenset(_property_names(json_schema))
@@ -228,7 +228,7 @@ def _decoded(text: str) -> object:
         raise NotOfTypeError("the answer: json_invalid") from None
 
 
-def _schema_checker(schema: dict[str, object]) -> Callable[[object, frozenset[str]], str]:
+def _schema_checker(schema: Schema) -> Callable[[object, frozenset[str]], str]:
     """A function that gives the faults of a value in words, empty if there are none."""
     from jsonschema import FormatChecker
     from jsonschema.validators import validator_for
@@ -286,7 +286,7 @@ def _model(spec: object) -> type[BaseModel]:
     return spec
 
 
-def _schema_of(model: type[BaseModel]) -> dict[str, object]:
+def _schema_of(model: type[BaseModel]) -> Schema:
     from pydantic.errors import PydanticUserError
 
     try:
@@ -296,7 +296,7 @@ def _schema_of(model: type[BaseModel]) -> dict[str, object]:
     return {"title": model.__name__, **schema}
 
 
-def _valid(schema: Mapping[str, object]) -> dict[str, object]:
+def _valid(schema: Mapping[str, object]) -> Schema:
     """The schema as plain JSON values.
 
     :raises ConfigError: It is none, or one that the check of an answer would stumble over.
@@ -306,7 +306,7 @@ def _valid(schema: Mapping[str, object]) -> dict[str, object]:
     from referencing.exceptions import Unresolvable
 
     try:
-        plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(dict(schema)))
+        plain: Schema = msgspec.json.decode(msgspec.json.encode(dict(schema)))
         plain = usual(plain)
         validator_for(plain).check_schema(plain)
     except SchemaError as error:
@@ -319,7 +319,7 @@ def _valid(schema: Mapping[str, object]) -> dict[str, object]:
     return plain
 
 
-def _ensure_checkable(node: dict[str, object], root: dict[str, object]) -> None:
+def _ensure_checkable(node: Schema, root: Schema) -> None:
     reference = node.get("$ref")
     if isinstance(reference, str) and resolved(root, reference) is None:
         raise _unusable(f"the reference {reference!r} leads nowhere inside the schema")
@@ -331,7 +331,7 @@ def _ensure_checkable(node: dict[str, object], root: dict[str, object]) -> None:
             raise _unusable(f"the pattern {pattern!r} cannot be read by Python's re ({error})") from None
 
 
-def _property_names(schema: dict[str, object]) -> Iterator[str]:
+def _property_names(schema: Schema) -> Iterator[str]:
     for node in nodes_of(schema):
         yield from node.get("properties", {})
 

@@ -50,7 +50,7 @@ class Record(NamedTuple):
     """
 
     number: int
-    data: bytes | Mapping[str, Any] | UnreadableRow | None
+    data: bytes | Mapping[str, object] | UnreadableRow | None
     unit: str = "row"
     file: str = ""
 
