@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -69,10 +69,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     status: int = 503
     rpc_status: str | None = None
     message: str = "The service is currently unavailable."
-    details: list[dict[str, object]] = []
+    details: list[dict[str, Any]] = []
     retry_delay: float | None = None
     headers: dict[str, str] = {}
-    body: object = None
+    body: Any = None
     # delay, processing, hide, late_output, stale
     seconds: float = 1.0
     # cut
@@ -82,8 +82,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     keys: list[str] = []
     every: int = 0
     # rows, job; None is the general internal error
-    error: dict[str, object] | None = None
-    response: dict[str, object] = {}
+    error: dict[str, Any] | None = None
+    response: dict[str, Any] = {}
     # job
     state: str = "FAILED"
 

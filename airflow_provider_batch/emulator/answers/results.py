@@ -34,7 +34,7 @@ from airflow_provider_batch.emulator.wire.json import Message
 _SHUFFLED_ROWS = 10_000
 _FEW = 3
 
-_CANCELLED_ROW: Message = {"error": {"code": 1}}
+_CANCELLED_ROW: dict[str, object] = {"error": {"code": 1}}
 
 
 class StoppedError(Exception):
@@ -69,7 +69,7 @@ class _Result(msgspec.Struct, frozen=True):
 
     key: str | None
     named: Message
-    body: Message
+    body: dict[str, object]
     tokens: Tokens
     broken: bool = False
     lines: int = 1
@@ -148,7 +148,7 @@ def _asked(job: ResultJob) -> Iterator[_Asked]:
             number += 1
 
 
-def _answer(asked: _Asked, job: ResultJob) -> Message:
+def _answer(asked: _Asked, job: ResultJob) -> dict[str, object]:
     row, batch = asked.row, asked.batch
     if not asked.served:
         return dict(_CANCELLED_ROW)
@@ -174,7 +174,7 @@ def _billed(row: InputRow, body: Message) -> Tokens:
     )
 
 
-def _result(row: InputRow, body: Message, tokens: Tokens) -> _Result:
+def _result(row: InputRow, body: dict[str, object], tokens: Tokens) -> _Result:
     named = {"key": row.key, "metadata": row.metadata}
     return _Result(_key(row), {name: value for name, value in named.items() if value is not None}, body, tokens)
 

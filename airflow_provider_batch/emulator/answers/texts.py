@@ -50,7 +50,9 @@ def load_answer_function(reference: str) -> AnswerFunction:
     return answer
 
 
-def answer_row(request: Message, key: str | None, model: str, function: AnswerFunction | None) -> Message:
+def answer_row(
+    request: Message, key: str | None, model: str, function: AnswerFunction | None
+) -> dict[str, object]:
     """Answer one generation request: ``{"response": ...}`` or ``{"error": ...}``.
 
     :param function: the user's own; what it raises becomes the error of this row alone.
@@ -68,7 +70,7 @@ def answer_row(request: Message, key: str | None, model: str, function: AnswerFu
     return {"response": given}
 
 
-def generated(request: Message, model: str, text: str | None = None) -> Message:
+def generated(request: Message, model: str, text: str | None = None) -> dict[str, object]:
     """Build a GenerateContentResponse.
 
     :param text: what the model says; the default follows from the prompt and the schema.
@@ -91,7 +93,7 @@ def generated(request: Message, model: str, text: str | None = None) -> Message:
     }
 
 
-def embedded(request: Message, model: str) -> Message:
+def embedded(request: Message, model: str) -> dict[str, object]:
     """Build an EmbedContentResponse: a unit vector that depends on the content alone, and the count of its tokens.
 
     The count stands where it was seen for the model: ``tokenCount``, an int64 and so a string, in a row that
@@ -156,7 +158,7 @@ def _prompt_start(request: Message) -> str:
     return text[:_ECHOED_CHARACTERS]
 
 
-def _contents(request: Message) -> list[Message]:
+def _contents(request: Message) -> list[dict[str, object]]:
     found = list(repeated(request, "contents"))
     for name in ("systemInstruction", "content"):
         if field(request, name):
@@ -164,10 +166,10 @@ def _contents(request: Message) -> list[Message]:
     return found
 
 
-def _usage(request: Message, config: Message, answer_tokens: int) -> Message:
+def _usage(request: Message, config: Message, answer_tokens: int) -> dict[str, object]:
     thoughts = _thought_tokens(config)
     prompt = sum(prompt_tokens(request))
-    usage: Message = {
+    usage: dict[str, object] = {
         "promptTokenCount": prompt,
         "candidatesTokenCount": answer_tokens,
         "totalTokenCount": prompt + answer_tokens + thoughts,
@@ -178,7 +180,7 @@ def _usage(request: Message, config: Message, answer_tokens: int) -> Message:
     return usage
 
 
-def _token_details(request: Message) -> list[Message]:
+def _token_details(request: Message) -> list[dict[str, object]]:
     text_tokens, attachment_tokens = prompt_tokens(request)
     details = [{"modality": "TEXT", "tokenCount": text_tokens}]
     if attachment_tokens:

@@ -54,7 +54,7 @@ class Upstream:
         self._http = httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=TIMEOUT)
         self._model = model
 
-    def __call__(self, request: Message, key: str | None) -> Message:
+    def __call__(self, request: Message, key: str | None) -> dict[str, object]:
         """Return the GenerateContentResponse, or ``{"error": ...}``."""
         try:
             body = {"model": self._model, **chat_request(request)}
@@ -68,14 +68,14 @@ class Upstream:
                 time.sleep(_wait_s(attempt, answer))
         return _refused(answer)
 
-    def _ask(self, body: Message) -> httpx.Response | httpx.TransportError:
+    def _ask(self, body: dict[str, object]) -> httpx.Response | httpx.TransportError:
         try:
             return self._http.post("/chat/completions", json=body)
         except httpx.TransportError as problem:
             return problem
 
 
-def chat_request(request: Message) -> Message:
+def chat_request(request: Message) -> dict[str, object]:
     """Say a GenerateContentRequest as a chat request.
 
     :raises CannotSayError: naming the field.
@@ -87,7 +87,7 @@ def chat_request(request: Message) -> Message:
         messages.append({"role": role, "content": _content(repeated(content, "parts"))})
     config = field(request, "generationConfig", {})
     _refuse_others("generationConfig.", config, _CONFIG.keys() | _IGNORED_CONFIG)
-    chat: Message = {"messages": messages}
+    chat: dict[str, object] = {"messages": messages}
     for name, theirs in _CONFIG.items():
         value = field(config, name)
         if value is not None:
@@ -101,7 +101,7 @@ def _refuse_others(prefix: str, message: Message, known: frozenset[str] | set[st
             raise CannotSayError(f"{prefix}{name}")
 
 
-def _system_parts(request: Message) -> list[Message]:
+def _system_parts(request: Message) -> list[dict[str, object]]:
     return repeated(field(request, "systemInstruction", {}), "parts")
 
 
@@ -111,7 +111,7 @@ def _content(parts: list[Message]) -> str | list[Message]:
     return [_part(part) for part in parts]
 
 
-def _part(part: Message) -> Message:
+def _part(part: Message) -> dict[str, object]:
     blob = field(part, "inlineData")
     if blob is None:
         return {"type": "text", "text": _text(part)}
@@ -128,7 +128,7 @@ def _text(part: Message) -> str:
     return str(part.get("text", ""))
 
 
-def _response_format(config: Message) -> Message:
+def _response_format(config: Message) -> dict[str, object]:
     schema = field(config, "responseJsonSchema")
     if schema is None and (older := field(config, "responseSchema")) is not None:
         schema = _json_schema(older)
@@ -151,7 +151,7 @@ def _json_schema(schema: object) -> object:
     }
 
 
-def _read(answer: httpx.Response) -> Message:
+def _read(answer: httpx.Response) -> dict[str, object]:
     if not answer.is_success:
         return _refused(answer)
     try:
@@ -166,14 +166,14 @@ def _read(answer: httpx.Response) -> Message:
     }
 
 
-def _candidate(index: int, choice: Message) -> Message:
+def _candidate(index: int, choice: Message) -> dict[str, object]:
     finish = _FINISH.get(str(choice.get("finish_reason")), "OTHER")
     text = choice["message"].get("content") or ""
     content = {"role": "model", "parts": [{"text": text}] if text else []}
     return {"content": content, "finishReason": finish, "index": index}
 
 
-def _usage(usage: Message) -> Message:
+def _usage(usage: Message) -> dict[str, object]:
     thinking = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
     counted = {
@@ -186,7 +186,7 @@ def _usage(usage: Message) -> Message:
     return {name: count for name, count in counted.items() if count}
 
 
-def _refused(answer: httpx.Response | httpx.TransportError) -> Message:
+def _refused(answer: httpx.Response | httpx.TransportError) -> dict[str, object]:
     if isinstance(answer, httpx.TransportError):
         return _error(_UNAVAILABLE, f"The upstream does not answer: {type(answer).__name__}")
     code = _RPC_CODES.get(answer.status_code, _UNAVAILABLE)
@@ -199,5 +199,5 @@ def _wait_s(attempt: int, answer: httpx.Response | httpx.TransportError) -> floa
     return min(MAX_WAIT_S, float(hint)) if hint.isdigit() else random.uniform(0.5, 1) * longest  # noqa: S311
 
 
-def _error(code: int, message: str) -> Message:
+def _error(code: int, message: str) -> dict[str, object]:
     return {"error": {"code": code, "message": message}}

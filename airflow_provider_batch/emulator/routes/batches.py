@@ -178,7 +178,7 @@ async def list_batches(call: Call) -> Response:
     page, token = page_of(
         call, call.emulation.store.batches(call.project, at), default=DEFAULT_PAGE, maximum=MAX_PAGE
     )
-    listed: Message = {}
+    listed: dict[str, object] = {}
     if page:
         listed["operations"] = [_operation(call, as_it_was(batch, at), at, full=False) for batch in page]
     if token:
@@ -254,7 +254,7 @@ def _visible_batch(call: Call) -> BatchRecord:
 
 
 def _operation(call: Call, batch: BatchRecord, at: float, *, full: bool) -> Message:
-    output: Message | None = None
+    output: dict[str, object] | None = None
     shown = batch.outcome is not None and batch.outcome.output_at <= at
     if shown and batch.input_file is not None:
         output = {"responsesFile": f"files/{batch.output_file_id}"}

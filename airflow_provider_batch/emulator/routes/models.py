@@ -10,7 +10,7 @@ from airflow_provider_batch.emulator.answers.texts import prompt_tokens
 from airflow_provider_batch.emulator.state.records import Kind
 from airflow_provider_batch.emulator.wire.context import Call, number, page_size, reply
 from airflow_provider_batch.emulator.wire.errors import invalid, not_found
-from airflow_provider_batch.emulator.wire.json import Message, field
+from airflow_provider_batch.emulator.wire.json import field
 
 _GENERATION = ["generateContent", "countTokens", "createCachedContent", "batchGenerateContent"]
 _EMBEDDING = ["embedContent", "countTextTokens", "countTokens", "asyncBatchEmbedContent"]
@@ -68,7 +68,7 @@ async def list_models(call: Call) -> Response:
     start = number(call.request.query_params.get("pageToken") or "0")
     if start is None or start >= len(_MODELS):
         raise invalid("Invalid page token.")
-    listed: Message = {"models": [_model_json(model) for model in _MODELS[start : start + size]]}
+    listed: dict[str, object] = {"models": [_model_json(model) for model in _MODELS[start : start + size]]}
     if start + size < len(_MODELS):
         listed["nextPageToken"] = str(start + size)
     return reply(listed)
@@ -95,7 +95,7 @@ async def count_tokens(call: Call) -> Response:
     return reply({"totalTokens": text_tokens + attachment_tokens, "promptTokensDetails": details})
 
 
-def _model_json(model: _Model) -> Message:
+def _model_json(model: _Model) -> dict[str, object]:
     return {
         "name": f"models/{model.name}",
         "baseModelId": model.name,

@@ -12,7 +12,6 @@ from airflow_provider_batch.emulator.state.deliveries import new_secret
 from airflow_provider_batch.emulator.state.records import WebhookRecord, new_file_id, timestamp
 from airflow_provider_batch.emulator.wire.context import Call, reply
 from airflow_provider_batch.emulator.wire.errors import invalid, not_found
-from airflow_provider_batch.emulator.wire.json import Message
 from airflow_provider_batch.emulator.wire.paging import page_of
 
 EVENTS = ("batch.cancelled", "batch.expired", "batch.failed", "batch.succeeded")
@@ -42,7 +41,7 @@ async def create_webhook(call: Call) -> Response:
 async def list_webhooks(call: Call) -> Response:
     """Return a page of webhooks, newest first."""
     page, token = page_of(call, call.emulation.store.webhooks(call.project), default=50, maximum=1000)
-    listed: Message = {"webhooks": [_json(webhook) for webhook in page]} if page else {}
+    listed: dict[str, object] = {"webhooks": [_json(webhook) for webhook in page]} if page else {}
     return reply({**listed, "next_page_token": token} if token else listed)
 
 
@@ -81,7 +80,7 @@ def _visible(call: Call) -> WebhookRecord:
     return webhook
 
 
-def _json(webhook: WebhookRecord) -> Message:
+def _json(webhook: WebhookRecord) -> dict[str, object]:
     return {
         "name": webhook.name,
         "id": webhook.id,

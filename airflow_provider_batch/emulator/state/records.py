@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import string
 from datetime import datetime, timezone
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -80,7 +80,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     state: str
     at: float
-    error: dict[str, object] | None = None
+    error: dict[str, Any] | None = None
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -107,7 +108,7 @@ def message_in(body: bytes, type_name: str | None) -> dict[str, object]:
 
 def _decode(body: bytes) -> dict[str, object]:
     try:
-        return msgspec.json.decode(body, type=dict[str, object])
+        return msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.DecodeError as strict:
         try:
             return decode_relaxed(body.decode())

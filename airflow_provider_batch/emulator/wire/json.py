@@ -49,12 +49,12 @@ def repeated(message: Mapping[str, object], name: str) -> list[Any]:
     return found if isinstance(found, list) else [found]
 
 
-def file_json(file: FileRecord, base_url: str, now: float) -> Message:
+def file_json(file: FileRecord, base_url: str, now: float) -> dict[str, object]:
     """Return the File resource.
 
     :param base_url: scheme and host of the request, for ``uri`` and ``downloadUri``.
     """
-    written: Message = {
+    written: dict[str, object] = {
         "name": file.name,
         "displayName": file.display_name,
         "mimeType": file.mime_type,
@@ -73,15 +73,16 @@ def file_json(file: FileRecord, base_url: str, now: float) -> Message:
     return {name: value for name, value in written.items() if value != ""}
 
 
-def operation_json(batch: BatchRecord, view: JobView, output: Message | None) -> Message:
+def operation_json(batch: BatchRecord, view: JobView, output: dict[str, object] | None) -> dict[str, object]:
     """Return the Operation of a batch.
 
     :param output: ``responsesFile`` or ``inlinedResponses``; it is sent twice, in the metadata and
         in the response, because clients read the one or the other.
     """
-    operation: Message = {"name": batch.name, "metadata": _metadata(batch, view)}
+    metadata = _metadata(batch, view)
     if output is not None:
-        operation["metadata"]["output"] = output
+        metadata["output"] = output
+    operation: dict[str, object] = {"name": batch.name, "metadata": metadata}
     if view.done:
         operation["done"] = True
     if view.error is not None:
@@ -92,8 +93,8 @@ def operation_json(batch: BatchRecord, view: JobView, output: Message | None) ->
     return operation
 
 
-def _metadata(batch: BatchRecord, view: JobView) -> Message:
-    metadata: Message = {
+def _metadata(batch: BatchRecord, view: JobView) -> dict[str, object]:
+    metadata: dict[str, object] = {
         "@type": _TYPE + _BATCH_TYPES[batch.kind],
         "model": batch.model,
         "displayName": batch.display_name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import msgspec
 
@@ -30,7 +31,7 @@ def decode_relaxed(text: str) -> dict[str, object]:
 
     :raises msgspec.DecodeError: Google's parser would refuse it, too.
     """
-    return msgspec.json.decode(" ".join(_strict(_tokens(text))), type=dict[str, object])
+    return msgspec.json.decode(" ".join(_strict(_tokens(text))), type=dict[str, Any])
 
 
 def _tokens(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ValidationError
@@ -158,7 +158,7 @@ class LazyPage(Generic[M]):
 
 def _said(item: bytes) -> dict[str, object]:
     try:
-        return msgspec.json.decode(item, type=dict[str, object])
+        return msgspec.json.decode(item, type=dict[str, Any])
     except NOT_JSON:
         return {}
 
