@@ -9,17 +9,26 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow_provider_batch.errors import BatchError, ConfigError, SupersededError
 
 if TYPE_CHECKING:
+    from airflow.models.connection import Connection
     from airflow.sdk import BaseOperator
+    from airflow.sdk.execution_time.context import TaskStateStoreAccessor
+    from upath import UPath
+
+    from airflow_provider_batch.airflow_types import StatsClient, TaskKey
 
 log = logging.getLogger(__name__)
 
 
-def plain(value: Any) -> Any:
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+def plain(value: object) -> object:
     """The value of a ``Param``: Airflow gives the object where it is the default of a ``@dag`` argument."""
     from airflow.sdk import Param
 
@@ -42,8 +51,8 @@ def not_found_error() -> type[Exception]:
 
 
 def determine_kwargs(
-    function: Callable[..., Any], args: Collection[Any], context: Mapping[str, Any]
-) -> dict[str, Any]:
+    function: Callable[..., object], args: Collection[object], context: Mapping[str, object]
+) -> dict[str, object]:
     """The parts of the context that a function asks for by name. Airflow's own way moved between versions."""
     parameters = list(inspect.signature(function).parameters.values())[len(args) :]
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
@@ -88,7 +97,7 @@ def ensure_absolute(uri: str, parameter: str) -> None:
         )
 
 
-def object_path(uri: str, parameter: str) -> Any:
+def object_path(uri: str, parameter: str) -> UPath:
     """An ``ObjectStoragePath`` for an absolute local path or a URI, which may name an Airflow connection.
 
     :raises ConfigError: It is empty, relative, or of a scheme that no installed provider serves.
@@ -105,7 +114,8 @@ def object_path(uri: str, parameter: str) -> Any:
             code="AGB-C08",
             remedy="Install the Airflow provider of that object storage on the workers.",
         ) from None
-    return path
+    # It wraps one, and does what one does.
+    return cast("UPath", path)
 
 
 def skip(error: BatchError) -> Exception:
@@ -134,11 +144,11 @@ class TaskEnd(BaseException):
         self.said = said
 
 
-def ending_tasks(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def ending_tasks(function: Callable[[Given], Made]) -> Callable[[Given], Made]:
     """A function of a row that may skip or fail its task, as any function of a task may."""
     ends = (airflow_exception("AirflowSkipException"), airflow_exception("AirflowFailException"))
 
-    def call(row: Any) -> Any:
+    def call(row: Given) -> Made:
         try:
             return function(row)
         except ends as said:
@@ -174,7 +184,7 @@ def airflow_exception(name: str) -> type[Exception]:
     return exception
 
 
-def task_state(task: Mapping[str, Any], within_s: float) -> str | None:
+def task_state(task: TaskKey, within_s: float) -> str | None:
     """The state of a task instance as the API server has it now, None if it has none or it cannot be read in time.
 
     Blocks. It asks in a thread of its own: called from a signal handler it may
@@ -203,7 +213,7 @@ def task_state(task: Mapping[str, Any], within_s: float) -> str | None:
     return answers[0] if answers else None
 
 
-def server_connection(conn_id: str) -> Any:
+def server_connection(conn_id: str) -> Connection:
     """A connection as the API server knows it: in 3.1 the SDK looks up none in there. Blocks."""
     from airflow.models.connection import Connection
 
@@ -255,7 +265,7 @@ async def aput_variable(key: str, value: str, description: str) -> None:
     await task_runner.SUPERVISOR_COMMS.asend(comms.PutVariable(key=key, value=value, description=description))
 
 
-def tell_outlets(context: Mapping[str, Any], outlets: Iterable[Any], extra: dict[str, Any]) -> None:
+def tell_outlets(context: Mapping[str, Any], outlets: Iterable[object], extra: dict[str, object]) -> None:
     """Put the same extra into the events of all assets that a task is said to update, also by ``Asset.ref``."""
     from airflow.sdk import Asset
     from airflow.sdk.definitions.asset import AssetRef
@@ -269,7 +279,9 @@ def tell_outlets(context: Mapping[str, Any], outlets: Iterable[Any], extra: dict
                 log.warning("The event of %r has no manifest (%s).", outlet, type(error).__name__)
 
 
-def end_without_results(task: BaseOperator, context: Mapping[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+def end_without_results(
+    task: BaseOperator, context: Mapping[str, Any], said: dict[str, object]
+) -> dict[str, object]:
     """End a task as a success that has no results: no event for its outlets, and the tasks after it are skipped.
 
     :param said: What it returns.
@@ -284,11 +296,11 @@ def end_without_results(task: BaseOperator, context: Mapping[str, Any], said: di
     if task.do_xcom_push:
         # What is raised returns nothing.
         context["ti"].xcom_push(key="return_value", value=said)
-    skipped: Any = airflow_exception("DownstreamTasksSkipped")
+    skipped: Callable[..., Exception] = airflow_exception("DownstreamTasksSkipped")
     raise skipped(tasks=after)
 
 
-def stats() -> Any:
+def stats() -> StatsClient:
     """Airflow's metrics, as code in tasks sends them. They moved to the SDK after 3.1, and the old place warns."""
     try:
         from airflow.sdk.observability.stats import Stats
@@ -303,7 +315,7 @@ def start_stats() -> None:
     importlib.import_module("airflow.sdk.serde" if find_spec("airflow.sdk.observability") else "airflow.stats")
 
 
-def is_cleared(ti: Any, retries: int) -> bool:
+def is_cleared(ti: object, retries: int) -> bool:
     """A person has cleared the task, and this is its first try since: not a retry of Airflow's own.
 
     A clear sets the most tries to the tries so far and the retries (``clear_task_instances``).
@@ -319,7 +331,7 @@ class Fence:
     alone decides who may send, and it is enough for that.
     """
 
-    def __init__(self, store: Any, ledger: str) -> None:
+    def __init__(self, store: TaskStateStoreAccessor | None, ledger: str) -> None:
         self._store = store
         self._ledger = ledger
 

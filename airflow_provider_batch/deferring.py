@@ -46,7 +46,7 @@ def left_s(wait: Wait, now: float) -> float:
     return min(wait.deadline, wait.until if wait.until is not None else wait.deadline) - now
 
 
-def cut_of(next_method: str, next_kwargs: Mapping[str, Any] | None) -> WaitCut | None:
+def cut_of(next_method: str, next_kwargs: Mapping[str, object] | None) -> WaitCut | None:
     """How the wait was cut short that a task is resumed from, None if it was not."""
     if next_method != _FAILED:
         return None

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Collection
 from functools import cached_property
-from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -43,12 +42,12 @@ class GeminiBatchPlugin(AirflowPlugin):
     ]
 
     @cached_property
-    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
+    def fastapi_apps(self) -> list[dict[str, object]]:  # type: ignore[override]
         """The applications that the API server mounts."""
         from airflow_provider_batch.airflow_compat import webhook_secret
         from airflow_provider_batch.web.webhooks import create_app as receiver
 
-        apps: list[dict[str, Any]] = [
+        apps: list[dict[str, object]] = [
             {"name": "Gemini Batch", "app": receiver(webhook_secret, note_wakeups), "url_prefix": URL_PREFIX}
         ]
         try:

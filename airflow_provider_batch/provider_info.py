@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 _HOOK = "airflow_provider_batch.hooks.gemini"
 
 
-def get_provider_info() -> dict[str, Any]:
+def get_provider_info() -> dict[str, object]:
     """The provider's description, in the form of Airflow's ``provider_info.schema.json``."""
     integration = "Google Gemini Batch Mode"
     return {
@@ -56,7 +54,7 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
-def _connection_type() -> dict[str, Any]:
+def _connection_type() -> dict[str, object]:
     return {
         "connection-type": "gemini",
         "hook-class-name": f"{_HOOK}.GeminiBatchHook",
@@ -110,8 +108,8 @@ def _connection_type() -> dict[str, Any]:
 
 def _field(
     label: str, description: str, enum: list[str] | None = None, default: str | None = None
-) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": ["string", "null"]}
+) -> dict[str, object]:
+    schema: dict[str, object] = {"type": ["string", "null"]}
     if enum:
         schema |= {"enum": enum, "default": default}
     return {"label": label, "description": description, "schema": schema}

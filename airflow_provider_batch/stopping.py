@@ -7,9 +7,9 @@ The API server says what became of the task, and on a loaded Airflow it takes it
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_batch.airflow_compat import object_path, task_state
 from airflow_provider_batch.batch.decide.after_kill import RECHECK_S, may_cancel
@@ -19,6 +19,7 @@ from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.batch.send.end_jobs import EndRequest, ask_to_end, note_end
 
 if TYPE_CHECKING:
+    from airflow_provider_batch.airflow_types import TaskKey, TaskLog
     from airflow_provider_batch.batch.ledger.job_names import Identity
     from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 
@@ -32,7 +33,7 @@ MAX_NAMED = 20
 """Jobs that one line names."""
 
 
-def states_of(task: Mapping[str, Any], within_s: float) -> list[str | None]:
+def states_of(task: TaskKey, within_s: float) -> list[str | None]:
     """Two looks at the state of a task, some time apart; None where no answer came in time. Blocks.
 
     :param task: dag_id, task_id, run_id and map_index.
@@ -47,7 +48,7 @@ def states_of(task: Mapping[str, Any], within_s: float) -> list[str | None]:
     return [first, _patient_state(task, until)]
 
 
-def _patient_state(task: Mapping[str, Any], until: float) -> str | None:
+def _patient_state(task: TaskKey, until: float) -> str | None:
     while True:
         state = task_state(task, max(0.1, until - time.monotonic()))
         if state is not None or time.monotonic() > until - 1.0:
@@ -76,7 +77,7 @@ def _cost(ledger: str | None) -> str:
     return ""
 
 
-def task_of(identity: Identity) -> dict[str, Any]:
+def task_of(identity: Identity) -> TaskKey:
     """What the API server is asked about."""
     return {
         "dag_id": identity.dag_id,
@@ -86,7 +87,7 @@ def task_of(identity: Identity) -> dict[str, Any]:
     }
 
 
-def end_if_failed(hook: GeminiBatchHook, ledger: Ledger, identity: Identity, log: Any) -> None:
+def end_if_failed(hook: GeminiBatchHook, ledger: Ledger, identity: Identity, log: TaskLog) -> None:
     """On a worker that is stopped: ask the jobs to end if the task was marked failed.
 
     :raises BatchError: One of them was not asked; it may run on.
@@ -107,7 +108,7 @@ def end_if_failed(hook: GeminiBatchHook, ledger: Ledger, identity: Identity, log
         log.info("The task is %s: its jobs are left alone.", states[-1])
 
 
-def end_jobs(hook: GeminiBatchHook, ledger: Ledger, why: str, log: Any) -> None:
+def end_jobs(hook: GeminiBatchHook, ledger: Ledger, why: str, log: TaskLog) -> None:
     """Ask the jobs of a batch to end, all of them, and note it.
 
     :param why: For the log.

@@ -1,1 +1,3 @@
 """What speaks the language of other packages."""
+
+__all__ = ["common_ai"]

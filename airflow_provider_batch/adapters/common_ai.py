@@ -217,7 +217,7 @@ class GeminiBatchAdapter(BatchAdapter):  # type: ignore[misc, unused-ignore]  # 
         lines.seek(0)
         return result_items(lines, batch_id)
 
-    def build_output_directive(self, spec: OutputSpec) -> dict[str, Any]:
+    def build_output_directive(self, spec: OutputSpec) -> dict[str, object]:
         """The fields of ``generationConfig`` that ask for answers of the output type.
 
         :raises LLMBatchOutputTypeError: The API cannot express it; names the place.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 import msgspec
 from airflow.providers.common.ai.batch.base import BatchRequest, RawResultItem
@@ -29,7 +29,7 @@ _STATUSES: dict[RowStatus, _RowStatus] = {
 }
 
 
-def output_fields(spec: OutputSpec) -> dict[str, Any]:
+def output_fields(spec: OutputSpec) -> dict[str, object]:
     """The fields of ``generationConfig`` that ask for answers of an output type.
 
     :raises LLMBatchOutputTypeError: The API cannot express it; names the place.
@@ -55,8 +55,8 @@ def request_lines(
     output_spec: OutputSpec,
     system_prompt: str = "",
     max_tokens: int = 1024,
-    request_params: Mapping[str, Any] | None = None,
-    **_: Any,
+    request_params: Mapping[str, object] | None = None,
+    **_: object,
 ) -> Iterator[bytes]:
     """Checked request lines, without their line breaks.
 
@@ -68,7 +68,7 @@ def request_lines(
     dialect = GeminiRows(model.removeprefix("models/"))
     for index, request in enumerate(requests):
         system = request.get("system_prompt") or system_prompt
-        managed: dict[str, Any] = {
+        managed: dict[str, object] = {
             "contents": [{"role": "user", "parts": [{"text": request["prompt"]}]}],
             "generationConfig": {"maxOutputTokens": request.get("max_tokens") or max_tokens, **output},
             **({"systemInstruction": {"parts": [{"text": system}]}} if system else {}),
@@ -99,7 +99,7 @@ def _item(row: LandedRow) -> RawResultItem:
     """:raises ValueError: Not a key of ours, or a text that is none."""
     status: _RowStatus = _STATUSES.get(row.status, "errored")
     text = msgspec.json.decode(row.text, type=str | None)
-    error: dict[str, Any] | None = None
+    error: dict[str, object] | None = None
     if status != "success":
         failed = row.status is RowStatus.ERROR
         error = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -31,7 +30,7 @@ class Submission(BaseModel):
     request_count: int
     submitted_at: datetime | None = None
 
-    def to_xcom(self) -> dict[str, Any]:
+    def to_xcom(self) -> dict[str, object]:
         """Plain JSON values."""
         return self.model_dump(mode="json", exclude_none=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -57,7 +56,7 @@ class BatchSummary(BaseModel):
     rounds: int | None = None
     landed_at: int | None = None
 
-    def to_xcom(self) -> dict[str, Any]:
+    def to_xcom(self) -> dict[str, object]:
         """Plain JSON values, under 1 KiB unless the result path alone is longer."""
         return self.model_dump(mode="json", exclude_none=True)
 

@@ -6,4 +6,4 @@ one command is imported when it runs: every ``airflow`` command imports the list
 
 from airflow_provider_batch.cli.running import main
 
-__all__ = ["main"]
+__all__ = ["airflow_commands", "main"]

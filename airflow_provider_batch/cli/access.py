@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_batch.cli.parsers import DEFAULT_CONN_ID
 from airflow_provider_batch.errors import ConfigError, NoConnectionError
@@ -156,7 +156,7 @@ def _of_connection(conn_id: str) -> Access:
     )
 
 
-def _open_with_airflow(place: str, what: str) -> Any:
+def _open_with_airflow(place: str, what: str) -> UPath:
     """URIs may name an Airflow connection."""
     from airflow_provider_batch.airflow_compat import object_path
 

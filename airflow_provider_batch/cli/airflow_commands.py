@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_batch.cli.parsers import COMMANDS, Command
 
@@ -18,7 +18,7 @@ def get_commands() -> list[GroupCommand]:
     """What ``get_provider_info`` names under ``cli``. Called by every ``airflow`` command."""
     from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
 
-    arg: Callable[..., Any] = Arg
+    arg: Callable[..., Arg] = Arg
     return [
         GroupCommand(
             name="gemini-batch",
@@ -50,9 +50,9 @@ def _runner(command: Command) -> Callable[[Namespace], None]:
 class _Noted:
     """Takes options as a parser does and remembers them; groups are all one."""
 
-    options: list[tuple[tuple[str, ...], dict[str, Any]]] = field(default_factory=list)
+    options: list[tuple[tuple[str, ...], dict[str, object]]] = field(default_factory=list)
 
-    def add_argument(self, *flags: str, **said: Any) -> None:
+    def add_argument(self, *flags: str, **said: object) -> None:
         self.options.append((flags, said))
 
     def add_argument_group(self, *_: object) -> _Noted:
@@ -62,7 +62,7 @@ class _Noted:
         return self
 
 
-def _options(command: Command) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+def _options(command: Command) -> list[tuple[tuple[str, ...], dict[str, object]]]:
     noted = _Noted()
     command.add_options(noted)
     return noted.options

@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_provider_batch.cli import printing, targets, views
 from airflow_provider_batch.cli.access import Access, access
@@ -207,7 +207,7 @@ def _jobs_of(given: Access, target: str) -> list[str]:
     return jobs
 
 
-def _cancelled(client: GeminiClient, view: dict[str, Any], options: Namespace) -> bool | None:
+def _cancelled(client: GeminiClient, view: views.JobView, options: Namespace) -> bool | None:
     """Whether it was asked to end; None if the user said no."""
     name = view["name"]
     if view["state"] in ("succeeded", "failed", "cancelled", "expired"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger, generations, marks
@@ -41,7 +41,7 @@ def owner_of(batch: BatchState) -> str:
     return "a command line" if who.dag_id == OWNER else str(who)
 
 
-def shard_view(shard: Shard) -> dict[str, Any]:
+def shard_view(shard: Shard) -> dict[str, object]:
     """Plain values of one job's part."""
     landed = shard.landed
     return {

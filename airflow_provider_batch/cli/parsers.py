@@ -28,8 +28,17 @@ that ended the command comes before what it found. reconcile, sweep and prune: 2
 class Parser(Protocol):
     """What options are added to: argparse's parser, or a list of them for Airflow."""
 
-    def add_argument(self, *flags: str, **said: Any) -> Any:
+    def add_argument(self, *flags: str, **said: Any) -> object:
         """As argparse."""
+        ...
+
+    def add_argument_group(self, title: str) -> Parser:
+        """As argparse."""
+        ...
+
+    def add_mutually_exclusive_group(self) -> Parser:
+        """As argparse."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
-from typing import Any
 
 
 def say(text: str) -> None:
@@ -19,12 +18,12 @@ def tell(text: str) -> None:
     sys.stderr.write(f"{printable(text)}\n")
 
 
-def document(value: Any) -> None:
+def document(value: object) -> None:
     """One JSON document."""
     sys.stdout.write(json.dumps(value, indent=1, default=_plain) + "\n")
 
 
-def line(value: Any) -> None:
+def line(value: object) -> None:
     """One line of JSON Lines."""
     sys.stdout.write(json.dumps(value, default=_plain) + "\n")
 

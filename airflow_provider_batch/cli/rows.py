@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_batch.cli import printing
 from airflow_provider_batch.cli.access import access, open_plain, prices_of
@@ -66,7 +66,7 @@ def _checked(options: Namespace, file: str) -> tuple[str, Staged | InputError]:
             return file, error
 
 
-def _accepted(file: str, staged: Staged) -> dict[str, Any]:
+def _accepted(file: str, staged: Staged) -> dict[str, object]:
     cautions = [{"rows": n, "first": first, "what": what} for what, (n, first) in staged.content.told().items()]
     return {
         "file": file,
@@ -77,7 +77,7 @@ def _accepted(file: str, staged: Staged) -> dict[str, Any]:
     }
 
 
-def _refused(file: str, error: InputError) -> dict[str, Any]:
+def _refused(file: str, error: InputError) -> dict[str, object]:
     return {
         "file": file,
         "ok": False,
@@ -229,7 +229,7 @@ def _prompt(options: Namespace) -> str | None:
     return str(options.prompt) if options.prompt else None
 
 
-def _params(given: str | None) -> dict[str, Any]:
+def _params(given: str | None) -> dict[str, object]:
     if not given:
         return {}
     if given.lstrip().startswith("{"):
@@ -245,7 +245,7 @@ def _text(file: str, flag: str) -> str:
         raise _wrong(what, "Save it as UTF-8.") from None
 
 
-def _json(text: str, what: str) -> dict[str, Any]:
+def _json(text: str, what: str) -> dict[str, object]:
     try:
         value = json.loads(text)
     except ValueError as error:

@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import shlex
 from argparse import Namespace
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from airflow_provider_batch.cli import printing
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow_provider_batch.contract import JobSnapshot
     from airflow_provider_batch.gemini.wire import Batch
     from airflow_provider_batch.rows.manifest import Manifest
 
 
-def job_view(batch: Batch) -> dict[str, Any]:
+class JobView(TypedDict):
+    """What is printed of a job, also as JSON."""
+
+    name: str
+    state: str
+    raw_state: str
+    model: str
+    display_name: str
+    created_at: datetime | None
+    ended_at: datetime | None
+    rows: int
+    succeeded: int
+    failed: int
+    error: str
+    error_code: int
+    input_file: str | None
+    output_file: str | None
+
+
+def job_view(batch: Batch) -> JobView:
     """Plain values of a job."""
     from airflow_provider_batch.gemini.service import snapshot
 
@@ -38,12 +58,17 @@ def job_view(batch: Batch) -> dict[str, Any]:
     }
 
 
-def say_job(view: Mapping[str, Any]) -> None:
+def say_job(view: JobView) -> None:
     """A job for people: a line for each thing that is known."""
     printing.say(str(view["name"]))
-    for name in ("state", "model", "display_name", "created_at", "ended_at"):
-        value = view[name]
-        shown = printing.moment(value) if name.endswith("_at") else value
+    facts = {
+        "state": view["state"],
+        "model": view["model"],
+        "display_name": view["display_name"],
+        "created_at": printing.moment(view["created_at"]),
+        "ended_at": printing.moment(view["ended_at"]),
+    }
+    for name, shown in facts.items():
         if shown:
             printing.say(f"  {name.replace('_', ' '):<13} {shown}")
     # The API counts rows at the end only, as far as was seen.

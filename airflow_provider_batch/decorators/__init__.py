@@ -1,1 +1,3 @@
 """TaskFlow decorators."""
+
+__all__ = ["gemini"]

@@ -8,4 +8,4 @@ HTTP libraries are imported by the server process only.
 from airflow_provider_batch.emulator.process import Emulator, running_emulator
 from airflow_provider_batch.emulator.state.limits import Limits
 
-__all__ = ["Emulator", "Limits", "running_emulator"]
+__all__ = ["Emulator", "Limits", "answers", "options", "process", "pytest_plugin", "running_emulator", "wire"]

@@ -92,7 +92,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """The call, or the pseudo call of an action that has no HTTP call of its own."""
         return _FIXED.get(self.action, self.call)
 
-    def reply_body(self) -> Any:
+    def reply_body(self) -> object:
         """Return the body of an error reply: the given one, or one made from status and message."""
         if self.body is not None:
             return self.body
@@ -148,7 +148,7 @@ class FaultPlan:
             self._armed = []
             self._save()
 
-    def armed(self) -> list[dict[str, Any]]:
+    def armed(self) -> list[dict[str, object]]:
         """Return the faults that can still strike, with their counters."""
         return [msgspec.to_builtins(armed) for armed in self._armed if not armed.spent()]
 

@@ -7,21 +7,38 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from airflow_provider_batch.emulator.state.limits import Limits
+
+
+class Parser(Protocol):
+    """What options are added to: argparse's parser, a group in one, or what takes options like them."""
+
+    def add_argument(self, *flags: str, **said: Any) -> object:
+        """As argparse."""
+        ...
+
+    def add_argument_group(self, title: str) -> Parser:
+        """As argparse."""
+        ...
+
+    def add_mutually_exclusive_group(self) -> Parser:
+        """As argparse."""
+        ...
+
 
 UPSTREAM_KEY = "EMULATOR_UPSTREAM_KEY"
 
 
-def add_options(parser: Any) -> None:
-    """Add them to argparse's parser, or to anything that takes options as it does."""
+def add_options(parser: Parser) -> None:
+    """Add them."""
     _add_server(parser.add_argument_group("server"))
     _add_jobs(parser.add_argument_group("jobs and answers"))
     _add_limits(parser.add_argument_group("limits of each project"))
 
 
-def _add_server(group: Any) -> None:
+def _add_server(group: Parser) -> None:
     group.add_argument("--host", default="127.0.0.1", help="where to listen (default: %(default)s)")
     group.add_argument("--port", type=int, default=8484, help="0 takes a free one (default: %(default)s)")
     group.add_argument(
@@ -37,7 +54,7 @@ def _add_server(group: Any) -> None:
     group.add_argument("--exit-with-parent", type=int, metavar="PID", help=argparse.SUPPRESS)
 
 
-def _add_jobs(group: Any) -> None:
+def _add_jobs(group: Parser) -> None:
     group.add_argument(
         "--job-seconds",
         type=float,
@@ -65,7 +82,7 @@ def _add_jobs(group: Any) -> None:
     )
 
 
-def _add_limits(group: Any) -> None:
+def _add_limits(group: Parser) -> None:
     limits = Limits()
     group.add_argument(
         "--max-jobs", type=int, default=limits.max_jobs, help="batches that have not ended (default: %(default)s)"

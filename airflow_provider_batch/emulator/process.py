@@ -21,6 +21,9 @@ from airflow_provider_batch.emulator.state.limits import Limits
 
 DEFAULT_LIMITS = Limits()
 
+JournalEntry = dict[str, Any]
+"""A call or a request, and what there is to know of it."""
+
 _START_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 5.0
 _CALL_TIMEOUT_S = 10.0
@@ -72,14 +75,14 @@ class Emulator:
         """The process id of the server."""
         return self._process.pid
 
-    def journal(self) -> list[dict[str, Any]]:
+    def journal(self) -> list[JournalEntry]:
         """Return every accepted change, oldest first."""
-        calls: list[dict[str, Any]] = self._control("GET", "journal")["calls"]
+        calls: list[JournalEntry] = self._control("GET", "journal")["calls"]
         return calls
 
-    def requests(self) -> list[dict[str, Any]]:
+    def requests(self) -> list[JournalEntry]:
         """Return every HTTP request to the API, oldest first."""
-        requests: list[dict[str, Any]] = self._control("GET", "journal")["requests"]
+        requests: list[JournalEntry] = self._control("GET", "journal")["requests"]
         return requests
 
     def bills(self) -> dict[str, dict[str, int]]:
@@ -89,7 +92,7 @@ class Emulator:
         """
         return {call["batch"]: call["tokens"] for call in self.journal() if call["call"] == "batches.end"}
 
-    def add_fault(self, **fault: Any) -> None:
+    def add_fault(self, **fault: object) -> None:
         """Arm a fault; the keywords are its fields, for instance ``call="batches.create"``."""
         self._control("POST", "faults", fault)
 
@@ -97,7 +100,7 @@ class Emulator:
         """Disarm all faults."""
         self._control("DELETE", "faults")
 
-    def force_job(self, name: str, *, state: str, error: dict[str, Any] | None = None) -> None:
+    def force_job(self, name: str, *, state: str, error: dict[str, object] | None = None) -> None:
         """Force an outcome upon a batch, and return when clients see it.
 
         :param name: ``batches/...``.
@@ -133,7 +136,7 @@ class Emulator:
                 self._process.wait(_STOP_TIMEOUT_S)
         _close(self._process)
 
-    def _control(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _control(self, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.base_url}/emulator/{path}", data, method=method)  # noqa: S310
         try:

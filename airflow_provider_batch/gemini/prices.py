@@ -23,11 +23,15 @@ from airflow_provider_batch.rows.money import Price, Rates
 FILE = Path(__file__).with_name("prices.json")
 
 
+Entry = Mapping[str, Any]
+"""A price as the file has it. What it says is checked when the file is read."""
+
+
 @dataclass(frozen=True)
 class PriceTable:
     """Prices by model and day."""
 
-    entries: tuple[Mapping[str, Any], ...]
+    entries: tuple[Entry, ...]
 
     @classmethod
     def read(cls, text: str, name: str) -> PriceTable:
@@ -65,24 +69,24 @@ class PriceTable:
         return None
 
 
-def _days(entry: Mapping[str, Any]) -> tuple[date, date]:
+def _days(entry: Entry) -> tuple[date, date]:
     first, last = entry.get("from"), entry.get("until")
     return date.fromisoformat(first) if first else date.min, date.fromisoformat(last) if last else date.max
 
 
-def _price(entry: Mapping[str, Any]) -> Price:
+def _price(entry: Entry) -> Price:
     batch, standard = _pair(entry)
     if "over_200k" not in entry:
         return Price(batch, standard)
     return Price(batch, standard, *_pair(entry["over_200k"]))
 
 
-def _pair(entry: Mapping[str, Any]) -> tuple[Rates, Rates]:
+def _pair(entry: Entry) -> tuple[Rates, Rates]:
     standard = _rates(entry["standard"])
     return _rates({"cached": str(standard.cached), **entry["batch"]}), standard
 
 
-def _rates(given: Mapping[str, Any]) -> Rates:
+def _rates(given: Entry) -> Rates:
     values = {name: Decimal(str(given[name])) for name in ("input", "cached", "output")}
     audio = Decimal(str(given["audio"])) if "audio" in given else None
     if any(not value.is_finite() or value < 0 for value in (*values.values(), audio or Decimal(0))):

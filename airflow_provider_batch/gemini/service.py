@@ -321,7 +321,8 @@ class GeminiBatchService:
         if output.responses_file:
             return self._client.download_file(output.responses_file, to)
         for row in output.inlined_responses or ():
-            key = (row.get("metadata") or {}).get("key")
+            metadata = row.get("metadata")
+            key = metadata.get("key") if isinstance(metadata, dict) else None
             to.write(msgspec.json.encode({"key": key, **row}) + b"\n")
         return to.tell()
 

@@ -13,7 +13,6 @@ import hmac
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from airflow_provider_batch.errors import BatchError, ConfigError
 from airflow_provider_batch.gemini.client import answers
@@ -48,7 +47,7 @@ class WebhookEvent:
 
     id: str
     type: str
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, object] = field(default_factory=dict)
 
 
 class WebhookReceiver:

@@ -9,7 +9,7 @@ And int64 values are accepted as JSON strings, which is how proto3 JSON writes t
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     AliasChoices,
@@ -40,7 +40,7 @@ class RpcStatus(WireModel):
     code: int = 0
     message: str = ""
     status: str = ""
-    details: tuple[dict[str, Any], ...] = ()
+    details: tuple[dict[str, object], ...] = ()
 
 
 class File(WireModel):
@@ -72,7 +72,7 @@ class InputConfig(WireModel):
     file_name: str | None = None
 
 
-def _unwrap_inlined(value: Any) -> Any:
+def _unwrap_inlined(value: object) -> object:
     """``{"inlinedResponses": {"inlinedResponses": [...]}}`` as well as a bare list (both were seen)."""
     if isinstance(value, dict):
         return value.get("inlinedResponses", value.get("inlined_responses", []))
@@ -83,7 +83,7 @@ class BatchOutput(WireModel):
     """Results: a file to download, or rows in the answer itself. Small file jobs may answer inline too."""
 
     responses_file: FileName | None = None
-    inlined_responses: Annotated[tuple[dict[str, Any], ...] | None, BeforeValidator(_unwrap_inlined)] = None
+    inlined_responses: Annotated[tuple[dict[str, object], ...] | None, BeforeValidator(_unwrap_inlined)] = None
 
     @property
     def is_empty(self) -> bool:
@@ -124,7 +124,7 @@ class Batch(WireModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _wrap_bare(cls, value: Any) -> Any:
+    def _wrap_bare(cls, value: object) -> object:
         if isinstance(value, dict) and "state" in value and "metadata" not in value:
             return {"name": value.get("name"), "metadata": value}
         return value
@@ -212,5 +212,5 @@ class InlineRequest(WireModel):
     :param key: Comes back as the row's ``metadata.key``.
     """
 
-    request: dict[str, Any]
+    request: dict[str, object]
     key: str

@@ -1,1 +1,3 @@
 """Airflow hooks."""
+
+__all__ = ["gemini"]

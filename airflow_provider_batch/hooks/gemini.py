@@ -7,7 +7,7 @@ import difflib
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 
@@ -94,7 +94,7 @@ class GeminiBatchHook(BaseHook):
         self.has_webhook = False
 
     @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+    def get_ui_field_behaviour(cls) -> dict[str, object]:
         """How the connection form shows the standard fields."""
         return {
             "hidden_fields": ["schema", "port", "login"],
@@ -283,7 +283,7 @@ class GeminiBatchHook(BaseHook):
                 trust_env=_flag(extra, "trust_env"),
             )
 
-    def _extra(self, connection: Connection) -> dict[str, Any]:
+    def _extra(self, connection: Connection) -> dict[str, object]:
         # Not connection.extra_dejson: it calls the supervisor to mask the extra, which would block the
         # triggerer's event loop; Airflow masked the extra when it looked the connection up.
         try:
@@ -298,7 +298,7 @@ class GeminiBatchHook(BaseHook):
             )
         return extra
 
-    def _credential(self, connection: Connection, extra: dict[str, Any]) -> Credential:
+    def _credential(self, connection: Connection, extra: dict[str, object]) -> Credential:
         kind = _choice(extra, "auth_type", AUTH_TYPES)
         project = str(extra.get("quota_project") or "")
         if kind == "adc":
@@ -316,7 +316,7 @@ def _base_url(connection: Connection) -> str:
     return f"{url.rstrip('/')}:{connection.port}" if connection.port else url
 
 
-def _account_label(connection: Connection, extra: dict[str, Any]) -> str:
+def _account_label(connection: Connection, extra: dict[str, object]) -> str:
     kind = _choice(extra, "auth_type", AUTH_TYPES)
     if kind == "api_key":
         return account_label(_base_url(connection), kind, connection.password or "")
@@ -332,7 +332,7 @@ def _account_label(connection: Connection, extra: dict[str, Any]) -> str:
     return account_label(_base_url(connection), kind, project)
 
 
-def _count(extra: dict[str, Any], name: str) -> int | None:
+def _count(extra: dict[str, object], name: str) -> int | None:
     value = extra.get(name)
     if value in (None, ""):
         return None
@@ -345,7 +345,7 @@ def _count(extra: dict[str, Any], name: str) -> int | None:
     return int(str(value))
 
 
-def _choice(extra: dict[str, Any], name: str, values: tuple[str, ...]) -> str:
+def _choice(extra: dict[str, object], name: str, values: tuple[str, ...]) -> str:
     value = extra.get(name) or values[0]
     if value not in values:
         raise ConfigError(
@@ -356,7 +356,7 @@ def _choice(extra: dict[str, Any], name: str, values: tuple[str, ...]) -> str:
     return str(value)
 
 
-def _flag(extra: dict[str, Any], name: str) -> bool:
+def _flag(extra: dict[str, object], name: str) -> bool:
     value = extra.get(name)
     if value in (None, ""):
         return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from airflow.sdk import BaseOperatorLink
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
+    from airflow_provider_batch.airflow_types import RunningTask, TaskName
     from airflow_provider_batch.batch.summary import BatchSummary
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class GeminiResultsLink(BaseOperatorLink):
 LINKS = (GeminiBatchLink(), GeminiResultsLink())
 
 
-def batch_url(ti: Any) -> str:
+def batch_url(ti: TaskName) -> str:
     """The page in Airflow's UI, opened at the batch of a task instance."""
     from airflow.configuration import conf
 
@@ -67,7 +68,7 @@ def batch_url(ti: Any) -> str:
     return f"{base}/plugin/{PAGE_ROUTE}?{urlencode(what)}"
 
 
-def results_url(folder: str, ti: Any) -> str:
+def results_url(folder: str, ti: TaskName) -> str:
     """Where a person can look at the results."""
     scheme, _, place = folder.partition("://")
     bucket, _, key = place.partition("/")
@@ -78,7 +79,7 @@ def results_url(folder: str, ti: Any) -> str:
     return f"{batch_url(ti)}&show=results"
 
 
-def show(ti: Any, key: str, glance: BatchSummary) -> None:
+def show(ti: RunningTask, key: str, glance: BatchSummary) -> None:
     """Have the page list a batch, and the links lead to it. What is only for looking at fails no task."""
     try:
         ti.xcom_push(key=key, value=glance.to_xcom())
@@ -89,5 +90,5 @@ def show(ti: Any, key: str, glance: BatchSummary) -> None:
         log.warning("The batch is not shown on the page about batches (%s).", type(error).__name__)
 
 
-def _map_index(ti: Any) -> int:
+def _map_index(ti: TaskName) -> int:
     return -1 if ti.map_index is None else int(ti.map_index)

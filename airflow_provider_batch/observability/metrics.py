@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,6 +18,7 @@ from airflow_provider_batch.batch.observer import Observer
 from airflow_provider_batch.contract import JobState
 
 if TYPE_CHECKING:
+    from airflow_provider_batch.airflow_types import StatsClient
     from airflow_provider_batch.batch.cost.receipts import JobReceipt
     from airflow_provider_batch.batch.ledger.documents import BatchPlan
     from airflow_provider_batch.batch.sweep import Report
@@ -67,7 +68,7 @@ class BatchMetrics(Observer):
     def _gauge(self, name: str, value: int, conn_id: str) -> None:
         self._send(lambda to: to.gauge(f"{PREFIX}.{name}", value, tags={"conn_id": conn_id}))
 
-    def _send(self, call: Callable[[Any], object]) -> None:
+    def _send(self, call: Callable[[StatsClient], object]) -> None:
         try:
             call(stats())
         except Exception as error:  # noqa: BLE001

@@ -18,9 +18,16 @@ from airflow_provider_batch.rows.read.tables import SqlQuery
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow.providers.openlineage.extractors import OperatorLineage
+    from openlineage.client.event_v2 import Dataset
+
     from airflow_provider_batch.batch.ledger.state import BatchState
     from airflow_provider_batch.batch.ledger.store import Ledger
+    from airflow_provider_batch.observability.facet import GeminiBatchRunFacet
     from airflow_provider_batch.rows.manifest import Manifest
+
+    # Of datasets and facets in the classes of either version of OpenLineage.
+    Lineage = OperatorLineage[Any, Any]
 
 MAX_JOBS = 100
 """Names of remote jobs in the facet."""
@@ -33,7 +40,9 @@ _ACCOUNT_IN_HOST = re.compile(r"[^@]+@[^@]+\.(dfs|blob)\.core\.")
 """Azure's addresses are ``container@account.host``: what stands before the @ is no user there."""
 
 
-def lineage(inputs: Iterable[object], manifest: Manifest | None = None, ledger: Ledger | None = None) -> Any:
+def lineage(
+    inputs: Iterable[object], manifest: Manifest | None = None, ledger: Ledger | None = None
+) -> Lineage | None:
     """The datasets and the facet of a batch, as an ``OperatorLineage``; None without the OpenLineage provider.
 
     :param inputs: What the operator was given: paths, URIs, queries; others are passed over.
@@ -46,7 +55,7 @@ def lineage(inputs: Iterable[object], manifest: Manifest | None = None, ledger: 
         return None
     from airflow_provider_batch.observability.facet import NAME
 
-    told: Any = OperatorLineage(inputs=[], outputs=[], run_facets={}, job_facets={})
+    told: Lineage = OperatorLineage(inputs=[], outputs=[], run_facets={}, job_facets={})
     for given in inputs:
         if isinstance(given, SqlQuery):
             _add_query(told, given)
@@ -61,7 +70,7 @@ def lineage(inputs: Iterable[object], manifest: Manifest | None = None, ledger: 
     return told
 
 
-def loading_lineage(manifest: Mapping[str, Any], conn_id: str, table: str) -> Any:
+def loading_lineage(manifest: Mapping[str, object], conn_id: str, table: str) -> Lineage | None:
     """The datasets of loading results into a table; None without the OpenLineage provider."""
     from airflow_provider_batch.rows.manifest import Manifest
 
@@ -105,14 +114,14 @@ def _host(netloc: str) -> str:
     return netloc if _ACCOUNT_IN_HOST.match(netloc) else netloc.rpartition("@")[2]
 
 
-def _dataset(uri: str) -> Any:
+def _dataset(uri: str) -> Dataset:
     from openlineage.client.event_v2 import Dataset
 
     namespace, name = dataset_name(uri)
     return Dataset(namespace=namespace, name=name)
 
 
-def _add_query(told: Any, query: SqlQuery) -> None:
+def _add_query(told: Lineage, query: SqlQuery) -> None:
     from openlineage.client.facet_v2 import sql_job
 
     told.job_facets["sql"] = sql_job.SQLJobFacet(query=query.sql)
@@ -120,7 +129,7 @@ def _add_query(told: Any, query: SqlQuery) -> None:
         told.inputs.extend(found.inputs)
 
 
-def _of_sql(conn_id: str, sql: str) -> Any:
+def _of_sql(conn_id: str, sql: str) -> Lineage | None:
     """What the OpenLineage provider reads out of a statement, None if it knows nothing of that database."""
     from airflow.providers.openlineage.sqlparser import SQLParser
 
@@ -141,7 +150,7 @@ def _of_sql(conn_id: str, sql: str) -> Any:
     return None
 
 
-def _facet(ledger: Ledger, manifest: Manifest | None) -> Any:
+def _facet(ledger: Ledger, manifest: Manifest | None) -> GeminiBatchRunFacet:
     from airflow_provider_batch.batch.ledger.state import read_batch
     from airflow_provider_batch.observability.facet import GeminiBatchRunFacet
 

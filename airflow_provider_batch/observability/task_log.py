@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_batch.batch.observer import COST
 from airflow_provider_batch.observability.metrics import BatchMetrics
 
 if TYPE_CHECKING:
+    from airflow_provider_batch.airflow_types import TaskLog
     from airflow_provider_batch.batch.cost.estimate import Estimate
     from airflow_provider_batch.batch.ledger.documents import BatchPlan
     from airflow_provider_batch.rows.manifest import Manifest, TokenTotals
@@ -23,7 +24,7 @@ class TaskReport(BatchMetrics):
     :param log: The task's.
     """
 
-    def __init__(self, log: Any) -> None:
+    def __init__(self, log: TaskLog) -> None:
         self._log = log
         self._title: str | None = None
 

@@ -1,1 +1,3 @@
 """Airflow operators."""
+
+__all__ = ["embeddings", "fetch", "gemini", "options"]

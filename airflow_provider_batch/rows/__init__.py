@@ -1,1 +1,18 @@
 """The data plane: rows in, rows out, whoever the vendor. Nothing here grows with the number of rows."""
+
+__all__ = [
+    "causes",
+    "check",
+    "dialect",
+    "frames",
+    "manifest",
+    "media",
+    "money",
+    "output",
+    "prompt",
+    "read",
+    "results",
+    "storage",
+    "templates",
+    "write",
+]

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import BinaryIO
 
 import msgspec
 from upath import UPath
@@ -110,13 +110,13 @@ def _short(message: str, group: str) -> str:
     return group if group == "other causes" else message[:MOST_CHARS]
 
 
-def _lines(file: Any) -> Iterable[Ending]:
+def _lines(file: BinaryIO) -> Iterable[Ending]:
     decode = msgspec.json.Decoder(Ending).decode
     for _, data in read_lines(file):
         yield decode(data or b"")
 
 
-def _columns(file: Any) -> Iterable[Ending]:
+def _columns(file: BinaryIO) -> Iterable[Ending]:
     from airflow_provider_batch.rows.write.parquet import read_parquet
 
     for row in read_parquet(file):

@@ -5,12 +5,21 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
     from airflow_provider_batch.rows.media import Reference
+
+    # Without an output type an answer is any JSON value. Python before 3.13 has no defaults of type variables.
+    Parsed = TypeVar("Parsed", default=Any)
+else:
+    from typing import TypeVar
+
+    Parsed = TypeVar("Parsed")
 
 
 class RowStatus(str, enum.Enum):
@@ -112,8 +121,8 @@ def is_blank(text: msgspec.Raw) -> bool:
     return _BLANK.fullmatch(bytes(text)) is not None
 
 
-class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One row's result, as landed and as read back.
+class ResultRow(msgspec.Struct, Generic[Parsed], frozen=True, omit_defaults=True):
+    """One row's result, as landed and as read back. ``ResultRow[Label]`` is one whose ``parsed`` is a ``Label``.
 
     :param key: The key of the input row.
     :param status: How the row ended.
@@ -135,7 +144,7 @@ class ResultRow(msgspec.Struct, frozen=True, omit_defaults=True):
     finish_reason: str | None = None
     usage: Usage | None = None
     error: RowError | None = None
-    parsed: Any = None
+    parsed: Parsed | None = None
     note: str | None = None
     source: dict[str, Any] | None = None
     vector: list[float] | None = None
@@ -154,7 +163,7 @@ class LandedRow(msgspec.Struct, frozen=True, omit_defaults=True):
     finish_reason: str | None = None
     usage: Usage | None = None
     error: RowError | None = None
-    parsed: Any = None
+    parsed: object = None
     note: str | None = None
     source: dict[str, Any] | None = None
     vector: list[float] | None = None

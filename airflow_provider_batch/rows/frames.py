@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_batch.rows.manifest import Manifest
 from airflow_provider_batch.rows.output.type import OutputType
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow
     from pydantic import BaseModel
+    from upath import UPath
 
 BATCH_ROWS = 10_000
 
 
 def to_arrow_batches(
-    manifest: Manifest | dict[str, Any],
-    output_type: type[BaseModel] | str | dict[str, Any] | None = None,
+    manifest: Manifest | Mapping[str, object],
+    output_type: type[BaseModel] | str | Mapping[str, object] | None = None,
     batch_rows: int = BATCH_ROWS,
     *,
-    path_type: Callable[[str], Any] = path_of,
+    path_type: Callable[[str], UPath] = path_of,
 ) -> Iterator[pyarrow.RecordBatch]:
     """Stream the results as Arrow record batches, with the columns of a Parquet file of them.
 
@@ -53,10 +54,10 @@ def to_arrow_batches(
 
 
 def to_pandas(
-    manifest: Manifest | dict[str, Any],
-    output_type: type[BaseModel] | str | dict[str, Any] | None = None,
+    manifest: Manifest | Mapping[str, object],
+    output_type: type[BaseModel] | str | Mapping[str, object] | None = None,
     *,
-    path_type: Callable[[str], Any] = path_of,
+    path_type: Callable[[str], UPath] = path_of,
 ) -> pandas.DataFrame:
     """All results as one pandas data frame. Needs memory for all rows at once; pandas must be installed.
 

@@ -5,8 +5,8 @@ It is written last, so a manifest that exists speaks of results that are complet
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -90,7 +90,7 @@ class Manifest(BaseModel):
     submitted_at: datetime | None = None
     landed_at: datetime | None = None
 
-    def to_xcom(self) -> dict[str, Any]:
+    def to_xcom(self) -> dict[str, object]:
         """Plain JSON values, under 2 KiB unless the result path alone is longer.
 
         Every name is there; what there is not, or is not known, is None.
@@ -115,7 +115,7 @@ class Manifest(BaseModel):
         return found if ledger is None or found.ledger_uri == str(ledger) else None
 
     @classmethod
-    def load(cls, source: Manifest | dict[str, Any]) -> Manifest:
+    def load(cls, source: Manifest | Mapping[str, object]) -> Manifest:
         """Read back what :meth:`to_xcom` gave.
 
         :raises ConfigError: It is not a manifest.
@@ -123,7 +123,7 @@ class Manifest(BaseModel):
         if isinstance(source, Manifest):
             return source
         try:
-            return cls.model_validate(source)
+            return cls.model_validate(dict(source) if isinstance(source, Mapping) else source)
         except ValidationError as error:
             raise ConfigError(
                 f"This is not a manifest of a batch ({wrong_fields(error)}).",

@@ -11,7 +11,6 @@ import string
 from collections.abc import Callable, Mapping
 from datetime import date, time
 from decimal import Decimal
-from typing import Any
 
 import msgspec
 
@@ -19,7 +18,7 @@ from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.read.values import NoTextError, is_missing, is_single, text_of
 from airflow_provider_batch.rows.templates import check_template
 
-Prompt = str | Callable[[Mapping[str, Any]], Any]
+Prompt = str | Callable[[Mapping[str, object]], object]
 """A template such as ``"Summarise: {text}"``, or a function of the row."""
 
 
@@ -32,7 +31,7 @@ def check_prompt(prompt: Prompt | None) -> None:
         check_template(prompt)
 
 
-def columns_of(data: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
+def columns_of(data: bytes | Mapping[str, object]) -> Mapping[str, object]:
     """The columns of a record; a line is read as one JSON object.
 
     :raises BadRowError: The line is not JSON, or not an object.
@@ -48,7 +47,7 @@ def columns_of(data: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
     return row
 
 
-def key_of(row: Mapping[str, Any], column: str) -> str:
+def key_of(row: Mapping[str, object], column: str) -> str:
     """The row's key as text.
 
     :raises BadRowError: The column is not there, empty, or neither text nor a whole number.
@@ -71,7 +70,7 @@ def key_of(row: Mapping[str, Any], column: str) -> str:
     return key
 
 
-def with_text_key(row: dict[str, Any]) -> dict[str, Any]:
+def with_text_key(row: dict[str, object]) -> dict[str, object]:
     """A row that is a request already, with its key as text, as results name it so.
 
     :raises BadRowError: It is no text, and nothing that has one.
@@ -81,7 +80,7 @@ def with_text_key(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def evaluated(prompt: Prompt, row: Mapping[str, Any], key: str) -> Any:
+def evaluated(prompt: Prompt, row: Mapping[str, object], key: str) -> object:
     """What the prompt makes of a row: a text, or whatever the function gives.
 
     :raises BadRowError: As :func:`render`, or the function failed.
@@ -100,7 +99,7 @@ def evaluated(prompt: Prompt, row: Mapping[str, Any], key: str) -> Any:
         raise BadRowError("AGB-I25", f"the prompt function raised {type(error).__name__}{where}", key) from error
 
 
-def render(template: str, row: Mapping[str, Any]) -> str:
+def render(template: str, row: Mapping[str, object]) -> str:
     """Put the row's columns into the template.
 
     :raises BadRowError: A column is missing or has no value (None, NaN) or no text, or cannot be formatted so.
@@ -117,7 +116,7 @@ def render(template: str, row: Mapping[str, Any]) -> str:
         ) from None
 
 
-def names_in(row: Mapping[str, Any]) -> str:
+def names_in(row: Mapping[str, object]) -> str:
     """The first names of columns, for a message."""
     names = [ascii(name)[:40] for name in list(row)[:8]]
     return ", ".join(names) + (" and more" if len(row) > 8 else "") or "none"
@@ -130,7 +129,7 @@ class _NoValueError(Exception):
 class _Cell:
     """A column's value in a template: its text, or its number or date where the template says a format."""
 
-    def __init__(self, name: str, value: Any) -> None:
+    def __init__(self, name: str, value: object) -> None:
         self._name = name
         self._value = value
 
@@ -153,7 +152,7 @@ class _Cell:
 
 
 class _Columns(string.Formatter):
-    def get_value(self, key: int | str, args: Any, kwargs: Mapping[str, Any]) -> Any:
+    def get_value(self, key: int | str, args: object, kwargs: Mapping[str, object]) -> object:
         value = kwargs[str(key)]
         if is_missing(value):
             raise _NoValueError(repr(key))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, overload
 from urllib.parse import urlsplit
 
 import msgspec
@@ -25,13 +25,32 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 log = logging.getLogger(__name__)
+Model = TypeVar("Model", bound="BaseModel")
+
+
+@overload
+def read_results(
+    manifest: Manifest | Mapping[str, object],
+    output_type: type[Model],
+    *,
+    path_type: Callable[[str], UPath] = path_of,
+) -> Iterator[ResultRow[Model]]: ...
+
+
+@overload
+def read_results(
+    manifest: Manifest | Mapping[str, object],
+    output_type: str | Mapping[str, object] | None = None,
+    *,
+    path_type: Callable[[str], UPath] = path_of,
+) -> Iterator[ResultRow]: ...
 
 
 def read_results(
-    manifest: Manifest | dict[str, Any],
-    output_type: type[BaseModel] | str | dict[str, Any] | None = None,
+    manifest: Manifest | Mapping[str, object],
+    output_type: type[BaseModel] | str | Mapping[str, object] | None = None,
     *,
-    path_type: Callable[[str], Any] = path_of,
+    path_type: Callable[[str], UPath] = path_of,
 ) -> Iterator[ResultRow]:
     """Stream the rows of a batch, one for each input row, in no particular order unless asked for.
 

@@ -1,1 +1,3 @@
 """Airflow sensors."""
+
+__all__ = ["gemini"]

@@ -1,1 +1,3 @@
 """Airflow operators that move results elsewhere."""
+
+__all__ = ["gemini"]

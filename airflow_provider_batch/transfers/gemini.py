@@ -49,7 +49,7 @@ class GeminiResultsToSqlOperator(BaseOperator, CheckedArguments):
     def __init__(
         self,
         *,
-        manifest: Mapping[str, Any] | str,
+        manifest: Mapping[str, object] | str,
         conn_id: str,
         table: str,
         columns: Mapping[str, str],
@@ -88,7 +88,7 @@ class GeminiResultsToSqlOperator(BaseOperator, CheckedArguments):
         columns = mapping("columns", self.columns)
         return Target(table, columns, self.key_column or key_column_of(columns), *placeholder)
 
-    def get_openlineage_facets_on_start(self) -> Any:
+    def get_openlineage_facets_on_start(self) -> object:
         """What the OpenLineage provider asks: the results in, the table out."""
         from airflow_provider_batch.observability.openlineage import loading_lineage
 

@@ -1,1 +1,3 @@
 """Airflow triggers."""
+
+__all__ = ["events", "gemini"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
@@ -50,7 +50,7 @@ class GeminiBatchEventTrigger(BaseEventTrigger):
         gemini_conn_id: str = "gemini_default",
         poll_interval: float | timedelta = 60.0,
         conn_id: str | None = None,
-        **unknown: Any,
+        **unknown: object,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if unknown and "v" not in unknown:
@@ -67,7 +67,7 @@ class GeminiBatchEventTrigger(BaseEventTrigger):
             if is_template(getattr(self, name)):
                 raise wrong(name, "a text", getattr(self, name))
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
+    def serialize(self) -> tuple[str, dict[str, object]]:
         """Class path and arguments. The same for the same arguments: Airflow tells watchers apart by them."""
         return (
             "airflow_provider_batch.triggers.events.GeminiBatchEventTrigger",
@@ -93,7 +93,7 @@ class GeminiBatchEventTrigger(BaseEventTrigger):
             for job in endings.fresh(jobs):
                 yield TriggerEvent(_payload(job, self.conn_id))  # type: ignore[no-untyped-call]
 
-    async def _stored(self) -> Any:
+    async def _stored(self) -> object:
         store = getattr(self, "asset_state_store", None)
         if store is None:
             return None
@@ -104,7 +104,7 @@ class GeminiBatchEventTrigger(BaseEventTrigger):
             self.log.warning("What was told cannot be read (%s): watching from now on.", type(error).__name__)
             return None
 
-    async def _store(self, said: dict[str, Any]) -> None:
+    async def _store(self, said: dict[str, object]) -> None:
         store = getattr(self, "asset_state_store", None)
         if store is None or said == self._last_stored:
             return
@@ -115,10 +115,10 @@ class GeminiBatchEventTrigger(BaseEventTrigger):
             # The API server may be away, and that is any exception. The events matter more than the note.
             self.log.warning("What was told cannot be kept: %s.", type(error).__name__)
 
-    _last_stored: dict[str, Any] | None = None
+    _last_stored: dict[str, object] | None = None
 
 
-def _payload(job: JobSnapshot, conn_id: str) -> dict[str, Any]:
+def _payload(job: JobSnapshot, conn_id: str) -> dict[str, object]:
     return {
         "job_name": job.name,
         "display_name": job.display_name,

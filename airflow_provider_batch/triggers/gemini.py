@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -13,7 +13,7 @@ from airflow_provider_batch.airflow_compat import object_path
 from airflow_provider_batch.arguments import seconds
 
 if TYPE_CHECKING:
-    pass
+    from airflow_provider_batch.airflow_types import TaskKey
 
 VERSION = 2
 
@@ -66,12 +66,12 @@ class GeminiBatchTrigger(BaseTrigger):
         poll_interval: float = 60.0,
         ledger: str | None = None,
         job_name: str | None = None,
-        waiting_task: dict[str, Any] | None = None,
+        waiting_task: TaskKey | None = None,
         cancel_note: str | None = None,
         looks: bool = True,
         asked_at: float | None = None,
         begin_by: float | None = None,
-        **unknown: Any,
+        **unknown: object,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.conn_id = conn_id
@@ -90,7 +90,7 @@ class GeminiBatchTrigger(BaseTrigger):
         self.asked_at = asked_at
         self.begin_by = begin_by
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
+    def serialize(self) -> tuple[str, dict[str, object]]:
         """Class path and arguments: names and numbers only."""
         return (
             "airflow_provider_batch.triggers.gemini.GeminiBatchTrigger",
@@ -141,7 +141,7 @@ class GeminiBatchTrigger(BaseTrigger):
             self.log.error("The task was stopped and its jobs were not all ended: %s", await self._warning())
         work.result()
 
-    async def _cancel_jobs(self, task: Mapping[str, Any]) -> None:
+    async def _cancel_jobs(self, task: TaskKey) -> None:
         from airflow_provider_batch.batch.decide.after_kill import may_cancel
         from airflow_provider_batch.batch.send.end_jobs import EndRequest, ask_all_to_end
         from airflow_provider_batch.stopping import states_of

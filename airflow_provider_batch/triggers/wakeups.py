@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from airflow_provider_batch.airflow_compat import aget_variable, aput_variable
 from airflow_provider_batch.batch.wait.poller import Poller
@@ -25,7 +25,7 @@ TELL_AFTER = 12
 
 T = TypeVar("T")
 
-_open: set[asyncio.Future[Any]] = set()
+_open: set[object] = set()
 
 
 class WebhookListener:
@@ -76,7 +76,7 @@ class WebhookListener:
         return note
 
 
-async def _undisturbed(question: Coroutine[Any, Any, T]) -> T:
+async def _undisturbed(question: Coroutine[object, object, T]) -> T:
     """Have a question answered, even if whoever asked it is cancelled meanwhile."""
     asked = asyncio.ensure_future(question)
     _open.add(asked)
@@ -84,7 +84,7 @@ async def _undisturbed(question: Coroutine[Any, Any, T]) -> T:
     return await asyncio.shield(asked)
 
 
-def _close(asked: asyncio.Future[Any]) -> None:
+def _close(asked: asyncio.Future[T]) -> None:
     _open.discard(asked)
     if not asked.cancelled():
         # Nobody may be left to take it.

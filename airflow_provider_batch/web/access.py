@@ -6,9 +6,11 @@ path of the request, and before 3.2 from nowhere else: a DAG in the query would 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.base_auth_manager import ResourceMethod
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep
@@ -25,12 +27,12 @@ Named = Annotated[Task, Query()]
 """The task instance that a question is about."""
 
 
-def dags_of(user: Any) -> set[str]:
+def dags_of(user: BaseUser) -> set[str]:
     """DAGs that the user may read."""
     return set(get_auth_manager().get_authorized_dag_ids(user=user, method="GET"))
 
 
-def may_edit(user: Any, dag_id: str) -> bool:
+def may_edit(user: BaseUser, dag_id: str) -> bool:
     """The user may change task instances of the DAG."""
     return _may(user, "PUT", DagAccessEntity.TASK_INSTANCE, dag_id)
 
@@ -67,7 +69,7 @@ FROM_PAGE = Depends(_ensure_from_page)
 """Lets through what the page itself asks for."""
 
 
-def _may(user: Any, method: Any, entity: DagAccessEntity, dag_id: str | None) -> bool:
+def _may(user: BaseUser, method: ResourceMethod, entity: DagAccessEntity, dag_id: str | None) -> bool:
     details = None if dag_id is None else DagDetails(id=dag_id, **_team(dag_id))
     return bool(
         get_auth_manager().is_authorized_dag(method=method, access_entity=entity, details=details, user=user)
@@ -79,7 +81,7 @@ def _ensure(allowed: bool) -> None:
         raise HTTPException(403, "Forbidden")
 
 
-def _team(dag_id: str) -> dict[str, Any]:
+def _team(dag_id: str) -> dict[str, str | None]:
     """Airflow 3.2 and newer know teams."""
     from airflow.models.dag import DagModel
 

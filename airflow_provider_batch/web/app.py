@@ -7,12 +7,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from airflow.models.log import Log
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
+from sqlalchemy.orm import Session
 
 from airflow_provider_batch.batch.summary import MOST
 from airflow_provider_batch.errors import BatchError
@@ -122,7 +123,7 @@ def _batch(user: GetUserDep, session: SessionDep, task: Named) -> Detail:
     )
 
 
-def _cancel(user: GetUserDep, session: SessionDep, task: Named) -> dict[str, Any]:
+def _cancel(user: GetUserDep, session: SessionDep, task: Named) -> dict[str, object]:
     row = _known(session, task)
     if not _is_cancellable(row):
         raise HTTPException(409, "There is nothing left to cancel: the batch has landed.")
@@ -164,7 +165,7 @@ def _asked(row: Row, who: str) -> tuple[Asked, str]:
     return asked, asked.trouble
 
 
-def _known(session: Any, task: Task) -> Row:
+def _known(session: Session, task: Task) -> Row:
     row = index.one(session, task)
     if row is None:
         raise HTTPException(404, "There is no batch of this task instance.")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from itertools import islice
-from typing import Any
 
 import msgspec
+from upath import UPath
 
 from airflow_provider_batch.airflow_compat import object_path
 from airflow_provider_batch.batch.cost.receipts import JobReceipt
@@ -30,7 +30,7 @@ MOST_RECEIPTS = 2000
 _details = Bounded(threads=32, keep_s=5.0, patience_s=10.0, each=2)
 
 
-def detail(row: Row, reader: str) -> dict[str, Any]:
+def detail(row: Row, reader: str) -> dict[str, object]:
     """What files say about a batch: fields of :class:`~airflow_provider_batch.web.views.Detail`.
 
     :param reader: The user, who may keep only some of the threads busy: any XCom can name a folder that is slow.
@@ -83,28 +83,28 @@ def _key(row: Row) -> tuple[str, ...]:
     return row.ledger, row.dag_id, row.run_id
 
 
-def _read(row: Row) -> dict[str, Any]:
+def _read(row: Row) -> dict[str, object]:
     ledger, batch = ledger_of(row)
     folder = ledger.folder.parent.parent.parent
     events, left_out = history(ledger)
     receipts = _receipts(folder)
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "history": [asdict(event) | {"at": event.at.timestamp()} for event in events],
         "left_out": left_out,
         "rounds": _rounds(batch, receipts),
         "estimate": _estimate(batch),
-        "places": {"Folder": row.folder, "Ledger": row.ledger},
     }
+    places = {"Folder": row.folder, "Ledger": row.ledger}
     manifest = Manifest.read(folder, ledger.folder)
     if manifest is None:
-        return found
-    places = {"Results": manifest.result_uri, "Failed rows": manifest.failed_uri}
-    places["Quarantine"] = manifest.quarantine_uri
-    found["places"] |= {name: uri for name, uri in places.items() if uri}
-    return found | _causes(folder, manifest)
+        return found | {"places": places}
+    results = {"Results": manifest.result_uri, "Failed rows": manifest.failed_uri}
+    results["Quarantine"] = manifest.quarantine_uri
+    places |= {name: uri for name, uri in results.items() if uri}
+    return found | {"places": places} | _causes(folder, manifest)
 
 
-def _causes(folder: Any, manifest: Manifest) -> dict[str, Any]:
+def _causes(folder: UPath, manifest: Manifest) -> dict[str, object]:
     if not manifest.failed_uri:
         return {}
     try:
@@ -119,11 +119,11 @@ def _causes(folder: Any, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _estimate(batch: BatchState) -> dict[str, Any] | None:
+def _estimate(batch: BatchState) -> dict[str, object] | None:
     return None if batch.plan.estimate is None else asdict(batch.plan.estimate)
 
 
-def _rounds(batch: BatchState, receipts: dict[str, JobReceipt]) -> list[dict[str, Any]]:
+def _rounds(batch: BatchState, receipts: dict[str, JobReceipt]) -> list[dict[str, object]]:
     room = MOST_SHARDS
     rounds = []
     for round_ in batch.rounds:
@@ -141,10 +141,10 @@ def _rounds(batch: BatchState, receipts: dict[str, JobReceipt]) -> list[dict[str
     return rounds
 
 
-def _shard(shard: Shard, receipts: dict[str, JobReceipt]) -> dict[str, Any]:
+def _shard(shard: Shard, receipts: dict[str, JobReceipt]) -> dict[str, object]:
     landed = shard.landed
     job = landed.job if landed else shard.job
-    said: dict[str, Any] = {
+    said: dict[str, object] = {
         "number": shard.number,
         "rows": shard.plan.rows,
         "size_bytes": shard.plan.size_bytes,
@@ -163,7 +163,7 @@ def _shard(shard: Shard, receipts: dict[str, JobReceipt]) -> dict[str, Any]:
     return said
 
 
-def _receipts(folder: Any) -> dict[str, JobReceipt]:
+def _receipts(folder: UPath) -> dict[str, JobReceipt]:
     """What each job cost, once the results are published."""
     decode = msgspec.json.Decoder(JobReceipt).decode
     try:

@@ -7,11 +7,10 @@ import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
 
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from airflow_provider_batch.batch.state_words import by_task
@@ -115,7 +114,7 @@ def unlanded(session: Session, dags: Collection[str]) -> list[Row]:
     return [row for row in rows if row.landed_at is None and row.ledger]
 
 
-def changed_since(moment: float) -> Any:
+def changed_since(moment: float) -> ColumnElement[bool]:
     """Notes written since. A column of Airflow's: what a note holds is not taken for a number by the database.
 
     One note with a text where a number belongs would end the query for everybody.
@@ -125,7 +124,7 @@ def changed_since(moment: float) -> Any:
     return XComModel.timestamp >= datetime.fromtimestamp(moment, timezone.utc)
 
 
-def _clauses(wanted: Filter) -> Iterable[Any]:
+def _clauses(wanted: Filter) -> Iterable[ColumnElement[bool]]:
     if wanted.dag:
         yield XComModel.dag_id == wanted.dag
     if wanted.model:
@@ -150,8 +149,8 @@ def _row(
     run_id: str,
     task_id: str,
     map_index: int,
-    value: Any,
-    changed_at: Any,
+    value: object,
+    changed_at: datetime,
     state: str | None,
     try_number: int,
 ) -> Row:
@@ -172,7 +171,7 @@ def _row(
     )
 
 
-def _glance(value: Any) -> BatchSummary | None:
+def _glance(value: object) -> BatchSummary | None:
     """What a task noted; None if an XCom backend keeps it elsewhere."""
     if isinstance(value, str):
         try:

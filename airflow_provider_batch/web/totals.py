@@ -137,7 +137,7 @@ def _read(session: Session, since: int) -> Notes:
     return Notes(recent, len(found) < MOST_BATCHES)
 
 
-def noted(dag_id: str, ledger: Any, model: Any, connection: Any, *numbers: Any) -> BatchFigures:
+def noted(dag_id: str, ledger: object, model: object, connection: object, *numbers: object) -> BatchFigures:
     """A batch as far as a note says something that can be so: any DAG can push one.
 
     :param numbers: As a text or a number, by database.
@@ -156,7 +156,7 @@ def noted(dag_id: str, ledger: Any, model: Any, connection: Any, *numbers: Any) 
     )
 
 
-def _text(said: Any) -> str | None:
+def _text(said: object) -> str | None:
     return None if said is None else str(said)
 
 
@@ -193,6 +193,6 @@ def _states(session: Session, dags: Collection[str], days: int) -> dict[str, int
 
 def _since(days: int) -> int:
     """The beginning of the first of so many days, today included."""
-    now: Any = datetime.now(timezone.utc)
+    now = datetime.now(timezone.utc)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     return int(midnight.timestamp()) - (days - 1) * 86_400

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints, computed_field
 
@@ -138,12 +138,12 @@ class Detail(BaseModel):
     now: int
     may_cancel: bool
     trouble: str = ""
-    history: list[dict[str, Any]] = []
+    history: list[dict[str, object]] = []
     left_out: int = 0
-    rounds: list[dict[str, Any]] = []
-    estimate: dict[str, Any] | None = None
+    rounds: list[dict[str, object]] = []
+    estimate: dict[str, object] | None = None
     places: dict[str, str] = {}
-    causes: list[dict[str, Any]] = []
+    causes: list[dict[str, object]] = []
     causes_of: int = 0
     causes_are_all: bool = True
     cause_trouble: str = ""

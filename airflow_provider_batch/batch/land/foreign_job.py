@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import msgspec
 from upath import UPath
@@ -55,7 +55,7 @@ class ForeignJob:
     model: str
     folder: UPath
     layout: Layout
-    output_schema: dict[str, Any] | None = None
+    output_schema: dict[str, object] | None = None
 
 
 class NumberedRows:

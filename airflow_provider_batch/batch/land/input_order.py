@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import msgspec
 
@@ -68,7 +68,7 @@ def _lines(ledger: Ledger, name: str, sha256: str) -> Iterator[bytes]:
 
 def _next(columns: Iterator[bytes], ledger: Ledger) -> dict[str, object]:
     try:
-        return msgspec.json.decode(next(columns), type=dict[str, object])
+        return msgspec.json.decode(next(columns), type=dict[str, Any])
     except (StopIteration, msgspec.MsgspecError):
         raise _lost(ledger, "the kept columns are fewer than the rows, or damaged") from None
 

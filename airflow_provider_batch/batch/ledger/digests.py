@@ -7,7 +7,7 @@ digest that was noted is sent or published.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from airflow_provider_batch.rows.storage import READ_BYTES
 
@@ -29,7 +29,7 @@ class Hashing:
         self._passed(data)
         return data
 
-    def write(self, data: Any) -> int:
+    def write(self, data: bytes) -> int:
         """Take the next bytes."""
         self._passed(data)
         return self._file.write(data)
@@ -39,7 +39,7 @@ class Hashing:
         """Hex digest of what has passed so far."""
         return self._sha256.hexdigest()
 
-    def _passed(self, data: Any) -> None:
+    def _passed(self, data: bytes) -> None:
         self._sha256.update(data)
         self.size_bytes += len(data)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -107,7 +107,7 @@ class BatchPlan(Document):
     skipped_sha256: str = ""
     names_files: bool = False
     first: RoundPlan
-    output_schema: dict[str, Any] | None = None
+    output_schema: dict[str, object] | None = None
     is_strict: bool = False
     estimate: Estimate | None = None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from airflow_provider_batch.contract import JobSnapshot
 
@@ -33,7 +32,7 @@ class Endings:
         self._forget()
         return [job for _, job in sorted(new, key=lambda one: one[0])]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain values."""
         return {"since": self.since.isoformat(), "told": {name: at.isoformat() for name, at in self.told.items()}}
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from airflow_provider_batch.batch.wait.schedule import NEVER, JobWait, NameWait, WaitEnded, Waiter, WaitSchedule
 from airflow_provider_batch.batch.wait.watch import TELL_EVERY_S, Watch
@@ -358,7 +358,7 @@ class Poller:
         return asyncio.get_running_loop().time()
 
 
-async def _together(works: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:
+async def _together(works: Iterable[Coroutine[object, object, Answer]]) -> list[Answer]:
     """Do all at the same time; when one fails, or this is cancelled, none is left running."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:

@@ -7,13 +7,13 @@ honoured: a string field gets the given text, cut or padded to its length limits
 
 from __future__ import annotations
 
-from typing import Any
+from airflow_provider_batch.emulator.wire.json import Message
 
 # A schema that refers to itself ends here: deeper optional parts are left out.
 _MAX_DEPTH = 12
 
 
-def instance_of(schema: Any, text: str) -> Any:
+def instance_of(schema: object, text: str) -> object:
     """Build a value that the schema accepts.
 
     :param schema: the schema as the request carried it.
@@ -22,7 +22,7 @@ def instance_of(schema: Any, text: str) -> Any:
     return _build(schema, schema, text, 0)
 
 
-def _build(schema: Any, root: Any, text: str, depth: int) -> Any:
+def _build(schema: object, root: object, text: str, depth: int) -> object:
     if not isinstance(schema, dict):
         return text
     schema = _resolved(schema, root)
@@ -41,12 +41,12 @@ def _build(schema: Any, root: Any, text: str, depth: int) -> Any:
     return _scalar(kind, schema, text)
 
 
-def _resolved(schema: dict[str, Any], root: Any) -> dict[str, Any]:
+def _resolved(schema: Message, root: object) -> Message:
     for _ in range(_MAX_DEPTH):
         if "$ref" in schema:
             schema = {**_follow(root, schema["$ref"]), **_without(schema, "$ref")}
         elif schema.get("allOf"):
-            merged: dict[str, Any] = {}
+            merged: Message = {}
             for part in schema["allOf"]:
                 merged.update(part)
             schema = {**merged, **_without(schema, "allOf")}
@@ -55,11 +55,11 @@ def _resolved(schema: dict[str, Any], root: Any) -> dict[str, Any]:
     return schema
 
 
-def _without(schema: dict[str, Any], name: str) -> dict[str, Any]:
+def _without(schema: Message, name: str) -> Message:
     return {key: value for key, value in schema.items() if key != name}
 
 
-def _follow(root: Any, reference: str) -> dict[str, Any]:
+def _follow(root: object, reference: str) -> Message:
     target = root
     for step in reference.removeprefix("#").strip("/").split("/"):
         if step:
@@ -67,7 +67,7 @@ def _follow(root: Any, reference: str) -> dict[str, Any]:
     return target if isinstance(target, dict) else {}
 
 
-def _kind(schema: dict[str, Any]) -> str:
+def _kind(schema: Message) -> str:
     kind = schema.get("type")
     if isinstance(kind, list):
         kind = next((name for name in kind if str(name).lower() != "null"), "null")
@@ -76,7 +76,7 @@ def _kind(schema: dict[str, Any]) -> str:
     return str(kind).lower()
 
 
-def _object(schema: dict[str, Any], root: Any, text: str, depth: int) -> dict[str, Any]:
+def _object(schema: Message, root: object, text: str, depth: int) -> Message:
     properties = schema.get("properties") or {}
     required = set(schema.get("required") or ())
     order = schema.get("propertyOrdering") or schema.get("property_ordering") or list(properties)
@@ -89,7 +89,7 @@ def _object(schema: dict[str, Any], root: Any, text: str, depth: int) -> dict[st
     }
 
 
-def _array(schema: dict[str, Any], root: Any, text: str, depth: int) -> list[Any]:
+def _array(schema: Message, root: object, text: str, depth: int) -> list[object]:
     least = _limit(schema, "minItems", 0)
     most = _limit(schema, "maxItems", None)
     wanted = least or (1 if depth < _MAX_DEPTH // 3 else 0)
@@ -102,7 +102,7 @@ def _array(schema: dict[str, Any], root: Any, text: str, depth: int) -> list[Any
     ]
 
 
-def _scalar(kind: str, schema: dict[str, Any], text: str) -> Any:
+def _scalar(kind: str, schema: Message, text: str) -> object:
     if kind == "null":
         return None
     if kind == "boolean":
@@ -112,7 +112,7 @@ def _scalar(kind: str, schema: dict[str, Any], text: str) -> Any:
     return _string(schema, text)
 
 
-def _number(kind: str, schema: dict[str, Any]) -> int | float:
+def _number(kind: str, schema: Message) -> int | float:
     step = 1 if kind == "integer" else 0.5
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is None and schema.get("exclusiveMinimum") is not None:
@@ -137,7 +137,7 @@ _FORMATS = {
 }
 
 
-def _string(schema: dict[str, Any], text: str) -> str:
+def _string(schema: Message, text: str) -> str:
     known = _FORMATS.get(str(schema.get("format")))
     if known is not None:
         return known
@@ -146,7 +146,7 @@ def _string(schema: dict[str, Any], text: str) -> str:
     return text[:longest].ljust(shortest, ".")
 
 
-def _limit(schema: dict[str, Any], name: str, default: int | None) -> int | None:
+def _limit(schema: Message, name: str, default: int | None) -> int | None:
     snake = {
         "minItems": "min_items",
         "maxItems": "max_items",

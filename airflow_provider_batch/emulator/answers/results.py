@@ -11,7 +11,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,12 +28,13 @@ from airflow_provider_batch.emulator.faults import INTERNAL_ERROR, Fault
 from airflow_provider_batch.emulator.state.lifecycle import rows_served
 from airflow_provider_batch.emulator.state.records import BatchRecord, Tokens
 from airflow_provider_batch.emulator.wire.errors import file_not_visible
+from airflow_provider_batch.emulator.wire.json import Message
 
 # Rows are shuffled within windows of this many: the whole of a large file would not fit in memory.
 _SHUFFLED_ROWS = 10_000
 _FEW = 3
 
-_CANCELLED_ROW: dict[str, Any] = {"error": {"code": 1}}
+_CANCELLED_ROW: dict[str, object] = {"error": {"code": 1}}
 
 
 class StoppedError(Exception):
@@ -67,8 +68,8 @@ class _Result(msgspec.Struct, frozen=True):
     """
 
     key: str | None
-    named: dict[str, Any]
-    body: dict[str, Any]
+    named: Message
+    body: dict[str, object]
     tokens: Tokens
     broken: bool = False
     lines: int = 1
@@ -127,7 +128,7 @@ def _write(job: ResultJob, path: Path) -> ResultFacts:
 
 
 def _answered(job: ResultJob) -> Iterator[_Result]:
-    def answer(asked: _Asked) -> tuple[_Asked, dict[str, Any]]:
+    def answer(asked: _Asked) -> tuple[_Asked, Message]:
         return asked, _answer(asked, job)
 
     for asked, body in in_order(answer, _asked(job), job.workers):
@@ -147,7 +148,7 @@ def _asked(job: ResultJob) -> Iterator[_Asked]:
             number += 1
 
 
-def _answer(asked: _Asked, job: ResultJob) -> dict[str, Any]:
+def _answer(asked: _Asked, job: ResultJob) -> dict[str, object]:
     row, batch = asked.row, asked.batch
     if not asked.served:
         return dict(_CANCELLED_ROW)
@@ -159,7 +160,7 @@ def _answer(asked: _Asked, job: ResultJob) -> dict[str, Any]:
     return answer_row(row.request, _key(row), batch.model, job.function)
 
 
-def _billed(row: InputRow, body: dict[str, Any]) -> Tokens:
+def _billed(row: InputRow, body: Message) -> Tokens:
     """Return what a row costs; one that failed costs nothing."""
     response = body.get("response")
     if response is None:
@@ -173,7 +174,7 @@ def _billed(row: InputRow, body: dict[str, Any]) -> Tokens:
     )
 
 
-def _result(row: InputRow, body: dict[str, Any], tokens: Tokens) -> _Result:
+def _result(row: InputRow, body: dict[str, object], tokens: Tokens) -> _Result:
     named = {"key": row.key, "metadata": row.metadata}
     return _Result(_key(row), {name: value for name, value in named.items() if value is not None}, body, tokens)
 

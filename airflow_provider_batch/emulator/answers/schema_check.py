@@ -13,14 +13,14 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from airflow_provider_batch.emulator.answers.texts import prompt_tokens
 from airflow_provider_batch.emulator.state.disk import read_json
 from airflow_provider_batch.emulator.state.records import Kind
-from airflow_provider_batch.emulator.wire.json import camel_case, field, repeated
+from airflow_provider_batch.emulator.wire.json import Message, camel_case, field, repeated
 
 MAX_REPORTED_LINES = 20
 MAX_DIMENSION = 3072
@@ -56,9 +56,9 @@ class RowError(Exception):
 class InputRow(msgspec.Struct, frozen=True):
     """One request of a batch: the user's key if there is one, and the request itself."""
 
-    request: dict[str, Any]
+    request: Message
     key: str | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Message | None = None
 
 
 def read_row(line: bytes) -> InputRow:
@@ -87,7 +87,7 @@ def read_row(line: bytes) -> InputRow:
     return InputRow(row["request"], key, metadata)
 
 
-def check_message(type_name: str, message: dict[str, Any]) -> None:
+def check_message(type_name: str, message: Message) -> None:
     """Check a message of a published type: the fields that it has, and their types.
 
     :raises RowError: an unknown field, or a value of the wrong type.
@@ -101,7 +101,7 @@ def check_message(type_name: str, message: dict[str, Any]) -> None:
             _check_value(kind, name, value)
 
 
-def check_request(kind: Kind, request: dict[str, Any]) -> None:
+def check_request(kind: Kind, request: Message) -> None:
     """Check one request against the published schema and the rules between its fields.
 
     :raises RowError: an unknown field, a value of the wrong type, or a forbidden combination.
@@ -165,7 +165,7 @@ def _fields() -> dict[str, dict[str, str]]:
     return {name: {**fields, **_LATER_FIELDS.get(name, {})} for name, fields in table.items()}
 
 
-def _check_value(kind: str, name: str, value: Any) -> None:
+def _check_value(kind: str, name: str, value: object) -> None:
     if kind == "any":
         return
     if kind.startswith("["):
@@ -180,7 +180,7 @@ def _check_value(kind: str, name: str, value: Any) -> None:
         check_message(kind, value)
 
 
-def _is_integer(value: Any) -> bool:
+def _is_integer(value: object) -> bool:
     """Say whether protobuf JSON takes the value for an int64: numbers may be written as strings."""
     if isinstance(value, str):
         return re.fullmatch(r"-?[0-9]{1,19}", value) is not None and int(value) in _INT64
@@ -190,7 +190,7 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value in _INT64
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     if isinstance(value, str):
         try:
             return value in _NOT_FINITE or math.isfinite(float(value))
@@ -199,7 +199,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-_SCALARS: dict[str, Callable[[Any], bool]] = {
+_SCALARS: dict[str, Callable[[object], bool]] = {
     "string": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool),
     "integer": _is_integer,
@@ -207,9 +207,9 @@ _SCALARS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def _has_parts(content: Any) -> bool:
+def _has_parts(content: object) -> bool:
     return isinstance(content, dict) and any(repeated(content, "parts"))
 
 
-def _excluded_by_cache(request: dict[str, Any]) -> bool:
+def _excluded_by_cache(request: Message) -> bool:
     return any(field(request, name) for name in ("systemInstruction", "tools", "toolConfig"))

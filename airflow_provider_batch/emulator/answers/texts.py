@@ -12,14 +12,13 @@ import importlib
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import msgspec
 
 from airflow_provider_batch.emulator.answers.instances import instance_of
-from airflow_provider_batch.emulator.wire.json import field, repeated
+from airflow_provider_batch.emulator.wire.json import Message, field, repeated
 
-AnswerFunction = Callable[[dict[str, Any], "str | None"], "str | dict[str, Any]"]
+AnswerFunction = Callable[[Message, "str | None"], "str | Message"]
 
 DEFAULT_DIMENSION = 3072
 
@@ -52,8 +51,8 @@ def load_answer_function(reference: str) -> AnswerFunction:
 
 
 def answer_row(
-    request: dict[str, Any], key: str | None, model: str, function: AnswerFunction | None
-) -> dict[str, Any]:
+    request: Message, key: str | None, model: str, function: AnswerFunction | None
+) -> dict[str, object]:
     """Answer one generation request: ``{"response": ...}`` or ``{"error": ...}``.
 
     :param function: the user's own; what it raises becomes the error of this row alone.
@@ -71,7 +70,7 @@ def answer_row(
     return {"response": given}
 
 
-def generated(request: dict[str, Any], model: str, text: str | None = None) -> dict[str, Any]:
+def generated(request: Message, model: str, text: str | None = None) -> dict[str, object]:
     """Build a GenerateContentResponse.
 
     :param text: what the model says; the default follows from the prompt and the schema.
@@ -94,7 +93,7 @@ def generated(request: dict[str, Any], model: str, text: str | None = None) -> d
     }
 
 
-def embedded(request: dict[str, Any], model: str) -> dict[str, Any]:
+def embedded(request: Message, model: str) -> dict[str, object]:
     """Build an EmbedContentResponse: a unit vector that depends on the content alone, and the count of its tokens.
 
     The count stands where it was seen for the model: ``tokenCount``, an int64 and so a string, in a row that
@@ -112,7 +111,7 @@ def embedded(request: dict[str, Any], model: str) -> dict[str, Any]:
     return {**answer, "usageMetadata": {"promptTokenCount": tokens, "promptTokenDetails": _token_details(request)}}
 
 
-def prompt_tokens(request: dict[str, Any]) -> tuple[int, int]:
+def prompt_tokens(request: Message) -> tuple[int, int]:
     """Count the tokens of a request's contents and system instruction: text, attachments."""
     parts = [part for content in _contents(request) for part in repeated(content, "parts")]
     attachments = sum(1 for part in parts if field(part, "inlineData") or field(part, "fileData"))
@@ -120,7 +119,7 @@ def prompt_tokens(request: dict[str, Any]) -> tuple[int, int]:
     return text_tokens, attachments * _TOKENS_PER_ATTACHMENT
 
 
-def files_in(request: dict[str, Any]) -> Iterator[str]:
+def files_in(request: Message) -> Iterator[str]:
     """Yield the ids of the uploaded files that a request's parts refer to; other addresses are not looked at."""
     for content in _contents(request):
         for part in repeated(content, "parts"):
@@ -141,7 +140,7 @@ def _first_tokens(text: str, limit: int) -> str:
     return text[: bisect.bisect_right(sizes, limit, key=lambda size: tokens_in(text[:size]))]
 
 
-def _default_text(request: dict[str, Any], config: dict[str, Any]) -> str:
+def _default_text(request: Message, config: Message) -> str:
     echo = f"Answer to: {_prompt_start(request)}"
     schema = (
         field(config, "responseJsonSchema") or field(config, "responseSchema") or config.get("_responseJsonSchema")
@@ -153,13 +152,13 @@ def _default_text(request: dict[str, Any], config: dict[str, Any]) -> str:
     return echo
 
 
-def _prompt_start(request: dict[str, Any]) -> str:
+def _prompt_start(request: Message) -> str:
     last = repeated(request, "contents")[-1]
     text = " ".join(part["text"] for part in repeated(last, "parts") if part.get("text"))
     return text[:_ECHOED_CHARACTERS]
 
 
-def _contents(request: dict[str, Any]) -> list[dict[str, Any]]:
+def _contents(request: Message) -> list[dict[str, object]]:
     found = list(repeated(request, "contents"))
     for name in ("systemInstruction", "content"):
         if field(request, name):
@@ -167,10 +166,10 @@ def _contents(request: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _usage(request: dict[str, Any], config: dict[str, Any], answer_tokens: int) -> dict[str, Any]:
+def _usage(request: Message, config: Message, answer_tokens: int) -> dict[str, object]:
     thoughts = _thought_tokens(config)
     prompt = sum(prompt_tokens(request))
-    usage: dict[str, Any] = {
+    usage: dict[str, object] = {
         "promptTokenCount": prompt,
         "candidatesTokenCount": answer_tokens,
         "totalTokenCount": prompt + answer_tokens + thoughts,
@@ -181,7 +180,7 @@ def _usage(request: dict[str, Any], config: dict[str, Any], answer_tokens: int) 
     return usage
 
 
-def _token_details(request: dict[str, Any]) -> list[dict[str, Any]]:
+def _token_details(request: Message) -> list[dict[str, object]]:
     text_tokens, attachment_tokens = prompt_tokens(request)
     details = [{"modality": "TEXT", "tokenCount": text_tokens}]
     if attachment_tokens:
@@ -189,7 +188,7 @@ def _token_details(request: dict[str, Any]) -> list[dict[str, Any]]:
     return details
 
 
-def _thought_tokens(config: dict[str, Any]) -> int:
+def _thought_tokens(config: Message) -> int:
     thinking = field(config, "thinkingConfig")
     if not isinstance(thinking, dict):
         return 0
@@ -198,5 +197,5 @@ def _thought_tokens(config: dict[str, Any]) -> int:
     return _THOUGHT_TOKENS if budget < 0 else min(budget, _THOUGHT_TOKENS)
 
 
-def _digest(request: dict[str, Any]) -> bytes:
+def _digest(request: Message) -> bytes:
     return hashlib.sha256(msgspec.json.encode(request, order="sorted")).digest()

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any
 
 import httpx
 
-from airflow_provider_batch.emulator.wire.json import camel_case, field, repeated
+from airflow_provider_batch.emulator.wire.json import Message, camel_case, field, repeated
 
 TRIES = 5
 MAX_WAIT_S = 30.0
@@ -55,7 +54,7 @@ class Upstream:
         self._http = httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=TIMEOUT)
         self._model = model
 
-    def __call__(self, request: dict[str, Any], key: str | None) -> dict[str, Any]:
+    def __call__(self, request: Message, key: str | None) -> dict[str, object]:
         """Return the GenerateContentResponse, or ``{"error": ...}``."""
         try:
             body = {"model": self._model, **chat_request(request)}
@@ -69,28 +68,26 @@ class Upstream:
                 time.sleep(_wait_s(attempt, answer))
         return _refused(answer)
 
-    def _ask(self, body: dict[str, Any]) -> httpx.Response | httpx.TransportError:
+    def _ask(self, body: dict[str, object]) -> httpx.Response | httpx.TransportError:
         try:
             return self._http.post("/chat/completions", json=body)
         except httpx.TransportError as problem:
             return problem
 
 
-def chat_request(request: dict[str, Any]) -> dict[str, Any]:
+def chat_request(request: Message) -> dict[str, object]:
     """Say a GenerateContentRequest as a chat request.
 
     :raises CannotSayError: naming the field.
     """
     _refuse_others("", request, _REQUEST_FIELDS)
-    messages: list[dict[str, Any]] = [
-        {"role": "system", "content": _text(part)} for part in _system_parts(request)
-    ]
+    messages: list[Message] = [{"role": "system", "content": _text(part)} for part in _system_parts(request)]
     for content in repeated(request, "contents"):
         role = "assistant" if content.get("role") == "model" else "user"
         messages.append({"role": role, "content": _content(repeated(content, "parts"))})
     config = field(request, "generationConfig", {})
     _refuse_others("generationConfig.", config, _CONFIG.keys() | _IGNORED_CONFIG)
-    chat: dict[str, Any] = {"messages": messages}
+    chat: dict[str, object] = {"messages": messages}
     for name, theirs in _CONFIG.items():
         value = field(config, name)
         if value is not None:
@@ -98,23 +95,23 @@ def chat_request(request: dict[str, Any]) -> dict[str, Any]:
     return chat | _response_format(config)
 
 
-def _refuse_others(prefix: str, message: dict[str, Any], known: frozenset[str] | set[str]) -> None:
+def _refuse_others(prefix: str, message: Message, known: frozenset[str] | set[str]) -> None:
     for name, value in message.items():
         if value is not None and camel_case(name) not in known:
             raise CannotSayError(f"{prefix}{name}")
 
 
-def _system_parts(request: dict[str, Any]) -> list[dict[str, Any]]:
+def _system_parts(request: Message) -> list[dict[str, object]]:
     return repeated(field(request, "systemInstruction", {}), "parts")
 
 
-def _content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+def _content(parts: list[Message]) -> str | list[Message]:
     if all(set(part) == {"text"} for part in parts):
         return "".join(part["text"] for part in parts)
     return [_part(part) for part in parts]
 
 
-def _part(part: dict[str, Any]) -> dict[str, Any]:
+def _part(part: Message) -> dict[str, object]:
     blob = field(part, "inlineData")
     if blob is None:
         return {"type": "text", "text": _text(part)}
@@ -124,14 +121,14 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{blob.get('data', '')}"}}
 
 
-def _text(part: dict[str, Any]) -> str:
+def _text(part: Message) -> str:
     others = [name for name in part if name not in ("text", "thought")]
     if others:
         raise CannotSayError(f"parts.{others[0]}")
     return str(part.get("text", ""))
 
 
-def _response_format(config: dict[str, Any]) -> dict[str, Any]:
+def _response_format(config: Message) -> dict[str, object]:
     schema = field(config, "responseJsonSchema")
     if schema is None and (older := field(config, "responseSchema")) is not None:
         schema = _json_schema(older)
@@ -142,7 +139,7 @@ def _response_format(config: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _json_schema(schema: Any) -> Any:
+def _json_schema(schema: object) -> object:
     """The API's older dialect, whose types are words in capitals, as JSON Schema."""
     if isinstance(schema, list):
         return [_json_schema(item) for item in schema]
@@ -154,7 +151,7 @@ def _json_schema(schema: Any) -> Any:
     }
 
 
-def _read(answer: httpx.Response) -> dict[str, Any]:
+def _read(answer: httpx.Response) -> dict[str, object]:
     if not answer.is_success:
         return _refused(answer)
     try:
@@ -169,14 +166,14 @@ def _read(answer: httpx.Response) -> dict[str, Any]:
     }
 
 
-def _candidate(index: int, choice: dict[str, Any]) -> dict[str, Any]:
+def _candidate(index: int, choice: Message) -> dict[str, object]:
     finish = _FINISH.get(str(choice.get("finish_reason")), "OTHER")
     text = choice["message"].get("content") or ""
     content = {"role": "model", "parts": [{"text": text}] if text else []}
     return {"content": content, "finishReason": finish, "index": index}
 
 
-def _usage(usage: dict[str, Any]) -> dict[str, Any]:
+def _usage(usage: Message) -> dict[str, object]:
     thinking = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
     counted = {
@@ -189,7 +186,7 @@ def _usage(usage: dict[str, Any]) -> dict[str, Any]:
     return {name: count for name, count in counted.items() if count}
 
 
-def _refused(answer: httpx.Response | httpx.TransportError) -> dict[str, Any]:
+def _refused(answer: httpx.Response | httpx.TransportError) -> dict[str, object]:
     if isinstance(answer, httpx.TransportError):
         return _error(_UNAVAILABLE, f"The upstream does not answer: {type(answer).__name__}")
     code = _RPC_CODES.get(answer.status_code, _UNAVAILABLE)
@@ -202,5 +199,5 @@ def _wait_s(attempt: int, answer: httpx.Response | httpx.TransportError) -> floa
     return min(MAX_WAIT_S, float(hint)) if hint.isdigit() else random.uniform(0.5, 1) * longest  # noqa: S311
 
 
-def _error(code: int, message: str) -> dict[str, Any]:
+def _error(code: int, message: str) -> dict[str, object]:
     return {"error": {"code": code, "message": message}}

@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from starlette.responses import Response
@@ -19,7 +19,7 @@ from airflow_provider_batch.emulator.state.limits import check_new_batch
 from airflow_provider_batch.emulator.state.records import BatchRecord, Kind, new_batch_id
 from airflow_provider_batch.emulator.wire.context import Call, reply
 from airflow_provider_batch.emulator.wire.errors import ApiError, file_not_visible, invalid, not_found
-from airflow_provider_batch.emulator.wire.json import camel_case, field, operation_json
+from airflow_provider_batch.emulator.wire.json import Message, camel_case, field, operation_json
 from airflow_provider_batch.emulator.wire.paging import page_of
 
 MAX_PAGE = 1000
@@ -90,9 +90,7 @@ def _struck(call: Call, batch: BatchRecord) -> BatchRecord:
     return batch
 
 
-def _record(
-    call: Call, kind: Kind, batch_id: str, model: str, message: dict[str, Any], given: _Input
-) -> BatchRecord:
+def _record(call: Call, kind: Kind, batch_id: str, model: str, message: Message, given: _Input) -> BatchRecord:
     now = call.emulation.now()
     seconds = call.emulation.job_seconds
     return BatchRecord(
@@ -111,7 +109,7 @@ def _record(
     )
 
 
-def _priority(message: dict[str, Any]) -> str | None:
+def _priority(message: Message) -> str | None:
     given = field(message, "priority")
     return None if given is None else str(int(given))
 
@@ -137,7 +135,7 @@ def _check_file(kind: Kind, path: Path) -> InputFacts:
         return check_lines(kind, lines)
 
 
-async def _inline_input(call: Call, kind: Kind, batch_id: str, items: Any) -> _Input:
+async def _inline_input(call: Call, kind: Kind, batch_id: str, items: object) -> _Input:
     if not isinstance(items, list) or not items:
         raise invalid("* BatchRequest.batch.input_config.requests: requests must not be empty")
     lines = [_inline_line(kind, index, item) for index, item in enumerate(items)]
@@ -145,7 +143,7 @@ async def _inline_input(call: Call, kind: Kind, batch_id: str, items: Any) -> _I
     return _Input(check_lines(kind, lines), None)
 
 
-def _inline_line(kind: Kind, index: int, item: Any) -> bytes:
+def _inline_line(kind: Kind, index: int, item: Message) -> bytes:
     place = f"batch.input_config.requests.requests[{index}]"
     try:
         if not isinstance(item.get("request"), dict):
@@ -180,7 +178,7 @@ async def list_batches(call: Call) -> Response:
     page, token = page_of(
         call, call.emulation.store.batches(call.project, at), default=DEFAULT_PAGE, maximum=MAX_PAGE
     )
-    listed: dict[str, Any] = {}
+    listed: dict[str, object] = {}
     if page:
         listed["operations"] = [_operation(call, as_it_was(batch, at), at, full=False) for batch in page]
     if token:
@@ -255,8 +253,8 @@ def _visible_batch(call: Call) -> BatchRecord:
     return batch
 
 
-def _operation(call: Call, batch: BatchRecord, at: float, *, full: bool) -> dict[str, Any]:
-    output: dict[str, Any] | None = None
+def _operation(call: Call, batch: BatchRecord, at: float, *, full: bool) -> Message:
+    output: dict[str, object] | None = None
     shown = batch.outcome is not None and batch.outcome.output_at <= at
     if shown and batch.input_file is not None:
         output = {"responsesFile": f"files/{batch.output_file_id}"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -77,7 +79,7 @@ class Control:
 
 class _Forced(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state: str
-    error: dict[str, object] | None = None
+    error: dict[str, Any] | None = None
 
 
 class _Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

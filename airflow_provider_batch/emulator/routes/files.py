@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from starlette.responses import FileResponse, Response
 
@@ -25,7 +24,7 @@ async def list_files(call: Call) -> Response:
     """Return a page of files, newest first."""
     now = call.listed_at()
     page, token = page_of(call, call.emulation.store.files(call.project, now), default=10, maximum=100)
-    listed: dict[str, Any] = {}
+    listed: dict[str, object] = {}
     if page:
         listed["files"] = [file_json(file, call.base_url, now) for file in page]
     if token:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from starlette.responses import Response
 
@@ -68,7 +68,7 @@ async def list_models(call: Call) -> Response:
     start = number(call.request.query_params.get("pageToken") or "0")
     if start is None or start >= len(_MODELS):
         raise invalid("Invalid page token.")
-    listed: dict[str, Any] = {"models": [_model_json(model) for model in _MODELS[start : start + size]]}
+    listed: dict[str, object] = {"models": [_model_json(model) for model in _MODELS[start : start + size]]}
     if start + size < len(_MODELS):
         listed["nextPageToken"] = str(start + size)
     return reply(listed)
@@ -95,7 +95,7 @@ async def count_tokens(call: Call) -> Response:
     return reply({"totalTokens": text_tokens + attachment_tokens, "promptTokensDetails": details})
 
 
-def _model_json(model: _Model) -> dict[str, Any]:
+def _model_json(model: _Model) -> dict[str, object]:
     return {
         "name": f"models/{model.name}",
         "baseModelId": model.name,

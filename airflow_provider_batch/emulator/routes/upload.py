@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterable
-from typing import Any
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -17,7 +16,7 @@ from airflow_provider_batch.emulator.state.records import FileRecord, UploadReco
 from airflow_provider_batch.emulator.state.uploads import PartFile, UploadTakenOverError
 from airflow_provider_batch.emulator.wire.context import Call, message_in, number, reply
 from airflow_provider_batch.emulator.wire.errors import ApiError, invalid, not_found
-from airflow_provider_batch.emulator.wire.json import field, file_json
+from airflow_provider_batch.emulator.wire.json import Message, field, file_json
 from airflow_provider_batch.emulator.wire.related import Related, RelatedError
 
 MAX_NAME_LENGTH = 512
@@ -123,7 +122,7 @@ async def _at_once(call: Call) -> Response:
         raise invalid(f"Invalid multipart body: {fault}") from None
 
 
-async def _take(call: Call, file: dict[str, Any], mime_type: str | None, pieces: AsyncIterable[bytes]) -> Response:
+async def _take(call: Call, file: Message, mime_type: str | None, pieces: AsyncIterable[bytes]) -> Response:
     record = _new_upload(call, file, mime_type, None)
     part = _part(call, record)
     try:
@@ -137,7 +136,7 @@ async def _take(call: Call, file: dict[str, Any], mime_type: str | None, pieces:
     return reply({"file": file_json(created, call.base_url, call.emulation.now())})
 
 
-def _new_upload(call: Call, file: dict[str, Any], mime_type: str | None, declared: int | None) -> UploadRecord:
+def _new_upload(call: Call, file: Message, mime_type: str | None, declared: int | None) -> UploadRecord:
     mime_type = field(file, "mimeType") or mime_type or DEFAULT_MIME
     if not is_supported(mime_type):
         raise invalid(f"Unsupported MIME type: {mime_type}")
@@ -154,14 +153,14 @@ def _new_upload(call: Call, file: dict[str, Any], mime_type: str | None, declare
     return record
 
 
-def _display_name(file: dict[str, Any]) -> str:
+def _display_name(file: Message) -> str:
     name: str = field(file, "displayName", "")
     if len(name) > MAX_NAME_LENGTH:
         raise invalid(f"* CreateFileRequest.file.display_name: cannot be more than {MAX_NAME_LENGTH} characters.")
     return name
 
 
-def _wanted_file_id(call: Call, file: dict[str, Any]) -> str:
+def _wanted_file_id(call: Call, file: Message) -> str:
     name: str = field(file, "name", "")
     if not name:
         return new_file_id()

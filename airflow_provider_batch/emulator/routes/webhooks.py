@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import TypeGuard
 from urllib.parse import urlsplit
 
 import msgspec
@@ -41,7 +41,7 @@ async def create_webhook(call: Call) -> Response:
 async def list_webhooks(call: Call) -> Response:
     """Return a page of webhooks, newest first."""
     page, token = page_of(call, call.emulation.store.webhooks(call.project), default=50, maximum=1000)
-    listed: dict[str, Any] = {"webhooks": [_json(webhook) for webhook in page]} if page else {}
+    listed: dict[str, object] = {"webhooks": [_json(webhook) for webhook in page]} if page else {}
     return reply({**listed, "next_page_token": token} if token else listed)
 
 
@@ -66,7 +66,7 @@ async def rotate_secret(call: Call) -> Response:
     return reply({"secret": webhook.secret})
 
 
-def _is_address(uri: Any) -> TypeGuard[str]:
+def _is_address(uri: object) -> TypeGuard[str]:
     try:
         return isinstance(uri, str) and urlsplit(uri).scheme in {"http", "https"}
     except ValueError:
@@ -80,7 +80,7 @@ def _visible(call: Call) -> WebhookRecord:
     return webhook
 
 
-def _json(webhook: WebhookRecord) -> dict[str, Any]:
+def _json(webhook: WebhookRecord) -> dict[str, object]:
     return {
         "name": webhook.name,
         "id": webhook.id,

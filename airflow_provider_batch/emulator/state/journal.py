@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -29,11 +28,11 @@ class _Lines:
         # Unbuffered: a line is with the operating system when the call returns.
         self._file = path.open("ab", buffering=0)
 
-    def append(self, entry: dict[str, Any]) -> None:
+    def append(self, entry: dict[str, object]) -> None:
         self._count += 1
         self._file.write(msgspec.json.encode({"seq": self._count, **entry}) + b"\n")
 
-    def read(self) -> list[dict[str, Any]]:
+    def read(self) -> list[dict[str, object]]:
         if not self._path.exists():
             return []
         content = self._path.read_bytes()
@@ -52,7 +51,7 @@ class Journal:
         self._calls = _Lines(data_dir / "journal.jsonl")
         self._requests = _Lines(data_dir / "requests.jsonl")
 
-    def accept(self, call: str, project: str, **facts: Any) -> None:
+    def accept(self, call: str, project: str, **facts: object) -> None:
         """Note a change that was made: its call name, project, and the ids that belong to it."""
         self._calls.append({"time": timestamp(self._clock.now()), "call": call, "project": project, **facts})
 
@@ -88,10 +87,10 @@ class Journal:
         entry = {"time": timestamp(self._clock.now()), "method": method, "path": path}
         self._requests.append({**entry, "call": call, "status": status})
 
-    def calls(self) -> list[dict[str, Any]]:
+    def calls(self) -> list[dict[str, object]]:
         """Return every accepted change, oldest first."""
         return self._calls.read()
 
-    def requests(self) -> list[dict[str, Any]]:
+    def requests(self) -> list[dict[str, object]]:
         """Return every HTTP request, oldest first."""
         return self._requests.read()

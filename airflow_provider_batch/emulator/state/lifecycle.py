@@ -6,7 +6,7 @@ abrupt, cannot find a batch in a state that its facts contradict.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -30,7 +30,7 @@ class JobView(NamedTuple):
     succeeded: int
     failed: int
     pending: int
-    error: dict[str, Any] | None
+    error: dict[str, object] | None
 
 
 def job_view(batch: BatchRecord, now: float) -> JobView:
@@ -105,7 +105,7 @@ def forced_state(word: str) -> str:
     return f"BATCH_STATE_{word}" if f"BATCH_STATE_{word}" in _STATES else word
 
 
-def verdict_for(word: str, error: dict[str, Any] | None, now: float) -> Verdict:
+def verdict_for(word: str, error: dict[str, object] | None, now: float) -> Verdict:
     """Make the record of a forced outcome; FAILED without an error gets the general one."""
     state = forced_state(word)
     if state == "BATCH_STATE_FAILED" and error is None:
@@ -115,7 +115,7 @@ def verdict_for(word: str, error: dict[str, Any] | None, now: float) -> Verdict:
     return Verdict(state=state, at=now, error=error)
 
 
-def forced(batch: BatchRecord, word: str, error: dict[str, Any] | None, now: float) -> BatchRecord:
+def forced(batch: BatchRecord, word: str, error: dict[str, object] | None, now: float) -> BatchRecord:
     """Return the record with the outcome forced upon it.
 
     SUCCEEDED lets the batch finish now; FORGOTTEN hides it from everybody while it runs on.
@@ -160,7 +160,7 @@ def _finished_view(outcome: Outcome) -> JobView:
     )
 
 
-def _view(batch: BatchRecord, state: str, since: float, error: dict[str, Any] | None) -> JobView:
+def _view(batch: BatchRecord, state: str, since: float, error: dict[str, object] | None) -> JobView:
     done = state in _FINAL
     return JobView(
         state=state,

@@ -72,11 +72,11 @@ class Call:
         found: str = self.request.path_params[name]
         return found
 
-    def accept(self, call: str, **facts: Any) -> None:
+    def accept(self, call: str, **facts: object) -> None:
         """Note in the journal what was just made true on disk."""
         self.emulation.journal.accept(call, self.project, **facts)
 
-    async def json(self, type_name: str | None) -> dict[str, Any]:
+    async def json(self, type_name: str | None) -> dict[str, object]:
         """Read the body; an empty one is an empty message.
 
         :param type_name: the published type of the message, None for one that has not been published.
@@ -92,7 +92,7 @@ class Call:
         return message_in(body, type_name)
 
 
-def message_in(body: bytes, type_name: str | None) -> dict[str, Any]:
+def message_in(body: bytes, type_name: str | None) -> dict[str, object]:
     """Read a message; nothing is an empty one. See ``Call.json``.
 
     :raises ApiError: not JSON, or not such a message.
@@ -106,7 +106,7 @@ def message_in(body: bytes, type_name: str | None) -> dict[str, Any]:
     return message
 
 
-def _decode(body: bytes) -> dict[str, Any]:
+def _decode(body: bytes) -> dict[str, object]:
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.DecodeError as strict:
@@ -116,7 +116,7 @@ def _decode(body: bytes) -> dict[str, Any]:
             raise strict from None
 
 
-def reply(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def reply(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with JSON."""
     body = msgspec.json.encode(content)
     return Response(body, status, headers=headers, media_type="application/json; charset=UTF-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 _RPC_NAMES = {
     400: "INVALID_ARGUMENT",
@@ -28,22 +28,22 @@ class ApiError(Exception):
     :param details: ``google.rpc`` detail objects.
     """
 
-    def __init__(self, status: int, message: str, details: list[dict[str, Any]] | None = None) -> None:
+    def __init__(self, status: int, message: str, details: Sequence[Mapping[str, object]] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
-        self.details = details or []
+        self.details = details or ()
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> dict[str, object]:
         """Return the reply as JSON values."""
         return error_body(self.status, self.message, self.details)
 
 
 def error_body(
-    status: int, message: str, details: list[dict[str, Any]] | None = None, rpc_status: str | None = None
-) -> dict[str, Any]:
+    status: int, message: str, details: Sequence[Mapping[str, object]] | None = None, rpc_status: str | None = None
+) -> dict[str, object]:
     """Build ``{"error": {...}}``; the name of the code follows from the HTTP status unless given."""
-    error: dict[str, Any] = {
+    error: dict[str, object] = {
         "code": status,
         "message": message,
         "status": rpc_status or _RPC_NAMES.get(status, "UNKNOWN"),
@@ -53,7 +53,7 @@ def error_body(
     return {"error": error}
 
 
-def retry_info(delay_s: float) -> dict[str, Any]:
+def retry_info(delay_s: float) -> dict[str, object]:
     """Return the detail that names a wait, as a protobuf duration (``31s``, ``0.5s``)."""
     return {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{delay_s:g}s"}
 
@@ -91,12 +91,12 @@ def not_found(message: str = "Requested entity was not found.") -> ApiError:
     return ApiError(404, message)
 
 
-def invalid(message: str, details: list[dict[str, Any]] | None = None) -> ApiError:
+def invalid(message: str, details: Sequence[Mapping[str, object]] | None = None) -> ApiError:
     """Return a plain 400."""
     return ApiError(400, message, details)
 
 
-def _error_info(reason: str) -> dict[str, Any]:
+def _error_info(reason: str) -> dict[str, object]:
     return {
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
         "reason": reason,

@@ -18,6 +18,10 @@ _TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main."
 _BATCH_TYPES = {"generate": "GenerateContentBatch", "embed": "EmbedContentBatch"}
 
 
+Message = dict[str, Any]
+"""A message of the API as JSON, or a part of one. What a field holds is looked at where it is read."""
+
+
 def snake_case(name: str) -> str:
     """Return the other spelling of a lowerCamelCase field."""
     return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
@@ -31,7 +35,7 @@ def camel_case(name: str) -> str:
     return first + "".join(part[:1].upper() + part[1:] for part in others)
 
 
-def field(message: Mapping[str, Any], name: str, default: Any = None) -> Any:
+def field(message: Mapping[str, object], name: str, default: object = None) -> Any:
     """Read a field in either casing; explicit null counts as absent."""
     found = message.get(name)
     if found is None:
@@ -39,18 +43,18 @@ def field(message: Mapping[str, Any], name: str, default: Any = None) -> Any:
     return default if found is None else found
 
 
-def repeated(message: Mapping[str, Any], name: str) -> list[Any]:
+def repeated(message: Mapping[str, object], name: str) -> list[Any]:
     """Read a repeated field; a single value counts as a list of one, as some of the guide's samples have it."""
     found = field(message, name, [])
     return found if isinstance(found, list) else [found]
 
 
-def file_json(file: FileRecord, base_url: str, now: float) -> dict[str, Any]:
+def file_json(file: FileRecord, base_url: str, now: float) -> dict[str, object]:
     """Return the File resource.
 
     :param base_url: scheme and host of the request, for ``uri`` and ``downloadUri``.
     """
-    written: dict[str, Any] = {
+    written: dict[str, object] = {
         "name": file.name,
         "displayName": file.display_name,
         "mimeType": file.mime_type,
@@ -69,15 +73,16 @@ def file_json(file: FileRecord, base_url: str, now: float) -> dict[str, Any]:
     return {name: value for name, value in written.items() if value != ""}
 
 
-def operation_json(batch: BatchRecord, view: JobView, output: dict[str, Any] | None) -> dict[str, Any]:
+def operation_json(batch: BatchRecord, view: JobView, output: dict[str, object] | None) -> dict[str, object]:
     """Return the Operation of a batch.
 
     :param output: ``responsesFile`` or ``inlinedResponses``; it is sent twice, in the metadata and
         in the response, because clients read the one or the other.
     """
-    operation: dict[str, Any] = {"name": batch.name, "metadata": _metadata(batch, view)}
+    metadata = _metadata(batch, view)
     if output is not None:
-        operation["metadata"]["output"] = output
+        metadata["output"] = output
+    operation: dict[str, object] = {"name": batch.name, "metadata": metadata}
     if view.done:
         operation["done"] = True
     if view.error is not None:
@@ -88,8 +93,8 @@ def operation_json(batch: BatchRecord, view: JobView, output: dict[str, Any] | N
     return operation
 
 
-def _metadata(batch: BatchRecord, view: JobView) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
+def _metadata(batch: BatchRecord, view: JobView) -> dict[str, object]:
+    metadata: dict[str, object] = {
         "@type": _TYPE + _BATCH_TYPES[batch.kind],
         "model": batch.model,
         "displayName": batch.display_name,

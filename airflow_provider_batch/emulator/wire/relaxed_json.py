@@ -26,7 +26,7 @@ _STANDARD_ESCAPES = set('"\\/bfnrt')
 _OPENING = {"{", "[", ",", ":"}
 
 
-def decode_relaxed(text: str) -> dict[str, Any]:
+def decode_relaxed(text: str) -> dict[str, object]:
     """Read an object.
 
     :raises msgspec.DecodeError: Google's parser would refuse it, too.

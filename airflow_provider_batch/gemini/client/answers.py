@@ -125,7 +125,7 @@ class UnreadableEntry:
     :param fields: What it says, as far as that is a JSON object; else empty.
     """
 
-    fields: Mapping[str, Any]
+    fields: Mapping[str, object]
     error: ProtocolError
 
 
@@ -156,7 +156,7 @@ class LazyPage(Generic[M]):
             yield entry
 
 
-def _said(item: bytes) -> dict[str, Any]:
+def _said(item: bytes) -> dict[str, object]:
     try:
         return msgspec.json.decode(item, type=dict[str, Any])
     except NOT_JSON:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class ApiRequest:
     url: str
     params: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    json_body: Mapping[str, Any] | None = None
+    json_body: Mapping[str, object] | None = None
     content: bytes | None = field(default=None, repr=False)
     with_credentials: bool = True
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from airflow_provider_batch.gemini.client.exchange import ApiAnswer
 
@@ -15,7 +14,7 @@ MIN_HINT_S, MAX_HINT_S = 1.0, 3600.0
 """A hint of the server is taken within these bounds, seconds."""
 
 
-def rpc_error(body: bytes) -> dict[str, Any] | None:
+def rpc_error(body: bytes) -> dict[str, object] | None:
     """The ``error`` object of a google.rpc error body, None if the body is something else."""
     try:
         document = json.loads(body)
@@ -27,7 +26,7 @@ def rpc_error(body: bytes) -> dict[str, Any] | None:
     return error if isinstance(error, dict) and "code" in error else None
 
 
-def detail(error: Mapping[str, Any], kind: str) -> dict[str, Any]:
+def detail(error: Mapping[str, object], kind: str) -> dict[str, object]:
     """The first of the error's details whose type ends with ``kind``, empty if there is none."""
     details = error.get("details")
     for one in details if isinstance(details, list) else ():

@@ -13,9 +13,9 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypedDict
 
 import httpx
 
@@ -185,9 +185,19 @@ def parts(step: ApiRequest | Download) -> tuple[ApiRequest, Download | None]:
     return (step.request, step) if isinstance(step, Download) else (step, None)
 
 
+class RequestArguments(TypedDict):
+    """What ``stream()`` of either httpx client is called with, but for the content."""
+
+    method: str
+    url: str
+    params: dict[str, str] | None
+    headers: dict[str, str]
+    json: Mapping[str, object] | None
+
+
 def http_request(
     request: ApiRequest, download: Download | None, url: str, headers: dict[str, str]
-) -> dict[str, Any]:
+) -> RequestArguments:
     """Arguments for ``stream()`` of either httpx client."""
     if download is not None and download.from_byte:
         headers = {**headers, "Range": f"bytes={download.from_byte}-"}
@@ -225,7 +235,17 @@ def _present(file: BinaryIO | None) -> BinaryIO:
     return file
 
 
-def http_options(endpoint: Endpoint) -> dict[str, Any]:
+class ClientOptions(TypedDict):
+    """What either httpx client is made with."""
+
+    timeout: httpx.Timeout
+    follow_redirects: bool
+    trust_env: bool
+    verify: ssl.SSLContext
+    headers: dict[str, str]
+
+
+def http_options(endpoint: Endpoint) -> ClientOptions:
     """Arguments for the constructor of either httpx client."""
     return {
         "timeout": TIMEOUT,

@@ -106,7 +106,7 @@ class RequestCheck:
         }
         self._seen: dict[str, tuple[bytes, Facts]] = {}
 
-    def row(self, row: Mapping[str, Any]) -> None:
+    def row(self, row: Mapping[str, object]) -> None:
         """Check what stands beside the request.
 
         :raises BadRowError: A field that belongs elsewhere.
@@ -119,7 +119,7 @@ class RequestCheck:
         """Whether a name that stands beside the request is a field of it, or of another format."""
         return name in _OPENAI or name == "skipped" or self._home(name, {}) is not None
 
-    def request(self, request: Mapping[str, Any]) -> Facts:
+    def request(self, request: Mapping[str, object]) -> Facts:
         """Check a request.
 
         :raises BadRowError: The API would refuse it, or read it otherwise than it was meant.
@@ -132,7 +132,7 @@ class RequestCheck:
                 facts += self._once(name, value, check)
         return facts
 
-    def _once(self, name: str, value: Any, check: Callable[[Any], Facts]) -> Facts:
+    def _once(self, name: str, value: object, check: Callable[[object], Facts]) -> Facts:
         """Check a field that is the same in most rows; comparing is quicker than checking again."""
         # As JSON, where true is not 1.
         said = _encode(value)
@@ -142,7 +142,7 @@ class RequestCheck:
             self._seen[name] = said, facts
         return facts
 
-    def _fields(self, given: Any, known: Mapping[str, str], place: str) -> Mapping[str, Any]:
+    def _fields(self, given: object, known: Mapping[str, str], place: str) -> Mapping[str, Any]:
         """Fields by their camelCase names, with values of the right type; null means unset."""
         if not isinstance(given, dict):
             raise BadRowError("AGB-I15", f"{place} must be an object, got {json_type(given)}")
@@ -206,12 +206,12 @@ class RequestCheck:
                 f"the row's model {ascii(named)[:80]} differs from the job's {self._model!r}; a job has one model",
             )
 
-    def _config(self, config: Any) -> Facts:
+    def _config(self, config: object) -> Facts:
         fields = self._fields(config, GENERATION_CONFIG, CONFIG_PATH)
         for name, lowest, highest in (("temperature", 0, 2), ("topP", 0, 1), ("maxOutputTokens", 1, None)):
             check_range(fields.get(name), lowest, highest, f"{CONFIG_PATH}.{name}")
         cap = whole(fields.get("maxOutputTokens"))
-        thinking: Mapping[str, Any] = {}
+        thinking: Mapping[str, object] = {}
         if fields.get("thinkingConfig") is not None:
             thinking = self._fields(fields["thinkingConfig"], THINKING, THINKING_PATH)
         budget = whole(thinking.get("thinkingBudget")) or 0
@@ -232,7 +232,7 @@ class RequestCheck:
         answers = max(1, whole(fields.get("candidateCount")) or 1)
         return Facts(_size(schemas), max_output=cap, caution=caution, answers=answers)
 
-    def _system(self, system: Any) -> Facts:
+    def _system(self, system: object) -> Facts:
         place = "request.systemInstruction"
         if not isinstance(system, dict):
             raise BadRowError(
@@ -240,7 +240,7 @@ class RequestCheck:
             )
         return self._content(system, place)
 
-    def _contents(self, contents: Any) -> Facts:
+    def _contents(self, contents: object) -> Facts:
         if not isinstance(contents, list) or not contents:
             got = "" if contents == [] else f", got {json_type(contents)}"
             raise BadRowError("AGB-I16", f"request.contents must be a list with at least one content{got}")
@@ -251,13 +251,15 @@ class RequestCheck:
             raise BadRowError("AGB-I16", "request.contents holds nothing but empty texts")
         return facts
 
-    def _content(self, content: Any, place: str) -> Facts:
+    def _content(self, content: object, place: str) -> Facts:
         if not isinstance(content, dict):
             raise BadRowError(
                 "AGB-I16", f'{place} must be {{"parts": [{{"text": ...}}]}}, got {json_type(content)}'
             )
         is_plain = content.keys() <= CONTENT.keys() and type(content.get("parts")) is list
-        fields = content if is_plain and content.get("role") in _ROLES else self._fields(content, CONTENT, place)
+        fields: Mapping[str, Any] = (
+            content if is_plain and content.get("role") in _ROLES else self._fields(content, CONTENT, place)
+        )
         role = fields.get("role")
         if role in _FOREIGN_ROLES:
             raise BadRowError(
@@ -271,7 +273,7 @@ class RequestCheck:
             facts += self._part(parts[index], place, index)
         return facts
 
-    def _part(self, part: Any, above: str, index: int) -> Facts:
+    def _part(self, part: object, above: str, index: int) -> Facts:
         if type(part) is dict and len(part) == 1 and type(text := part.get("text")) is str:
             return Facts(len(text) if text.isascii() else len(text.encode()))
         place = f"{above}.parts[{index}]"
@@ -297,7 +299,7 @@ class RequestCheck:
         return Facts(text_bytes, media, files, attached=attached)
 
     def _needs(
-        self, given: Any, known: Mapping[str, str], names: tuple[str, ...], place: str
+        self, given: object, known: Mapping[str, str], names: tuple[str, ...], place: str
     ) -> Mapping[str, Any]:
         fields = self._fields(given, known, place)
         for name in names:
@@ -323,7 +325,7 @@ def _files(uri: str, place: str) -> tuple[str, ...]:
     )
 
 
-def _check_schemas(schemas: list[Any], mime_type: str | None) -> None:
+def _check_schemas(schemas: list[object], mime_type: str | None) -> None:
     """By what the published document says of these fields."""
     if len(schemas) > 1:
         raise BadRowError(
@@ -336,18 +338,18 @@ def _check_schemas(schemas: list[Any], mime_type: str | None) -> None:
         )
 
 
-def _tools(tools: Any) -> Facts:
+def _tools(tools: list[object]) -> Facts:
     """What they look up is read by the model, too, and its size is not known before."""
     names = {camel_case(name) for tool in tools if isinstance(tool, dict) for name in tool}
     return Facts(_size(tools), media=len(names & _LOOKING_UP))
 
 
-def _size(value: Any) -> int:
+def _size(value: object) -> int:
     """UTF-8 bytes of the texts and numbers in a JSON value, names included."""
     return sum(_sizes(value))
 
 
-def _sizes(value: Any) -> Iterator[int]:
+def _sizes(value: object) -> Iterator[int]:
     if isinstance(value, dict):
         for name, item in value.items():
             yield len(name.encode())

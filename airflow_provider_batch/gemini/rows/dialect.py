@@ -6,7 +6,7 @@ Request: ``{"key": "r1", "request": {GenerateContentRequest}}``. Response: the s
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 
@@ -91,7 +91,7 @@ class GeminiRows:
         return read_result(line, frozenset() if 0 in self._lengths else frozenset(self._lengths))
 
 
-def checked_row(line: bytes, check: RequestCheck) -> tuple[str, dict[str, Any]]:
+def checked_row(line: bytes, check: RequestCheck) -> tuple[str, dict[str, object]]:
     """The key and the request of an input line.
 
     :raises BadRowError: Not JSON, not an object, no usable key, no request, or something that is neither.
@@ -111,7 +111,7 @@ def checked_row(line: bytes, check: RequestCheck) -> tuple[str, dict[str, Any]]:
     return key, request
 
 
-def _hint(row: dict[str, Any]) -> str:
+def _hint(row: dict[str, object]) -> str:
     """What a row without a request may be instead."""
     columns = row.keys() - {"key"}
     if "request" in row or "skipped" in row or not columns:
@@ -119,7 +119,7 @@ def _hint(row: dict[str, Any]) -> str:
     return f"; to make requests of columns ({names_in(row)}), set prompt= (key_column= applies only then)"
 
 
-def _key(row: dict[str, Any]) -> str:
+def _key(row: dict[str, object]) -> str:
     if "key" not in row:
         raise BadRowError(
             "AGB-I13", f'no "key"; results come back in any order, so each row needs one{_hint(row)}'

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.gemini.rows.checks import Facts, RequestCheck
@@ -61,7 +61,7 @@ class EmbeddingCheck(RequestCheck):
         "embedContentConfig": "request (an embeddings request has no config around its fields)",
     }
 
-    def request(self, request: Mapping[str, Any]) -> Facts:
+    def request(self, request: Mapping[str, object]) -> Facts:
         """Check a request.
 
         :raises BadRowError: The API would refuse it, or it is not one content with something in it.
@@ -107,7 +107,7 @@ class EmbeddingTemplate:
     def __post_init__(self) -> None:
         check_prompt(self.prompt)
 
-    def line(self, data: bytes | Mapping[str, Any]) -> bytes:
+    def line(self, data: bytes | Mapping[str, object]) -> bytes:
         """The request line of a record.
 
         :raises BadRowError: A column is missing, or the record cannot be a request.
@@ -121,7 +121,7 @@ class EmbeddingTemplate:
             raise BadRowError("AGB-I25", f"the prompt function gave {type(text).__name__}, not text", key)
         return encode_row({"key": key, "request": {"content": {"parts": [{"text": text}]}, **self._options()}})
 
-    def _given(self, data: bytes | Mapping[str, Any]) -> bytes:
+    def _given(self, data: bytes | Mapping[str, object]) -> bytes:
         """A row that is a request already: as it stands if nothing is to be added."""
         if isinstance(data, bytes) and not self._options() and not has_more(data, self.beside):
             return data
@@ -132,6 +132,6 @@ class EmbeddingTemplate:
         key = row.get("key")
         return encode_row(row, key if isinstance(key, str) else None)
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self) -> dict[str, object]:
         options = {"taskType": self.task_type, "outputDimensionality": self.dimensions}
         return {name: value for name, value in options.items() if value is not None}

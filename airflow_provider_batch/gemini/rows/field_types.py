@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
 
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.read.strict_json import json_type
@@ -15,7 +14,7 @@ _NUMERAL = re.compile(r"-?\d{1,400}(?:\.\d{1,400})?(?:[eE][+-]?\d{1,4})?", re.AS
 _INT32 = range(-(2**31), 2**31)
 
 
-def check_type(kind: str, value: Any, place: str) -> None:
+def check_type(kind: str, value: object, place: str) -> None:
     """A value of the right type. Numbers may come as strings, and whole numbers as floats.
 
     :param kind: As in :mod:`~airflow_provider_batch.gemini.rows.fields`.
@@ -35,21 +34,21 @@ def check_type(kind: str, value: Any, place: str) -> None:
         raise wrong_type(place, f"{'an' if kind == 'object' else 'a'} {kind}", value)
 
 
-def number_of(value: Any) -> int | float | None:
+def number_of(value: object) -> int | float | None:
     """A number, also one that is written as text; None for what is none, or not finite."""
-    if isinstance(value, str) and _NUMERAL.fullmatch(value):
-        value = float(value)
-    is_one = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_one and abs(value) != math.inf and value == value else None
+    number = float(value) if isinstance(value, str) and _NUMERAL.fullmatch(value) else value
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return None
+    return number if abs(number) != math.inf and number == number else None
 
 
-def whole(value: Any) -> int | None:
+def whole(value: object) -> int | None:
     """A whole number that was checked to be one, None if it is not given."""
     number = number_of(value)
     return None if number is None else int(number)
 
 
-def check_range(value: Any, lowest: float, highest: float | None, place: str) -> None:
+def check_range(value: object, lowest: float, highest: float | None, place: str) -> None:
     """A number within bounds, or nothing.
 
     :raises BadRowError: It is outside.
@@ -60,6 +59,6 @@ def check_range(value: Any, lowest: float, highest: float | None, place: str) ->
         raise BadRowError("AGB-I15", f"{place} must be {wanted}, got {number}")
 
 
-def wrong_type(place: str, wanted: str, value: Any) -> BadRowError:
+def wrong_type(place: str, wanted: str, value: object) -> BadRowError:
     """What to raise for a value of another type."""
     return BadRowError("AGB-I15", f"{place} must be {wanted}, got {json_type(value)}")

@@ -78,7 +78,7 @@ class RowFiles:
             raise
         return msgspec.json.encode(row) if changed else line
 
-    def _take(self, part: dict[str, Any]) -> bool:
+    def _take(self, part: dict[str, object]) -> bool:
         """Find the file of a part; False if it names none of the folder."""
         name, data = _file_data(part)
         uri = _uri(data)
@@ -128,7 +128,7 @@ def _may_name_files(line: bytes) -> bool:
     return b'"fileUri"' in line or b'"file_uri"' in line or b"\\u" in line
 
 
-def _file_parts(row: Any) -> Iterator[dict[str, Any]]:
+def _file_parts(row: object) -> Iterator[dict[str, object]]:
     """Parts with ``fileData``, wherever a request may have parts, and whatever else is wrong with the row."""
     request = row.get("request") if isinstance(row, dict) else None
     if not isinstance(request, dict):
@@ -142,10 +142,10 @@ def _file_parts(row: Any) -> Iterator[dict[str, Any]]:
                 yield part
 
 
-def _file_data(part: dict[str, Any]) -> tuple[str, Any]:
+def _file_data(part: dict[str, object]) -> tuple[str, Any]:
     name = "fileData" if "fileData" in part else "file_data"
     return name, part.get(name)
 
 
-def _uri(data: dict[str, Any]) -> Any:
+def _uri(data: dict[str, object]) -> object:
     return data.get("fileUri") or data.get("file_uri")

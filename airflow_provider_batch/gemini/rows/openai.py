@@ -29,12 +29,12 @@ NAME_OF_KEY = b'"custom_id"'
 """In each row of that format, as bytes."""
 
 
-def is_openai(row: Mapping[str, Any]) -> bool:
+def is_openai(row: Mapping[str, object]) -> bool:
     """Whether a row is in OpenAI's batch format: no row of the Gemini API has a ``custom_id`` and a ``body``."""
     return "custom_id" in row and "body" in row and "request" not in row
 
 
-def converted(row: Mapping[str, Any]) -> dict[str, Any]:
+def converted(row: Mapping[str, object]) -> dict[str, object]:
     """The row in Gemini's form.
 
     :raises BadRowError: It is not a chat completion, or asks for something that has no counterpart.
@@ -47,7 +47,7 @@ def converted(row: Mapping[str, Any]) -> dict[str, Any]:
     unknown = sorted(set(body) - _LEFT_OUT - set(_CONFIG))
     if unknown:
         raise BadRowError("AGB-I15", f"body.{ascii(unknown[0])[1:-1][:40]} has no counterpart", named)
-    request: dict[str, Any] = {"contents": []}
+    request: dict[str, object] = {"contents": []}
     for message in body["messages"]:
         _add_message(request, message, named)
     if config := _config(body, named):
@@ -69,7 +69,7 @@ def _add_message(request: dict[str, Any], message: Any, key: str | None) -> None
         raise BadRowError("AGB-I15", f"messages of role {ascii(role)[:40]} are not converted", key)
 
 
-def _parts(content: Any, key: str | None) -> list[dict[str, Any]]:
+def _parts(content: object, key: str | None) -> list[dict[str, object]]:
     if isinstance(content, str):
         return [{"text": content}]
     if not isinstance(content, Sequence):
@@ -77,7 +77,7 @@ def _parts(content: Any, key: str | None) -> list[dict[str, Any]]:
     return [_part(part, key) for part in content]
 
 
-def _part(part: Any, key: str | None) -> dict[str, Any]:
+def _part(part: Any, key: str | None) -> dict[str, object]:
     kind = part.get("type") if isinstance(part, Mapping) else None
     if kind == "text" and isinstance(part.get("text"), str):
         return {"text": part["text"]}
@@ -91,7 +91,7 @@ def _part(part: Any, key: str | None) -> dict[str, Any]:
     )
 
 
-def _config(body: Mapping[str, Any], key: str | None) -> dict[str, Any]:
+def _config(body: Mapping[str, object], key: str | None) -> dict[str, object]:
     config = {_CONFIG[name]: value for name, value in body.items() if name in _CONFIG and value is not None}
     if (stop := body.get("stop")) is not None:
         config["stopSequences"] = [stop] if isinstance(stop, str) else stop

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any
 
 import msgspec
 
@@ -46,7 +45,7 @@ class RequestTemplate:
     prompt: Prompt | None = None
     key: str = "key"
     system: str | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, object] = field(default_factory=dict)
     media_columns: Sequence[str] = ()
     beside: Sequence[str] = ()
 
@@ -60,7 +59,7 @@ class RequestTemplate:
                 remedy="Give a prompt, or name the files in the rows, as fileData.fileUri.",
             )
 
-    def line(self, data: bytes | Mapping[str, Any]) -> bytes:
+    def line(self, data: bytes | Mapping[str, object]) -> bytes:
         """The request line of a record.
 
         :raises BadRowError: A column is missing, or the record cannot be a request.
@@ -71,7 +70,7 @@ class RequestTemplate:
         key = key_of(row, self.key)
         return encode_row({"key": key, "request": self._request(self.prompt, row, key)}, key)
 
-    def _given(self, data: bytes | Mapping[str, Any]) -> bytes:
+    def _given(self, data: bytes | Mapping[str, object]) -> bytes:
         """A row that is a request already: as it stands if nothing is to be added."""
         is_plain = not self.system and not self.params
         if isinstance(data, bytes) and is_plain and not has_more(data, self.beside):
@@ -85,7 +84,7 @@ class RequestTemplate:
             row["request"] = laid_over(self._for_all(), request)
         return encode_row(row, key if isinstance(key, str) else None)
 
-    def _request(self, prompt: Prompt, row: Mapping[str, Any], key: str) -> dict[str, Any]:
+    def _request(self, prompt: Prompt, row: Mapping[str, object], key: str) -> dict[str, object]:
         said = evaluated(prompt, row, key)
         if isinstance(said, str):
             said = {"contents": [{"role": "user", "parts": [*self._files(row, key), {"text": said}]}]}
@@ -103,7 +102,7 @@ class RequestTemplate:
             )
         return laid_over(self._for_all(), said)
 
-    def _files(self, row: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:
+    def _files(self, row: Mapping[str, object], key: str) -> Iterator[dict[str, object]]:
         for column in self.media_columns:
             if column not in row:
                 raise BadRowError("AGB-I25", f"no column {column!r} for a file", key)
@@ -115,7 +114,7 @@ class RequestTemplate:
                     )
                 yield {"fileData": {"fileUri": name}}
 
-    def _for_all(self) -> dict[str, Any]:
+    def _for_all(self) -> dict[str, object]:
         system = {"systemInstruction": {"parts": [{"text": self.system}]}} if self.system else {}
         return laid_over(system, self.params)
 
@@ -131,7 +130,7 @@ def has_more(line: bytes, beside: Sequence[str]) -> bool:
     return bool(beside) or NAME_OF_KEY in line or _NUMBER_AS_KEY.search(line) is not None
 
 
-def given_row(data: bytes | Mapping[str, Any], beside: Sequence[str]) -> dict[str, Any]:
+def given_row(data: bytes | Mapping[str, object], beside: Sequence[str]) -> dict[str, object]:
     """A row that is a request, without the columns that are kept beside its answer.
 
     :raises BadRowError: It is not a row.
@@ -146,7 +145,7 @@ _WHOLE = ("systemInstruction", "responseSchema", "responseJsonSchema", "_respons
 """Objects that are one thing: half of a message or of a schema from each side would be neither."""
 
 
-def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def laid_over(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
     """Fields of ``above`` win, in either spelling of their names; objects are merged, lists replaced."""
     merged = dict(below)
     spelled = {camel_case(name): name for name in below}
@@ -163,7 +162,7 @@ def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-def _name(value: Any) -> str | None:
+def _name(value: object) -> str | None:
     """The name of a file; None for what cannot be one."""
     try:
         return text_of(value) if isinstance(value, str | bytes | memoryview | PurePath) else None
@@ -171,7 +170,7 @@ def _name(value: Any) -> str | None:
         return None
 
 
-def parsed_request(row: dict[str, Any]) -> Any:
+def parsed_request(row: dict[str, object]) -> object:
     """The request of a row; as JSON text it becomes an object, as a table has no other way to hold one.
 
     :raises BadRowError: It is a text that is not JSON.

@@ -198,7 +198,7 @@ def _code(said: _Status) -> int:
     return code if code and abs(code) < _MOST else _CODES.get(said.status, 0)
 
 
-def without_nulls(value: Any) -> Any:
+def without_nulls(value: object) -> Any:
     """A JSON value without what is null: fields of objects, and items of lists of objects."""
     if isinstance(value, dict):
         return {name: without_nulls(one) for name, one in value.items() if one is not None}
@@ -352,7 +352,7 @@ def _has_content(raw: msgspec.Raw) -> bool:
     )
 
 
-def _is_something(value: Any) -> bool:
+def _is_something(value: object) -> bool:
     """``inlineData`` may say a type and hold no data."""
     if isinstance(value, dict):
         return any(_is_something(one) for name, one in value.items() if name not in ("mimeType", "displayName"))

@@ -22,7 +22,7 @@ import msgspec
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.output.schemas import resolved
+from airflow_provider_batch.rows.output.schemas import Schema, resolved
 from airflow_provider_batch.rows.output.type import CODE
 
 _FORMATS = {
@@ -86,10 +86,8 @@ _ANYWHERE = ("type", "nullable", "enum", "const", "anyOf", "oneOf", *_OPEN)
 _LOOKS_AROUND = re.compile(r"\(\?<?[=!]|\\[1-9]|\(\?P=")
 """RE2, the usual engine of Google's services, has no such patterns."""
 
-_Schema = dict[str, Any]
 
-
-def response_schema(json_schema: dict[str, Any]) -> dict[str, Any]:
+def response_schema(json_schema: Schema) -> Schema:
     """Convert a JSON Schema, as of :attr:`OutputType.json_schema`.
 
     :raises ConfigError: The API cannot express it; names the place.
@@ -103,10 +101,10 @@ class _Conversion:
     Places read like ``Label.items[].tags``. ``above`` are the references that led to a place.
     """
 
-    def __init__(self, root: _Schema) -> None:
+    def __init__(self, root: Schema) -> None:
         self._root = root
 
-    def convert(self, node: Any, place: str, above: frozenset[str]) -> _Schema:
+    def convert(self, node: Any, place: str, above: frozenset[str]) -> Schema:
         """Convert the schema at a place."""
         node, above = self._written_out(node, place, above)
         _ensure_known(node, place)
@@ -127,7 +125,7 @@ class _Conversion:
             made["description"] = " ".join(note for note in notes if note)
         return made
 
-    def _written_out(self, node: Any, place: str, above: frozenset[str]) -> tuple[_Schema, frozenset[str]]:
+    def _written_out(self, node: Any, place: str, above: frozenset[str]) -> tuple[Schema, frozenset[str]]:
         """The schema with its references and single allOf merged."""
         while isinstance(node, dict) and ("$ref" in node or "allOf" in node):
             rest = {name: value for name, value in node.items() if name not in ("$ref", "allOf")}
@@ -151,7 +149,7 @@ class _Conversion:
             raise _refused(place, "says nothing about the value; give it a type")
         return node, above
 
-    def _union(self, node: _Schema, place: str, above: frozenset[str]) -> _Schema:
+    def _union(self, node: Schema, place: str, above: frozenset[str]) -> Schema:
         if "anyOf" in node and "oneOf" in node:
             raise _refused(place, "has anyOf and oneOf; write one union")
         beside = {"properties", "required", "propertyOrdering", "items", "enum", "const"} & node.keys()
@@ -161,7 +159,7 @@ class _Conversion:
         branches = [self._written_out(one, place, above) for one in node.get("anyOf") or node["oneOf"]]
         return self._any_of([({**shared, **one}, known) for one, known in branches], place)
 
-    def _any_of(self, branches: list[tuple[_Schema, frozenset[str]]], place: str) -> _Schema:
+    def _any_of(self, branches: list[tuple[Schema, frozenset[str]]], place: str) -> Schema:
         real = [pair for pair in branches if pair[0].get("type") != "null"]
         if not real:
             return {"type": "NULL"}
@@ -175,7 +173,7 @@ class _Conversion:
             made = {"anyOf": cases}
         return made if len(real) == len(branches) else {**made, "nullable": True}
 
-    def _typed(self, node: _Schema, place: str, above: frozenset[str]) -> _Schema:
+    def _typed(self, node: Schema, place: str, above: frozenset[str]) -> Schema:
         kind = _type_of(node)
         if isinstance(kind, list):
             # What is said of all kinds is said once, of the union.
@@ -186,7 +184,7 @@ class _Conversion:
             return {"type": "NULL"}
         if kind is None:
             raise _refused(place, "says nothing about the value; give it a type")
-        made: _Schema = {"type": kind.upper()}
+        made: Schema = {"type": kind.upper()}
         if node.get("format") in _FORMATS.get(made["type"], ()):
             made["format"] = node["format"]
         if kind == "array":
@@ -197,20 +195,20 @@ class _Conversion:
             made["pattern"] = node["pattern"]
         return made | {name: node[name] for name in _LIMITS.get(made["type"], ()) if name in node}
 
-    def _items(self, node: _Schema, place: str, above: frozenset[str]) -> _Schema:
+    def _items(self, node: Schema, place: str, above: frozenset[str]) -> Schema:
         items = node.get("items")
         if isinstance(items, list):
             raise _refused(place, _NO_WORD["prefixItems"])
         return {"items": self.convert(items, f"{place}[]", above)}
 
-    def _properties(self, node: _Schema, place: str, above: frozenset[str]) -> _Schema:
+    def _properties(self, node: Schema, place: str, above: frozenset[str]) -> Schema:
         properties = node.get("properties")
         if not properties:
             what = "is a map with free keys" if node.get("additionalProperties", True) else "has no fields"
             raise _refused(place, f"{what}; write an object with named fields, or a list of key and value")
         if unknown := [name for name in node.get("required", ()) if name not in properties]:
             raise _refused(f"{place}.{unknown[0]}", "is required and not described; add it to the properties")
-        made: _Schema = {
+        made: Schema = {
             "properties": {name: self.convert(one, f"{place}.{name}", above) for name, one in properties.items()}
         }
         if node.get("required"):
@@ -221,7 +219,7 @@ class _Conversion:
         return made | {"propertyOrdering": order}
 
 
-def _type_of(node: _Schema) -> str | list[str] | None:
+def _type_of(node: Schema) -> str | list[str] | None:
     kind = node.get("type")
     if kind is None:
         guess = "object" if "properties" in node else "array" if "items" in node else None
@@ -231,7 +229,7 @@ def _type_of(node: _Schema) -> str | list[str] | None:
     return kind  # type: ignore[no-any-return]
 
 
-def _merged(part: Any, rest: _Schema, place: str) -> Any:
+def _merged(part: Any, rest: Schema, place: str) -> Any:
     """A schema and what is written beside the reference to it."""
     if not isinstance(part, dict):
         return part
@@ -240,7 +238,7 @@ def _merged(part: Any, rest: _Schema, place: str) -> Any:
     return {**part, **rest}
 
 
-def _ensure_known(node: _Schema, place: str) -> None:
+def _ensure_known(node: Schema, place: str) -> None:
     """Make sure that each keyword is one that something can be done with.
 
     :raises ConfigError: One is not.
@@ -262,7 +260,7 @@ def _ensure_known(node: _Schema, place: str) -> None:
         )
 
 
-def _apt(node: _Schema, kind: str, kinds: list[str]) -> _Schema:
+def _apt(node: Schema, kind: str, kinds: list[str]) -> Schema:
     """What of a schema of several types is about one of them."""
     mine = {*_STRUCTURE.get(kind.upper(), ()), *_LIMITS.get(kind.upper(), ())}
     others = {
@@ -273,7 +271,7 @@ def _apt(node: _Schema, kind: str, kinds: list[str]) -> _Schema:
     return {word: value for word, value in node.items() if word in mine or word not in others}
 
 
-def _in_words(node: _Schema, made: _Schema, place: str) -> str:
+def _in_words(node: Schema, made: Schema, place: str) -> str:
     """The limits that the API has no word for, as they stand."""
     kind = made.get("type")
     if "anyOf" not in made and kind in _LIMITS:
@@ -289,7 +287,7 @@ def _in_words(node: _Schema, made: _Schema, place: str) -> str:
     return f"{'; '.join(said)}." if said else ""
 
 
-def _enum(node: _Schema, place: str) -> _Schema:
+def _enum(node: Schema, place: str) -> Schema:
     """The API's enums are of strings. Of others the type is sent, and the values as words in the description."""
     if beside := {"properties", "items", "required", "propertyOrdering"} & node.keys():
         raise _refused(place, f"has {min(beside)} beside an enum; leave it out")
@@ -302,7 +300,7 @@ def _enum(node: _Schema, place: str) -> _Schema:
         kinds = {"NUMBER"}
     if len(kinds) > 1 or not kinds <= {"STRING", "INTEGER", "NUMBER", "BOOLEAN"}:
         raise _refused(place, "has an enum of several types, or of objects; write the values as strings")
-    made: _Schema = {"type": kinds.pop()}
+    made: Schema = {"type": kinds.pop()}
     if made["type"] == "STRING" and all(real):
         made |= {"format": "enum", "enum": real}
     else:
@@ -346,7 +344,7 @@ def ensure_only_schema(params: Mapping[str, Any]) -> None:
         )
 
 
-def asking_for(json_schema: dict[str, Any]) -> Callable[[bytes], bytes]:
+def asking_for(json_schema: Schema) -> Callable[[bytes], bytes]:
     """What makes a checked request line ask for answers of a JSON Schema.
 
     :raises ConfigError: The API cannot express it; names the place.

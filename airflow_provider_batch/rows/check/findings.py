@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
@@ -63,14 +62,14 @@ def left_out(record: Record, bad: BadRowError) -> bytes:
     """A line of ``failed.jsonl`` for a row that was not sent: what is wrong with it, where, and the row."""
     error = {"code": bad.code, "message": bad.what, "place": place_of(record)}
     if isinstance(record.data, Mapping):
-        row: Any = {_safe(name): _shown_value(value) for name, value in record.data.items()}
+        row: object = {_safe(name): _shown_value(value) for name, value in record.data.items()}
     else:
         data = record.data.data if isinstance(record.data, UnreadableRow) else record.data or b""
         row = data[:MAX_SHOWN_BYTES].decode(errors="backslashreplace")
     return msgspec.json.encode({"key": None if bad.key is None else _safe(bad.key), "skipped": error, "row": row})
 
 
-def _shown_value(value: Any) -> Any:
+def _shown_value(value: object) -> object:
     """A value of a row that was left out; where JSON has no form for it, what it is."""
     try:
         plain = plain_of(value)

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 import msgspec
 from upath import UPath
@@ -43,7 +43,7 @@ _TOO_LONG = f"longer than the limit of {MAX_LINE_BYTES // 2**20} MiB"
 OnBadRow = Literal["fail", "skip"]
 
 
-def _as_it_is(data: bytes | Mapping[str, Any]) -> bytes:
+def _as_it_is(data: bytes | Mapping[str, object]) -> bytes:
     return data if isinstance(data, bytes) else encode_row(data)
 
 
@@ -61,7 +61,7 @@ def encode_row(row: object, key: str | None = None) -> bytes:
         raise BadRowError("AGB-I12", f"holds something that JSON cannot express ({why})", key) from None
 
 
-def _as_json(value: Any) -> Any:
+def _as_json(value: object) -> object:
     """What data frames and Airflow's macros have in place of Python's own dates and numbers."""
     try:
         return plain_of(value)
@@ -86,7 +86,7 @@ class Intake:
     """
 
     source: Source
-    to_line: Callable[[bytes | Mapping[str, Any]], bytes] = _as_it_is
+    to_line: Callable[[bytes | Mapping[str, object]], bytes] = _as_it_is
     rewrite: Callable[[bytes], bytes] | None = None
     keep_columns: tuple[str, ...] = ()
     on_bad_row: OnBadRow = "fail"
@@ -281,7 +281,7 @@ class _Beside:
             raise _unusable(source, "AGB-I25", what)
 
 
-def _kept(name: str, value: Any) -> Any:
+def _kept(name: str, value: object) -> object:
     try:
         return plain_of(value)
     except NoTextError as error:
@@ -358,7 +358,7 @@ def _check_kind(name: str, data: bytes) -> None:
         raise _unusable(name, "AGB-I05", "has no line feeds but carriage returns; end each line with a line feed")
 
 
-def _readable(record: Record) -> bytes | Mapping[str, Any]:
+def _readable(record: Record) -> bytes | Mapping[str, object]:
     """The record's data, after the checks that need no JSON."""
     data = record.data
     if data is None:
@@ -382,7 +382,7 @@ def _unusable(name: str, code: str, what: str) -> InputError:
 
 def _empty(record: Record, names: tuple[str, ...]) -> str | None:
     columns = record.data if isinstance(record.data, Mapping) else {}
-    empty = [name for name in names if isinstance(columns.get(name), str) and not columns[name].strip()]
+    empty = [name for name in names if isinstance(text := columns.get(name), str) and not text.strip()]
     return f"the column {empty[0]!r} is empty, so the prompt has nothing in its place" if empty else None
 
 

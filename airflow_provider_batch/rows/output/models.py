@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
+    from pydantic.json_schema import GenerateJsonSchema
 
 Path = tuple[int | str, ...]
 
 
-def as_described(instance: BaseModel) -> Any:
+def as_described(instance: BaseModel) -> object:
     """An instance as a value with the names of its model's JSON Schema.
 
     A model may read a field by one name and write it by another. The schema, which the answers follow, has the
@@ -22,7 +24,7 @@ def as_described(instance: BaseModel) -> Any:
     return _renamed(value, instance)
 
 
-def _renamed(value: Any, instance: Any) -> Any:
+def _renamed(value: object, instance: Any) -> object:
     """What was written, with the names of reading; as it is where a serializer of the user made another shape."""
     if getattr(type(instance), "__pydantic_root_model__", False):
         return _renamed(value, instance.root)
@@ -50,26 +52,26 @@ def _name_in_schema(name: str, info: FieldInfo) -> str:
     alias = info.validation_alias
     if alias is None or isinstance(alias, str):
         return alias or name
-    paths: list[Any] = alias.convert_to_aliases()
+    paths: Sequence[str | int | list[str | int]] = alias.convert_to_aliases()
     # A path by itself is one list, a choice is a list of them.
     for path in paths if paths and isinstance(paths[0], list) else [paths]:
-        if len(path) == 1 and isinstance(path[0], str):
+        if isinstance(path, list) and len(path) == 1 and isinstance(path[0], str):
             return path[0]
     return name
 
 
-def untitled() -> Any:
+def untitled() -> type[GenerateJsonSchema]:
     """What makes the JSON Schema of a model, without titles that only repeat the names of fields."""
     from pydantic.json_schema import GenerateJsonSchema
 
     class Untitled(GenerateJsonSchema):
-        def field_title_should_be_set(self, schema: Any) -> bool:
+        def field_title_should_be_set(self, schema: object) -> bool:
             return False
 
     return Untitled
 
 
-def not_finite(value: Any, path: Path = ()) -> Path | None:
+def not_finite(value: object, path: Path = ()) -> Path | None:
     """Where a number is that JSON cannot hold, None if there is none."""
     if isinstance(value, float):
         return None if math.isfinite(value) else path

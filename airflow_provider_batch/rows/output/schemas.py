@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+Schema = dict[str, Any]
+"""A JSON Schema, or one inside another. What a keyword holds is looked at where it is read."""
 
-def resolved(root: dict[str, Any], reference: str) -> dict[str, Any] | bool | None:
+
+def resolved(root: Schema, reference: str) -> Schema | bool | None:
     """What a reference such as ``#/$defs/Item`` names inside the schema, None if nothing."""
     if reference != "#" and not reference.startswith("#/"):
         return None
-    target: Any = root
+    target: object = root
     for step in reference[2:].split("/") if len(reference) > 1 else []:
         name = step.replace("~1", "/").replace("~0", "~")
         target = target.get(name) if isinstance(target, dict) else None
@@ -34,7 +37,7 @@ _SINGLES = (
 )
 
 
-def nodes_of(schema: Any) -> Iterator[dict[str, Any]]:
+def nodes_of(schema: object) -> Iterator[Schema]:
     """Every schema in a schema, itself included; examples and defaults are none."""
     if not isinstance(schema, dict):
         return
@@ -52,10 +55,10 @@ _TYPES = frozenset({"STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT",
 _COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
 
 
-def usual(schema: Any) -> Any:
+def usual(schema: Schema) -> Schema:
     """A schema in the API's spelling as JSON Schema has it: small letters, and counts that are no text."""
 
-    def change(node: dict[str, Any]) -> dict[str, Any]:
+    def change(node: Schema) -> Schema:
         if isinstance(node.get("type"), str) and node["type"] in _TYPES:
             node["type"] = node["type"].lower()
         for name in _COUNTS:
@@ -63,13 +66,14 @@ def usual(schema: Any) -> Any:
                 node[name] = int(node[name])
         return node
 
-    return _changed(schema, change)
+    made: Schema = _changed(schema, change)
+    return made
 
 
-def with_null(schema: dict[str, Any]) -> dict[str, Any]:
+def with_null(schema: Schema) -> Schema:
     """The same schema, with OpenAPI's ``nullable`` said as JSON Schema says it."""
 
-    def change(node: dict[str, Any]) -> dict[str, Any]:
+    def change(node: Schema) -> Schema:
         if node.pop("nullable", False) is not True:
             return node
         kinds = node.get("type")
@@ -80,11 +84,11 @@ def with_null(schema: dict[str, Any]) -> dict[str, Any]:
             return node
         return {"anyOf": [node, {"type": "null"}]}
 
-    made: dict[str, Any] = _changed(schema, change)
+    made: Schema = _changed(schema, change)
     return made
 
 
-def _changed(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+def _changed(schema: object, change: Callable[[Schema], Schema]) -> Any:
     """A copy of a schema, with each schema in it changed."""
     if not isinstance(schema, dict):
         return schema

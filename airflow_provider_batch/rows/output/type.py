@@ -9,9 +9,9 @@ from __future__ import annotations
 import importlib
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
@@ -21,7 +21,7 @@ from airflow_provider_batch.rows.dialect import CheckedRow, LandedRow, RowDialec
 from airflow_provider_batch.rows.media import Reference
 from airflow_provider_batch.rows.output.fences import fenced_values
 from airflow_provider_batch.rows.output.models import as_described, not_finite, untitled
-from airflow_provider_batch.rows.output.schemas import nodes_of, resolved, usual, with_null
+from airflow_provider_batch.rows.output.schemas import Schema, nodes_of, resolved, usual, with_null
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -59,35 +59,34 @@ class OutputType:
     :param json_schema: JSON Schema of an answer, plain JSON values.
     """
 
-    def __init__(self, json_schema: dict[str, Any], model: type[BaseModel] | None) -> None:
+    def __init__(self, json_schema: Schema, model: type[BaseModel] | None) -> None:
         self.json_schema = json_schema
         self._model = model
         self._names = frozenset(_property_names(json_schema))
         self._check = _schema_checker(json_schema) if model is None else None
 
     @classmethod
-    def of(cls, spec: type[BaseModel] | str | dict[str, Any]) -> OutputType:
+    def of(cls, spec: type[BaseModel] | str | Mapping[str, object]) -> OutputType:
         """Read what the user gave.
 
         :param spec: A pydantic model, where to import one from (``package.module.Class`` or
             ``package.module:Class``), or a JSON Schema.
         :raises ConfigError: It cannot be imported, is no model, or is no valid schema.
         """
-        if isinstance(spec, str):
-            spec = _imported(spec)
-        if isinstance(spec, dict):
-            return cls(_valid(spec), None)
-        model = _model(spec)
+        given = _imported(spec) if isinstance(spec, str) else spec
+        if isinstance(given, Mapping):
+            return cls(_valid(given), None)
+        model = _model(given)
         return cls(_valid(_schema_of(model)), model)
 
-    def parse(self, text: str) -> Any:
+    def parse(self, text: str) -> object:
         """An answer that is JSON and nothing else, as a JSON value, as the type reads it.
 
         :raises NotOfTypeError: It is not of the type.
         """
         return self._dumped(self._instance(text))
 
-    def find(self, text: str) -> tuple[Any, bool]:
+    def find(self, text: str) -> tuple[object, bool]:
         """The answer as :meth:`parse` gives it, and whether it stood in a code fence.
 
         :raises NotOfTypeError: It is not of the type, and neither is what fills one of its code fences; or several
@@ -96,14 +95,14 @@ class OutputType:
         instance, is_fenced = self._found(text)
         return self._dumped(instance), is_fenced
 
-    def read(self, text: str) -> Any:
+    def read(self, text: str) -> object:
         """The answer as an instance of the model, or as a JSON value if the type is a schema; also from a fence.
 
         :raises NotOfTypeError: As :meth:`find`.
         """
         return self._found(text)[0]
 
-    def _found(self, text: str) -> tuple[Any, bool]:
+    def _found(self, text: str) -> tuple[object, bool]:
         try:
             return self._instance(text), False
         except NotOfTypeError as fault:
@@ -120,7 +119,7 @@ class OutputType:
             raise NotOfTypeError("the answer: several code fences with different values")
         return found[0], True
 
-    def _instance(self, text: str) -> Any:
+    def _instance(self, text: str) -> object:
         """An instance of the model, or a JSON value if the type is a schema."""
         value = _decoded(text)
         if self._model is not None:
@@ -143,10 +142,12 @@ class OutputType:
         except Exception as error:  # noqa: BLE001 - a validator of the user must not keep paid rows from landing
             raise NotOfTypeError(f"the model's own code raised {type(error).__name__}") from None
 
-    def _dumped(self, instance: Any) -> Any:
+    def _dumped(self, instance: object) -> object:
         if self._model is None:
             return instance
         try:
+            # A validator of the user may give anything in place of an instance.
+            assert isinstance(instance, self._model)
             value = as_described(instance)
             plain = msgspec.json.decode(msgspec.json.encode(value))
         except Exception as error:  # noqa: BLE001 - as above, for serializers
@@ -218,7 +219,7 @@ def _joined(found: list[str], total: int) -> str:
     return "; ".join(found) + (f"; and {total - len(found)} more" if total > len(found) else "")
 
 
-def _decoded(text: str) -> Any:
+def _decoded(text: str) -> object:
     try:
         return msgspec.json.decode(text)
     except RecursionError:
@@ -227,7 +228,7 @@ def _decoded(text: str) -> Any:
         raise NotOfTypeError("the answer: json_invalid") from None
 
 
-def _schema_checker(schema: dict[str, Any]) -> Callable[[Any, frozenset[str]], str]:
+def _schema_checker(schema: Schema) -> Callable[[object, frozenset[str]], str]:
     """A function that gives the faults of a value in words, empty if there are none."""
     from jsonschema import FormatChecker
     from jsonschema.validators import validator_for
@@ -239,7 +240,7 @@ def _schema_checker(schema: dict[str, Any]) -> Callable[[Any, frozenset[str]], s
     # An empty registry: nothing is ever fetched to resolve a reference.
     validator = validator_for(schema)(with_null(schema), format_checker=formats, registry=Registry())
 
-    def check(value: Any, names: frozenset[str]) -> str:
+    def check(value: object, names: frozenset[str]) -> str:
         try:
             faults = list(validator.iter_errors(value))
         except RecursionError:
@@ -261,7 +262,7 @@ def _readable_as(kind: type) -> Callable[[object], bool]:
     return is_readable
 
 
-def _imported(spec: str) -> Any:
+def _imported(spec: str) -> object:
     module, colon, name = spec.partition(":")
     if not colon:
         module, _, name = spec.rpartition(".")
@@ -277,7 +278,7 @@ def _imported(spec: str) -> Any:
         raise error from fault
 
 
-def _model(spec: Any) -> type[BaseModel]:
+def _model(spec: object) -> type[BaseModel]:
     from pydantic import BaseModel
 
     if not isinstance(spec, type) or not issubclass(spec, BaseModel):
@@ -285,7 +286,7 @@ def _model(spec: Any) -> type[BaseModel]:
     return spec
 
 
-def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+def _schema_of(model: type[BaseModel]) -> Schema:
     from pydantic.errors import PydanticUserError
 
     try:
@@ -295,7 +296,7 @@ def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
     return {"title": model.__name__, **schema}
 
 
-def _valid(schema: dict[str, Any]) -> dict[str, Any]:
+def _valid(schema: Mapping[str, object]) -> Schema:
     """The schema as plain JSON values.
 
     :raises ConfigError: It is none, or one that the check of an answer would stumble over.
@@ -305,7 +306,7 @@ def _valid(schema: dict[str, Any]) -> dict[str, Any]:
     from referencing.exceptions import Unresolvable
 
     try:
-        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema))
+        plain: Schema = msgspec.json.decode(msgspec.json.encode(dict(schema)))
         plain = usual(plain)
         validator_for(plain).check_schema(plain)
     except SchemaError as error:
@@ -318,7 +319,7 @@ def _valid(schema: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _ensure_checkable(node: dict[str, Any], root: dict[str, Any]) -> None:
+def _ensure_checkable(node: Schema, root: Schema) -> None:
     reference = node.get("$ref")
     if isinstance(reference, str) and resolved(root, reference) is None:
         raise _unusable(f"the reference {reference!r} leads nowhere inside the schema")
@@ -330,7 +331,7 @@ def _ensure_checkable(node: dict[str, Any], root: dict[str, Any]) -> None:
             raise _unusable(f"the pattern {pattern!r} cannot be read by Python's re ({error})") from None
 
 
-def _property_names(schema: dict[str, Any]) -> Iterator[str]:
+def _property_names(schema: Schema) -> Iterator[str]:
     for node in nodes_of(schema):
         yield from node.get("properties", {})
 

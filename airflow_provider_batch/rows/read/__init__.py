@@ -12,6 +12,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+__all__ = [
+    "Record",
+    "Rows",
+    "Source",
+    "UnreadableRow",
+    "choice",
+    "lines",
+    "same_names",
+    "strict_json",
+    "tables",
+    "values",
+]
+
 
 class UnreadableRow(NamedTuple):
     """What should have been a row.
@@ -37,7 +50,7 @@ class Record(NamedTuple):
     """
 
     number: int
-    data: bytes | Mapping[str, Any] | UnreadableRow | None
+    data: bytes | Mapping[str, object] | UnreadableRow | None
     unit: str = "row"
     file: str = ""
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from upath import UPath
 
@@ -184,7 +184,7 @@ def _parquet(file: BinaryIO) -> Iterator[Record]:
     for batch in table.iter_batches(batch_size=PARQUET_ROWS):
         for row in rows_of(batch):
             number += 1
-            yield Record(number, cast(Mapping[str, Any], row))
+            yield Record(number, cast(Mapping[str, object], row))
 
 
 _READERS: dict[str, Callable[[BinaryIO], Iterator[Record]]] = {

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
+
+from typing_extensions import Buffer
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """Longest row that is sent, bytes. The API documents no row limit; inline media of 20 MB fits in base64."""
@@ -96,13 +98,14 @@ class Incoming(io.RawIOBase):
         self._cutter = Cutter()
         self._at = self._end = 0
 
-    def write(self, block: Any) -> int:
+    def write(self, block: Buffer) -> int:
         """Take the next bytes."""
         known = self._end - self._at
-        self._at += len(block)
+        data = bytes(block)
+        self._at += len(data)
         self._end = max(self._at, self._end)
-        self._take(self._cutter.cut(bytes(block)[known:] if known else bytes(block)))
-        return len(block)
+        self._take(self._cutter.cut(data[known:] if known else data))
+        return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to the end, or back."""

@@ -11,7 +11,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from airflow_provider_batch.rows.dialect import BadRowError
 
@@ -26,7 +25,7 @@ _NOT_BRACKETS = re.compile(rb"[^{}\[\]]+")
 _OPENING = b"{["
 
 
-def parse_row(line: bytes) -> dict[str, Any]:
+def parse_row(line: bytes) -> dict[str, object]:
     """The object in a line.
 
     :raises BadRowError: It is not exactly one JSON object, or one that not every reader understands alike.
@@ -48,13 +47,13 @@ def parse_row(line: bytes) -> dict[str, Any]:
     return row
 
 
-def json_type(value: Any) -> str:
+def json_type(value: object) -> str:
     """What JSON calls a value of this kind."""
     names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
     return names.get(type(value), "null")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     row = dict(pairs)
     if len(row) != len(pairs):
         names = [name for name, _ in pairs]
@@ -63,7 +62,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _constant(word: str) -> Any:
+def _constant(word: str) -> object:
     raise BadRowError("AGB-I09", f"{word} is not JSON; leave the field out or give a number")
 
 
@@ -110,7 +109,7 @@ def _check_depth(line: bytes) -> None:
         raise BadRowError("AGB-I11", f"nested {deepest} deep (limit {MAX_DEPTH})")
 
 
-def _check_escapes(text: str, row: dict[str, Any]) -> None:
+def _check_escapes(text: str, row: dict[str, object]) -> None:
     """Escapes can say what no UTF-8 file can hold."""
     if "\\u0000" in text and (place := _where(row, lambda string: "\0" in string)):
         raise BadRowError("AGB-I07", f"{place} contains NUL, which databases cannot hold; remove it")
@@ -126,11 +125,11 @@ def _is_broken(text: str) -> bool:
     return False
 
 
-def _where(row: dict[str, Any], fits: Callable[[str], bool]) -> str | None:
+def _where(row: dict[str, object], fits: Callable[[str], bool]) -> str | None:
     return next((place for place, text in _strings(row, "") if fits(text)), None)
 
 
-def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
+def _strings(value: object, place: str) -> Iterator[tuple[str, str]]:
     """Strings below a value, names of fields included, with their places."""
     if isinstance(value, str):
         yield place, value

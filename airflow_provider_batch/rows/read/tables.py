@@ -6,11 +6,16 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.errors import InputError
 from airflow_provider_batch.rows.read import Record, same_names
 from airflow_provider_batch.rows.read.arrow import rows_of
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from airflow_provider_batch.rows.dbapi import Connection, Cursor
 
 FETCH_ROWS = 1_000
 """Rows that a query gives at a time."""
@@ -34,7 +39,7 @@ class SqlQuery:
     template_fields: Sequence[str] = ("sql", "conn_id", "parameters")
 
     def __init__(
-        self, sql: str, conn_id: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None
+        self, sql: str, conn_id: str, parameters: Sequence[object] | Mapping[str, object] | None = None
     ) -> None:
         self.sql = sql
         self.conn_id = conn_id
@@ -52,9 +57,9 @@ class QueryRows:
     :param connect: Opens a DB-API connection.
     """
 
-    connect: Callable[[], Any]
+    connect: Callable[[], Connection]
     sql: str
-    parameters: Sequence[Any] | Mapping[str, Any] | None = None
+    parameters: Sequence[object] | Mapping[str, object] | None = None
     name: str = "the query"
 
     def __iter__(self) -> Iterator[Record]:
@@ -72,12 +77,12 @@ class QueryRows:
                     yield Record(number, dict(zip(columns, values, strict=True)))
 
 
-def _cursor(connection: Any) -> Any:
+def _cursor(connection: Connection) -> Cursor:
     """A cursor that does not bring the whole result to this machine, where the driver has one."""
     if type(connection).__module__.split(".")[0] in ("psycopg", "psycopg2"):
         cursor = connection.cursor(name=f"airflow_provider_batch_{secrets.token_hex(4)}")
         with suppress(AttributeError):
-            cursor.itersize = FETCH_ROWS
+            cursor.itersize = FETCH_ROWS  # type: ignore[attr-defined]  # of these drivers alone
         return cursor
     return connection.cursor()
 
@@ -97,7 +102,7 @@ class Frame:
         for number, row in enumerate(self._rows(), 1):
             yield Record(number, row)
 
-    def _rows(self) -> Iterator[Mapping[str, Any]]:
+    def _rows(self) -> Iterator[Mapping[str, object]]:
         kind = type(self.frame).__module__.split(".")[0]
         _distinct(self.name, list(self.frame.column_names if kind == "pyarrow" else self.frame.columns))
         if kind == "polars":
@@ -110,7 +115,7 @@ class Frame:
                 block = self.frame.iloc[start : start + FRAME_ROWS]
                 yield from block.astype(object).where(block.notna(), None).to_dict(orient="records")
 
-    def _arrow(self, batch: Any) -> list[dict[str, Any]]:
+    def _arrow(self, batch: pyarrow.RecordBatch) -> list[dict[str, object]]:
         try:
             return rows_of(batch)
         except KeyError as error:

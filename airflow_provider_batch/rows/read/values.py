@@ -62,7 +62,7 @@ def is_missing(value: object) -> bool:
     return library == "pandas" and kind.__name__ in ("NAType", "NaTType")
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """A value as text.
 
     :raises NoTextError: It has none.
@@ -78,7 +78,7 @@ def text_of(value: Any) -> str:
         raise NoTextError(f"what JSON cannot hold: {type(error).__name__}") from None
 
 
-def plain_of(value: Any, decimal: Callable[[Decimal], Any] = str) -> Any:
+def plain_of(value: object, decimal: Callable[[Decimal], object] = str) -> object:
     """A value as one that JSON has: None, a truth value, a number, a text, a list or an object.
 
     :param decimal: What is made of a decimal number.
@@ -106,7 +106,7 @@ def plain_of(value: Any, decimal: Callable[[Decimal], Any] = str) -> Any:
         raise NoTextError("lists or objects that are nested too deep") from None
 
 
-def _inside(value: Any, decimal: Callable[[Decimal], Any]) -> Any:
+def _inside(value: object, decimal: Callable[[Decimal], object]) -> object:
     if isinstance(value, Mapping):
         return {text_of(name): plain_of(one, decimal) for name, one in value.items()}
     if isinstance(value, set | frozenset):
@@ -127,7 +127,7 @@ def _decoded(value: bytes | bytearray | memoryview) -> str:
         raise NoTextError(f"bytes that cannot be read ({type(error).__name__})") from None
 
 
-def _number(value: Any, decimal: Callable[[Decimal], Any]) -> Any:
+def _number(value: object, decimal: Callable[[Decimal], object]) -> object:
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -152,7 +152,7 @@ def _whole(value: int) -> int:
     return value
 
 
-def _digits(value: Decimal) -> Any:
+def _digits(value: Decimal) -> object:
     """All digits of a number and no exponent, as JSON."""
     if value.adjusted() > 4_300 or value.as_tuple().exponent < -4_300:  # type: ignore[operator]
         raise NoTextError("a number of more than 4,300 digits")
@@ -162,7 +162,7 @@ def _digits(value: Decimal) -> Any:
 def _duration(value: timedelta) -> str:
     """ISO 8601, such as ``P1DT2H0.5S``; exact to the nanosecond where the value is."""
     micros = (value.days * 86_400 + value.seconds) * 1_000_000 + value.microseconds
-    nanos: Any = getattr(value, "nanoseconds", None)
+    nanos: int | None = getattr(value, "nanoseconds", None)
     return _iso(micros * 1_000 + (nanos or 0))
 
 
@@ -182,7 +182,7 @@ def _iso(nanos: int) -> str:
 _LIBRARIES = frozenset({"numpy", "pandas", "polars", "pyarrow"})
 
 
-def _of_python(value: Any) -> Any:
+def _of_python(value: Any) -> object:
     """A value of a library for data frames as one of Python's own; its kind is told by its name."""
     library, kind = type(value).__module__.partition(".")[0], type(value).__name__
     if library == "numpy":
@@ -196,7 +196,7 @@ def _of_python(value: Any) -> Any:
     raise NoTextError(f"a value of type {kind}")
 
 
-def _of_numpy(value: Any) -> Any:
+def _of_numpy(value: object) -> object:
     import numpy
 
     if isinstance(value, numpy.ndarray):
@@ -217,13 +217,13 @@ def _of_numpy(value: Any) -> Any:
     return value.tobytes() if isinstance(value, numpy.void) else value
 
 
-def is_single(value: Any) -> bool:
+def is_single(value: object) -> bool:
     """One thing, no list, object or array of them."""
     is_array = type(value).__module__.partition(".")[0] in _LIBRARIES and bool(getattr(value, "ndim", False))
     return not is_array and not isinstance(value, Mapping | list | tuple | set | frozenset)
 
 
-def items_of(value: Any) -> Iterable[Any]:
+def items_of(value: object) -> Iterable[object]:
     """The values in a column that may hold several: of a list, or the one that it is."""
     if type(value).__module__.partition(".")[0] in _LIBRARIES and not isinstance(value, str):
         value = _of_python(value)

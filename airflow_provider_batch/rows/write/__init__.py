@@ -1,1 +1,3 @@
 """How landed rows are written for those who read them."""
+
+__all__ = ["parquet", "sql"]

@@ -14,6 +14,7 @@ import msgspec
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.dialect import NULL, ResultRow, RowError, RowStatus, Usage
+from airflow_provider_batch.rows.output.schemas import Schema
 from airflow_provider_batch.rows.read.lines import read_lines
 from airflow_provider_batch.rows.write.parsed_columns import EXACT_IN_A_FLOAT, LARGEST, ParsedColumns, ParsedReader
 
@@ -88,7 +89,7 @@ class Survey:
                 kinds.add(_kind(value))
 
 
-def write_parquet(lines: BinaryIO, out: BinaryIO, output_schema: dict[str, Any] | None = None) -> None:
+def write_parquet(lines: BinaryIO, out: BinaryIO, output_schema: Schema | None = None) -> None:
     """Write result rows, JSON Lines as they were landed, as one Parquet file.
 
     :param lines: Seekable; read twice from the beginning.
@@ -102,7 +103,7 @@ def write_parquet(lines: BinaryIO, out: BinaryIO, output_schema: dict[str, Any] 
             writer.write_batch(record_batch(block, survey))
 
 
-def survey_of(rows: Iterable[ResultRow | Surveyed], output_schema: dict[str, Any] | None = None) -> Survey:
+def survey_of(rows: Iterable[ResultRow | Surveyed], output_schema: Schema | None = None) -> Survey:
     """The first pass.
 
     :param output_schema: JSON Schema of the answers.
@@ -155,7 +156,7 @@ def _surveyed(lines: BinaryIO) -> Iterator[Surveyed]:
         yield decode(data or b"")
 
 
-def _schema(survey: Survey) -> Any:
+def _schema(survey: Survey) -> pyarrow.Schema:
     import pyarrow
 
     fields = [pyarrow.field(name, getattr(pyarrow, kind)()) for name, kind in _FIXED.items()]
@@ -173,7 +174,7 @@ def _schema(survey: Survey) -> Any:
     return pyarrow.schema(fields)
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     """What a value needs: a whole number may be exact in a float, or too large for it, or for any number."""
     if isinstance(value, int) and not isinstance(value, bool):
         return "int" if abs(value) <= EXACT_IN_A_FLOAT else "long" if -LARGEST <= value < LARGEST else "text"
@@ -189,9 +190,9 @@ def _arrow_kind(kinds: set[str]) -> str:
     return "float64" if kinds and kinds <= {"int", "float"} else "string"
 
 
-def _columns(rows: list[ResultRow], survey: Survey) -> dict[str, list[Any]]:
+def _columns(rows: list[ResultRow], survey: Survey) -> dict[str, list[object]]:
     usages, errors = [row.usage for row in rows], [row.error for row in rows]
-    columns: dict[str, list[Any]] = {
+    columns: dict[str, list[object]] = {
         "key": [row.key for row in rows],
         "status": [row.status.value for row in rows],
         "text": [row.text for row in rows],
@@ -219,7 +220,7 @@ def _int64(number: int) -> int:
     return number if -LARGEST <= number < LARGEST else 0
 
 
-def _as_text(value: Any) -> str | None:
+def _as_text(value: object) -> str | None:
     return value if value is None or isinstance(value, str) else _encode(value).decode()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airflow_provider_batch.rows.output.schemas import resolved
+from airflow_provider_batch.rows.output.schemas import Schema, resolved
 
 if TYPE_CHECKING:
     import pyarrow
@@ -40,7 +40,7 @@ class ParsedColumns:
     :param schema: JSON Schema of the answers, None = there is no output type.
     """
 
-    def __init__(self, schema: dict[str, Any] | None) -> None:
+    def __init__(self, schema: Schema | None) -> None:
         root = schema or {}
         node, above = _plain(root, root, ())
         properties = node.get("properties") if _kinds(node) == {"object"} else None
@@ -95,7 +95,7 @@ class ParsedReader:
         names = [name for name in schema.names if name == COLUMN or name.startswith(PREFIX)]
         self._names = {name: (schema.field(name).metadata or {}) == _AS_JSON for name in names}
 
-    def value(self, columns: Mapping[str, Any]) -> Any:
+    def value(self, columns: Mapping[str, Any]) -> object:
         """The answer of a row that is a success. A property that it did not have is None."""
         found = {
             name: msgspec.json.decode(columns[name]) if as_json and columns[name] is not None else columns[name]
@@ -106,11 +106,11 @@ class ParsedReader:
         return {name.removeprefix(PREFIX): value for name, value in found.items()}
 
 
-def _as_text(value: Any) -> str | None:
+def _as_text(value: object) -> str | None:
     return None if value is None else _encode(value).decode()
 
 
-def _arrow_type(node: Any, root: dict[str, Any], above: tuple[str, ...]) -> pyarrow.DataType | None:
+def _arrow_type(node: object, root: Schema, above: tuple[str, ...]) -> pyarrow.DataType | None:
     """The Arrow type of a schema, None if there is none.
 
     :param above: References that led here.
@@ -134,14 +134,14 @@ def _arrow_type(node: Any, root: dict[str, Any], above: tuple[str, ...]) -> pyar
     return simple.get(frozenset(kinds))
 
 
-def _struct(node: dict[str, Any], root: dict[str, Any], above: tuple[str, ...]) -> pyarrow.DataType | None:
+def _struct(node: Schema, root: Schema, above: tuple[str, ...]) -> pyarrow.DataType | None:
     import pyarrow
 
     kinds = {name: _arrow_type(part, root, above) for name, part in (node.get("properties") or {}).items()}
     return None if None in kinds.values() or not kinds else pyarrow.struct(list(kinds.items()))
 
 
-def _plain(node: Any, root: dict[str, Any], above: tuple[str, ...]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _plain(node: object, root: Schema, above: tuple[str, ...]) -> tuple[Schema, tuple[str, ...]]:
     """A schema without references and without the choice of being null; empty if that leads nowhere."""
     while isinstance(node, dict):
         reference = node.get("$ref")
@@ -158,7 +158,7 @@ def _plain(node: Any, root: dict[str, Any], above: tuple[str, ...]) -> tuple[dic
     return {}, above
 
 
-def _kinds(node: dict[str, Any]) -> set[str]:
+def _kinds(node: Schema) -> set[str]:
     given = node.get("type")
     kinds = set(given) if isinstance(given, list) else {given} if given else set()
     if not kinds:
@@ -167,7 +167,7 @@ def _kinds(node: dict[str, Any]) -> set[str]:
     return kinds - {"null"}
 
 
-def _fits(value: Any, kind: pyarrow.DataType) -> bool:
+def _fits(value: object, kind: pyarrow.DataType) -> bool:
     """The value can be written as the type and read back as it was."""
     from pyarrow import types
 

@@ -11,13 +11,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.dialect import ResultRow, RowError, RowStatus, Usage
 from airflow_provider_batch.rows.output.fences import fenced_values
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.rows.dbapi import Connection
 
 BLOCK_ROWS = 500
 """Rows of one DELETE. SQLite takes at least 999 values in a statement, others more."""
@@ -135,7 +138,7 @@ def _ensure_known(path: object) -> None:
         raise _wrong(f"{path!r} is not in a result row; {first} {has}")
 
 
-def load_rows(connection: Any, target: Target, rows: Iterable[ResultRow]) -> int:
+def load_rows(connection: Connection, target: Target, rows: Iterable[ResultRow]) -> int:
     """Put rows into a table in one transaction; rows of the same keys are replaced. Streams.
 
     NUL in an answer becomes U+FFFD.
@@ -180,7 +183,7 @@ class _Seen:
         self._missing = {p for p in target.columns.values() if p.split(".")[0] in _OPEN and p != "text"}
         self._successes = 0
 
-    def add(self, row: ResultRow, values: Mapping[str, Any]) -> None:
+    def add(self, row: ResultRow, values: Mapping[str, object]) -> None:
         """A row that is to be loaded, and what its paths have led to."""
         if row.status is not RowStatus.SUCCESS:
             return
@@ -204,8 +207,8 @@ class _Seen:
             raise _wrong(f"{path!r} is not in {count}; of {first}: {_OPEN[first]}")
 
 
-def _values(row: ResultRow, target: Target, seen: _Seen) -> Sequence[Any]:
-    answer: Any = None
+def _values(row: ResultRow, target: Target, seen: _Seen) -> Sequence[object]:
+    answer: object = None
     if any(path.startswith("text.") for path in target.columns.values()):
         answer = _answer(row.text)
     found = {path: _at(row, path.split("."), answer) for path in target.columns.values()}
@@ -213,7 +216,7 @@ def _values(row: ResultRow, target: Target, seen: _Seen) -> Sequence[Any]:
     return [None if found[path] is _ABSENT else _plain(found[path]) for path in target.columns.values()]
 
 
-def _answer(text: str | None) -> Any:
+def _answer(text: str | None) -> object:
     """The answer as JSON, also from a code fence; None where it is none, as of rows without a usable answer."""
     for part in (text or "", *fenced_values(text or "")):
         try:
@@ -223,7 +226,7 @@ def _answer(text: str | None) -> Any:
     return None
 
 
-def _at(row: ResultRow, path: list[str], answer: Any) -> Any:
+def _at(row: ResultRow, path: list[str], answer: object) -> object:
     if path[0] == "text" and len(path) > 1:
         value = answer
     elif path[0] == "response":
@@ -238,7 +241,7 @@ def _at(row: ResultRow, path: list[str], answer: Any) -> Any:
     return value
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """A value that every driver takes; what has an inside becomes JSON text.
 
     Models write a NUL now and then, and PostgreSQL holds none: one answer would keep all others out of the table.
