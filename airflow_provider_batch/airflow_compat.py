@@ -136,12 +136,12 @@ def overdue(error: BatchError) -> Exception:
 class TaskEnd(BaseException):
     """What a function of the user raised to end its task, on its way through code that takes exceptions for rows.
 
-    :param said: Airflow's exception.
+    :param ending: Airflow's exception.
     """
 
-    def __init__(self, said: Exception) -> None:
+    def __init__(self, ending: Exception) -> None:
         super().__init__()
-        self.said = said
+        self.ending = ending
 
 
 def ending_tasks(function: Callable[[Given], Made]) -> Callable[[Given], Made]:
@@ -151,8 +151,8 @@ def ending_tasks(function: Callable[[Given], Made]) -> Callable[[Given], Made]:
     def call(row: Given) -> Made:
         try:
             return function(row)
-        except ends as said:
-            raise TaskEnd(said) from None
+        except ends as ending:
+            raise TaskEnd(ending) from None
 
     return call
 
@@ -167,7 +167,7 @@ def saving_retries() -> Iterator[None]:
     try:
         yield
     except TaskEnd as end:
-        raise end.said from None
+        raise end.ending from None
     except BatchError as error:
         if error.is_final:
             raise fail(error) from error
@@ -280,11 +280,11 @@ def tell_outlets(context: Mapping[str, Any], outlets: Iterable[object], extra: d
 
 
 def end_without_results(
-    task: BaseOperator, context: Mapping[str, Any], said: dict[str, object]
+    task: BaseOperator, context: Mapping[str, Any], returned: dict[str, object]
 ) -> dict[str, object]:
     """End a task as a success that has no results: no event for its outlets, and the tasks after it are skipped.
 
-    :param said: What it returns.
+    :param returned: What it returns.
     :raises DownstreamTasksSkipped: There are tasks after it.
     """
     task.outlets = []
@@ -292,10 +292,10 @@ def end_without_results(
     following = task.get_direct_relatives(upstream=False) if task.downstream_task_ids else ()
     after = [one.task_id for one in following if not one.is_teardown]
     if not after:
-        return said
+        return returned
     if task.do_xcom_push:
         # What is raised returns nothing.
-        context["ti"].xcom_push(key="return_value", value=said)
+        context["ti"].xcom_push(key="return_value", value=returned)
     skipped: Callable[..., Exception] = airflow_exception("DownstreamTasksSkipped")
     raise skipped(tasks=after)
 

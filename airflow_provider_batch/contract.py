@@ -169,7 +169,7 @@ class InputFile:
 
 
 @dataclass(frozen=True)
-class AttachedFile:
+class StoredMedia:
     """An uploaded file that rows refer to.
 
     :param address: What a row says to refer to it.
@@ -262,9 +262,9 @@ class BatchService(Protocol):
         """Upload a file of rows, going on where ``session`` stopped. Costs nothing."""
         ...
 
-    def attach(
+    def upload_media(
         self, content: BinaryIO, size_bytes: int, mime_type: str, label: str, until: datetime
-    ) -> AttachedFile:
+    ) -> StoredMedia:
         """Upload a file that rows refer to, unless one of the same label is there and lives until then.
 
         :param label: The same for the same content; at most 36 small letters, digits and dashes.

@@ -50,8 +50,8 @@ def cut_of(next_method: str, next_kwargs: Mapping[str, object] | None) -> WaitCu
     """How the wait was cut short that a task is resumed from, None if it was not."""
     if next_method != _FAILED:
         return None
-    said = (next_kwargs or {}).get("error")
-    return WaitCut.OVERDUE if getattr(said, "value", said) == WaitCut.OVERDUE.value else WaitCut.BROKEN
+    error = (next_kwargs or {}).get("error")
+    return WaitCut.OVERDUE if getattr(error, "value", error) == WaitCut.OVERDUE.value else WaitCut.BROKEN
 
 
 def last_line(next_kwargs: Mapping[str, Any] | None) -> str:

@@ -71,8 +71,8 @@ class BatchError(Exception):
         self.code = code
         self.remedy = remedy
         # Others' words at the end of a message may have no full stop.
-        said = f"{message}." if remedy and message and message[-1] not in ".!?:" else message
-        super().__init__(" ".join(part for part in (code, said, remedy) if part))
+        text = f"{message}." if remedy and message and message[-1] not in ".!?:" else message
+        super().__init__(" ".join(part for part in (code, text, remedy) if part))
 
     @property
     def may_pass(self) -> bool:
@@ -229,8 +229,8 @@ class ApiError(BatchError):
         self.retry_after_s = retry_after_s
         hint = f" The server asks to wait {retry_after_s:g} s." if retry_after_s is not None else ""
         status = f"{http_status} {rpc_status}".strip()
-        said = f": {detail.strip()}" if detail.strip() else "."
-        super().__init__(f"The Gemini API answered {call} with {status}{said}{hint}", remedy=remedy)
+        text = f": {detail.strip()}" if detail.strip() else "."
+        super().__init__(f"The Gemini API answered {call} with {status}{text}{hint}", remedy=remedy)
 
     @property
     def may_pass(self) -> bool:

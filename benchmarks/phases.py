@@ -97,7 +97,7 @@ def _order(folder: Path, state: dict) -> BatchSpec:
 
 
 def _ledgers(folder: Path) -> list[Ledger]:
-    return generations(UPath(folder / "results"), IDENTITY.mark)
+    return generations(UPath(folder / "results"), IDENTITY.task_digest)
 
 
 def _visit(client: GeminiClient, folder: Path) -> Any:

@@ -38,7 +38,7 @@ def judge(emulator: Emulator, task: Task) -> Figures:
         for call in emulator.journal()
         if call["call"] == "batches.create"
         and (tag := JobTag.read(call.get("displayName", ""))) is not None
-        and tag.mark == task.identity.mark
+        and tag.task_digest == task.identity.task_digest
     ]
     parts = Counter((tag.generation, tag.round, tag.shard) for tag, _ in created)
     billed = set(emulator.bills()) & {call["batch"] for _, call in created}

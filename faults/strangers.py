@@ -103,7 +103,7 @@ def ledger_has_holes(bench: Bench) -> float:
 
 def _is_created(bench: Bench) -> bool:
     calls = [call for call in bench.emulator.journal() if call["call"] == "batches.create"]
-    return any(bench.task.identity.mark in call.get("displayName", "") for call in calls)
+    return any(bench.task.identity.task_digest in call.get("displayName", "") for call in calls)
 
 
 def creates(bench: Bench) -> int:

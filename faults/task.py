@@ -142,7 +142,7 @@ class Task:
         """Its newest ledger."""
         from airflow_provider_batch.batch.ledger.store import generations
 
-        return generations(self.folder, self.identity.mark)[-1]
+        return generations(self.folder, self.identity.task_digest)[-1]
 
     def but(self, **changes: Any) -> Task:
         """The same task with other arguments; those of the policy by their names too."""

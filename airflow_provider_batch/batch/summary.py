@@ -71,8 +71,8 @@ class BatchSummary(BaseModel):
 
     def _numbers(self) -> Iterator[float]:
         """All numbers that it holds."""
-        for said in self.model_dump().values():
-            inner = said.values() if isinstance(said, dict) else (said,)
+        for value in self.model_dump().values():
+            inner = value.values() if isinstance(value, dict) else (value,)
             yield from (number for number in inner if isinstance(number, int | float))
 
     @property
@@ -81,7 +81,7 @@ class BatchSummary(BaseModel):
         return self.ledger.rpartition(f"/{FOLDER}/")[0]
 
     @property
-    def mark(self) -> str:
+    def task_digest(self) -> str:
         """Of the task instance, as in the display names of its jobs."""
         return self.ledger.rpartition(f"/{FOLDER}/")[2].partition("/")[0]
 

@@ -168,10 +168,10 @@ def prune(roots: Sequence[UPath], before: datetime, *, is_tried: bool = False) -
         if batch.round.published is None or batch.round.published.at >= before:
             continue
         home = ledger.folder.parent
-        folder, mark = home.parent.parent, home.name
+        folder, task_digest = home.parent.parent, home.name
         pruned.append(str(home))
         if not is_tried:
-            retire(folder, mark, sorted({*batch.jobs, *_earlier(ledger)}))
+            retire(folder, task_digest, sorted({*batch.jobs, *_earlier(ledger)}))
     return pruned
 
 
@@ -212,11 +212,11 @@ class _Ledgers:
 
 def _read(roots: Sequence[UPath], jobs: dict[str, JobSnapshot], account: str | None) -> _Ledgers:
     """Read the ledgers. One that is complete, and of whose jobs the listing shows none, has nothing to tell."""
-    listed_marks = {tag.mark for job in jobs.values() if (tag := JobTag.read(job.display_name))}
+    listed_tasks = {tag.task_digest for job in jobs.values() if (tag := JobTag.read(job.display_name))}
     there = _Ledgers()
     for ledger in (ledger for root in roots for ledger in find_ledgers(root)):
         try:
-            is_listed = ledger.folder.parent.name in listed_marks
+            is_listed = ledger.folder.parent.name in listed_tasks
             if not is_listed and _is_complete(ledger.names()):
                 there.count += 1
                 continue
@@ -311,7 +311,7 @@ def _duplicates(jobs: dict[str, JobSnapshot]) -> list[Finding]:
     for job in jobs.values():
         tag = JobTag.read(job.display_name)
         if tag is not None and (job.state is JobState.SUCCEEDED or not job.state.is_terminal):
-            parts[tag.mark, tag.place, tag.generation, tag.round, tag.shard, tag.content].append(job)
+            parts[tag.task_digest, tag.folder, tag.generation, tag.round, tag.shard, tag.content].append(job)
     return [
         Finding(Kind.DUPLICATE, f"{' and '.join(job.name for job in same)} are for the same rows.", same[0].name)
         for same in parts.values()

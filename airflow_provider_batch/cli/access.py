@@ -79,36 +79,36 @@ def access(options: Namespace, *, connection_first: bool = False) -> Access:
     )
 
 
-def open_plain(place: str, what: str) -> UPath:
+def open_plain(given_path: str, what: str) -> UPath:
     """A path as a shell means it, or a URI. Relative paths begin at the folder that the command is run in.
 
     :raises ConfigError: It cannot be opened.
     """
     from upath import UPath
 
-    if not place:
-        raise _unusable(what, place, "it is empty")
-    if "://" not in place:
-        return UPath(str(Path(place).expanduser().absolute()))
+    if not given_path:
+        raise _unusable(what, given_path, "it is empty")
+    if "://" not in given_path:
+        return UPath(str(Path(given_path).expanduser().absolute()))
     try:
-        path = UPath(place)
+        path = UPath(given_path)
         path.fs  # noqa: B018 (looks the scheme up, reads nothing)
     except (ValueError, ImportError) as error:
-        raise _unusable(what, place, str(error)) from None
+        raise _unusable(what, given_path, str(error)) from None
     return path
 
 
-def open_folder(open_path: Callable[[str, str], UPath], place: str, what: str) -> UPath:
+def open_folder(open_path: Callable[[str, str], UPath], given_path: str, what: str) -> UPath:
     """A folder of results. A batch is known by it, so one folder has one path, however it is spelled.
 
     :param open_path: Of the access.
     :raises ConfigError: It cannot be opened.
     """
-    scheme, is_uri, rest = place.partition("://")
+    scheme, is_uri, rest = given_path.partition("://")
     if is_uri and scheme != "file":
         return open_path(f"{scheme}://{rest.rstrip('/') or rest}", what)
-    place = rest if is_uri else place
-    return open_path(str(Path(place).expanduser().resolve()) if place else place, what)
+    given_path = rest if is_uri else given_path
+    return open_path(str(Path(given_path).expanduser().resolve()) if given_path else given_path, what)
 
 
 def prices_of(options: Namespace, given: Access) -> Prices:
@@ -156,16 +156,16 @@ def _of_connection(conn_id: str) -> Access:
     )
 
 
-def _open_with_airflow(place: str, what: str) -> UPath:
+def _open_with_airflow(given_path: str, what: str) -> UPath:
     """URIs may name an Airflow connection."""
     from airflow_provider_batch.airflow_compat import object_path
 
-    return object_path(place, what) if "://" in place else open_plain(place, what)
+    return object_path(given_path, what) if "://" in given_path else open_plain(given_path, what)
 
 
-def _unusable(what: str, place: str, why: str) -> ConfigError:
+def _unusable(what: str, given_path: str, why: str) -> ConfigError:
     return ConfigError(
-        f"{what} {place!r} cannot be opened: {why}.",
+        f"{what} {given_path!r} cannot be opened: {why}.",
         code="AGB-C08",
         remedy="Give a path, or a URI whose file system package is installed; --conn-id uses Airflow's.",
     )

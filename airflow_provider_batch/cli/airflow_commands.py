@@ -28,7 +28,7 @@ def get_commands() -> list[GroupCommand]:
                     name=command.name,
                     help=command.help,
                     func=_runner(command),
-                    args=[arg(flags, **said) for flags, said in _options(command)],
+                    args=[arg(flags, **settings) for flags, settings in _options(command)],
                 )
                 for command in COMMANDS
             ],
@@ -52,8 +52,8 @@ class _Noted:
 
     options: list[tuple[tuple[str, ...], dict[str, object]]] = field(default_factory=list)
 
-    def add_argument(self, *flags: str, **said: object) -> None:
-        self.options.append((flags, said))
+    def add_argument(self, *flags: str, **settings: object) -> None:
+        self.options.append((flags, settings))
 
     def add_argument_group(self, *_: object) -> _Noted:
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
-from airflow_provider_batch.batch.ledger.store import Ledger, generations, marks
+from airflow_provider_batch.batch.ledger.store import Ledger, generations, task_digests
 from airflow_provider_batch.batch.state_words import of_shard
 from airflow_provider_batch.cli.targets import NEEDED
 from airflow_provider_batch.errors import ConfigError
@@ -24,7 +24,7 @@ def newest(folder: UPath) -> tuple[Ledger, BatchState]:
     :raises ConfigError: There is none.
     :raises LedgerError: It cannot be read.
     """
-    known = [generations(folder, mark)[-1:] for mark in marks(folder)]
+    known = [generations(folder, task_digest)[-1:] for task_digest in task_digests(folder)]
     found = [(ledger, read_batch(ledger)) for some in known for ledger in some]
     if not found:
         raise ConfigError(

@@ -28,7 +28,7 @@ that ended the command comes before what it found. reconcile, sweep and prune: 2
 class Parser(Protocol):
     """What options are added to: argparse's parser, or a list of them for Airflow."""
 
-    def add_argument(self, *flags: str, **said: Any) -> object:
+    def add_argument(self, *flags: str, **settings: Any) -> object:
         """As argparse."""
         ...
 

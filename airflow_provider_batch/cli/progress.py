@@ -37,10 +37,10 @@ def board() -> Board:
 def rows_of(*jobs: JobSnapshot) -> str:
     """How many rows are done. The API counts at the end only, as far as was seen, so 0 says nothing."""
     done, failed, rows = _done(jobs), sum(job.failed for job in jobs), sum(job.requests for job in jobs)
-    said = printing.counted(rows, "row")
+    all_rows = printing.counted(rows, "row")
     if not done:
-        return said
-    return f"{done:,} of {said}{f', {failed:,} failed' if failed else ''}"
+        return all_rows
+    return f"{done:,} of {all_rows}{f', {failed:,} failed' if failed else ''}"
 
 
 def percent_of(*jobs: JobSnapshot) -> int | None:

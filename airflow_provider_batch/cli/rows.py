@@ -112,7 +112,7 @@ def estimate(options: Namespace) -> int:
     asked = form(options, given.open_path)
     rows = intake(options, asked, options.file, given.open_path)
     most = parsed_usd(options.max_cost_usd)
-    order = BatchSpec(
+    spec = BatchSpec(
         Identity("airflow-batch", "estimate", ""),
         given.label,
         asked.model_name,
@@ -121,13 +121,13 @@ def estimate(options: Namespace) -> int:
         budget=Budget(most, prices_of(options, given)),
     )
     with given.service(embeddings=options.embeddings) as service:
-        said = estimated(service, order, rows, asked.dialect())
+        cost_estimate = estimated(service, spec, rows, asked.dialect())
     if options.json:
-        printing.document({"model": order.model, **asdict(said)})
+        printing.document({"model": spec.model, **asdict(cost_estimate)})
     else:
         lines = (
-            f"rows:          {said.rows:,}, {counted(said.size_bytes, 'byte')}",
-            *report(said, order.model, most),
+            f"rows:          {cost_estimate.rows:,}, {counted(cost_estimate.size_bytes, 'byte')}",
+            *report(cost_estimate, spec.model, most),
         )
         printing.say("\n".join(lines))
     return WELL

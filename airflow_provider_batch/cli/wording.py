@@ -64,8 +64,9 @@ def _single(found: re.Match[str]) -> str:
 
 
 def _as_begun(found: re.Match[str], words: str) -> str:
-    said = found.expand(words)
-    return said[:1].upper() + said[1:] if found[0][:1].isupper() and not said.startswith("--") else said
+    expanded = found.expand(words)
+    begins = found[0][:1].isupper() and not expanded.startswith("--")
+    return expanded[:1].upper() + expanded[1:] if begins else expanded
 
 
 def _option(found: re.Match[str]) -> str:

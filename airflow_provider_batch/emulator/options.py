@@ -15,7 +15,7 @@ from airflow_provider_batch.emulator.state.limits import Limits
 class Parser(Protocol):
     """What options are added to: argparse's parser, a group in one, or what takes options like them."""
 
-    def add_argument(self, *flags: str, **said: Any) -> object:
+    def add_argument(self, *flags: str, **settings: Any) -> object:
         """As argparse."""
         ...
 

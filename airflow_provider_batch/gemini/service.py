@@ -13,7 +13,6 @@ from airflow_provider_batch.contract import (
     NEVER,
     Absent,
     Accepted,
-    AttachedFile,
     CannotTell,
     FindOutcome,
     Found,
@@ -23,6 +22,7 @@ from airflow_provider_batch.contract import (
     Limits,
     ModelFacts,
     Refused,
+    StoredMedia,
     SubmitOutcome,
     Unknown,
     UnreadableJob,
@@ -122,7 +122,7 @@ class GeminiBatchService:
     def check_model(self, model: str) -> ModelFacts:
         """Ask for the model, so that a wrong name or credential shows before anything is uploaded."""
         try:
-            said = self._client.get_model(model)
+            model_info = self._client.get_model(model)
         except NotFoundError as error:
             if error.rpc_status != "NOT_FOUND":
                 # Not the API's own answer: a gateway's, which may pass.
@@ -132,8 +132,8 @@ class GeminiBatchService:
                 code="AGB-C05",
                 remedy="Nothing was uploaded. GeminiBatchHook().get_conn().list_models() gives the names.",
             ) from None
-        self._ensure_kind(model, said.supported_generation_methods)
-        return ModelFacts(said.output_token_limit, self._embeddings)
+        self._ensure_kind(model, model_info.supported_generation_methods)
+        return ModelFacts(model_info.output_token_limit, self._embeddings)
 
     def _ensure_kind(self, model: str, methods: tuple[str, ...]) -> None:
         """A job of the wrong kind is refused by the API after the upload, with a 404 that speaks of the model."""
@@ -206,9 +206,9 @@ class GeminiBatchService:
             log.info("The upload cannot be resumed and begins anew: %s", error)
             return None
 
-    def attach(
+    def upload_media(
         self, content: BinaryIO, size_bytes: int, mime_type: str, label: str, until: datetime
-    ) -> AttachedFile:
+    ) -> StoredMedia:
         """Upload under a name of our own, so that another try finds the file; wait until it may be used.
 
         :param label: The same for the same content; at most 36 small letters, digits and dashes.
@@ -228,7 +228,7 @@ class GeminiBatchService:
             if file.state == "PROCESSING":
                 file = self._client.wait_for_file(file.name)
             if file.state != "FAILED" and (file.expiration_time is None or file.expiration_time >= until):
-                return AttachedFile(file.name, file.uri, file.expiration_time)
+                return StoredMedia(file.name, file.uri, file.expiration_time)
         raise ProtocolError(
             f"No file of {size_bytes} bytes could be uploaded as {label}: {MAX_SAME_FILES} names are taken.",
             code="AGB-A10",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import BaseHook
 
 from airflow_provider_batch.airflow_compat import not_found_error
-from airflow_provider_batch.arguments import flag
+from airflow_provider_batch.argument_checks import flag
 from airflow_provider_batch.errors import BatchError, ConfigError, NoConnectionError, TemporaryError
 from airflow_provider_batch.gemini.client.auth import (
     DEFAULT_BASE_URL,
@@ -190,13 +190,13 @@ class GeminiBatchHook(BaseHook):
         wrong = []
         for judge in (self._judge_extra, self.account, self.prices, self._first_model):
             try:
-                said = judge()
+                verdict = judge()
             except BatchError as error:
                 if str(error) not in wrong:
                     wrong.append(str(error))
         if wrong:
             return False, "\n".join(wrong)
-        return True, f"The API answered; a model that this credential may use: {said}"
+        return True, f"The API answered; a model that this credential may use: {verdict}"
 
     def _first_model(self) -> str:
         with self.get_conn() as client:

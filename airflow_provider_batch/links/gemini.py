@@ -70,8 +70,8 @@ def batch_url(ti: TaskName) -> str:
 
 def results_url(folder: str, ti: TaskName) -> str:
     """Where a person can look at the results."""
-    scheme, _, place = folder.partition("://")
-    bucket, _, key = place.partition("/")
+    scheme, _, rest = folder.partition("://")
+    bucket, _, key = rest.partition("/")
     if scheme in CONSOLES and bucket:
         # The part before the @ is an Airflow connection.
         bucket, key = quote(bucket.rpartition("@")[2], safe=""), quote(key.strip("/"))
@@ -79,12 +79,12 @@ def results_url(folder: str, ti: TaskName) -> str:
     return f"{batch_url(ti)}&show=results"
 
 
-def show(ti: RunningTask, key: str, glance: BatchSummary) -> None:
+def show(ti: RunningTask, key: str, summary: BatchSummary) -> None:
     """Have the page list a batch, and the links lead to it. What is only for looking at fails no task."""
     try:
-        ti.xcom_push(key=key, value=glance.to_xcom())
+        ti.xcom_push(key=key, value=summary.to_xcom())
         ti.xcom_push(key=GeminiBatchLink.xcom_key, value=batch_url(ti))
-        ti.xcom_push(key=GeminiResultsLink.xcom_key, value=results_url(glance.folder, ti))
+        ti.xcom_push(key=GeminiResultsLink.xcom_key, value=results_url(summary.folder, ti))
     except Exception as error:  # noqa: BLE001
         # XCom backends raise anything.
         log.warning("The batch is not shown on the page about batches (%s).", type(error).__name__)

@@ -55,31 +55,31 @@ def lineage(
         return None
     from airflow_provider_batch.observability.facet import NAME
 
-    told: Lineage = OperatorLineage(inputs=[], outputs=[], run_facets={}, job_facets={})
+    operator_lineage: Lineage = OperatorLineage(inputs=[], outputs=[], run_facets={}, job_facets={})
     for given in inputs:
         if isinstance(given, SqlQuery):
-            _add_query(told, given)
+            _add_query(operator_lineage, given)
         elif isinstance(given, str):
-            told.inputs.append(_dataset(given))
+            operator_lineage.inputs.append(_dataset(given))
     if manifest is not None:
-        told.outputs.append(_dataset(manifest.result_uri))
+        operator_lineage.outputs.append(_dataset(manifest.result_uri))
         if manifest.failed_uri:
-            told.outputs.append(_dataset(manifest.failed_uri))
+            operator_lineage.outputs.append(_dataset(manifest.failed_uri))
     if ledger is not None:
-        told.run_facets[NAME] = _facet(ledger, manifest)
-    return told
+        operator_lineage.run_facets[NAME] = _facet(ledger, manifest)
+    return operator_lineage
 
 
 def loading_lineage(manifest: Mapping[str, object], conn_id: str, table: str) -> Lineage | None:
     """The datasets of loading results into a table; None without the OpenLineage provider."""
     from airflow_provider_batch.rows.manifest import Manifest
 
-    told = lineage([Manifest.load(dict(manifest)).result_uri])
+    operator_lineage = lineage([Manifest.load(dict(manifest)).result_uri])
     # Nobody runs this statement, and it is in no facet: OpenLineage's parser finds the table's full name in it.
     statement = f"INSERT INTO {table} VALUES (1)"  # noqa: S608
-    if told is not None and (loaded := _of_sql(conn_id, statement)):
-        told.outputs.extend(loaded.outputs)
-    return told
+    if operator_lineage is not None and (loaded := _of_sql(conn_id, statement)):
+        operator_lineage.outputs.extend(loaded.outputs)
+    return operator_lineage
 
 
 def dataset_name(uri: str) -> tuple[str, str]:
@@ -121,12 +121,12 @@ def _dataset(uri: str) -> Dataset:
     return Dataset(namespace=namespace, name=name)
 
 
-def _add_query(told: Lineage, query: SqlQuery) -> None:
+def _add_query(operator_lineage: Lineage, query: SqlQuery) -> None:
     from openlineage.client.facet_v2 import sql_job
 
-    told.job_facets["sql"] = sql_job.SQLJobFacet(query=query.sql)
+    operator_lineage.job_facets["sql"] = sql_job.SQLJobFacet(query=query.sql)
     if found := _of_sql(query.conn_id, _PLACEHOLDER.sub("NULL", query.sql)):
-        told.inputs.extend(found.inputs)
+        operator_lineage.inputs.extend(found.inputs)
 
 
 def _of_sql(conn_id: str, sql: str) -> Lineage | None:

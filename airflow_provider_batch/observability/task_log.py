@@ -54,10 +54,10 @@ class TaskReport(BatchMetrics):
         self.chapter(None)
 
 
-def summary(manifest: Manifest, said: Estimate | None) -> list[str]:
+def summary(manifest: Manifest, estimate: Estimate | None) -> list[str]:
     """Rows, tokens and money of a batch, a line for each.
 
-    :param said: What it was to cost.
+    :param estimate: What it was to cost.
     """
     from airflow_provider_batch.rows.manifest import counts_in_words
 
@@ -67,9 +67,9 @@ def summary(manifest: Manifest, said: Estimate | None) -> list[str]:
         f"tokens:       {_tokens(manifest.tokens)}",
         *_money(manifest),
     ]
-    if said is not None and said.batch_usd is not None:
-        most = "an unknown sum" if said.batch_usd.most is None else f"{said.batch_usd.most:.6f}"
-        lines.append(f"estimated:    USD {said.batch_usd.least:.6f} to {most}, before it was sent")
+    if estimate is not None and estimate.batch_usd is not None:
+        most = "an unknown sum" if estimate.batch_usd.most is None else f"{estimate.batch_usd.most:.6f}"
+        lines.append(f"estimated:    USD {estimate.batch_usd.least:.6f} to {most}, before it was sent")
     return lines
 
 

@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator
 
 from airflow_provider_batch.airflow_compat import default_deferrable, object_path, saving_retries, tell_outlets
-from airflow_provider_batch.arguments import (
+from airflow_provider_batch.argument_checks import (
     Check,
-    CheckedArguments,
-    ensure_no_old_names,
-    ensure_one_knob,
     flag,
     job_name_of,
     mapping,
@@ -23,10 +20,10 @@ from airflow_provider_batch.arguments import (
     one_of,
     output_spec,
     path,
-    rendered,
     share,
     text,
 )
+from airflow_provider_batch.arguments import CheckedArguments, ensure_no_old_names, ensure_one_knob, rendered
 from airflow_provider_batch.contract import DEFAULT_TIMEOUT_S
 from airflow_provider_batch.deferring import left_s, patience
 from airflow_provider_batch.errors import BatchError, ConfigError, JobError

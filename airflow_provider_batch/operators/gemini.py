@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator
 
 from airflow_provider_batch.airflow_compat import default_deferrable, ending_tasks, object_path, saving_retries
+from airflow_provider_batch.argument_checks import Check, checked_usd, path_text, resolved
 from airflow_provider_batch.arguments import (
-    Check,
     CheckedArguments,
     argument,
-    checked_usd,
     ensure_no_old_names,
     ensure_one_knob,
-    path_text,
     rendered,
-    resolved,
 )
 from airflow_provider_batch.contract import DEFAULT_TIMEOUT_S
 from airflow_provider_batch.deferring import NO_TRIGGERER, WaitCut, cut_of, last_line

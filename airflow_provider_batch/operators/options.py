@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow_provider_batch.arguments import (
+from airflow_provider_batch.argument_checks import (
     Check,
-    Options,
     between_looks,
     checked_usd,
     flag,
@@ -19,7 +18,6 @@ from airflow_provider_batch.arguments import (
     model_name,
     names,
     one_of,
-    options,
     output_spec,
     path,
     prompt_spec,
@@ -29,6 +27,7 @@ from airflow_provider_batch.arguments import (
     text,
     whole,
 )
+from airflow_provider_batch.arguments import Options, options
 from airflow_provider_batch.contract import DEFAULT_INLINE_BYTES, MAX_TIMEOUT_S
 
 if TYPE_CHECKING:

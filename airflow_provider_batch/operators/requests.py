@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.airflow_compat import ensure_absolute, object_path, plain, sql_hook
-from airflow_provider_batch.arguments import Options, is_template, path_text, text, wrong
+from airflow_provider_batch.argument_checks import is_template, path_text, text, wrong
+from airflow_provider_batch.arguments import Options
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.read.tables import SqlQuery
 
@@ -110,9 +111,9 @@ def check_params(params: dict[str, Any], *, allow_unknown_fields: bool) -> None:
     from airflow_provider_batch.gemini.rows.checks import RequestCheck
     from airflow_provider_batch.rows.dialect import BadRowError
 
-    said = {"contents": [{"parts": [{"text": "a row"}]}]}
+    request = {"contents": [{"parts": [{"text": "a row"}]}]}
     try:
-        RequestCheck(allow_unknown_fields=allow_unknown_fields).request(said | params)
+        RequestCheck(allow_unknown_fields=allow_unknown_fields).request(request | params)
     except BadRowError as bad:
         raise ConfigError(
             f"request_params cannot be sent with every row: {bad.what}.",

@@ -112,7 +112,7 @@ class TaskRun:
         if "begin_by" in event:
             return self.execute(event["begin_by"])
         spec = self._spec()
-        known = generations(spec.folder, spec.identity.mark)
+        known = generations(spec.folder, spec.identity.task_digest)
         if not known and "ledger" not in event:
             # The wait for a beginning was cut short.
             return self.execute()
@@ -163,7 +163,7 @@ class TaskRun:
                 if self._given.dry_run:
                     estimate = asdict(estimated(service, spec, intake, dialect))
                     return end_without_results(self._task, self._context, estimate)
-                for earlier in generations(spec.folder, spec.identity.mark)[-1:]:
+                for earlier in generations(spec.folder, spec.identity.task_digest)[-1:]:
                     # A stop of this try while it reads its rows means the jobs of the try before.
                     self.ledger = earlier
                 ledger = ledger_for(service, spec, intake, dialect)

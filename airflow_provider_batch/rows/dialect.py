@@ -12,7 +12,7 @@ import msgspec
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
-    from airflow_provider_batch.rows.media import Reference
+    from airflow_provider_batch.rows.media import MediaFile
 
     # Without an output type an answer is any JSON value. Python before 3.13 has no defaults of type variables.
     Parsed = TypeVar("Parsed", default=Any)
@@ -212,7 +212,7 @@ class CheckedRow(NamedTuple):
     :param files: Names (``files/...``) of uploaded files that the row refers to.
     :param max_output: The row's cap on the output tokens of an answer, None if it has none.
     :param caution: What is allowed and seldom meant; None if there is nothing to say.
-    :param attached: Files that are uploaded before the row is sent.
+    :param uploads: Files that are uploaded before the row is sent.
     :param answers: How many answers the row asks for.
     """
 
@@ -222,7 +222,7 @@ class CheckedRow(NamedTuple):
     files: tuple[str, ...] = ()
     max_output: int | None = None
     caution: str | None = None
-    attached: int = 0
+    uploads: int = 0
     answers: int = 1
 
     @property
@@ -242,7 +242,7 @@ class RowDialect(Protocol):
         """Return the key of a line that :meth:`check_request` accepted."""
         ...
 
-    def attach(self, line: bytes, address: Callable[[Reference, str], str]) -> bytes:
+    def with_addresses(self, line: bytes, address: Callable[[MediaFile, str], str]) -> bytes:
         """Put the address of each file, told by its name and its media type, into a checked line."""
         ...
 

@@ -31,7 +31,7 @@ _REFERENCE = re.compile(r"(?P<path>.+)#sha256=(?P<sha256>[0-9a-f]{64})", re.DOTA
 CODE = "AGB-I18"
 
 
-class Reference(NamedTuple):
+class MediaFile(NamedTuple):
     """A file as a checked row names it.
 
     :param path: Below the folder of the files.
@@ -45,7 +45,7 @@ class Reference(NamedTuple):
         return f"{self.path}#sha256={self.sha256}"
 
     @classmethod
-    def parse(cls, text: str) -> Reference | None:
+    def parse(cls, text: str) -> MediaFile | None:
         """Read what :meth:`__str__` wrote; None if it is something else."""
         found = _REFERENCE.fullmatch(text)
         return cls(found["path"], found["sha256"]) if found and not _leads_out(found["path"]) else None
@@ -163,25 +163,25 @@ def digest_of(file: BinaryIO, to: BinaryIO | None = None) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def copy_checked(folder: UPath, reference: Reference, to: BinaryIO) -> int:
+def copy_checked(folder: UPath, media_file: MediaFile, to: BinaryIO) -> int:
     """Copy a file of a checked row; its size in bytes.
 
     :raises InputError: It is gone, or not what it was when the row was checked.
     """
     try:
-        with opened(folder / reference.path) as file:
+        with opened(folder / media_file.path) as file:
             size, sha256 = digest_of(file, to)
     except FileNotFoundError:
-        raise _changed(reference, "is gone") from None
-    if sha256 != reference.sha256:
-        raise _changed(reference, "has changed")
+        raise _changed(media_file, "is gone") from None
+    if sha256 != media_file.sha256:
+        raise _changed(media_file, "has changed")
     return size
 
 
-def _changed(reference: Reference, what: str) -> InputError:
+def _changed(media_file: MediaFile, what: str) -> InputError:
     return InputError(
-        f"The file {_shown(reference.path)} in the media folder {what} since its row was checked.",
-        source=reference.path,
+        f"The file {_shown(media_file.path)} in the media folder {what} since its row was checked.",
+        source=media_file.path,
         code="AGB-I22",
         remedy="Nothing was sent for it. Restore the file and run the task again, or leave it as it is and set "
         'on_content_change="cancel_and_resubmit".',

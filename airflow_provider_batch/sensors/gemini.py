@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_provider_batch.airflow_compat import airflow_exception, default_deferrable, fail, overdue, skip
-from airflow_provider_batch.arguments import (
-    Check,
-    CheckedArguments,
-    ensure_no_old_names,
-    flag,
-    seconds,
-    submitted,
-    text,
-)
+from airflow_provider_batch.argument_checks import Check, flag, seconds, submitted, text
+from airflow_provider_batch.arguments import CheckedArguments, ensure_no_old_names
 from airflow_provider_batch.deferring import NO_TRIGGERER, WaitCut, cut_of, last_line, patience
 from airflow_provider_batch.errors import (
     AuthError,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator
 
 from airflow_provider_batch.airflow_compat import saving_retries, sql_hook
-from airflow_provider_batch.arguments import Check, CheckedArguments, mapping, maybe, text
+from airflow_provider_batch.argument_checks import Check, mapping, maybe, text
+from airflow_provider_batch.arguments import CheckedArguments
 from airflow_provider_batch.rows.write.sql import Target, ensure_statuses, ensure_table, key_column_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from airflow_provider_batch.arguments import between_looks, is_template, text, wrong
+from airflow_provider_batch.argument_checks import between_looks, is_template, text, wrong
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.triggers.pollers import poller_of
 
@@ -104,13 +104,13 @@ class GeminiBatchEventTrigger(BaseEventTrigger):
             self.log.warning("What was told cannot be read (%s): watching from now on.", type(error).__name__)
             return None
 
-    async def _store(self, said: dict[str, object]) -> None:
+    async def _store(self, endings: dict[str, object]) -> None:
         store = getattr(self, "asset_state_store", None)
-        if store is None or said == self._last_stored:
+        if store is None or endings == self._last_stored:
             return
         try:
-            await store.aset(STORE_KEY, said)
-            self._last_stored = said
+            await store.aset(STORE_KEY, endings)
+            self._last_stored = endings
         except Exception as error:  # noqa: BLE001
             # The API server may be away, and that is any exception. The events matter more than the note.
             self.log.warning("What was told cannot be kept: %s.", type(error).__name__)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_batch.airflow_compat import object_path
-from airflow_provider_batch.arguments import seconds
+from airflow_provider_batch.argument_checks import seconds
 
 if TYPE_CHECKING:
     from airflow_provider_batch.airflow_types import TaskKey

@@ -131,13 +131,13 @@ def _cancel(user: GetUserDep, session: SessionDep, task: Named) -> dict[str, obj
     # Neither the store nor the API is waited for with a connection to the database in hand.
     session.close()
     asked, trouble = _asked(row, who)
-    said = {"jobs": asked.jobs[:20]} | ({"trouble": trouble} if trouble else {})
+    details = {"jobs": asked.jobs[:20]} | ({"trouble": trouble} if trouble else {})
     session.add(
         Log(
             "gemini_batch_cancel",
             owner=who,
             owner_display_name=who,
-            extra=json.dumps(said),
+            extra=json.dumps(details),
             **task.model_dump(),
         )
     )

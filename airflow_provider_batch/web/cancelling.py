@@ -68,7 +68,7 @@ def cancel(row: Row, who: str) -> Asked:
 def _ensure_of(batch: BatchState, job: JobSnapshot) -> None:
     """A person who may write XComs and files could name the job of another DAG."""
     tag = JobTag.read(job.display_name)
-    if tag is None or (tag.mark, tag.place) != (batch.plan.identity.mark, batch.plan.place):
+    if tag is None or (tag.task_digest, tag.folder) != (batch.plan.identity.task_digest, batch.plan.place):
         raise BatchError("It is not a job of this batch.")
 
 

@@ -74,7 +74,7 @@ def ledger_of(row: Row) -> tuple[Ledger, BatchState]:
             f"{message_for_page(error)} The API server must reach the result path to show more.", code=error.code
         ) from None
     whose = batch.plan.identity
-    if (whose.dag_id, whose.run_id) != (row.dag_id, row.run_id) or whose.mark != row.mark:
+    if (whose.dag_id, whose.run_id) != (row.dag_id, row.run_id) or whose.task_digest != row.task_digest:
         raise LedgerError("The ledger is not of this DAG run.", code="AGB-L02")
     return ledger, batch
 
@@ -144,7 +144,7 @@ def _rounds(batch: BatchState, receipts: dict[str, JobReceipt]) -> list[dict[str
 def _shard(shard: Shard, receipts: dict[str, JobReceipt]) -> dict[str, object]:
     landed = shard.landed
     job = landed.job if landed else shard.job
-    said: dict[str, object] = {
+    document: dict[str, object] = {
         "number": shard.number,
         "rows": shard.plan.rows,
         "size_bytes": shard.plan.size_bytes,
@@ -152,15 +152,15 @@ def _shard(shard: Shard, receipts: dict[str, JobReceipt]) -> dict[str, object]:
         "state": of_shard(shard),
     }
     if landed:
-        said |= {
+        document |= {
             "counts": {status.value: count for status, count in landed.counts.items()},
             "tokens": landed.tokens.model_dump(),
             "error": landed.error[:1000],
         }
     receipt = receipts.get(job or "")
     if receipt is not None:
-        said |= {"cost_usd": receipt.cost_usd, "standard_usd": receipt.standard_usd}
-    return said
+        document |= {"cost_usd": receipt.cost_usd, "standard_usd": receipt.standard_usd}
+    return document
 
 
 def _receipts(folder: UPath) -> dict[str, JobReceipt]:

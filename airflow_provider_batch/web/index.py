@@ -154,10 +154,10 @@ def _row(
     state: str | None,
     try_number: int,
 ) -> Row:
-    glance = _glance(value)
-    said = {} if glance is None else glance.model_dump(mode="json", exclude={"version"})
-    if glance is not None:
-        said |= {"folder": glance.folder, "mark": glance.mark}
+    summary = _summary_of(value)
+    values = {} if summary is None else summary.model_dump(mode="json", exclude={"version"})
+    if summary is not None:
+        values |= {"folder": summary.folder, "task_digest": summary.task_digest}
     return Row(
         dag_id=dag_id,
         run_id=run_id,
@@ -166,12 +166,12 @@ def _row(
         task_state=state,
         try_number=try_number,
         changed_at=int(changed_at.timestamp()),
-        state=by_task(state, said.get("counts")).key,
-        **said,
+        state=by_task(state, values.get("counts")).key,
+        **values,
     )
 
 
-def _glance(value: object) -> BatchSummary | None:
+def _summary_of(value: object) -> BatchSummary | None:
     """What a task noted; None if an XCom backend keeps it elsewhere."""
     if isinstance(value, str):
         try:
@@ -192,18 +192,18 @@ def _with_landings(session: Session, rows: list[Row]) -> list[Row]:
         XComModel.run_id.in_({row.run_id for row in open_rows}),
     )
     found = {
-        (dag_id, run_id, glance.ledger): (task_id, glance)
+        (dag_id, run_id, summary.ledger): (task_id, summary)
         for dag_id, run_id, task_id, value in session.execute(statement)
-        if (glance := _glance(value))
+        if (summary := _summary_of(value))
     }
     return [_landed(row, *found.get((row.dag_id, row.run_id, row.ledger), ("", None))) for row in rows]
 
 
-def _landed(row: Row, task_id: str, glance: BatchSummary | None) -> Row:
-    if glance is None:
+def _landed(row: Row, task_id: str, summary: BatchSummary | None) -> Row:
+    if summary is None:
         return row
     fields = ("counts", "tokens", "cost_usd", "standard_usd", "unmetered", "jobs", "rounds", "landed_at")
-    said = glance.model_dump(mode="json", include=set(fields))
+    values = summary.model_dump(mode="json", include=set(fields))
     return row.model_copy(
-        update=said | {"landed_by": task_id, "state": by_task(row.task_state, said.get("counts")).key}
+        update=values | {"landed_by": task_id, "state": by_task(row.task_state, values.get("counts")).key}
     )

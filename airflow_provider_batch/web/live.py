@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 
 from airflow_provider_batch.batch.cost.lifetime import results_until
-from airflow_provider_batch.batch.ledger.job_names import JobTag, place_mark
+from airflow_provider_batch.batch.ledger.job_names import JobTag, folder_digest
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.gemini.limits import LIMITS
@@ -68,7 +68,7 @@ def seen_as(row: Row, jobs: Jobs) -> Live | None:
     """A batch by its jobs, None if the listing has none of them. Of each shard the newest job counts."""
     mine: dict[tuple[int, int], tuple[int, JobSnapshot]] = {}
     generation = _generation(row.ledger)
-    for job in jobs.get((row.mark, place_mark(row.folder)), ()):
+    for job in jobs.get((row.task_digest, folder_digest(row.folder)), ()):
         tag = JobTag.read(job.display_name)
         if tag is not None and tag.generation == generation:
             place = tag.round, tag.shard
@@ -113,7 +113,7 @@ def _listing(conn_id: str) -> Jobs:
             # One that cannot be read is most likely somebody else's, and must not hide the others.
             job = None if isinstance(batch, UnreadableEntry) else snapshot(batch)
             if job and (tag := JobTag.read(job.display_name)):
-                jobs[tag.mark, tag.place].append(job)
+                jobs[tag.task_digest, tag.folder].append(job)
             if time.monotonic() > until:
                 break
     return dict(jobs)

@@ -156,17 +156,17 @@ def noted(dag_id: str, ledger: object, model: object, connection: object, *numbe
     )
 
 
-def _text(said: object) -> str | None:
-    return None if said is None else str(said)
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _whole(number: float | None) -> int | None:
     return None if number is None else int(number)
 
 
-def _number(said: Any) -> float | None:
+def _number(value: Any) -> float | None:
     try:
-        number = float(said)
+        number = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
     return number if is_plausible(number) else None

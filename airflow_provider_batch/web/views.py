@@ -42,7 +42,7 @@ class Row(Task):
     model: str = ""
     ledger: str = ""
     folder: str = ""
-    mark: str = ""
+    task_digest: str = ""
     rows: int | None = None
     skipped: int = 0
     submitted_at: int | None = None

@@ -142,7 +142,7 @@ class Histories(RuleBasedStateMachine):
             pass
         else:
             assert isinstance(result, Wait) or result.manifest.request_count == len(KEYS)
-        ledger = self.task.folder / "_ledger" / self.task.identity.mark / "1" / "plan.json"
+        ledger = self.task.folder / "_ledger" / self.task.identity.task_digest / "1" / "plan.json"
         self.began = self.began or ledger.exists()
 
     @invariant()

@@ -128,7 +128,7 @@ def test_an_earlier_generation_that_is_lost_is_not_paid_for_again(task, created)
     task.attempt()
     changed = task.but(rows=[ask("z")], on_content_change="cancel_and_resubmit")
     changed.attempt()
-    shutil.rmtree(str(generations(task.folder, task.identity.mark)[0].folder))
+    shutil.rmtree(str(generations(task.folder, task.identity.task_digest)[0].folder))
     with pytest.raises(LedgerError, match=r"AGB-L02 .*1/plan\.json, which was written before it, is not"):
         changed.attempt()
     assert len(created()) == 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag, content_mark, without_sender
+from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag, content_digest, without_sender
 
 TAG = JobTag("a" * 24, "b" * 8, "c" * 16, generation=1, round=2, shard=30, attempt=4)
 
@@ -28,7 +28,7 @@ def test_a_display_name_says_what_it_was_made_from_and_is_never_made_twice():
 
 def test_the_prefix_of_the_identity_begins_the_display_names_of_its_jobs():
     identity = Identity("d", "t", "r")
-    tag = JobTag(identity.mark, "b" * 8, "c" * 16, 1, 1, 1, 1)
+    tag = JobTag(identity.task_digest, "b" * 8, "c" * 16, 1, 1, 1, 1)
     assert tag.new_display_name().startswith(identity.prefix)
 
 
@@ -73,4 +73,4 @@ def test_a_name_of_others_is_kept_whole_with_its_blanks():
 
 
 def test_other_rows_or_another_model_are_another_content():
-    assert len({content_mark("1", "m"), content_mark("2", "m"), content_mark("1", "n")}) == 3
+    assert len({content_digest("1", "m"), content_digest("2", "m"), content_digest("1", "n")}) == 3

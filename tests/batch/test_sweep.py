@@ -192,7 +192,7 @@ def test_a_damaged_ledger_is_reported_and_the_others_are_still_read(nightly, lak
     tuesday = nightly("tuesday")
     tuesday.finish()
     tuesday.ledger.path("plan.json").write_text("{")
-    folder = lake / "tuesday" / "_ledger" / tuesday.identity.mark / "1"
+    folder = lake / "tuesday" / "_ledger" / tuesday.identity.task_digest / "1"
     first, *_ = found(tuesday, lake)
     assert (first.kind, first.ledger) == (Kind.DAMAGED, str(folder))
 

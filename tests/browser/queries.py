@@ -9,7 +9,7 @@ from airflow.utils.session import create_session
 from airflow_provider_batch.web import index
 from airflow_provider_batch.web.totals import totals
 from airflow_provider_batch.web.views import Task
-from tests.web.rows import Written, glance, landed, write
+from tests.web.rows import Written, landed, noted, write
 
 DAGS = {"a", "b"}
 
@@ -19,10 +19,10 @@ def _found(session, **wanted):
 
 
 if __name__ == "__main__":
-    note = glance(ledger="/lake/_ledger/abc/1", conn_id="other")
+    note = noted(ledger="/lake/_ledger/abc/1", conn_id="other")
     write(
         Written("a", "r1", value=landed(model="gemini-2.5-pro")),
-        Written("b", "r2", state="deferred", value=glance()),
+        Written("b", "r2", state="deferred", value=noted()),
         Written("b", "r3", value=note),
         Written("b", "r3", task_id="fetch", value=landed(**note), key="gemini_batch_landed"),
         Written("hidden", "r4", value=landed()),

@@ -299,7 +299,7 @@ def test_requests_for_vectors_are_checked_alike(request_, code, words):
 def test_an_address_on_the_web_is_left_to_the_api(uri, with_files):
     line = content({"fileData": {"fileUri": uri, "mimeType": "image/png"}})
     row = check(line, with_files=with_files)
-    assert (row.media, row.files, row.attached) == (1, (), 0)
+    assert (row.media, row.files, row.uploads) == (1, (), 0)
 
 
 @pytest.mark.parametrize("uri", ["https://", "https:///a.png", "https:// x/a", "ftp://x.org/a.png", "cat.png"])

@@ -33,7 +33,7 @@ class Written:
     key: str = KEY
 
 
-def glance(**said: Any) -> dict[str, Any]:
+def noted(**said: Any) -> dict[str, Any]:
     """A note with what a test does not care about filled in."""
     now = int(datetime.now(timezone.utc).timestamp())
     return {
@@ -52,7 +52,7 @@ def landed(**said: Any) -> dict[str, Any]:
     now = int(datetime.now(timezone.utc).timestamp())
     done = {"counts": {"success": 100}, "landed_at": now - 600, "cost_usd": 0.5, "standard_usd": 1.0}
     tokens = {"input": 9000, "cached": 0, "output": 1000, "thinking": 50, "audio": 0}
-    return glance(**(done | {"tokens": tokens, "jobs": 1, "rounds": 1} | said))
+    return noted(**(done | {"tokens": tokens, "jobs": 1, "rounds": 1} | said))
 
 
 def write(*batches: Written) -> None:
@@ -91,7 +91,7 @@ def _drawn(draw: random.Random, number: int, now: datetime, dags: tuple[str, ...
     age = draw.randrange(200, took) if state == "deferred" else draw.randrange(took, 28 * 86_400 + took)
     submitted = int(now.timestamp()) - age
     rows = draw.randrange(200, 50_000)
-    said = glance(model=model, rows=rows, submitted_at=submitted, deadline=submitted + 86_400)
+    said = noted(model=model, rows=rows, submitted_at=submitted, deadline=submitted + 86_400)
     said["conn_id"] = draw.choices(("gemini_default", "gemini_research"), (4, 1))[0]
     price = (0.6, 0.2, 4.0, 0.08)[MODELS.index(model)] / 1000
     said |= {"least_usd": round(rows * price * 0.4, 4), "most_usd": round(rows * price * 2, 4)}

@@ -12,7 +12,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import delete, select
 
 from tests.web.conftest import ASKED
-from tests.web.rows import Written, glance, landed
+from tests.web.rows import Written, landed, noted
 
 ATTACK = "<img src=x onerror=alert(1)>"
 
@@ -123,7 +123,7 @@ def test_a_connection_that_cannot_be_asked_is_named_and_not_its_key(batches, sto
     stored_connection("elsewhere", conn_type="http", host="http://127.0.0.1:9", password="hunter2")
     stored_connection("away", host="http://127.0.0.1:9", password="hunter2")
     for conn_id in ("elsewhere", "away", "nowhere"):
-        batches(Written("case_once", conn_id, state="deferred", value=glance(conn_id=conn_id)))
+        batches(Written("case_once", conn_id, state="deferred", value=noted(conn_id=conn_id)))
     with server.client("viewer") as viewer:
         said = viewer.get("/api/live")
     troubles = said.json()["troubles"]
@@ -198,7 +198,7 @@ def test_a_ledger_that_the_server_cannot_reach_leaves_what_the_task_noted(look, 
 
 
 def test_results_that_another_task_has_landed_belong_to_the_batch(look, batches):
-    note = glance()
+    note = noted()
     batches(
         Written("case_once", "r1", value=note),
         Written("case_once", "r1", task_id="fetch", value=landed(**note), key="gemini_batch_landed"),

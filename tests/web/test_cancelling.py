@@ -9,7 +9,7 @@ import pytest
 from upath import UPath
 
 from airflow_provider_batch.batch.ledger.documents import BatchPlan, Outcome, RoundPlan, Sending, ShardPlan
-from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag, place_mark
+from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag, folder_digest
 from airflow_provider_batch.batch.ledger.store import generation
 from airflow_provider_batch.web import app
 from airflow_provider_batch.web.bounded import Bounded
@@ -28,7 +28,7 @@ def job(gemini_emulator, connection):
     gemini_emulator.add_fault(action="job", state="STUCK", times=None)
 
     def create(identity, place, shard=1):
-        name = JobTag(identity.mark, place, CONTENT, 1, 1, shard, 1).new_display_name()
+        name = JobTag(identity.task_digest, place, CONTENT, 1, 1, shard, 1).new_display_name()
         requests = [{"request": {"contents": [{"parts": [{"text": "a"}]}]}, "metadata": {"key": "a"}}]
         batch = {"displayName": name, "inputConfig": {"requests": {"requests": requests}}}
         url = f"{gemini_emulator.base_url}/v1beta/models/gemini-2.5-flash:batchGenerateContent"
@@ -40,7 +40,7 @@ def job(gemini_emulator, connection):
 
 @pytest.fixture
 def place(tmp_path):
-    return place_mark(str(tmp_path))
+    return folder_digest(str(tmp_path))
 
 
 @pytest.fixture
@@ -48,13 +48,13 @@ def batch(tmp_path, place):
     """Write the ledger of a batch of these jobs; its row on the page."""
 
     def write(*jobs):
-        ledger = generation(UPath(tmp_path), MINE.mark, 1)
+        ledger = generation(UPath(tmp_path), MINE.task_digest, 1)
         shard = ShardPlan(file="x", rows=1, size_bytes=1, content=CONTENT, tokens=1)
         plan = RoundPlan(shards=(shard,) * len(jobs), created_at=NOW, clock_from=NOW)
         said = {"account": "a", "model": "gemini-2.5-flash", "content": CONTENT, "rows": 1, "size_bytes": 1}
         ledger.put("plan.json", BatchPlan(ledger_version=1, identity=MINE, place=place, first=plan, **said))
         for number, name in enumerate(jobs, 1):
-            label = JobTag(MINE.mark, place, CONTENT, 1, 1, number, 1).new_display_name()
+            label = JobTag(MINE.task_digest, place, CONTENT, 1, 1, number, 1).new_display_name()
             sending = Sending(at=NOW, owner="adopted", display_name=label, input_file="files/x")
             ledger.put(f"r1.s{number}.e1.sending.json", sending)
             ledger.put(f"r1.s{number}.e1.outcome.json", Outcome(at=NOW, job=name))
@@ -69,7 +69,7 @@ def batch(tmp_path, place):
             conn_id="gemini_default",
             ledger=str(ledger.folder),
             folder=str(tmp_path),
-            mark=MINE.mark,
+            task_digest=MINE.task_digest,
         )
 
     return write
@@ -80,7 +80,7 @@ def cancelled(emulator):
 
 
 def noted(row, tmp_path):
-    return generation(UPath(tmp_path), row.mark, 1).path("r1.cancel.json").exists()
+    return generation(UPath(tmp_path), row.task_digest, 1).path("r1.cancel.json").exists()
 
 
 def test_all_jobs_are_asked_though_the_first_is_refused(job, batch, place, gemini_emulator, tmp_path):
@@ -103,7 +103,7 @@ def test_the_note_is_there_before_the_first_job_is_asked(job, batch, place, gemi
 
 
 def test_a_forged_ledger_ends_no_job_of_another_dag(job, batch, place, gemini_emulator):
-    theirs, elsewhere = job(OTHER, place), job(MINE, place_mark("/elsewhere"))
+    theirs, elsewhere = job(OTHER, place), job(MINE, folder_digest("/elsewhere"))
     asked = cancel(batch(theirs, elsewhere), "me")
     assert asked.refused == dict.fromkeys((theirs, elsewhere), "It is not a job of this batch.")
     assert cancelled(gemini_emulator) == []

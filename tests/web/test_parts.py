@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 import pytest
 from airflow.utils.session import create_session
 
-from airflow_provider_batch.batch.ledger.job_names import place_mark
+from airflow_provider_batch.batch.ledger.job_names import folder_digest
 from airflow_provider_batch.batch.state_words import by_task
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.errors import LedgerError
@@ -67,7 +67,7 @@ def test_the_state_of_a_batch_follows_from_its_task_and_rows(task_state, counts,
 
 
 def job(state, place="r1s1e1", generation=1, **said):
-    name = f"agb1.{MARK}.{place_mark('/lake')}.{'c' * 16}.g{generation}{place}.{'0' * 8}"
+    name = f"agb1.{MARK}.{folder_digest('/lake')}.{'c' * 16}.g{generation}{place}.{'0' * 8}"
     return JobSnapshot("batches/x", state, "", display_name=name, **said)
 
 
@@ -82,9 +82,9 @@ def seen(*jobs, ledger=f"/lake/_ledger/{MARK}/1"):
         changed_at=0,
         ledger=ledger,
         folder="/lake",
-        mark=MARK,
+        task_digest=MARK,
     )
-    return seen_as(row, {(MARK, place_mark("/lake")): list(jobs)})
+    return seen_as(row, {(MARK, folder_digest("/lake")): list(jobs)})
 
 
 def test_of_each_shard_the_newest_create_call_counts():

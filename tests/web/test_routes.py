@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_batch.airflow_compat import PAGE_ROUTE
 from tests.web.auth import OPEN_DAG
 from tests.web.conftest import ASKED
-from tests.web.rows import Written, glance, landed
+from tests.web.rows import Written, landed, noted
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_airflow_lists_the_page_in_its_navigation(server):
 def test_batches_are_listed_with_what_their_tasks_noted(server, batches):
     batches(
         Written("case_once", "r1", value=landed(cost_usd=0.25, counts={"success": 98, "error": 2})),
-        Written("case_deferred", "r2", state="deferred", value=glance(model="gemini-2.5-pro")),
+        Written("case_deferred", "r2", state="deferred", value=noted(model="gemini-2.5-pro")),
     )
     with server.client("viewer") as viewer:
         page = viewer.get("/api/batches").json()
@@ -143,8 +143,8 @@ FILTERS = {
 def test_a_filter_finds_the_batches_that_it_names(server, batches, case):
     batches(
         Written("case_once", "a", value=landed()),
-        Written("case_deferred", "b", state="deferred", value=glance(model="gemini-2.5-pro")),
-        Written("case_deferred", "c", state="failed", value=glance(conn_id="other")),
+        Written("case_deferred", "b", state="deferred", value=noted(model="gemini-2.5-pro")),
+        Written("case_deferred", "c", state="failed", value=noted(conn_id="other")),
     )
     asked, found = FILTERS[case]
     with server.client("viewer") as viewer:

@@ -110,68 +110,52 @@ def estimate(
     )
 
 
-def ensure_acceptable(
-    service: BatchService, model: str, said: Estimate, staged: Staged, source: str, budget: Budget, needed_s: float
-) -> None:
-    """Log the estimate, and make sure that the batch may be sent.
-
-    :param source: What the input is called in messages.
-    :param needed_s: How long uploaded files that rows refer to must still live, seconds.
-    :raises BudgetError: It may cost more than it is allowed to.
-    :raises InputError: A file that a row refers to will not be there.
-    """
-    for line in report(said, model, budget.max_usd):
-        log.info("%s", line)
-    ensure_affordable(said, model, budget.max_usd)
-    ensure_files_last(service, staged, source, needed_s)
-
-
-def report(said: Estimate, model: str, max_usd: Decimal | None) -> tuple[str, ...]:
+def report(estimate: Estimate, model: str, max_usd: Decimal | None) -> tuple[str, ...]:
     """The estimate for the task log, a line for each thing."""
-    price = "no price is known for this model" if said.batch_usd is None else _dollars(said.batch_usd)
+    price = "no price is known for this model" if estimate.batch_usd is None else _dollars(estimate.batch_usd)
     limit = (
         "the project's own limit decides, and a full queue is waited out"
-        if said.max_enqueued_tokens is None
-        else f"max_enqueued_tokens is {said.max_enqueued_tokens:,}"
+        if estimate.max_enqueued_tokens is None
+        else f"max_enqueued_tokens is {estimate.max_enqueued_tokens:,}"
     )
-    single = "" if said.standard_usd is None else f"; in single calls {_dollars(said.standard_usd)}"
+    single = "" if estimate.standard_usd is None else f"; in single calls {_dollars(estimate.standard_usd)}"
     return (
-        f"jobs:          {said.jobs}, with {model}",
-        f"input tokens:  {said.input_tokens} ({said.input_basis})",
-        f"output tokens: {said.output_tokens} ({said.output_basis})",
+        f"jobs:          {estimate.jobs}, with {model}",
+        f"input tokens:  {estimate.input_tokens} ({estimate.input_basis})",
+        f"output tokens: {estimate.output_tokens} ({estimate.output_basis})",
         f"cost:          {price}{single}",
         f"max_cost_usd:  {'not set' if max_usd is None else max_usd}",
-        f"queue:         about {said.largest_job_tokens:,} input tokens in the largest job; {limit}",
+        f"queue:         about {estimate.largest_job_tokens:,} input tokens in the largest job; {limit}",
     )
 
 
-def ensure_affordable(said: Estimate, model: str, max_usd: Decimal | None) -> None:
+def ensure_affordable(estimate: Estimate, model: str, max_usd: Decimal | None) -> None:
     """Make sure that the batch cannot cost more than it may, as far as the estimate goes.
 
     :raises BudgetError: It can, or nobody can say.
     """
     if max_usd is None:
         return
-    if said.batch_usd is None:
+    if estimate.batch_usd is None:
         raise BudgetError(
             f"max_cost_usd is {max_usd}, and no price is known for {model}.",
             code="AGB-C09",
             remedy="Nothing was uploaded. Give the connection's extra prices a file with the model, or leave "
             "max_cost_usd out.",
         )
-    if said.batch_usd.most is None:
-        basis = said.output_basis if said.output_tokens.most is None else said.input_basis
+    if estimate.batch_usd.most is None:
+        basis = estimate.output_basis if estimate.output_tokens.most is None else estimate.input_basis
         raise BudgetError(
             f"max_cost_usd is {max_usd}, and what the batch can cost is not known: {basis}.",
             code="AGB-C09",
             remedy="Nothing was uploaded. Set maxOutputTokens, earlier_results or count_tokens_rows, or leave "
             "max_cost_usd out.",
         )
-    if Decimal(str(said.batch_usd.most)) > max_usd:
+    if Decimal(str(estimate.batch_usd.most)) > max_usd:
         raise BudgetError(
-            f"The batch may cost up to USD {said.batch_usd.most:,.4f}, and max_cost_usd is {max_usd}. "
-            f"Input tokens: {said.input_tokens} ({said.input_basis}); output tokens: {said.output_tokens} "
-            f"({said.output_basis}).",
+            f"The batch may cost up to USD {estimate.batch_usd.most:,.4f}, and max_cost_usd is {max_usd}. "
+            f"Input tokens: {estimate.input_tokens} ({estimate.input_basis}); output tokens: "
+            f"{estimate.output_tokens} ({estimate.output_basis}).",
             code="AGB-C09",
             remedy="Nothing was uploaded. Raise max_cost_usd, lower maxOutputTokens, send fewer rows, or narrow "
             "the estimate with earlier_results and count_tokens_rows.",

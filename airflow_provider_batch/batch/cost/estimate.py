@@ -167,11 +167,11 @@ def _usd(rates: Rates, long: Rates | None, text: Text, tokens_in: Span, tokens_o
     most = None
     if tokens_in.most is not None and tokens_out.most is not None:
         dear = long or rates
-        said = dear.usd(Usage(input=int(tokens_in.most), output=int(tokens_out.most))) or Decimal(0)
+        highest = dear.usd(Usage(input=int(tokens_in.most), output=int(tokens_out.most))) or Decimal(0)
         if text.media and dear.audio is not None and dear.audio > dear.input:
             # Some of the media may be audio.
-            said += (dear.audio - dear.input) * int(tokens_in.most) / 1_000_000
-        most = float(round(said, 6))
+            highest += (dear.audio - dear.input) * int(tokens_in.most) / 1_000_000
+        most = float(round(highest, 6))
     return Span(float(round(least or Decimal(0), 6)), most)
 
 

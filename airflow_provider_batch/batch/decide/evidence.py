@@ -65,8 +65,8 @@ def shows_known_job(batch: BatchState, found: FindOutcome | None) -> bool:
     return isinstance(found, Found) and any(job.name in known for job in found.jobs)
 
 
-def matching(found: FindOutcome, mark: str) -> Mapping[str, tuple[JobTag, JobSnapshot]]:
+def matching(found: FindOutcome, task_digest: str) -> Mapping[str, tuple[JobTag, JobSnapshot]]:
     """The jobs of a task instance by name, with what their display names say."""
     jobs = found.jobs if isinstance(found, Found) else ()
     tagged = {job.name: (tag, job) for job in jobs if (tag := JobTag.read(job.display_name)) is not None}
-    return {name: pair for name, pair in tagged.items() if pair[0].mark == mark}
+    return {name: pair for name, pair in tagged.items() if pair[0].task_digest == task_digest}

@@ -25,7 +25,7 @@ from airflow_provider_batch.batch.ledger.documents import (
     Superseded,
 )
 from airflow_provider_batch.batch.ledger.folder_owner import ensure_free
-from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag, content_mark, place_mark
+from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag, content_digest, folder_digest
 from airflow_provider_batch.batch.ledger.kept_rows import keep_shards
 from airflow_provider_batch.batch.ledger.state import read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger, check_store, generation, generations, note_adopted
@@ -77,9 +77,9 @@ class NumberedRows:
         self._number = 0
         return self._dialect.read_key(line)
 
-    def attach(self, line: bytes, address: Callable[..., str]) -> bytes:
+    def with_addresses(self, line: bytes, address: Callable[..., str]) -> bytes:
         """As the vendor's dialect."""
-        return self._dialect.attach(line, address)
+        return self._dialect.with_addresses(line, address)
 
     def read_result(self, line: bytes) -> LandedRow:
         """As the vendor's dialect."""
@@ -102,8 +102,8 @@ def foreign_ledger(service: BatchService, wanted: ForeignJob, job: JobSnapshot, 
     """
     if not job.state.is_terminal:
         ensure_succeeded(job)
-    content = content_mark(hashlib.sha256(job.name.encode()).hexdigest(), wanted.model)
-    known = generations(wanted.folder, wanted.identity.mark)
+    content = content_digest(hashlib.sha256(job.name.encode()).hexdigest(), wanted.model)
+    known = generations(wanted.folder, wanted.identity.task_digest)
     if known and read_batch(known[-1]).plan.content == content:
         return known[-1]
     ensure_free(wanted.folder, wanted.identity)
@@ -111,7 +111,7 @@ def foreign_ledger(service: BatchService, wanted: ForeignJob, job: JobSnapshot, 
     for earlier in known:
         # Another job takes the place of that of an earlier try.
         earlier.put(names.SUPERSEDED, Superseded(at=_now(service), by_content=content))
-    ledger = generation(wanted.folder, wanted.identity.mark, len(known) + 1)
+    ledger = generation(wanted.folder, wanted.identity.task_digest, len(known) + 1)
     _begin(service, wanted, job, ledger, content, dialect)
     return ledger
 
@@ -127,9 +127,10 @@ def _begin(
         if not count:
             raise _without_rows(job)
         shards = keep_shards(ledger, 1, rows, cuts, wanted.model)
-    place = place_mark(str(wanted.folder))
+    place = folder_digest(str(wanted.folder))
     # The job has a name of its own; the note has one that belongs to this ledger.
-    name = JobTag(wanted.identity.mark, place, shards[0].content, ledger.generation, 1, 1, 1).new_display_name()
+    task = wanted.identity.task_digest
+    name = JobTag(task, place, shards[0].content, ledger.generation, 1, 1, 1).new_display_name()
     ledger.bind(content)
     note_adopted(ledger, 1, job, name, now)
     plan = BatchPlan(

@@ -24,7 +24,7 @@ from airflow_provider_batch.batch.land.input_order import in_input_order
 from airflow_provider_batch.batch.land.replace import LateError, Replacing, sleepers
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.digests import Hashing, differs
-from airflow_provider_batch.batch.ledger.documents import Attached, Landed, Published, Tidied
+from airflow_provider_batch.batch.ledger.documents import Landed, Published, Tidied, UploadedMedia
 from airflow_provider_batch.batch.ledger.folder_owner import retire_previous
 from airflow_provider_batch.batch.ledger.kept_rows import copy_results, requests_of, result_rows, results_of
 from airflow_provider_batch.batch.ledger.state import BatchState, Round, Shard, read_batch
@@ -108,7 +108,7 @@ def _publish(
     """Everything is put together first; then each file takes the place of the one before in one step."""
     target = folder / RESULTS_FILES[batch.plan.layout.format]
     with ExitStack() as stack:
-        results, failed, quarantine, receipts, told = (stack.enter_context(spool(folder)) for _ in range(5))
+        results, failed, quarantine, receipts, states = (stack.enter_context(spool(folder)) for _ in range(5))
         whole = _whole(batch)
         tally = _assemble(ledger, batch, dialect, None if whole else results, failed)
         _ensure_each_row_once(ledger, batch, tally)
@@ -122,13 +122,13 @@ def _publish(
             results = table
         _receipts(batch, receipts, prices)
         manifest = _manifest(ledger, batch, folder, tally, quarantined, prices)
-        told.write(manifest.to_file())
+        states.write(manifest.to_file())
         steps = [
             stack.enter_context(ready(results, target, twin)),
             _kept(stack, failed, folder / FAILED_FILE, wanted=tally.failed > 0),
             _kept(stack, quarantine, folder / QUARANTINE_FILE, wanted=quarantined > 0),
             stack.enter_context(ready(receipts, folder / JOBS_FILE)),
-            stack.enter_context(ready(told, folder / FILE_NAME)),
+            stack.enter_context(ready(states, folder / FILE_NAME)),
         ]
         replacing.begin()
         replacing.step(lambda: retire_previous(ledger, batch, folder))
@@ -183,7 +183,7 @@ def _remote_files(ledger: Ledger, batch: BatchState) -> set[str]:
             break
         for shard in round_.shards:
             files |= set(_files_of(shard.landed)) if shard.landed else set()
-        files |= {file.name for attached in _attached(ledger, there, round_) for file in attached.files}
+        files |= {file.name for media in _uploaded_media(ledger, there, round_) for file in media.files}
     return files
 
 
@@ -195,13 +195,13 @@ def _files_of(landed: Landed) -> Iterator[str]:
         yield landed.output_file
 
 
-def _attached(ledger: Ledger, there: set[str], round_: Round) -> Iterator[Attached]:
+def _uploaded_media(ledger: Ledger, there: set[str], round_: Round) -> Iterator[UploadedMedia]:
     for name in there:
         kind, numbers = names.kind_of(name)
         if kind == names.MEDIA and numbers[0] == round_.number:
-            attached = ledger.read(name, Attached)
-            if attached is not None:
-                yield attached
+            media = ledger.read(name, UploadedMedia)
+            if media is not None:
+                yield media
 
 
 def _assemble(
@@ -344,7 +344,7 @@ def _manifest(
         job_count=len(jobs),
         rounds=len(batch.rounds),
         model=batch.plan.model,
-        task_mark=batch.plan.identity.mark,
+        task_mark=batch.plan.identity.task_digest,
         result_uri=str(folder / RESULTS_FILES[batch.plan.layout.format]),
         failed_uri=str(folder / FAILED_FILE) if tally.failed else None,
         ledger_uri=str(ledger.folder),

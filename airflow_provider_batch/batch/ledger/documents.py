@@ -122,7 +122,7 @@ class Session(Document):
     attached: int = 0
 
 
-class AttachedAs(Document):
+class UploadedMediaFile(Document):
     """An uploaded file that rows refer to.
 
     :param name: ``files/...``
@@ -136,11 +136,11 @@ class AttachedAs(Document):
     expires_at: datetime | None = None
 
 
-class Attached(Document):
+class UploadedMedia(Document):
     """``<shard>.a<n>.attached.json``: the files that the rows of a shard name are on the server."""
 
     number: int
-    files: tuple[AttachedAs, ...] = ()
+    files: tuple[UploadedMediaFile, ...] = ()
 
     @property
     def expires_at(self) -> datetime | None:

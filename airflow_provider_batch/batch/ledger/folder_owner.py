@@ -9,7 +9,7 @@ from upath import UPath
 
 from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.batch.ledger.state import BatchState, read_batch
-from airflow_provider_batch.batch.ledger.store import FOLDER, Ledger, generations, is_retired, marks, retire
+from airflow_provider_batch.batch.ledger.store import FOLDER, Ledger, generations, is_retired, retire, task_digests
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.manifest import FILE_NAME, Manifest
 
@@ -20,14 +20,14 @@ def ensure_free(folder: UPath, identity: Identity) -> None:
     :raises ConfigError: One does.
     """
     landed = Manifest.read(folder)
-    for mark in marks(folder):
-        if mark == identity.mark or not (known := generations(folder, mark)):
+    for task_digest in task_digests(folder):
+        if task_digest == identity.task_digest or not (known := generations(folder, task_digest)):
             continue
         batch = read_batch(known[-1])
         if batch.is_refused or batch.superseded:
             continue
         is_landed = batch.round.published is not None
-        if is_landed and (landed is None or landed.task_mark != mark):
+        if is_landed and (landed is None or landed.task_mark != task_digest):
             continue
         if not (is_landed and batch.plan.identity.is_other_run_of(identity)):
             raise taken(folder, batch)
@@ -38,7 +38,7 @@ def ensure_not_replaced(folder: UPath, identity: Identity) -> None:
 
     :raises ConfigError: It has, and beginning again would pay for all of its rows again.
     """
-    if is_retired(folder, identity.mark):
+    if is_retired(folder, identity.task_digest):
         raise ConfigError(
             f"The rows of {identity} were paid for, and a later run has replaced the results in {folder}.",
             code="AGB-S09",
@@ -47,13 +47,13 @@ def ensure_not_replaced(folder: UPath, identity: Identity) -> None:
         )
 
 
-def ensure_replaceable(folder: UPath, mark: str, successor: Identity) -> None:
+def ensure_replaceable(folder: UPath, task_digest: str, successor: Identity) -> None:
     """Make sure that whoever has published in the folder is done with it, and may be replaced.
 
-    :param mark: Of the task instance whose results are there.
+    :param task_digest: Of the task instance whose results are there.
     :raises ConfigError: It is not, or may not.
     """
-    known = generations(folder, mark)
+    known = generations(folder, task_digest)
     batch = read_batch(known[-1]) if known else None
     if batch and not (batch.round.published and batch.plan.identity.is_other_run_of(successor)):
         raise taken(folder, batch)
@@ -68,7 +68,7 @@ def taken(folder: UPath, batch: BatchState) -> ConfigError:
         code="AGB-C15",
         remedy="Nothing was uploaded. Give each task instance a result_path of its own, for each "
         "run and map index another; or, if nobody wants those results, delete "
-        f"{folder / FOLDER / identity.mark}.",
+        f"{folder / FOLDER / identity.task_digest}.",
     )
 
 
@@ -80,17 +80,17 @@ def retire_previous(ledger: Ledger, batch: BatchState, folder: UPath) -> None:
     landed = Manifest.read(folder)
     if landed is None or landed.ledger_uri == str(ledger.folder):
         return
-    if landed.task_mark not in ("", batch.plan.identity.mark):
+    if landed.task_mark not in ("", batch.plan.identity.task_digest):
         _retire(folder, landed.task_mark, batch.plan.identity)
     (folder / FILE_NAME).unlink(missing_ok=True)
 
 
-def _retire(folder: UPath, mark: str, successor: Identity) -> None:
-    ensure_replaceable(folder, mark, successor)
+def _retire(folder: UPath, task_digest: str, successor: Identity) -> None:
+    ensure_replaceable(folder, task_digest, successor)
     jobs = [
         shard.landed.job
-        for one in generations(folder, mark)
+        for one in generations(folder, task_digest)
         for shard in read_batch(one).shards
         if shard.landed and shard.landed.job
     ]
-    retire(folder, mark, jobs)
+    retire(folder, task_digest, jobs)

@@ -68,62 +68,64 @@ Saying = tuple[datetime, str, str, str]
 """When, kind, title, text."""
 
 
-def _plan(said: BatchPlan) -> Saying:
-    skipped = f", {said.skipped:,} bad {'row' if said.skipped == 1 else 'rows'} left out" if said.skipped else ""
-    return said.first.created_at, "plan", "Planned", f"{_rows(said.rows)}, {_jobs(said.first)}{skipped}"
+def _plan(document: BatchPlan) -> Saying:
+    bad = "row" if document.skipped == 1 else "rows"
+    skipped = f", {document.skipped:,} bad {bad} left out" if document.skipped else ""
+    details = f"{_rows(document.rows)}, {_jobs(document.first)}{skipped}"
+    return document.first.created_at, "plan", "Planned", details
 
 
-def _round(said: RoundPlan) -> Saying:
-    rows = sum(shard.rows for shard in said.shards)
-    return said.created_at, "round", "Sent again", f"{_rows(rows)}, {_jobs(said)}"
+def _round(document: RoundPlan) -> Saying:
+    rows = sum(shard.rows for shard in document.shards)
+    return document.created_at, "round", "Sent again", f"{_rows(rows)}, {_jobs(document)}"
 
 
-def _uploaded(said: Uploaded) -> Saying:
-    return said.at, "uploaded", "Uploaded", said.name
+def _uploaded(document: Uploaded) -> Saying:
+    return document.at, "uploaded", "Uploaded", document.name
 
 
-def _sending(said: Sending) -> Saying:
-    return said.at, "sent", "Create call", said.display_name
+def _sending(document: Sending) -> Saying:
+    return document.at, "sent", "Create call", document.display_name
 
 
-def _outcome(said: Outcome) -> Saying:
-    if said.job:
-        return said.at, "accepted", "Accepted", said.job
+def _outcome(document: Outcome) -> Saying:
+    if document.job:
+        return document.at, "accepted", "Accepted", document.job
     title = {
         Refusal.QUOTA: "The queue was full",
         Refusal.NOT_SENT: "Not sent",
         Refusal.FINAL: "Refused",
         Refusal.ABSENT: "No job came of it",
     }
-    return said.at, "refused", title[said.refusal] if said.refusal else "Refused", said.reason
+    return document.at, "refused", title[document.refusal] if document.refusal else "Refused", document.reason
 
 
-def _revoked(said: Revoked) -> Saying:
-    return said.at, "trouble", "The answer was lost", "the input was deleted, so a late create call must fail"
+def _revoked(document: Revoked) -> Saying:
+    return document.at, "trouble", "The answer was lost", "the input was deleted, so a late create call must fail"
 
 
-def _scan(said: Scan) -> Saying:
-    return said.at, "trouble", "Looked for the job", "a complete listing does not show it"
+def _scan(document: Scan) -> Saying:
+    return document.at, "trouble", "Looked for the job", "a complete listing does not show it"
 
 
-def _landed(said: Landed) -> Saying:
-    words = [counts_in_words(said.counts)]
-    if said.error:
-        words.append(said.error)
-    kind = "landed" if said.state is JobState.SUCCEEDED else "ended"
-    return said.at, kind, f"Landed, {said.state.value}", "; ".join(words)
+def _landed(document: Landed) -> Saying:
+    words = [counts_in_words(document.counts)]
+    if document.error:
+        words.append(document.error)
+    kind = "landed" if document.state is JobState.SUCCEEDED else "ended"
+    return document.at, kind, f"Landed, {document.state.value}", "; ".join(words)
 
 
-def _cancel(said: Cancel) -> Saying:
-    return said.at, "cancel", "Asked to end", said.why
+def _cancel(document: Cancel) -> Saying:
+    return document.at, "cancel", "Asked to end", document.why
 
 
-def _published(said: Published) -> Saying:
-    return said.at, "published", "Published", "the results are in the result folder"
+def _published(document: Published) -> Saying:
+    return document.at, "published", "Published", "the results are in the result folder"
 
 
-def _superseded(said: Superseded) -> Saying:
-    return said.at, "trouble", "Superseded", "other rows or another model took the place of these"
+def _superseded(document: Superseded) -> Saying:
+    return document.at, "trouble", "Superseded", "other rows or another model took the place of these"
 
 
 _KINDS: dict[str, tuple[type[Document], Callable[[Any], Saying]]] = {
@@ -176,6 +178,6 @@ def _rows(count: int) -> str:
     return f"{count:,} row{'' if count == 1 else 's'}"
 
 
-def _jobs(said: RoundPlan) -> str:
-    count = len(said.shards)
+def _jobs(document: RoundPlan) -> str:
+    count = len(document.shards)
     return f"{count:,} job{'' if count == 1 else 's'}"

@@ -14,7 +14,7 @@ PREFIX = f"{_SCHEME}."
 
 _NAME = re.compile(
     _SCHEME
-    + r"\.(?P<mark>[0-9a-f]{24})\.(?P<place>[0-9a-f]{8})\.(?P<content>[0-9a-f]{16})"
+    + r"\.(?P<task>[0-9a-f]{24})\.(?P<folder>[0-9a-f]{8})\.(?P<content>[0-9a-f]{16})"
     + r"\.g(?P<generation>\d+)r(?P<round>\d+)s(?P<shard>\d+)e(?P<attempt>\d+)\.[0-9a-f]{8}"
     + r"(?: .*)?",
     re.DOTALL,
@@ -39,7 +39,7 @@ class Identity:
     deployment: str = ""
 
     @property
-    def mark(self) -> str:
+    def task_digest(self) -> str:
         """24 hex digits for this task instance."""
         fields = (_SCHEME, self.dag_id, self.task_id, self.run_id, str(self.map_index), self.deployment)
         return hashlib.sha256("\0".join(fields).encode()).hexdigest()[:24]
@@ -47,7 +47,7 @@ class Identity:
     @property
     def prefix(self) -> str:
         """What the display names of all its jobs begin with."""
-        return f"{_SCHEME}.{self.mark}."
+        return f"{_SCHEME}.{self.task_digest}."
 
     def sender(self, room: int) -> str:
         """DAG and task for people, in at most so many letters, digits, dots, ``_`` and ``-``."""
@@ -69,17 +69,17 @@ class Identity:
 class JobTag:
     """What the display name of a job says. No two jobs share one.
 
-    :param mark: :attr:`Identity.mark`.
-    :param place: :func:`place_mark` of the result path.
-    :param content: :func:`content_mark` of the rows in this very job.
+    :param task_digest: :attr:`Identity.task_digest`.
+    :param folder: :func:`folder_digest` of the result path.
+    :param content: :func:`content_digest` of the rows in this very job.
     :param generation: Counts changes of the content.
     :param round: Counts how often rows of the batch were sent, from 1.
     :param shard: Part of the round, from 1.
     :param attempt: Counts create calls for the shard, from 1.
     """
 
-    mark: str
-    place: str
+    task_digest: str
+    folder: str
     content: str
     generation: int
     round: int
@@ -90,7 +90,7 @@ class JobTag:
     def stem(self) -> str:
         """The display name up to its random end."""
         where = f"g{self.generation}r{self.round}s{self.shard}e{self.attempt}"
-        return f"{_SCHEME}.{self.mark}.{self.place}.{self.content}.{where}."
+        return f"{_SCHEME}.{self.task_digest}.{self.folder}.{self.content}.{where}."
 
     def new_display_name(self, sent_by: Identity | None = None) -> str:
         """A name for one create call, of at most 128 characters.
@@ -106,9 +106,9 @@ class JobTag:
         match = _NAME.fullmatch(display_name)
         if match is None:
             return None
-        said = match.groupdict()
-        numbers = (int(said[name]) for name in ("generation", "round", "shard", "attempt"))
-        return cls(said["mark"], said["place"], said["content"], *numbers)
+        parts = match.groupdict()
+        numbers = (int(parts[name]) for name in ("generation", "round", "shard", "attempt"))
+        return cls(parts["task"], parts["folder"], parts["content"], *numbers)
 
 
 def without_sender(display_name: str) -> str:
@@ -116,11 +116,11 @@ def without_sender(display_name: str) -> str:
     return display_name.partition(" ")[0] if JobTag.read(display_name) else display_name
 
 
-def content_mark(rows_sha256: str, model: str) -> str:
+def content_digest(rows_sha256: str, model: str) -> str:
     """16 hex digits that change with the rows or the model."""
     return hashlib.sha256(f"{rows_sha256}\0{model}".encode()).hexdigest()[:16]
 
 
-def place_mark(result_path: str) -> str:
+def folder_digest(result_path: str) -> str:
     """8 hex digits that change with the folder for the results."""
     return hashlib.sha256(result_path.rstrip("/").encode()).hexdigest()[:8]

@@ -18,7 +18,7 @@ from upath import UPath
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.digests import Hashing, differs, digest, hashed
 from airflow_provider_batch.batch.ledger.documents import Landed, ShardPlan
-from airflow_provider_batch.batch.ledger.job_names import content_mark
+from airflow_provider_batch.batch.ledger.job_names import content_digest
 from airflow_provider_batch.batch.ledger.state import Shard
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.errors import LedgerError
@@ -41,7 +41,7 @@ def keep_shards(ledger: Ledger, number: int, rows: BinaryIO, cuts: list[Cut], mo
             keep(rows, ledger.path(name))
         else:
             _copy(rows, cut, ledger.path(name))
-        content = content_mark(cut.sha256, model)
+        content = content_digest(cut.sha256, model)
         shards.append(
             ShardPlan(
                 file=name,

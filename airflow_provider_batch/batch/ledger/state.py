@@ -9,7 +9,6 @@ from datetime import datetime
 
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import (
-    Attached,
     BatchPlan,
     Cancel,
     Extended,
@@ -25,6 +24,7 @@ from airflow_provider_batch.batch.ledger.documents import (
     ShardPlan,
     Superseded,
     Uploaded,
+    UploadedMedia,
 )
 from airflow_provider_batch.batch.ledger.job_names import JobTag
 from airflow_provider_batch.batch.ledger.store import ADOPTED, D, Ledger, hole
@@ -50,13 +50,13 @@ class Upload:
     """The newest upload of a shard.
 
     :param number: 0 if there is none.
-    :param attached: The newest note of the files that its rows name.
+    :param media: The newest note of the files that its rows name.
     """
 
     number: int
     session: Session | None = None
     file: Uploaded | None = None
-    attached: Attached | None = None
+    media: UploadedMedia | None = None
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,13 @@ class BatchState:
         """What the display name of a create call says."""
         plan = self.plan
         return JobTag(
-            plan.identity.mark, plan.place, shard.plan.content, self.generation, shard.round, shard.number, attempt
+            plan.identity.task_digest,
+            plan.place,
+            shard.plan.content,
+            self.generation,
+            shard.round,
+            shard.number,
+            attempt,
         )
 
 
@@ -307,10 +313,10 @@ def _attempt(ledger: Ledger, there: set[str], place: tuple[int, int, int], conte
 
 def _upload(ledger: Ledger, there: set[str], place: tuple[int, int]) -> Upload:
     media = names.newest(there, names.MEDIA, *place)
-    attached = _there(ledger, names.name_of(names.MEDIA, *place, media), Attached) if media else None
+    uploaded = _there(ledger, names.name_of(names.MEDIA, *place, media), UploadedMedia) if media else None
     number = max(names.newest(there, kind, *place) for kind in (names.SESSION, names.UPLOADED))
     if not number:
-        return Upload(0, attached=attached)
+        return Upload(0, media=uploaded)
     session = _if_there(ledger, there, names.name_of(names.SESSION, *place, number), Session)
     file = _if_there(ledger, there, names.name_of(names.UPLOADED, *place, number), Uploaded)
-    return Upload(number, session, file, attached)
+    return Upload(number, session, file, uploaded)

@@ -184,23 +184,23 @@ class Ledger:
         return self.folder / name
 
 
-def generations(folder: UPath, mark: str) -> list[Ledger]:
+def generations(folder: UPath, task_digest: str) -> list[Ledger]:
     """All generations of a task instance's ledger that have a plan, oldest first.
 
     :param folder: The result folder.
     """
     found: list[Ledger] = []
-    while (ledger := generation(folder, mark, len(found) + 1)).read(names.PLAN, BatchPlan) is not None:
+    while (ledger := generation(folder, task_digest, len(found) + 1)).read(names.PLAN, BatchPlan) is not None:
         found.append(ledger)
-    for name in listed(folder / FOLDER / mark):
-        if name.isdigit() and int(name) > len(found) and not is_retired(folder, mark):
-            _ensure_unsent(generation(folder, mark, int(name)), f"{len(found) + 1}/{names.PLAN}")
+    for name in listed(folder / FOLDER / task_digest):
+        if name.isdigit() and int(name) > len(found) and not is_retired(folder, task_digest):
+            _ensure_unsent(generation(folder, task_digest, int(name)), f"{len(found) + 1}/{names.PLAN}")
     return found
 
 
-def is_retired(folder: UPath, mark: str) -> bool:
+def is_retired(folder: UPath, task_digest: str) -> bool:
     """A later run has replaced the results of the task instance, or they were pruned; what is left is rubbish."""
-    return Ledger(folder / FOLDER / RETIRED).read(f"{mark}.json", Retired) is not None
+    return Ledger(folder / FOLDER / RETIRED).read(f"{task_digest}.json", Retired) is not None
 
 
 def _ensure_unsent(ledger: Ledger, plan: str) -> None:
@@ -222,12 +222,12 @@ def _is_before_plan(ledger: Ledger, name: str) -> bool:
     return sending is not None and sending.owner == ADOPTED
 
 
-def generation(folder: UPath, mark: str, number: int) -> Ledger:
+def generation(folder: UPath, task_digest: str, number: int) -> Ledger:
     """A generation, written or not."""
-    return Ledger(folder / FOLDER / mark / str(number))
+    return Ledger(folder / FOLDER / task_digest / str(number))
 
 
-def marks(folder: UPath) -> Iterator[str]:
+def task_digests(folder: UPath) -> Iterator[str]:
     """Marks of the task instances that have a ledger in a result folder."""
     try:
         yield from sorted(name for name in listed(folder / FOLDER) if _MARK.fullmatch(name))
@@ -235,22 +235,22 @@ def marks(folder: UPath) -> Iterator[str]:
         raise _unreadable(folder / FOLDER, error) from None
 
 
-def retire(folder: UPath, mark: str, jobs: Iterable[str]) -> None:
+def retire(folder: UPath, task_digest: str, jobs: Iterable[str]) -> None:
     """Delete a task instance's ledger and remember its jobs, which are neither lost nor to be paid for again.
 
     :param folder: The result folder.
     """
     gone = Retired(at=datetime.now(timezone.utc), jobs=tuple(jobs))
-    Ledger(folder / FOLDER / RETIRED).put(f"{mark}.json", gone)
-    remove_ledgers(folder, mark)
+    Ledger(folder / FOLDER / RETIRED).put(f"{task_digest}.json", gone)
+    remove_ledgers(folder, task_digest)
 
 
-def remove_ledgers(folder: UPath, mark: str) -> None:
+def remove_ledgers(folder: UPath, task_digest: str) -> None:
     """Delete all generations of a task instance's ledger, the plans first: without them the rest means nothing.
 
     Only where :func:`is_retired` keeps the memory of its jobs.
     """
-    home = folder / FOLDER / mark
+    home = folder / FOLDER / task_digest
     for name in sorted(listed(home)):
         files = sorted(listed(home / name), key=lambda file: file != names.PLAN)
         for file in files:

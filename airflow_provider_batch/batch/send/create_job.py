@@ -23,7 +23,6 @@ from upath import UPath
 from airflow_provider_batch.batch.decide.next_step import tokens_in_flight
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import (
-    Attached,
     Outcome,
     Refusal,
     Revoked,
@@ -31,11 +30,12 @@ from airflow_provider_batch.batch.ledger.documents import (
     Sending,
     Session,
     Uploaded,
+    UploadedMedia,
 )
 from airflow_provider_batch.batch.ledger.kept_rows import ensure_kept
 from airflow_provider_batch.batch.ledger.state import BatchState, Shard
 from airflow_provider_batch.batch.ledger.store import ADOPTED, Ledger
-from airflow_provider_batch.batch.send.media import attachments, with_addresses
+from airflow_provider_batch.batch.send.media import rows_with_addresses, uploaded_media
 from airflow_provider_batch.contract import Accepted, BatchService, JobSnapshot, Refused, Unknown
 from airflow_provider_batch.errors import (
     ApiError,
@@ -199,14 +199,14 @@ def presume_absent(sender: Sender, shard: Shard) -> None:
 class _KeptSession:
     """The address of an upload, kept in the ledger as it begins."""
 
-    def __init__(self, ledger: Ledger, shard: Shard, attached: int) -> None:
+    def __init__(self, ledger: Ledger, shard: Shard, media: int) -> None:
         self._ledger = ledger
         self._shard = shard
-        self._attached = attached
+        self._media = media
         finished = shard.upload.file is not None
         begun = None if finished else shard.upload.session
         # With other addresses in them the rows are not what was begun to be uploaded.
-        self._address = begun.address if begun is not None and begun.attached == attached else None
+        self._address = begun.address if begun is not None and begun.attached == media else None
         self.number = shard.upload.number + (1 if finished or shard.upload.number == 0 else 0)
 
     def load(self) -> str | None:
@@ -215,7 +215,7 @@ class _KeptSession:
 
     def save(self, address: str) -> None:
         """Keep a new one under the next free number."""
-        session = Session(address=address, attached=self._attached)
+        session = Session(address=address, attached=self._media)
         while not self._ledger.put(self._shard.document(names.SESSION, self.number), session):
             self.number += 1
 
@@ -225,13 +225,13 @@ def _uploaded(sender: Sender, batch: BatchState, shard: Shard, display_name: str
     usable = shard.usable_file(until)
     if usable is not None:
         return usable.name
-    attached = Attached(number=0)
+    media = UploadedMedia(number=0)
     if batch.plan.names_files:
-        attached = attachments(sender.service, sender.ledger, shard, sender.dialect, sender.files, until)
-    session = _KeptSession(sender.ledger, shard, attached.number)
-    with _rows_to_send(sender, shard, attached) as (rows, size):
+        media = uploaded_media(sender.service, sender.ledger, shard, sender.dialect, sender.files, until)
+    session = _KeptSession(sender.ledger, shard, media.number)
+    with _rows_to_send(sender, shard, media) as (rows, size):
         file = sender.service.stage(rows, size, display_name, session)
-    ends = [end for end in (file.expires_at, attached.expires_at) if end is not None]
+    ends = [end for end in (file.expires_at, media.expires_at) if end is not None]
     kept = Uploaded(name=file.name, at=sender.now(), expires_at=min(ends, default=None))
     sender.ledger.put(shard.document(names.UPLOADED, session.number), kept)
     log.info("Uploaded %d rows, %d bytes, as %s.", shard.plan.rows, shard.plan.size_bytes, file.name)
@@ -239,14 +239,14 @@ def _uploaded(sender: Sender, batch: BatchState, shard: Shard, display_name: str
 
 
 @contextmanager
-def _rows_to_send(sender: Sender, shard: Shard, attached: Attached) -> Iterator[tuple[BinaryIO, int]]:
+def _rows_to_send(sender: Sender, shard: Shard, media: UploadedMedia) -> Iterator[tuple[BinaryIO, int]]:
     """The rows and their size in bytes: those that were kept, with the addresses of the files that they name."""
-    if not attached.files:
+    if not media.files:
         ensure_kept(sender.ledger, shard)
         with opened(sender.ledger.path(shard.plan.file)) as kept:
             yield kept, shard.plan.size_bytes
         return
-    with with_addresses(sender.ledger, shard, sender.dialect, attached) as rows:
+    with rows_with_addresses(sender.ledger, shard, sender.dialect, media) as rows:
         size = rows.tell()
         rows.seek(0)
         yield rows, size

@@ -73,8 +73,8 @@ class EndRequest:
             self.gone.append(job)
             return
         # The text of what a transport raises could hold a credential.
-        said = error if isinstance(error, BatchError) else type(error).__name__
-        self.log.error("%s could not be asked to end and may run on: %s", job, said)
+        reason = error if isinstance(error, BatchError) else type(error).__name__
+        self.log.error("%s could not be asked to end and may run on: %s", job, reason)
         self.refused[job] = error
 
     def raise_refusal(self) -> None:

@@ -18,14 +18,14 @@ from typing import BinaryIO
 from upath import UPath
 
 from airflow_provider_batch.batch.ledger import names
-from airflow_provider_batch.batch.ledger.documents import Attached, AttachedAs
+from airflow_provider_batch.batch.ledger.documents import UploadedMedia, UploadedMediaFile
 from airflow_provider_batch.batch.ledger.kept_rows import requests_of
 from airflow_provider_batch.batch.ledger.state import Shard
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.errors import ApiError, ConfigError, FileNotReadyError, InputError
 from airflow_provider_batch.rows.dialect import RowDialect
-from airflow_provider_batch.rows.media import CODE, Reference, copy_checked
+from airflow_provider_batch.rows.media import CODE, MediaFile, copy_checked
 from airflow_provider_batch.rows.storage import spool
 
 log = logging.getLogger(__name__)
@@ -36,16 +36,16 @@ Kind = tuple[str, str]
 """Digest and media type: what makes two files one."""
 
 
-def attachments(
+def uploaded_media(
     service: BatchService, ledger: Ledger, shard: Shard, dialect: RowDialect, folder: UPath | None, until: datetime
-) -> Attached:
+) -> UploadedMedia:
     """Make sure that all files of a shard are uploaded, and note where.
 
     :param folder: Below which the files are.
     :param until: How long they must live.
     :raises InputError: A file has changed since its row was checked, or the API does not take it.
     """
-    last = shard.upload.attached
+    last = shard.upload.media
     if last is not None and last.lives_until(until):
         return last
     wanted = _wanted(ledger, shard, dialect)
@@ -58,40 +58,42 @@ def attachments(
     assert folder is not None or not wanted
     number = 1 if last is None else last.number + 1
     files = tuple(_uploaded(service, ledger, folder, wanted, until)) if folder is not None else ()
-    while not ledger.put(shard.document(names.MEDIA, number), Attached(number=number, files=files)):
+    while not ledger.put(shard.document(names.MEDIA, number), UploadedMedia(number=number, files=files)):
         number += 1
     log.info("%d files that rows name are uploaded.", len(files))
-    return Attached(number=number, files=files)
+    return UploadedMedia(number=number, files=files)
 
 
 @contextmanager
-def with_addresses(ledger: Ledger, shard: Shard, dialect: RowDialect, attached: Attached) -> Iterator[BinaryIO]:
+def rows_with_addresses(
+    ledger: Ledger, shard: Shard, dialect: RowDialect, media: UploadedMedia
+) -> Iterator[BinaryIO]:
     """The rows of a shard as they are sent, in a spool at its end."""
-    addresses = {(file.sha256, file.mime_type): file.address for file in attached.files}
+    addresses = {(file.sha256, file.mime_type): file.address for file in media.files}
     with spool() as rows:
         for _, line in requests_of(ledger, shard, dialect):
-            rows.write(dialect.attach(line, lambda file, kind: addresses[file.sha256, kind]) + b"\n")
+            rows.write(dialect.with_addresses(line, lambda file, kind: addresses[file.sha256, kind]) + b"\n")
         yield rows
 
 
-def _wanted(ledger: Ledger, shard: Shard, dialect: RowDialect) -> dict[Kind, Reference]:
-    wanted: dict[Kind, Reference] = {}
+def _wanted(ledger: Ledger, shard: Shard, dialect: RowDialect) -> dict[Kind, MediaFile]:
+    wanted: dict[Kind, MediaFile] = {}
 
-    def note(file: Reference, kind: str) -> str:
+    def note(file: MediaFile, kind: str) -> str:
         wanted.setdefault((file.sha256, kind), file)
         return ""
 
     for _, line in requests_of(ledger, shard, dialect):
-        dialect.attach(line, note)
+        dialect.with_addresses(line, note)
     return wanted
 
 
 def _uploaded(
-    service: BatchService, ledger: Ledger, folder: UPath, wanted: dict[Kind, Reference], until: datetime
-) -> Iterator[AttachedAs]:
+    service: BatchService, ledger: Ledger, folder: UPath, wanted: dict[Kind, MediaFile], until: datetime
+) -> Iterator[UploadedMediaFile]:
     owner = ledger.folder.parent.name
 
-    def upload(kind: Kind, file: Reference) -> AttachedAs:
+    def upload(kind: Kind, file: MediaFile) -> UploadedMediaFile:
         return _upload(service, folder, owner, file, kind[1], until)
 
     with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
@@ -103,14 +105,14 @@ def _uploaded(
 
 
 def _upload(
-    service: BatchService, folder: UPath, owner: str, file: Reference, mime_type: str, until: datetime
-) -> AttachedAs:
+    service: BatchService, folder: UPath, owner: str, file: MediaFile, mime_type: str, until: datetime
+) -> UploadedMediaFile:
     label = "agb-" + hashlib.sha256("\n".join((owner, file.sha256, mime_type)).encode()).hexdigest()[:32]
     with spool() as content:
         size = copy_checked(folder, file, content)
         content.seek(0)
         try:
-            there = service.attach(content, size, mime_type, label, until)
+            there = service.upload_media(content, size, mime_type, label, until)
         except (FileNotReadyError, ApiError) as error:
             if isinstance(error, ApiError) and error.http_status != 400:
                 raise
@@ -120,7 +122,7 @@ def _upload(
                 code=CODE,
                 remedy="No job was created. Correct the file or its fileData.mimeType and run the task again.",
             ) from error
-    return AttachedAs(
+    return UploadedMediaFile(
         sha256=file.sha256,
         mime_type=mime_type,
         name=there.name,

@@ -17,8 +17,10 @@ from upath import UPath
 
 from airflow_provider_batch.batch.cost.budget import (
     Budget,
-    ensure_acceptable,
+    ensure_affordable,
+    ensure_files_last,
     estimate,
+    report,
 )
 from airflow_provider_batch.batch.cost.estimate import Estimate
 from airflow_provider_batch.batch.ledger import names
@@ -32,7 +34,7 @@ from airflow_provider_batch.batch.ledger.documents import (
     Superseded,
 )
 from airflow_provider_batch.batch.ledger.folder_owner import ensure_free, ensure_not_replaced
-from airflow_provider_batch.batch.ledger.job_names import Identity, content_mark, place_mark
+from airflow_provider_batch.batch.ledger.job_names import Identity, content_digest, folder_digest
 from airflow_provider_batch.batch.ledger.kept_rows import keep_shards
 from airflow_provider_batch.batch.ledger.state import BatchState, read_batch
 from airflow_provider_batch.batch.ledger.storage_errors import coded_storage_errors
@@ -96,12 +98,12 @@ class BatchSpec:
     is_strict: bool = False
 
     @property
-    def place(self) -> str:
+    def folder_digest(self) -> str:
         """Digest of the folder."""
-        return place_mark(str(self.folder))
+        return folder_digest(str(self.folder))
 
 
-def ledger_for(service: BatchService, order: BatchSpec, intake: Intake, dialect: RowDialect) -> Ledger:
+def ledger_for(service: BatchService, spec: BatchSpec, intake: Intake, dialect: RowDialect) -> Ledger:
     """Check the rows and open the ledger for them, as each try of a task does first.
 
     Rows that cannot be read any more are no reason to lose what was paid for: the ledger has a copy.
@@ -109,38 +111,38 @@ def ledger_for(service: BatchService, order: BatchSpec, intake: Intake, dialect:
     :raises InputError: The input, or any row, cannot be sent, and nothing has been yet.
     :raises ConfigError: As :func:`open_ledger`.
     """
-    with coded_storage_errors(), spools(order.folder) as files, KeyTable() as keys:
+    with coded_storage_errors(), spools(spec.folder) as files, KeyTable() as keys:
         try:
-            staged = stage(intake, dialect, files, keys, order.limits.within(service.limits.file_bytes))
+            staged = stage(intake, dialect, files, keys, spec.limits.within(service.limits.file_bytes))
         except InputError as error:
-            known = generations(order.folder, order.identity.mark)
-            batch = current(order, known)
+            known = generations(spec.folder, spec.identity.task_digest)
+            batch = current(spec, known)
             if batch is None or not batch.has_spent or batch.superseded:
                 raise
             log.warning("The rows cannot be read any more; going on with what was sent. %s", error)
             return known[-1]
         _tell(staged)
-        return open_ledger(service, order, StagedRows(files, staged, intake.source.name))
+        return open_ledger(service, spec, StagedRows(files, staged, intake.source.name))
 
 
-def estimated(service: BatchService, order: BatchSpec, intake: Intake, dialect: RowDialect) -> Estimate:
+def estimated(service: BatchService, spec: BatchSpec, intake: Intake, dialect: RowDialect) -> Estimate:
     """Check the rows and say what they would cost. Nothing is uploaded, written or sent.
 
     :raises InputError: The input, or any row, cannot be sent.
     :raises BudgetError: The batch may cost more than it is allowed to.
     """
     with coded_storage_errors(), spools() as files, KeyTable() as keys:
-        staged = stage(intake, dialect, files, keys, order.limits.within(service.limits.file_bytes))
+        staged = stage(intake, dialect, files, keys, spec.limits.within(service.limits.file_bytes))
         _tell(staged)
-        said = estimate(service, order.model, files.rows, staged, order.budget, order.limits.tokens)
-        _ensure_acceptable(service, order, StagedRows(files, staged, intake.source.name), said)
-        return said
+        cost_estimate = estimate(service, spec.model, files.rows, staged, spec.budget, spec.limits.tokens)
+        _ensure_acceptable(service, spec, StagedRows(files, staged, intake.source.name), cost_estimate)
+        return cost_estimate
 
 
 def _tell(staged: Staged) -> None:
     log.info("Checked %s rows, %s bytes.", f"{staged.requests:,}", f"{staged.size_bytes:,}")
-    if staged.content.attached:
-        log.info("Files are named %d times; each is uploaded once.", staged.content.attached)
+    if staged.content.uploads:
+        log.info("Files are named %d times; each is uploaded once.", staged.content.uploads)
     for caution, (count, first) in staged.content.told().items():
         log.warning("%d rows, the first at %s: %s.", count, first, caution)
     if staged.skipped:
@@ -161,18 +163,18 @@ class StagedRows:
     source: str
 
 
-def open_ledger(service: BatchService, order: BatchSpec, rows: StagedRows) -> Ledger:
+def open_ledger(service: BatchService, spec: BatchSpec, rows: StagedRows) -> Ledger:
     """The ledger to go on with, begun if there is none for these rows.
 
     :raises ConfigError: The folder, the model or the credential is not the right one; the rows have changed.
         Nothing was uploaded or cancelled.
     :raises LedgerError: The ledger cannot be read.
     """
-    content = content_mark(rows.staged.sha256, order.model)
-    known = generations(order.folder, order.identity.mark)
-    batch = current(order, known)
-    if batch is not None and _goes_on(service, order, known[-1], batch, content):
-        if batch.plan.layout != order.layout or (batch.plan.columns_file is None) != (
+    content = content_digest(rows.staged.sha256, spec.model)
+    known = generations(spec.folder, spec.identity.task_digest)
+    batch = current(spec, known)
+    if batch is not None and _goes_on(service, spec, known[-1], batch, content):
+        if batch.plan.layout != spec.layout or (batch.plan.columns_file is None) != (
             not rows.files.columns.tell()
         ):
             log.warning(
@@ -180,20 +182,20 @@ def open_ledger(service: BatchService, order: BatchSpec, rows: StagedRows) -> Le
                 "was submitted; a new DAG run takes the new ones."
             )
         if not batch.has_spent:
-            ensure_free(order.folder, order.identity)
-            _ensure_acceptable(service, order, rows, _estimate(service, order, rows))
+            ensure_free(spec.folder, spec.identity)
+            _ensure_acceptable(service, spec, rows, _estimate(service, spec, rows))
         return known[-1]
     for earlier in map(read_batch, known):
         if earlier.superseded:
             _end(service, earlier)
-    ledger = generation(order.folder, order.identity.mark, len(known) + 1)
-    if _begin(service, order, rows, content, ledger, known):
+    ledger = generation(spec.folder, spec.identity.task_digest, len(known) + 1)
+    if _begin(service, spec, rows, content, ledger, known):
         return ledger
     log.info("Another try of this task has begun at the same moment; going on with its plan.")
-    return open_ledger(service, order, rows)
+    return open_ledger(service, spec, rows)
 
 
-def current(order: BatchSpec, known: list[Ledger]) -> BatchState | None:
+def current(spec: BatchSpec, known: list[Ledger]) -> BatchState | None:
     """The batch of the newest generation, None if there is none.
 
     :raises ConfigError: Another credential pays for it.
@@ -201,10 +203,10 @@ def current(order: BatchSpec, known: list[Ledger]) -> BatchState | None:
     if not known:
         return None
     batch = read_batch(known[-1])
-    if batch.has_spent and batch.plan.account != order.account:
+    if batch.has_spent and batch.plan.account != spec.account:
         raise ConfigError(
             f"The jobs of this task were submitted with another credential ({batch.plan.account}) than the "
-            f"connection has now ({order.account}).",
+            f"connection has now ({spec.account}).",
             code="AGB-S06",
             remedy="Nothing was sent or cancelled. Restore the credential. If it is a new key of the same "
             f'project, set the extra "account" of the connection to {batch.plan.account!r}.',
@@ -212,7 +214,7 @@ def current(order: BatchSpec, known: list[Ledger]) -> BatchState | None:
     return batch
 
 
-def _goes_on(service: BatchService, order: BatchSpec, ledger: Ledger, batch: BatchState, content: str) -> bool:
+def _goes_on(service: BatchService, spec: BatchSpec, ledger: Ledger, batch: BatchState, content: str) -> bool:
     """The batch is the one for these rows, or the user wants to go on with it all the same."""
     if batch.superseded or batch.plan.content == content:
         return batch.superseded is None
@@ -220,12 +222,12 @@ def _goes_on(service: BatchService, order: BatchSpec, ledger: Ledger, batch: Bat
         _abandon(service, ledger, content)
         return False
     named = _named(batch.jobs) or "a job whose create call is not answered yet"
-    if order.on_content_change == "adopt":
+    if spec.on_content_change == "adopt":
         log.warning(
             "Rows or model have changed (%s, now %s); going on with %s.", batch.plan.content, content, named
         )
         return True
-    if order.on_content_change == "cancel_and_resubmit":
+    if spec.on_content_change == "cancel_and_resubmit":
         ledger.put(names.SUPERSEDED, Superseded(at=_time(service), by_content=content))
         return False
     raise ConfigError(
@@ -275,68 +277,83 @@ def _end(service: BatchService, batch: BatchState) -> None:
 
 
 def _begin(
-    service: BatchService, order: BatchSpec, rows: StagedRows, content: str, ledger: Ledger, known: list[Ledger]
+    service: BatchService, spec: BatchSpec, rows: StagedRows, content: str, ledger: Ledger, known: list[Ledger]
 ) -> bool:
-    ensure_free(order.folder, order.identity)
-    if order.on_content_change != "cancel_and_resubmit":
-        ensure_not_replaced(order.folder, order.identity)
-    strangers = jobs_without_ledger(service, order, known)
-    said = _estimate(service, order, rows)
-    wanted = {content_mark(cut.sha256, order.model) for cut in rows.staged.cuts}
+    ensure_free(spec.folder, spec.identity)
+    if spec.on_content_change != "cancel_and_resubmit":
+        ensure_not_replaced(spec.folder, spec.identity)
+    strangers = jobs_without_ledger(service, spec, known)
+    cost_estimate = _estimate(service, spec, rows)
+    wanted = {content_digest(cut.sha256, spec.model) for cut in rows.staged.cuts}
     if not wanted <= {tag.content for tag, _ in strangers}:
         # Something is sent; what exists already is paid for, whatever the limit says.
-        _ensure_acceptable(service, order, rows, said)
-    check_store(order.folder)
-    if is_retired(order.folder, order.identity.mark):
+        _ensure_acceptable(service, spec, rows, cost_estimate)
+    check_store(spec.folder)
+    if is_retired(spec.folder, spec.identity.task_digest):
         # By the user's wish the rows are paid for again; what is left of the time before must not be read.
-        remove_ledgers(order.folder, order.identity.mark)
+        remove_ledgers(spec.folder, spec.identity.task_digest)
     ledger.bind(content)
     for name in ledger.names():
         if names.kind_of(name)[0] == names.SENDING:
             # Noted by a try that was gone before it had a plan: if it is of other rows, it must not be taken over.
             ledger.read(name, Sending)
-    shards = keep_shards(ledger, 1, rows.files.rows, rows.staged.cuts, order.model)
-    now = _time(service)
-    plan = BatchPlan(
-        ledger_version=LEDGER_VERSION,
-        identity=order.identity,
-        account=order.account,
-        model=order.model,
-        content=content,
-        place=order.place,
-        rows=rows.staged.requests,
-        size_bytes=rows.staged.size_bytes,
-        skipped=rows.staged.skipped,
-        names_files=rows.staged.content.attached > 0,
-        estimate=said,
-        layout=order.layout,
-        output_schema=order.output.json_schema if order.output else None,
-        is_strict=order.is_strict,
-        columns_file=_keep(rows.files.columns, ledger, "columns"),
-        columns_sha256=digest(rows.files.columns),
-        skipped_file=_keep(rows.files.skipped, ledger, "skipped"),
-        skipped_sha256=digest(rows.files.skipped),
-        first=RoundPlan(shards=tuple(shards), created_at=now, clock_from=now),
-    )
+    plan = _plan(service, spec, rows, content, ledger, cost_estimate)
     ensure_expected(strangers, plan)
-    adopt(ledger, plan, strangers, now)
+    adopt(ledger, plan, strangers, plan.first.created_at)
     if not ledger.put(names.PLAN, plan):
         return False
     ledger.is_new = True
     try:
-        ensure_free(order.folder, order.identity)
+        ensure_free(spec.folder, spec.identity)
     except BatchError:
         withdraw(ledger)
         raise
     return True
 
 
-def _estimate(service: BatchService, order: BatchSpec, rows: StagedRows) -> Estimate:
-    return estimate(service, order.model, rows.files.rows, rows.staged, order.budget, order.limits.tokens)
+def _plan(
+    service: BatchService, spec: BatchSpec, rows: StagedRows, content: str, ledger: Ledger, estimate: Estimate
+) -> BatchPlan:
+    """The plan of the batch. Its rows are kept beside the ledger."""
+    shards = keep_shards(ledger, 1, rows.files.rows, rows.staged.cuts, spec.model)
+    now = _time(service)
+    return BatchPlan(
+        ledger_version=LEDGER_VERSION,
+        identity=spec.identity,
+        account=spec.account,
+        model=spec.model,
+        content=content,
+        place=spec.folder_digest,
+        rows=rows.staged.requests,
+        size_bytes=rows.staged.size_bytes,
+        skipped=rows.staged.skipped,
+        names_files=rows.staged.content.uploads > 0,
+        estimate=estimate,
+        layout=spec.layout,
+        output_schema=spec.output.json_schema if spec.output else None,
+        is_strict=spec.is_strict,
+        columns_file=_keep(rows.files.columns, ledger, "columns"),
+        columns_sha256=digest(rows.files.columns),
+        skipped_file=_keep(rows.files.skipped, ledger, "skipped"),
+        skipped_sha256=digest(rows.files.skipped),
+        first=RoundPlan(shards=tuple(shards), created_at=now, clock_from=now),
+    )
 
 
-def _ensure_acceptable(service: BatchService, order: BatchSpec, rows: StagedRows, said: Estimate) -> None:
-    ensure_acceptable(service, order.model, said, rows.staged, rows.source, order.budget, order.files_needed_s)
+def _estimate(service: BatchService, spec: BatchSpec, rows: StagedRows) -> Estimate:
+    return estimate(service, spec.model, rows.files.rows, rows.staged, spec.budget, spec.limits.tokens)
+
+
+def _ensure_acceptable(service: BatchService, spec: BatchSpec, rows: StagedRows, estimate: Estimate) -> None:
+    """Log the estimate, and make sure that the batch may be sent.
+
+    :raises BudgetError: It may cost more than it is allowed to.
+    :raises InputError: A file that a row refers to will not be there.
+    """
+    for line in report(estimate, spec.model, spec.budget.max_usd):
+        log.info("%s", line)
+    ensure_affordable(estimate, spec.model, spec.budget.max_usd)
+    ensure_files_last(service, rows.staged, rows.source, spec.files_needed_s)
 
 
 def _keep(part: BinaryIO, ledger: Ledger, what: str) -> str | None:

@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 
 def jobs_without_ledger(
-    service: BatchService, order: BatchSpec, known: list[Ledger]
+    service: BatchService, spec: BatchSpec, known: list[Ledger]
 ) -> list[tuple[JobTag, JobSnapshot]]:
     """Jobs of this task instance that no ledger knows, and that run or have results."""
-    found = service.find(order.identity.prefix)
+    found = service.find(spec.identity.prefix)
     if isinstance(found, CannotTell):
         if isinstance(found.error, AuthError):
             raise found.error
@@ -35,12 +35,12 @@ def jobs_without_ledger(
             remedy="Nothing was sent. Run the task again when the listing works.",
         )
     noted = {job for ledger in known for job in read_batch(ledger).jobs}
-    strangers = [pair for name, pair in matching(found, order.identity.mark).items() if name not in noted]
+    strangers = [pair for name, pair in matching(found, spec.identity.task_digest).items() if name not in noted]
     strangers = [(tag, job) for tag, job in strangers if job.state is JobState.SUCCEEDED or not _is_over(job)]
-    elsewhere = [job.name for tag, job in strangers if tag.place != order.place]
+    elsewhere = [job.name for tag, job in strangers if tag.folder != spec.folder_digest]
     if elsewhere:
         raise ConfigError(
-            f"{', '.join(elsewhere)} exists for this task with another result_path than {order.folder}.",
+            f"{', '.join(elsewhere)} exists for this task with another result_path than {spec.folder}.",
             code="AGB-C08",
             remedy="Nothing was sent or cancelled. result_path must be the same in every try: no "
             "number of the try, no random part, no current time. If another Airflow runs the same DAG with this "

@@ -37,13 +37,13 @@ class Endings:
         return {"since": self.since.isoformat(), "told": {name: at.isoformat() for name, at in self.told.items()}}
 
     @classmethod
-    def from_json(cls, said: object, now: datetime) -> Endings:
+    def from_json(cls, stored: object, now: datetime) -> Endings:
         """What :meth:`to_json` gave; from now on, if that cannot be read."""
         try:
-            if not isinstance(said, Mapping):
-                raise TypeError(type(said).__name__)
-            told = {str(name): datetime.fromisoformat(at) for name, at in said["told"].items()}
-            return cls(datetime.fromisoformat(said["since"]), told)
+            if not isinstance(stored, Mapping):
+                raise TypeError(type(stored).__name__)
+            told = {str(name): datetime.fromisoformat(at) for name, at in stored["told"].items()}
+            return cls(datetime.fromisoformat(stored["since"]), told)
         except (KeyError, TypeError, ValueError, AttributeError):
             return cls(now)
 

@@ -147,10 +147,10 @@ class Poller:
         self._enter((), (scan,))
         try:
             while True:
-                said = await queue.get()
-                if isinstance(said, Exception):
-                    raise said
-                yield said
+                message = await queue.get()
+                if isinstance(message, Exception):
+                    raise message
+                yield message
         finally:
             await self._leave((), (scan,))
 

@@ -29,8 +29,8 @@ _WHOLE_TOKEN = re.compile(
     "[\u1100-\u115f\u2600-\u27bf\u2e80-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uffef"
     "\U00016fe0-\U00018fff\U0001aff0-\U0001b2ff\U0001f000-\U0001faff\U00020000-\U0003ffff]"
 )
-# An image or another attachment counts as a flat number, like the API's 258 tokens per image tile.
-_TOKENS_PER_ATTACHMENT = 258
+# An image or another media file counts as a flat number, like the API's 258 tokens per image tile.
+_TOKENS_PER_MEDIA = 258
 _THOUGHT_TOKENS = 64
 _FILE_ADDRESS = re.compile(r"/(?:\w+/)?files/([a-z0-9-]{1,40})$")
 
@@ -112,11 +112,11 @@ def embedded(request: Message, model: str) -> dict[str, object]:
 
 
 def prompt_tokens(request: Message) -> tuple[int, int]:
-    """Count the tokens of a request's contents and system instruction: text, attachments."""
+    """Count the tokens of a request's contents and system instruction: text and media."""
     parts = [part for content in _contents(request) for part in repeated(content, "parts")]
-    attachments = sum(1 for part in parts if field(part, "inlineData") or field(part, "fileData"))
+    media = sum(1 for part in parts if field(part, "inlineData") or field(part, "fileData"))
     text_tokens = sum(tokens_in(part["text"]) for part in parts if part.get("text"))
-    return text_tokens, attachments * _TOKENS_PER_ATTACHMENT
+    return text_tokens, media * _TOKENS_PER_MEDIA
 
 
 def files_in(request: Message) -> Iterator[str]:
@@ -181,10 +181,10 @@ def _usage(request: Message, config: Message, answer_tokens: int) -> dict[str, o
 
 
 def _token_details(request: Message) -> list[dict[str, object]]:
-    text_tokens, attachment_tokens = prompt_tokens(request)
+    text_tokens, media_tokens = prompt_tokens(request)
     details = [{"modality": "TEXT", "tokenCount": text_tokens}]
-    if attachment_tokens:
-        details.append({"modality": "IMAGE", "tokenCount": attachment_tokens})
+    if media_tokens:
+        details.append({"modality": "IMAGE", "tokenCount": media_tokens})
     return details
 
 

@@ -90,9 +90,9 @@ async def count_tokens(call: Call) -> Response:
     request = field(message, "generateContentRequest") or message
     if not field(request, "contents"):
         raise invalid("* CountTokensRequest.contents: contents is not specified")
-    text_tokens, attachment_tokens = prompt_tokens(request)
+    text_tokens, media_tokens = prompt_tokens(request)
     details = [{"modality": "TEXT", "tokenCount": text_tokens}]
-    return reply({"totalTokens": text_tokens + attachment_tokens, "promptTokensDetails": details})
+    return reply({"totalTokens": text_tokens + media_tokens, "promptTokensDetails": details})
 
 
 def _model_json(model: _Model) -> dict[str, object]:

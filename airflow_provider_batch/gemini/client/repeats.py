@@ -107,11 +107,11 @@ def _of_one_body(outcome: ApiAnswer | Lost, offset: int, total: int | None) -> A
     if outcome.status not in (200, 206):
         is_success = 200 <= outcome.status < 300
         return Lost(f"{outcome.status} in place of the file", is_foreign=True) if is_success else outcome
-    said = outcome.total
-    if total is not None and said is not None and said != total:
-        why = f"the file had {total} bytes, now it has {said}"
+    content_range = outcome.total
+    if total is not None and content_range is not None and content_range != total:
+        why = f"the file had {total} bytes, now it has {content_range}"
         return Lost(why, received=min(outcome.received, total), total=total, is_foreign=True)
-    wanted = said if total is None else total
+    wanted = content_range if total is None else total
     if wanted is not None and outcome.received != wanted:
         return Lost(f"{outcome.received} of {wanted} bytes came", received=outcome.received, total=wanted)
     return outcome
@@ -119,9 +119,9 @@ def _of_one_body(outcome: ApiAnswer | Lost, offset: int, total: int | None) -> A
 
 def _beyond(answer: ApiAnswer, offset: int, total: int | None) -> ApiAnswer | Lost:
     """What it means that there is nothing behind the last byte (RFC 9110, section 15.5.17)."""
-    said = re.fullmatch(r"bytes ?\*/(\d+)", answer.headers.get("content-range", "").strip())
-    if said is None or int(said[1]) != offset or total not in (None, offset):
-        return answer if said is None else Lost("416 in the middle of the file", is_foreign=True)
+    content_range = re.fullmatch(r"bytes ?\*/(\d+)", answer.headers.get("content-range", "").strip())
+    if content_range is None or int(content_range[1]) != offset or total not in (None, offset):
+        return answer if content_range is None else Lost("416 in the middle of the file", is_foreign=True)
     return ApiAnswer(200, {}, received=offset, total=offset)
 
 

@@ -127,10 +127,10 @@ class Taken:
         if self._status == 200:
             length = self._headers.get("content-length", "")
             return 0, int(length) if length.isdigit() else None
-        said = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", self._headers.get("content-range", "").strip())
-        if said is None or int(said[1]) != download.from_byte:
+        content_range = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", self._headers.get("content-range", "").strip())
+        if content_range is None or int(content_range[1]) != download.from_byte:
             raise ForeignError("another range came than was asked for")
-        return download.from_byte, None if said[2] == "*" else int(said[2])
+        return download.from_byte, None if content_range[2] == "*" else int(content_range[2])
 
     def add(self, chunk: bytes) -> None:
         """Take a piece of the body.

@@ -31,7 +31,7 @@ from airflow_provider_batch.gemini.rows.fields import (
 )
 from airflow_provider_batch.gemini.rows.names import camel_case
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.media import Reference
+from airflow_provider_batch.rows.media import MediaFile
 from airflow_provider_batch.rows.read.strict_json import json_type
 
 LITTLE_FOR_THINKING = 1024
@@ -63,7 +63,7 @@ class Facts(NamedTuple):
     files: tuple[str, ...] = ()
     max_output: int | None = None
     caution: str | None = None
-    attached: int = 0
+    uploads: int = 0
     answers: int = 1
 
     def __add__(self, other: Facts) -> Facts:  # type: ignore[override]
@@ -73,7 +73,7 @@ class Facts(NamedTuple):
             self.files + other.files,
             self.max_output or other.max_output,
             self.caution or other.caution,
-            self.attached + other.attached,
+            self.uploads + other.uploads,
             max(self.answers, other.answers),
         )
 
@@ -135,31 +135,31 @@ class RequestCheck:
     def _once(self, name: str, value: object, check: Callable[[object], Facts]) -> Facts:
         """Check a field that is the same in most rows; comparing is quicker than checking again."""
         # As JSON, where true is not 1.
-        said = _encode(value)
+        encoded = _encode(value)
         before, facts = self._seen.get(name, (b"", _NOTHING))
-        if said != before:
+        if encoded != before:
             facts = check(value)
-            self._seen[name] = said, facts
+            self._seen[name] = encoded, facts
         return facts
 
-    def _fields(self, given: object, known: Mapping[str, str], place: str) -> Mapping[str, Any]:
+    def _fields(self, given: object, known: Mapping[str, str], path: str) -> Mapping[str, Any]:
         """Fields by their camelCase names, with values of the right type; null means unset."""
         if not isinstance(given, dict):
-            raise BadRowError("AGB-I15", f"{place} must be an object, got {json_type(given)}")
+            raise BadRowError("AGB-I15", f"{path} must be an object, got {json_type(given)}")
         fields = given
         if not known.keys() >= given.keys():
             fields = {}
             for name, value in given.items():
                 spelled = name if name in known else camel_case(name)
                 if spelled in fields:
-                    raise BadRowError("AGB-I10", f"{place}.{spelled} is given in two spellings; leave one out")
+                    raise BadRowError("AGB-I10", f"{path}.{spelled} is given in two spellings; leave one out")
                 if spelled not in known:
-                    self._refuse(name, f"in {place}", known)
+                    self._refuse(name, f"in {path}", known)
                 fields[spelled] = value
         for name, value in fields.items():
             kind = known.get(name, "any")
             if kind != "any" and value is not None:
-                check_type(kind, value, f"{place}.{name}")
+                check_type(kind, value, f"{path}.{name}")
         return fields
 
     def _refuse(self, name: str, where: str, siblings: Mapping[str, str]) -> None:
@@ -233,12 +233,10 @@ class RequestCheck:
         return Facts(_size(schemas), max_output=cap, caution=caution, answers=answers)
 
     def _system(self, system: object) -> Facts:
-        place = "request.systemInstruction"
+        path = "request.systemInstruction"
         if not isinstance(system, dict):
-            raise BadRowError(
-                "AGB-I15", f'{place} must be {{"parts": [{{"text": ...}}]}}, got {json_type(system)}'
-            )
-        return self._content(system, place)
+            raise BadRowError("AGB-I15", f'{path} must be {{"parts": [{{"text": ...}}]}}, got {json_type(system)}')
+        return self._content(system, path)
 
     def _contents(self, contents: object) -> Facts:
         if not isinstance(contents, list) or not contents:
@@ -251,60 +249,60 @@ class RequestCheck:
             raise BadRowError("AGB-I16", "request.contents holds nothing but empty texts")
         return facts
 
-    def _content(self, content: object, place: str) -> Facts:
+    def _content(self, content: object, path: str) -> Facts:
         if not isinstance(content, dict):
             raise BadRowError(
-                "AGB-I16", f'{place} must be {{"parts": [{{"text": ...}}]}}, got {json_type(content)}'
+                "AGB-I16", f'{path} must be {{"parts": [{{"text": ...}}]}}, got {json_type(content)}'
             )
         is_plain = content.keys() <= CONTENT.keys() and type(content.get("parts")) is list
         fields: Mapping[str, Any] = (
-            content if is_plain and content.get("role") in _ROLES else self._fields(content, CONTENT, place)
+            content if is_plain and content.get("role") in _ROLES else self._fields(content, CONTENT, path)
         )
         role = fields.get("role")
         if role in _FOREIGN_ROLES:
             raise BadRowError(
-                "AGB-I15", f'{place}.role is "{role}", which the API does not know; use {_FOREIGN_ROLES[role]}'
+                "AGB-I15", f'{path}.role is "{role}", which the API does not know; use {_FOREIGN_ROLES[role]}'
             )
         parts = fields.get("parts")
         if not parts:
-            raise BadRowError("AGB-I16", f"{place} needs parts with something in them")
-        facts = self._part(parts[0], place, 0)
+            raise BadRowError("AGB-I16", f"{path} needs parts with something in them")
+        facts = self._part(parts[0], path, 0)
         for index in range(1, len(parts)):
-            facts += self._part(parts[index], place, index)
+            facts += self._part(parts[index], path, index)
         return facts
 
     def _part(self, part: object, above: str, index: int) -> Facts:
         if type(part) is dict and len(part) == 1 and type(text := part.get("text")) is str:
             return Facts(len(text) if text.isascii() else len(text.encode()))
-        place = f"{above}.parts[{index}]"
+        path = f"{above}.parts[{index}]"
         if isinstance(part, str):
-            raise BadRowError("AGB-I16", f'{place} must be an object, got string; write {{"text": ...}}')
-        fields = self._fields(part, PART, place)
+            raise BadRowError("AGB-I16", f'{path} must be an object, got string; write {{"text": ...}}')
+        fields = self._fields(part, PART, path)
         if all(fields.get(name) is None for name in DATA) and fields.keys() <= PART.keys():
-            raise BadRowError("AGB-I16", f"{place} has nothing in it; it needs a text, inlineData or fileData")
+            raise BadRowError("AGB-I16", f"{path} has nothing in it; it needs a text, inlineData or fileData")
         text_bytes = len((fields.get("text") or "").encode())
         text_bytes += _size([call for name in CALLS if (call := fields.get(name)) is not None])
-        media = attached = 0
+        media = uploads = 0
         files: tuple[str, ...] = ()
         if (blob := fields.get("inlineData")) is not None:
-            self._needs(blob, BLOB, ("mimeType", "data"), f"{place}.inlineData")
+            self._needs(blob, BLOB, ("mimeType", "data"), f"{path}.inlineData")
             media = 1
         if (file := fields.get("fileData")) is not None:
-            uri = self._needs(file, FILE, ("fileUri",), f"{place}.fileData")["fileUri"]
+            uri = self._needs(file, FILE, ("fileUri",), f"{path}.fileData")["fileUri"]
             media = 1
-            if self._with_files and not is_address(uri) and Reference.parse(uri):
-                attached = 1
+            if self._with_files and not is_address(uri) and MediaFile.parse(uri):
+                uploads = 1
             else:
-                files = _files(uri, f"{place}.fileData.fileUri")
-        return Facts(text_bytes, media, files, attached=attached)
+                files = _files(uri, f"{path}.fileData.fileUri")
+        return Facts(text_bytes, media, files, uploads=uploads)
 
     def _needs(
-        self, given: object, known: Mapping[str, str], names: tuple[str, ...], place: str
+        self, given: object, known: Mapping[str, str], names: tuple[str, ...], path: str
     ) -> Mapping[str, Any]:
-        fields = self._fields(given, known, place)
+        fields = self._fields(given, known, path)
         for name in names:
             if not fields.get(name):
-                raise BadRowError("AGB-I16", f"{place} needs {name}")
+                raise BadRowError("AGB-I16", f"{path} needs {name}")
         return fields
 
 
@@ -313,14 +311,14 @@ def is_address(uri: str) -> bool:
     return uri.lower().startswith(("http://", "https://"))
 
 
-def _files(uri: str, place: str) -> tuple[str, ...]:
+def _files(uri: str, path: str) -> tuple[str, ...]:
     if file := _FILE_URI.fullmatch(uri):
         return (file[1],)
     if _EXTERNAL_URI.match(uri):
         return ()
     raise BadRowError(
         "AGB-I18",
-        f"{place} is neither a file of the Files API nor an https:// address; give the media folder to "
+        f"{path} is neither a file of the Files API nor an https:// address; give the media folder to "
         "have files uploaded, or give the uri that the API answered an upload with",
     )
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 import msgspec
 
 from airflow_provider_batch.gemini.rows.checks import RequestCheck
-from airflow_provider_batch.gemini.rows.media import Address, attached
+from airflow_provider_batch.gemini.rows.media import Address, with_addresses
 from airflow_provider_batch.gemini.rows.results import read_result
 from airflow_provider_batch.rows.dialect import NULL, BadRowError, CheckedRow, LandedRow
 from airflow_provider_batch.rows.prompt import names_in
@@ -77,9 +77,9 @@ class GeminiRows:
             self._lengths = (self._lengths or set()) | {int(float(asked))}
         return row.key
 
-    def attach(self, line: bytes, address: Address) -> bytes:
+    def with_addresses(self, line: bytes, address: Address) -> bytes:
         """Put the address of each file, told by its name and its media type, into a checked line."""
-        return attached(line, address)
+        return with_addresses(line, address)
 
     def read_result(self, line: bytes) -> LandedRow:
         """Classify a result line.

@@ -14,7 +14,7 @@ _NUMERAL = re.compile(r"-?\d{1,400}(?:\.\d{1,400})?(?:[eE][+-]?\d{1,4})?", re.AS
 _INT32 = range(-(2**31), 2**31)
 
 
-def check_type(kind: str, value: object, place: str) -> None:
+def check_type(kind: str, value: object, path: str) -> None:
     """A value of the right type. Numbers may come as strings, and whole numbers as floats.
 
     :param kind: As in :mod:`~airflow_provider_batch.gemini.rows.fields`.
@@ -23,15 +23,15 @@ def check_type(kind: str, value: object, place: str) -> None:
     if kind == "int32":
         number = number_of(value)
         if number is None or number != int(number):
-            raise wrong_type(place, "a whole number", value)
+            raise wrong_type(path, "a whole number", value)
         if int(number) not in _INT32:
-            raise BadRowError("AGB-I09", f"{place}={str(value)[:40]} exceeds int32")
+            raise BadRowError("AGB-I09", f"{path}={str(value)[:40]} exceeds int32")
         return
     if kind == "number":
         if number_of(value) is None:
-            raise wrong_type(place, "a number", value)
+            raise wrong_type(path, "a number", value)
     elif not isinstance(value, _TYPES[kind]):
-        raise wrong_type(place, f"{'an' if kind == 'object' else 'a'} {kind}", value)
+        raise wrong_type(path, f"{'an' if kind == 'object' else 'a'} {kind}", value)
 
 
 def number_of(value: object) -> int | float | None:
@@ -48,7 +48,7 @@ def whole(value: object) -> int | None:
     return None if number is None else int(number)
 
 
-def check_range(value: object, lowest: float, highest: float | None, place: str) -> None:
+def check_range(value: object, lowest: float, highest: float | None, path: str) -> None:
     """A number within bounds, or nothing.
 
     :raises BadRowError: It is outside.
@@ -56,9 +56,9 @@ def check_range(value: object, lowest: float, highest: float | None, place: str)
     number = number_of(value)
     if number is not None and (number < lowest or (highest is not None and number > highest)):
         wanted = f"{lowest} to {highest}" if highest is not None else f"at least {lowest}"
-        raise BadRowError("AGB-I15", f"{place} must be {wanted}, got {number}")
+        raise BadRowError("AGB-I15", f"{path} must be {wanted}, got {number}")
 
 
-def wrong_type(place: str, wanted: str, value: object) -> BadRowError:
+def wrong_type(path: str, wanted: str, value: object) -> BadRowError:
     """What to raise for a value of another type."""
-    return BadRowError("AGB-I15", f"{place} must be {wanted}, got {json_type(value)}")
+    return BadRowError("AGB-I15", f"{path} must be {wanted}, got {json_type(value)}")

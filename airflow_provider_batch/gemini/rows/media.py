@@ -12,10 +12,10 @@ import msgspec
 from airflow_provider_batch.gemini.limits import LIMITS
 from airflow_provider_batch.gemini.rows.checks import is_address
 from airflow_provider_batch.rows.dialect import BadRowError
-from airflow_provider_batch.rows.media import CODE, MediaFolder, Reference
+from airflow_provider_batch.rows.media import CODE, MediaFile, MediaFolder
 from airflow_provider_batch.rows.read.strict_json import parse_row
 
-Address = Callable[[Reference, str], str]
+Address = Callable[[MediaFile, str], str]
 """From a file and its media type to where the API has it."""
 
 MEDIA_TYPES = {
@@ -91,7 +91,7 @@ class RowFiles:
         if content.data is not None:
             part["inlineData"] = {"mimeType": kind, "data": base64.b64encode(content.data).decode()}
         else:
-            part["fileData"] = {"mimeType": kind, "fileUri": str(Reference(path, content.sha256))}
+            part["fileData"] = {"mimeType": kind, "fileUri": str(MediaFile(path, content.sha256))}
         return True
 
 
@@ -108,7 +108,7 @@ def media_type(path: str) -> str:
     return MEDIA_TYPES[ending]
 
 
-def attached(line: bytes, address: Address) -> bytes:
+def with_addresses(line: bytes, address: Address) -> bytes:
     """A checked request line with the API's addresses in place of the names of files."""
     if not _may_name_files(line):
         return line
@@ -116,7 +116,7 @@ def attached(line: bytes, address: Address) -> bytes:
     changed = False
     for part in _file_parts(row):
         _, data = _file_data(part)
-        reference = Reference.parse(str(_uri(data)))
+        reference = MediaFile.parse(str(_uri(data)))
         if reference is not None:
             data["fileUri"] = address(reference, data["mimeType"])
             changed = True

@@ -85,22 +85,22 @@ class RequestTemplate:
         return encode_row(row, key if isinstance(key, str) else None)
 
     def _request(self, prompt: Prompt, row: Mapping[str, object], key: str) -> dict[str, object]:
-        said = evaluated(prompt, row, key)
-        if isinstance(said, str):
-            said = {"contents": [{"role": "user", "parts": [*self._files(row, key), {"text": said}]}]}
+        request = evaluated(prompt, row, key)
+        if isinstance(request, str):
+            request = {"contents": [{"role": "user", "parts": [*self._files(row, key), {"text": request}]}]}
         elif self.media_columns:
             raise BadRowError(
                 "AGB-I25",
                 "beside columns of media files the prompt function must give a text, or name the files in it",
                 key,
             )
-        elif isinstance(said, list):
-            said = {"contents": said}
-        if not isinstance(said, Mapping):
+        elif isinstance(request, list):
+            request = {"contents": request}
+        if not isinstance(request, Mapping):
             raise BadRowError(
-                "AGB-I25", f"the prompt function gave {type(said).__name__}, not text, a list or a dict", key
+                "AGB-I25", f"the prompt function gave {type(request).__name__}, not text, a list or a dict", key
             )
-        return laid_over(self._for_all(), said)
+        return laid_over(self._for_all(), request)
 
     def _files(self, row: Mapping[str, object], key: str) -> Iterator[dict[str, object]]:
         for column in self.media_columns:

@@ -174,28 +174,29 @@ def _failure(raw: msgspec.Raw) -> RowError | None:
     if raw == NULL:
         return None
     try:
-        said = _read_status(raw)
+        status = _read_status(raw)
     except msgspec.ValidationError:
         bare = without_nulls(msgspec.json.decode(raw))
-        said = msgspec.convert(bare, _Status, strict=False) if isinstance(bare, dict) else str(bare)
-    if isinstance(said, str):
-        said = _Status(status=said)
-    if not (said.code or said.message or said.status):
+        status = msgspec.convert(bare, _Status, strict=False) if isinstance(bare, dict) else str(bare)
+    if isinstance(status, str):
+        status = _Status(status=status)
+    if not (status.code or status.message or status.status):
         return None
-    word = said.code if isinstance(said.code, str) and not _is_number(said.code) else ""
-    return RowError(_code(said), blanked(" ".join(part for part in (word, said.status, said.message) if part)))
+    word = status.code if isinstance(status.code, str) and not _is_number(status.code) else ""
+    parts = (word, status.status, status.message)
+    return RowError(_code(status), blanked(" ".join(part for part in parts if part)))
 
 
 def _is_number(text: str) -> bool:
     return text.lstrip("-").isdecimal() and len(text) < 20
 
 
-def _code(said: _Status) -> int:
+def _code(status: _Status) -> int:
     """The number of a failure; by its word where there is none that can be one."""
-    code = said.code
+    code = status.code
     if isinstance(code, str):
         code = int(code) if _is_number(code) else _CODES.get(code, 0)
-    return code if code and abs(code) < _MOST else _CODES.get(said.status, 0)
+    return code if code and abs(code) < _MOST else _CODES.get(status.status, 0)
 
 
 def without_nulls(value: object) -> Any:
@@ -241,12 +242,12 @@ def _answered(key: str, raw: msgspec.Raw, lengths: frozenset[int] | None) -> Lan
     if response.embedding is not None or lengths is not None:
         return _embedded(key, response, lengths or frozenset(), raw)
     reason = candidate.finish_reason if candidate else ""
-    said = NULL if has_other else text.said
-    status, error = _judge(response, candidate, has_answer=has_other or said is not NULL, is_blank=text.blank)
+    value = NULL if has_other else text.value
+    status, error = _judge(response, candidate, has_answer=has_other or value is not NULL, is_blank=text.blank)
     return LandedRow(
         key,
         status,
-        text=said,
+        text=value,
         finish_reason=reason or None,
         usage=_usage(response.usage_metadata),
         error=error,
@@ -308,11 +309,11 @@ def _blocked(response: _Response) -> RowError | None:
 class _Text(msgspec.Struct, frozen=True):
     """The text of an answer.
 
-    :param said: A JSON string; NULL if there is none at all.
+    :param value: A JSON string; NULL if there is none at all.
     :param blank: There is none, or nothing but white space.
     """
 
-    said: msgspec.Raw
+    value: msgspec.Raw
     blank: bool
 
 
@@ -336,8 +337,8 @@ def _text(candidate: _Candidate | None) -> _Text:
             piece.decode()
     if not texts:
         return _NO_TEXT
-    said = texts[0] if len(texts) == 1 else msgspec.Raw(b'"%b"' % b"".join(bytes(text)[1:-1] for text in texts))
-    return _Text(said, blank=is_blank(said))
+    value = texts[0] if len(texts) == 1 else msgspec.Raw(b'"%b"' % b"".join(bytes(text)[1:-1] for text in texts))
+    return _Text(value, blank=is_blank(value))
 
 
 def _has_content(raw: msgspec.Raw) -> bool:

@@ -104,37 +104,37 @@ class _Conversion:
     def __init__(self, root: Schema) -> None:
         self._root = root
 
-    def convert(self, node: Any, place: str, above: frozenset[str]) -> Schema:
+    def convert(self, node: Any, path: str, above: frozenset[str]) -> Schema:
         """Convert the schema at a place."""
-        node, above = self._written_out(node, place, above)
-        _ensure_known(node, place)
+        node, above = self._written_out(node, path, above)
+        _ensure_known(node, path)
         if "anyOf" in node or "oneOf" in node:
-            made = self._union(node, place, above)
+            made = self._union(node, path, above)
         elif "enum" in node or "const" in node:
-            made = _enum(node, place)
+            made = _enum(node, path)
         else:
-            made = self._typed(node, place, above)
+            made = self._typed(node, path, above)
         if node.get("nullable") is True:
             made["nullable"] = True
         made |= {name: node[name] for name in ("title", "example") if name in node}
         # What was noted about the enum comes after the user's words.
         # Of several types in one word, each says its own limits.
-        words = "" if isinstance(_type_of(node), list) and "anyOf" in made else _in_words(node, made, place)
+        words = "" if isinstance(_type_of(node), list) and "anyOf" in made else _in_words(node, made, path)
         notes = [node.get("description"), made.get("description"), words]
         if any(notes):
             made["description"] = " ".join(note for note in notes if note)
         return made
 
-    def _written_out(self, node: Any, place: str, above: frozenset[str]) -> tuple[Schema, frozenset[str]]:
+    def _written_out(self, node: Any, path: str, above: frozenset[str]) -> tuple[Schema, frozenset[str]]:
         """The schema with its references and single allOf merged."""
         while isinstance(node, dict) and ("$ref" in node or "allOf" in node):
             rest = {name: value for name, value in node.items() if name not in ("$ref", "allOf")}
             if "$ref" in node and "allOf" in node:
-                raise _refused(place, "has $ref and allOf; write one type")
+                raise _refused(path, "has $ref and allOf; write one type")
             if "$ref" in node:
                 reference = node["$ref"]
                 if reference in above or reference == "#":
-                    raise _refused(place, "is recursive; write as many levels as you need as types of their own")
+                    raise _refused(path, "is recursive; write as many levels as you need as types of their own")
                 above = above | {reference}
                 part = resolved(self._root, reference)
                 if isinstance(part, dict) and part.get("title") == reference.rpartition("/")[2]:
@@ -142,80 +142,80 @@ class _Conversion:
                     part = {name: value for name, value in part.items() if name != "title"}
             else:
                 if len(node["allOf"]) != 1:
-                    raise _refused(place, "has several allOf; write one type with all fields")
+                    raise _refused(path, "has several allOf; write one type with all fields")
                 part = node["allOf"][0]
-            node = _merged(part, rest, place)
+            node = _merged(part, rest, path)
         if not isinstance(node, dict):
-            raise _refused(place, "says nothing about the value; give it a type")
+            raise _refused(path, "says nothing about the value; give it a type")
         return node, above
 
-    def _union(self, node: Schema, place: str, above: frozenset[str]) -> Schema:
+    def _union(self, node: Schema, path: str, above: frozenset[str]) -> Schema:
         if "anyOf" in node and "oneOf" in node:
-            raise _refused(place, "has anyOf and oneOf; write one union")
+            raise _refused(path, "has anyOf and oneOf; write one union")
         beside = {"properties", "required", "propertyOrdering", "items", "enum", "const"} & node.keys()
         if beside:
-            raise _refused(place, f"has {min(beside)} beside a union; put it into each case")
+            raise _refused(path, f"has {min(beside)} beside a union; put it into each case")
         shared = {} if "type" not in node else {"type": node["type"]}
-        branches = [self._written_out(one, place, above) for one in node.get("anyOf") or node["oneOf"]]
-        return self._any_of([({**shared, **one}, known) for one, known in branches], place)
+        branches = [self._written_out(one, path, above) for one in node.get("anyOf") or node["oneOf"]]
+        return self._any_of([({**shared, **one}, known) for one, known in branches], path)
 
-    def _any_of(self, branches: list[tuple[Schema, frozenset[str]]], place: str) -> Schema:
+    def _any_of(self, branches: list[tuple[Schema, frozenset[str]]], path: str) -> Schema:
         real = [pair for pair in branches if pair[0].get("type") != "null"]
         if not real:
             return {"type": "NULL"}
         if len(real) == 1:
-            made = self.convert(real[0][0], place, real[0][1])
+            made = self.convert(real[0][0], path, real[0][1])
         else:
             cases = [
-                self.convert(one, f"{place}<{one.get('title') or number}>", known)
+                self.convert(one, f"{path}<{one.get('title') or number}>", known)
                 for number, (one, known) in enumerate(real, 1)
             ]
             made = {"anyOf": cases}
         return made if len(real) == len(branches) else {**made, "nullable": True}
 
-    def _typed(self, node: Schema, place: str, above: frozenset[str]) -> Schema:
+    def _typed(self, node: Schema, path: str, above: frozenset[str]) -> Schema:
         kind = _type_of(node)
         if isinstance(kind, list):
             # What is said of all kinds is said once, of the union.
             once = {*_NOTES, "nullable", "type"}
             shared = {name: value for name, value in node.items() if name not in once}
-            return self._any_of([({**_apt(shared, one, kind), "type": one}, above) for one in kind], place)
+            return self._any_of([({**_apt(shared, one, kind), "type": one}, above) for one in kind], path)
         if kind == "null":
             return {"type": "NULL"}
         if kind is None:
-            raise _refused(place, "says nothing about the value; give it a type")
+            raise _refused(path, "says nothing about the value; give it a type")
         made: Schema = {"type": kind.upper()}
         if node.get("format") in _FORMATS.get(made["type"], ()):
             made["format"] = node["format"]
         if kind == "array":
-            made |= self._items(node, place, above)
+            made |= self._items(node, path, above)
         elif kind == "object":
-            made |= self._properties(node, place, above)
+            made |= self._properties(node, path, above)
         elif kind == "string" and "pattern" in node and not _LOOKS_AROUND.search(node["pattern"]):
             made["pattern"] = node["pattern"]
         return made | {name: node[name] for name in _LIMITS.get(made["type"], ()) if name in node}
 
-    def _items(self, node: Schema, place: str, above: frozenset[str]) -> Schema:
+    def _items(self, node: Schema, path: str, above: frozenset[str]) -> Schema:
         items = node.get("items")
         if isinstance(items, list):
-            raise _refused(place, _NO_WORD["prefixItems"])
-        return {"items": self.convert(items, f"{place}[]", above)}
+            raise _refused(path, _NO_WORD["prefixItems"])
+        return {"items": self.convert(items, f"{path}[]", above)}
 
-    def _properties(self, node: Schema, place: str, above: frozenset[str]) -> Schema:
+    def _properties(self, node: Schema, path: str, above: frozenset[str]) -> Schema:
         properties = node.get("properties")
         if not properties:
             what = "is a map with free keys" if node.get("additionalProperties", True) else "has no fields"
-            raise _refused(place, f"{what}; write an object with named fields, or a list of key and value")
+            raise _refused(path, f"{what}; write an object with named fields, or a list of key and value")
         if unknown := [name for name in node.get("required", ()) if name not in properties]:
-            raise _refused(f"{place}.{unknown[0]}", "is required and not described; add it to the properties")
+            raise _refused(f"{path}.{unknown[0]}", "is required and not described; add it to the properties")
         made: Schema = {
-            "properties": {name: self.convert(one, f"{place}.{name}", above) for name, one in properties.items()}
+            "properties": {name: self.convert(one, f"{path}.{name}", above) for name, one in properties.items()}
         }
         if node.get("required"):
             made["required"] = node["required"]
         order = node.get("propertyOrdering", list(properties))
         if not isinstance(order, list) or [name for name in order if name not in properties]:
-            raise _refused(place, "has a propertyOrdering of other names than its properties; correct it")
+            raise _refused(path, "has a propertyOrdering of other names than its properties; correct it")
         return made | {"propertyOrdering": order}
 
 
@@ -229,34 +229,34 @@ def _type_of(node: Schema) -> str | list[str] | None:
     return kind  # type: ignore[no-any-return]
 
 
-def _merged(part: Any, rest: Schema, place: str) -> Any:
+def _merged(part: Any, rest: Schema, path: str) -> Any:
     """A schema and what is written beside the reference to it."""
     if not isinstance(part, dict):
         return part
     if clash := [n for n in rest if n in part and n not in _NOTES and part[n] != rest[n] and n[:1] != "$"]:
-        raise _refused(place, f"has {clash[0]} here and in the type that it refers to; write one type")
+        raise _refused(path, f"has {clash[0]} here and in the type that it refers to; write one type")
     return {**part, **rest}
 
 
-def _ensure_known(node: Schema, place: str) -> None:
+def _ensure_known(node: Schema, path: str) -> None:
     """Make sure that each keyword is one that something can be done with.
 
     :raises ConfigError: One is not.
     """
     for word in node:
         if word in _NO_WORD:
-            raise _refused(place, _NO_WORD[word])
+            raise _refused(path, _NO_WORD[word])
         is_known = word in _NOTES or word in _IN_WORDS or word in _ANYWHERE or word.startswith("x-")
         if not is_known and not any(word in words for words in _STRUCTURE.values()):
-            raise _refused(place, f"has the keyword {ascii(word)[:60]}, which is not known; correct or remove it")
+            raise _refused(path, f"has the keyword {ascii(word)[:60]}, which is not known; correct or remove it")
     if "nullable" in node and not isinstance(node["nullable"], bool):
-        raise _refused(place, "has a nullable that is neither true nor false; correct it")
+        raise _refused(path, "has a nullable that is neither true nor false; correct it")
     # An object of nothing else is a map, which has an advice of its own.
     is_map = not node.get("properties")
     stray = [word for word in _OPEN if isinstance(node.get(word), dict) and node[word]]
     if stray and not (is_map and stray[0] == "additionalProperties"):
         raise _refused(
-            place, f"has {stray[0]} of a type of their own; write an object with named fields, or a list"
+            path, f"has {stray[0]} of a type of their own; write an object with named fields, or a list"
         )
 
 
@@ -271,26 +271,26 @@ def _apt(node: Schema, kind: str, kinds: list[str]) -> Schema:
     return {word: value for word, value in node.items() if word in mine or word not in others}
 
 
-def _in_words(node: Schema, made: Schema, place: str) -> str:
+def _in_words(node: Schema, made: Schema, path: str) -> str:
     """The limits that the API has no word for, as they stand."""
     kind = made.get("type")
     if "anyOf" not in made and kind in _LIMITS:
         mine = _STRUCTURE.get(kind, ())
         if stray := [w for words in _STRUCTURE.values() for w in words if w in node and w not in mine]:
             raise _refused(
-                place, f"has {stray[0]}, which the type {kind.lower()} has not; remove it, or correct the type"
+                path, f"has {stray[0]}, which the type {kind.lower()} has not; remove it, or correct the type"
             )
     left = [word for word in node if word in _IN_WORDS and word not in made and node[word] is not False]
     # What was said by the only kind that is left beside null is said.
     left = [word for word in left if f"{word}: " not in made.get("description", "")]
-    said = [f"{word}: {msgspec.json.encode(node[word]).decode()}" for word in left]
-    return f"{'; '.join(said)}." if said else ""
+    words = [f"{word}: {msgspec.json.encode(node[word]).decode()}" for word in left]
+    return f"{'; '.join(words)}." if words else ""
 
 
-def _enum(node: Schema, place: str) -> Schema:
+def _enum(node: Schema, path: str) -> Schema:
     """The API's enums are of strings. Of others the type is sent, and the values as words in the description."""
     if beside := {"properties", "items", "required", "propertyOrdering"} & node.keys():
-        raise _refused(place, f"has {min(beside)} beside an enum; leave it out")
+        raise _refused(path, f"has {min(beside)} beside an enum; leave it out")
     values = [node["const"]] if "const" in node else node["enum"]
     real = [value for value in values if value is not None]
     if not real:
@@ -299,7 +299,7 @@ def _enum(node: Schema, place: str) -> Schema:
     if kinds == {"INTEGER", "NUMBER"}:
         kinds = {"NUMBER"}
     if len(kinds) > 1 or not kinds <= {"STRING", "INTEGER", "NUMBER", "BOOLEAN"}:
-        raise _refused(place, "has an enum of several types, or of objects; write the values as strings")
+        raise _refused(path, "has an enum of several types, or of objects; write the values as strings")
     made: Schema = {"type": kinds.pop()}
     if made["type"] == "STRING" and all(real):
         made |= {"format": "enum", "enum": real}
@@ -313,10 +313,10 @@ def _json_type(value: Any) -> str:
     return names.get(type(value), "OBJECT")
 
 
-def _refused(place: str, why: str) -> ConfigError:
+def _refused(path: str, why: str) -> ConfigError:
     what, _, instead = why.partition("; ")
     return ConfigError(
-        f"output_type cannot be sent as a response schema: {place} {what}.",
+        f"output_type cannot be sent as a response schema: {path} {what}.",
         code=CODE,
         remedy=f"Nothing was sent or cancelled. {instead[:1].upper()}{instead[1:]}.",
     )

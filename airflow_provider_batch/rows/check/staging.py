@@ -129,7 +129,7 @@ class StagedContent:
     :param answers: How many are asked for, one a row if it says nothing else.
     :param capped: Answers with a cap on their output.
     :param output_caps: The sum of those caps, tokens.
-    :param attached: How often rows name files that are yet to be uploaded.
+    :param uploads: How often rows name files that are yet to be uploaded.
     :param files: Uploaded files that rows refer to, in the order of their first use.
     :param cautions: What is allowed and seldom meant: how many rows, and the place of the first.
     :param repeats: Rows that ask the same as an earlier one; ``first_repeat`` is the place of the first.
@@ -142,7 +142,7 @@ class StagedContent:
     answers: int = 0
     capped: int = 0
     output_caps: int = 0
-    attached: int = 0
+    uploads: int = 0
     files: dict[str, str] = field(default_factory=dict)
     cautions: dict[str, tuple[int, str]] = field(default_factory=dict)
     repeats: int = 0
@@ -159,7 +159,7 @@ class StagedContent:
         self.longest_bytes = max(self.longest_bytes, row.text_bytes)
         self.rough_tokens += row.tokens
         self.media += row.media
-        self.attached += row.attached
+        self.uploads += row.uploads
         self.answers += row.answers
         if row.max_output is not None:
             self.capped += row.answers
@@ -225,7 +225,7 @@ class _Draw:
 
     def offer(self, start: int, size_bytes: int, row: CheckedRow) -> None:
         """The next row. The API cannot count one whose files are not uploaded yet."""
-        if row.attached or not self._rows:
+        if row.uploads or not self._rows:
             return
         self._seen += 1
         if len(self.taken) < self._rows:

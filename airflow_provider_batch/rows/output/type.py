@@ -18,7 +18,7 @@ import msgspec
 
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.dialect import CheckedRow, LandedRow, RowDialect, RowError, RowStatus
-from airflow_provider_batch.rows.media import Reference
+from airflow_provider_batch.rows.media import MediaFile
 from airflow_provider_batch.rows.output.fences import fenced_values
 from airflow_provider_batch.rows.output.models import as_described, not_finite, untitled
 from airflow_provider_batch.rows.output.schemas import Schema, nodes_of, resolved, usual, with_null
@@ -186,9 +186,9 @@ class CheckedAnswers:
         """As the vendor's dialect."""
         return self._dialect.read_key(line)
 
-    def attach(self, line: bytes, address: Callable[[Reference, str], str]) -> bytes:
+    def with_addresses(self, line: bytes, address: Callable[[MediaFile, str], str]) -> bytes:
         """As the vendor's dialect."""
-        return self._dialect.attach(line, address)
+        return self._dialect.with_addresses(line, address)
 
     def read_result(self, line: bytes) -> LandedRow:
         """As the vendor's dialect; a success gets ``parsed`` or becomes ``invalid_output``."""

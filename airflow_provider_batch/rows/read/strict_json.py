@@ -111,10 +111,10 @@ def _check_depth(line: bytes) -> None:
 
 def _check_escapes(text: str, row: dict[str, object]) -> None:
     """Escapes can say what no UTF-8 file can hold."""
-    if "\\u0000" in text and (place := _where(row, lambda string: "\0" in string)):
-        raise BadRowError("AGB-I07", f"{place} contains NUL, which databases cannot hold; remove it")
-    if ("\\ud" in text or "\\uD" in text) and (place := _where(row, _is_broken)):
-        raise BadRowError("AGB-I08", f"unpaired surrogate in {place}; it cannot be written as UTF-8")
+    if "\\u0000" in text and (path := _where(row, lambda string: "\0" in string)):
+        raise BadRowError("AGB-I07", f"{path} contains NUL, which databases cannot hold; remove it")
+    if ("\\ud" in text or "\\uD" in text) and (path := _where(row, _is_broken)):
+        raise BadRowError("AGB-I08", f"unpaired surrogate in {path}; it cannot be written as UTF-8")
 
 
 def _is_broken(text: str) -> bool:
@@ -126,17 +126,17 @@ def _is_broken(text: str) -> bool:
 
 
 def _where(row: dict[str, object], fits: Callable[[str], bool]) -> str | None:
-    return next((place for place, text in _strings(row, "") if fits(text)), None)
+    return next((path for path, text in _strings(row, "") if fits(text)), None)
 
 
-def _strings(value: object, place: str) -> Iterator[tuple[str, str]]:
+def _strings(value: object, path: str) -> Iterator[tuple[str, str]]:
     """Strings below a value, names of fields included, with their places."""
     if isinstance(value, str):
-        yield place, value
+        yield path, value
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _strings(item, f"{place}[{index}]")
+            yield from _strings(item, f"{path}[{index}]")
     elif isinstance(value, dict):
         for name, item in value.items():
-            yield f"a name in {place or 'the row'}", name
-            yield from _strings(item, f"{place}.{ascii(name)[1:-1][:40]}" if place else ascii(name)[1:-1][:40])
+            yield f"a name in {path or 'the row'}", name
+            yield from _strings(item, f"{path}.{ascii(name)[1:-1][:40]}" if path else ascii(name)[1:-1][:40])

@@ -204,7 +204,7 @@ def _columns(rows: list[ResultRow], survey: Survey) -> dict[str, list[object]]:
         "audio_tokens": [usage and _int64(usage.audio) for usage in usages],
         "error_code": [error and _int64(error.code) for error in errors],
         "error_message": [error and error.message for error in errors],
-        "response": [None if (said := bytes(row.response)) == b"null" else said for row in rows],
+        "response": [None if (response := bytes(row.response)) == b"null" else response for row in rows],
         "note": [row.note for row in rows],
         "vector": [row.vector for row in rows],
         **survey.parsed.columns([row.parsed for row in rows]),

@@ -97,10 +97,10 @@ def ensure_statuses(given: object) -> list[str] | None:
     if given is None:
         return None
     known = [status.value for status in RowStatus]
-    said = None if isinstance(given, str) or not isinstance(given, Iterable) else [*given]
-    if not said or not all(one in known for one in said):
+    statuses = None if isinstance(given, str) or not isinstance(given, Iterable) else [*given]
+    if not statuses or not all(one in known for one in statuses):
         raise _wrong(f"only must be a list of {', '.join(known)}, or None for all, got {given!r}")
-    return [str(RowStatus(one).value) for one in said]
+    return [str(RowStatus(one).value) for one in statuses]
 
 
 def key_column_of(columns: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ import pytest
 from upath import UPath
 
 from airflow_provider_batch.gemini.rows.dialect import GeminiRows
-from airflow_provider_batch.gemini.rows.media import RowFiles, attached
+from airflow_provider_batch.gemini.rows.media import RowFiles, with_addresses
 from airflow_provider_batch.gemini.rows.requests import RequestTemplate
 from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.media import MediaFolder
@@ -156,7 +156,7 @@ def test_a_name_that_only_looks_checked_is_refused_where_rows_may_not_name_files
     line = naming("cat.png#sha256=" + 64 * "0", mimeType="image/png")
     with pytest.raises(BadRowError, match="give the media folder to have files uploaded"):
         GeminiRows().check_request(line)
-    assert GeminiRows(with_files=True).check_request(line).attached == 1
+    assert GeminiRows(with_files=True).check_request(line).uploads == 1
 
 
 ESCAPED = [
@@ -179,11 +179,11 @@ def test_a_name_that_is_written_with_escapes_is_looked_at_all_the_same(folder, l
 def test_what_leads_out_of_the_folder_never_counts_as_checked(path):
     line = naming(f"{path}#sha256={64 * '0'}", mimeType="image/png")
     if path.startswith("https://"):
-        assert GeminiRows(with_files=True).check_request(line).attached == 0
+        assert GeminiRows(with_files=True).check_request(line).uploads == 0
     else:
         with pytest.raises(BadRowError, match="neither a file"):
             GeminiRows(with_files=True).check_request(line)
-    assert attached(line, None) == line
+    assert with_addresses(line, None) == line
 
 
 @pytest.mark.parametrize("name", ["systemInstruction", "system_instruction"])
@@ -209,9 +209,9 @@ def test_a_link_to_itself_makes_a_bad_row(pictures):
 
 def test_addresses_take_the_place_of_names_at_the_last_moment(folder):
     line = RowFiles(MediaFolder(folder, 0)).line(naming("cat.png"))
-    sent = attached(line, lambda file, kind: f"https://api/{file.path}/{file.sha256[:4]}/{kind}")
+    sent = with_addresses(line, lambda file, kind: f"https://api/{file.path}/{file.sha256[:4]}/{kind}")
     assert part(sent)["fileData"]["fileUri"] == f"https://api/cat.png/{CAT_MARK[:4]}/image/png"
-    assert attached(naming("https://youtu.be/x"), None) == naming("https://youtu.be/x")
+    assert with_addresses(naming("https://youtu.be/x"), None) == naming("https://youtu.be/x")
 
 
 def test_columns_with_names_of_files_stand_before_the_text():
