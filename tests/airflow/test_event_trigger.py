@@ -77,11 +77,12 @@ def watch(count, meanwhile=None, store=None, prefix="other.", seconds=20.0):
 
 
 def test_it_is_a_trigger_for_asset_watchers_with_plain_arguments():
-    trigger = GeminiBatchEventTrigger("nightly.", conn_id="c", poll_interval=30.0)
+    trigger = GeminiBatchEventTrigger("nightly.", gemini_conn_id="c", poll_interval=30.0)
     assert isinstance(trigger, BaseEventTrigger)
     path, kwargs = trigger.serialize()
     assert path == "airflow_provider_batch.triggers.events.GeminiBatchEventTrigger"
     assert kwargs == {"display_name_prefix": "nightly.", "conn_id": "c", "poll_interval": 30.0}
+    assert GeminiBatchEventTrigger(**kwargs).serialize()[1] == kwargs
 
 
 def test_arguments_of_a_later_version_are_ignored():

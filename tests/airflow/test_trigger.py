@@ -1,6 +1,7 @@
 """The trigger by itself: what it stores, what it fires, what it never does."""
 
 import asyncio
+import importlib
 import json
 import time
 from importlib.metadata import version
@@ -63,6 +64,31 @@ def test_what_it_stored_makes_the_same_trigger_again():
     _, kwargs = GeminiBatchTrigger("c", 1.5, ["batches/a"]).serialize()
     again = GeminiBatchTrigger(**json.loads(json.dumps(kwargs)))
     assert again.serialize()[1] == kwargs
+
+
+STORED = {
+    "v": 2,
+    "conn_id": "gemini_default",
+    "display_names": [],
+    "poll_interval": 1.0,
+    "ledger": "/out/_ledger/x/1",
+    "waiting_task": {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1},
+    "cancel_note": "r1.cancel.json",
+    "looks": True,
+    "begin_by": None,
+}
+"""What Airflow's database holds of a trigger that the version before has deferred to, but for job and times."""
+
+
+def test_a_trigger_that_the_version_before_has_stored_is_loaded_and_fires(job):
+    until = time.time() + 0.5
+    times = {"deadline": time.time() + 60, "until": until, "asked_at": time.time()}
+    stored = json.loads(json.dumps(STORED | times | {"job_names": [job]}))
+    module, _, name = "airflow_provider_batch.triggers.gemini.GeminiBatchTrigger".rpartition(".")
+    loaded = getattr(importlib.import_module(module), name)(**stored)
+    ((event,),) = asyncio.run(events(loaded))
+    assert (event["outcome"], event["ledger"]) == ("due", "/out/_ledger/x/1")
+    assert loaded.serialize()[1] == stored
 
 
 def test_arguments_of_another_version_are_understood_or_ignored():
