@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from airflow_provider_batch.batch.ledger.store import Ledger
     from airflow_provider_batch.batch.run import LandedBatch, Work
     from airflow_provider_batch.gemini.service import GeminiBatchService
+    from airflow_provider_batch.observability.task_log import TaskReport
     from airflow_provider_batch.rows.manifest import Manifest
     from airflow_provider_batch.rows.output.type import OutputType
 
@@ -149,7 +150,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         hook = GeminiBatchHook(self.gemini_conn_id)
         with hook.service() as service, TaskReport(self.log) as report:
             make = self._of_another if self.job_name else self._of_submission
-            work = replace(make(context, hook, service), prices=hook.prices().price, observer=report)
+            work = make(context, hook, service, report)
             result = self._land(work)
         self._landed = result.manifest, work.ledger
         if self.do_xcom_push:
@@ -195,7 +196,9 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         trigger = GeminiBatchTrigger(self.gemini_conn_id, deadline=until, until=until, looks=False, asked_at=now)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=patience(until - now))
 
-    def _of_submission(self, context: Context, hook: GeminiBatchHook, service: GeminiBatchService) -> Work:
+    def _of_submission(
+        self, context: Context, hook: GeminiBatchHook, service: GeminiBatchService, report: TaskReport
+    ) -> Work:
         from airflow_provider_batch.batch.assemble import to_land
         from airflow_provider_batch.batch.ledger.store import Ledger
         from airflow_provider_batch.batch.submission import Submission
@@ -207,10 +210,14 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
             Ledger(object_path(submission.ledger, "submission.ledger")),
             object_path(submission.result_path, "submission.result_path"),
             GeminiRows(),
+            prices=hook.prices().price,
             keep_remote_files=self.keep_remote_files,
+            observer=report,
         )
 
-    def _of_another(self, context: Context, hook: GeminiBatchHook, service: GeminiBatchService) -> Work:
+    def _of_another(
+        self, context: Context, hook: GeminiBatchHook, service: GeminiBatchService, report: TaskReport
+    ) -> Work:
         from airflow_provider_batch.batch.assemble import to_land
         from airflow_provider_batch.batch.land.foreign_job import ForeignJob, NumberedRows, foreign_ledger
         from airflow_provider_batch.batch.ledger.documents import Layout
@@ -226,7 +233,15 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
             output_schema=output.json_schema if output else None,
         )
         ledger = _patient(lambda: foreign_ledger(service, wanted, service.look(str(self.job_name)), GeminiRows()))
-        work = to_land(service, ledger, wanted.folder, NumberedRows(GeminiRows()), keep_remote_files=True)
+        work = to_land(
+            service,
+            ledger,
+            wanted.folder,
+            NumberedRows(GeminiRows()),
+            prices=hook.prices().price,
+            keep_remote_files=True,
+            observer=report,
+        )
         return replace(work, output=output)
 
     def _output(self) -> OutputType | None:
