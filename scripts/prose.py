@@ -93,10 +93,10 @@ def docstrings(file: Path) -> Iterator[str]:
 
 
 def sentences(text: str) -> Iterator[str]:
-    """The sentences of a text, without what is code in them."""
-    text = re.sub(r"``[^`]*``|`[^`]*`", "code", text)
+    """The sentences of a text, without what is code in them. Code may begin a sentence, but not after a colon."""
+    text = re.sub(r"``[^`]*``|`[^`]*`", "`code`", text)
     for paragraph in re.split(r"\n\s*\n", text):
-        for one in re.split(r"(?<=[.!?:])\s+(?=[A-Z*\"(])", " ".join(paragraph.split())):
+        for one in re.split(r"(?<=[.!?:])\s+(?=[A-Z*\"(])|(?<=[.!?])\s+(?=`)", " ".join(paragraph.split())):
             if any(character.isalpha() for character in one):
                 yield one
 
