@@ -67,7 +67,7 @@ class _Observed:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._service, name)
-        if name == "now":
+        if name == "now" or not callable(method):
             return method
 
         def call(*arguments: Any, **named: Any) -> Any:

@@ -36,7 +36,7 @@ class Crashing:
 
     def __getattr__(self, name):
         method = getattr(self._service, name)
-        if name == "now":
+        if name == "now" or not callable(method):
             return method
 
         def call(*arguments, **named):
