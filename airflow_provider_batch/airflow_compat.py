@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from airflow_provider_batch.errors import BatchError, ConfigError, SupersededError
+from airflow_provider_batch.errors import BatchError, ConfigError, InputError, SupersededError
 
 if TYPE_CHECKING:
     from airflow.models.connection import Connection
@@ -124,8 +124,21 @@ def skip(error: BatchError) -> Exception:
 
 
 def fail(error: BatchError) -> Exception:
-    """What fails a task without a retry."""
-    return airflow_exception("AirflowFailException")(str(error))
+    """What fails a task without a retry: the error itself, which is an ``AirflowFailException`` as well.
+
+    Were it the cause of another exception, Airflow's log would have its text twice.
+    """
+    kind = type(error)
+    bases = (kind, airflow_exception("AirflowFailException"))
+    both: Callable[..., Exception] = type(kind.__name__, bases, {"__module__": kind.__module__, "__init__": _bare})
+    final = both()
+    final.args = error.args
+    final.__dict__.update(error.__dict__)
+    return final.with_traceback(error.__traceback__)
+
+
+def _bare(_: object) -> None:
+    """Makes an exception whose facts are put in afterwards."""
 
 
 def overdue(error: BatchError) -> Exception:
@@ -161,16 +174,23 @@ def ending_tasks(function: Callable[[Given], Made]) -> Callable[[Given], Made]:
 def saving_retries() -> Iterator[None]:
     """What no retry can mend fails the task at once, so that somebody hears of it at once.
 
-    :raises AirflowFailException: Instead of a final :class:`BatchError`, which is its cause.
+    :raises AirflowFailException: Instead of a final :class:`BatchError`, and of its class too.
     :raises AirflowSkipException: A function of the user said so.
     """
     try:
         yield
     except TaskEnd as end:
         raise end.ending from None
+    except InputError as error:
+        for bad in error.rows:
+            log.error("%s", bad.in_words)
+        if error.bad_rows > len(error.rows):
+            log.error("and %s more bad rows.", f"{error.bad_rows - len(error.rows):,}")
+        brief = error.in_one_line()
+        raise (fail(brief) if error.is_final else brief) from None
     except BatchError as error:
         if error.is_final:
-            raise fail(error) from error
+            raise fail(error) from None
         raise
 
 
@@ -345,8 +365,8 @@ class Fence:
             raise ConfigError(
                 f"result_path differs between tries: the ledger was at {known}, now it is to be {self._ledger}.",
                 code="AGB-C08",
-                remedy="Nothing was sent or cancelled. Use a path that renders the same in every try: no "
-                "{{ try_number }}, no random part, no current time. To pay for the rows anew, use a new DAG run.",
+                remedy="Nothing was sent or cancelled. Use a path that renders the same in every try, without "
+                "{{ try_number }}, random parts or the current time. A new DAG run pays for the rows anew.",
             )
 
     def __call__(self) -> None:

@@ -123,7 +123,7 @@ def prompt_spec(name: str, value: Any) -> Any:
         check_template(value)
     elif inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value):
         raise ConfigError(
-            "The prompt is an async function, and rows are read one after another.",
+            "The prompt is an async function, which cannot be used.",
             code="AGB-C13",
             remedy="Give a plain function of the row.",
         )

@@ -140,7 +140,7 @@ def ensure_one_knob(max_failed_fraction: float | None, fail_on_partial_error: bo
     """
     if max_failed_fraction is not None and fail_on_partial_error is True:
         raise ConfigError(
-            "max_failed_fraction and fail_on_partial_error exclude each other: both say how many rows may fail.",
+            "max_failed_fraction and fail_on_partial_error exclude each other.",
             code="AGB-C06",
             remedy="Leave one of them out. fail_on_partial_error=True is max_failed_fraction=0.",
         )
@@ -173,5 +173,5 @@ def ensure_jinja(name: str, value: Any) -> None:
         raise ConfigError(
             f"{name} cannot be rendered by Jinja: line {error.lineno}: {error.message}.",
             code="AGB-C13",
-            remedy="Correct the template; or put text that holds {{ or {% between {% raw %} and {% endraw %}.",
+            remedy="Correct the template, or put text with {{ or {% between {% raw %} and {% endraw %}.",
         ) from None

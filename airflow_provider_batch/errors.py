@@ -71,8 +71,10 @@ class BatchError(Exception):
         self.code = code
         self.remedy = remedy
         # Others' words at the end of a message may have no full stop.
-        text = f"{message}." if remedy and message and message[-1] not in ".!?:" else message
-        super().__init__(" ".join(part for part in (code, text, remedy) if part))
+        text = f"{message}." if remedy and message and message[-1] not in ".!?:\n" else message
+        # Bad rows have lines of their own; what to do next begins a new one.
+        end = f"{text}{remedy}" if text.endswith("\n") else " ".join(part for part in (text, remedy) if part)
+        super().__init__(" ".join(part for part in (code, end) if part))
 
     @property
     def may_pass(self) -> bool:
@@ -110,6 +112,16 @@ class BadRow(NamedTuple):
     code: str
     what: str
 
+    @property
+    def in_words(self) -> str:
+        """What is wrong, and where, in a line."""
+        return f"{self.code} {self.at}: {self.what}{'' if self.what.endswith(('.', '?')) else '.'}"
+
+    @property
+    def at(self) -> str:
+        """Where it is, with its key if it has one that can be read."""
+        return f"{self.place} (key {self.key})" if self.key else self.place
+
 
 class InputError(NothingSpentError):
     """An input that cannot be sent.
@@ -139,6 +151,21 @@ class InputError(NothingSpentError):
         super().__init__(message, code=code, remedy=remedy)
         # One row that cannot be sent the next time either is enough.
         self.is_final = any(row.code not in PASSING for row in rows)
+
+    def in_one_line(self) -> InputError:
+        """The same for a log that has the bad rows on lines of their own already."""
+        if not self.rows:
+            return self
+        count = "1 bad row" if self.bad_rows == 1 else f"{self.bad_rows} bad rows, the first"
+        return InputError(
+            f"{self.source} has {count} at {self.rows[0].at}.",
+            source=self.source,
+            line=self.line,
+            code=self.code,
+            remedy=self.remedy,
+            rows=self.rows,
+            bad_rows=self.bad_rows,
+        )
 
 
 class EmptyInputError(InputError):

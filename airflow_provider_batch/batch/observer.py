@@ -17,8 +17,8 @@ from airflow_provider_batch.rows.manifest import Manifest
 
 log = logging.getLogger(__name__)
 
-PREFLIGHT, SUBMISSION, LANDING, COST = "Pre-flight", "Submission", "Landing", "Cost"
-"""Chapters of what a task does."""
+SUBMISSION, LANDING = "Submission", "Landing"
+"""Chapters of what a task does. What comes before and after them is worth seeing, and has none."""
 
 
 class Observer:

@@ -361,7 +361,7 @@ class Run:
         try:
             tidy(work.service, work.ledger, batch, keep_remote_files=keep)
         except BatchError as error:
-            log.warning("What nobody needs any more is not deleted yet: %s", error)
+            log.warning("Files that are not needed any more are not deleted yet: %s", error)
 
 
 def _reader(work: Work, batch: BatchState) -> RowDialect:
@@ -381,7 +381,7 @@ def _published(work: Work) -> Manifest:
         raise BatchError(
             f"The ledger at {work.ledger.folder} says that the results are in {work.folder}, and they are not.",
             code="AGB-R11",
-            remedy="Nothing was sent. Restore the results; or, to pay for all rows anew, delete the ledger.",
+            remedy="Nothing was sent. Restore the results, or delete the ledger to pay for all rows anew.",
         )
-    log.info("The results are in %s already; nothing is sent or fetched.", manifest.result_uri)
+    log.info("The batch is complete: nothing is sent or fetched.")
     return manifest

@@ -167,5 +167,5 @@ def _unusable(what: str, given_path: str, why: str) -> ConfigError:
     return ConfigError(
         f"{what} {given_path!r} cannot be opened: {why}.",
         code="AGB-C08",
-        remedy="Give a path, or a URI whose file system package is installed; --conn-id uses Airflow's.",
+        remedy="Give a path, or a URI of an installed file system. --conn-id uses Airflow's.",
     )

@@ -228,7 +228,7 @@ def _cancelled(client: GeminiClient, view: views.JobView, options: Namespace) ->
 def _agreed(question: str) -> bool:
     if not sys.stdin.isatty():
         raise ConfigError(
-            f"{question} Nobody can be asked: this is no terminal.",
+            f"{question} This is no terminal, so the question cannot be answered.",
             code="AGB-C06",
             remedy="Nothing was cancelled. Give --yes.",
         )

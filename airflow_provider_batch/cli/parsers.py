@@ -147,7 +147,9 @@ def _sized(parser: Parser) -> None:
     parser.add_argument("--model", required=True, help="such as gemini-2.5-flash")
     _rows(parser)
     parser.add_argument("--skip-bad-rows", action="store_true", help="leave rows out that cannot be sent")
-    parser.add_argument("--max-cost-usd", metavar="USD", help="refuse a batch that may cost more, or nobody knows")
+    parser.add_argument(
+        "--max-cost-usd", metavar="USD", help="refuse a batch that may cost more, or an unknown sum"
+    )
     parser.add_argument("--prices", metavar="FILE", help="price file in place of the package's own")
     parser.add_argument(
         "--count-tokens-rows",
@@ -318,7 +320,7 @@ COMMANDS = (
     Command("download", "the raw result lines of a job", _download, f"{_ROOM}.jobs:download", prints=False),
     Command("cancel", "ask jobs, or all jobs of a batch, to end", _cancel, f"{_ROOM}.jobs:cancel"),
     Command("reconcile", "compare ledgers with the API and report", _folders, f"{_ROOM}.upkeep:reconcile"),
-    Command("sweep", "land what nobody landed, then report", _sweep, f"{_ROOM}.upkeep:sweep"),
+    Command("sweep", "land what was left behind, then report", _sweep, f"{_ROOM}.upkeep:sweep"),
     Command("prune", "delete old ledgers whose results are published", _prune, f"{_ROOM}.upkeep:prune"),
     Command(
         "emulator",

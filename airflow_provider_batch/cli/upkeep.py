@@ -128,7 +128,7 @@ def _root(given: Access, folder: str) -> UPath:
         raise ConfigError(
             f"folder {str(root)!r} does not exist.",
             code="AGB-C08",
-            remedy="Give folders above the result paths; relative ones begin at the folder of the command.",
+            remedy="Give folders above the result paths. Relative ones begin at the folder of the command.",
         )
     return root
 

@@ -99,7 +99,7 @@ def gemini_batch_task(python_callable: Callable[..., Any] | None = None, **kwarg
     """
     if "requests" in kwargs:
         raise ConfigError(
-            "@task.gemini_batch takes no requests: they are what the function returns or yields.",
+            "@task.gemini_batch takes no requests: the function returns or yields the rows.",
             code="AGB-C06",
             remedy="Return them from the function, or use GeminiBatchOperator.",
         )

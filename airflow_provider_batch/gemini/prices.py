@@ -98,5 +98,5 @@ def _unusable(name: str, why: str) -> ConfigError:
     return ConfigError(
         f"The price file {name} cannot be used: {why}.",
         code="AGB-C09",
-        remedy="Nothing was sent. Correct the file; the package's own prices.json shows the form.",
+        remedy="Nothing was sent. Correct the file. The package's own prices.json shows the form.",
     )

@@ -144,7 +144,7 @@ class GeminiBatchService:
         )
         if methods and not any(wanted.lower() in method.lower() for method in methods):
             raise ConfigError(
-                f"The model {model!r} does not support {wanted}; it supports {', '.join(methods)}.",
+                f"The model {model!r} does not support {wanted}. It supports {', '.join(methods)}.",
                 code="AGB-C05",
                 remedy=f"Nothing was uploaded. Use {other}, or take a model of the other kind.",
             )
@@ -314,7 +314,7 @@ class GeminiBatchService:
                 f"{job.name} finished, but the API names no output for it.",
                 job_name=job.name,
                 code="AGB-A05",
-                remedy="The job is kept and nothing is sent again. Clear the task later to fetch the results.",
+                remedy="The job is kept, and nothing is sent again. Clear the task later to fetch the results.",
             )
         if output is None:
             return None

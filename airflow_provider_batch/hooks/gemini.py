@@ -210,7 +210,7 @@ class GeminiBatchHook(BaseHook):
             near = difflib.get_close_matches(name, EXTRAS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(EXTRAS))}."
             raise ConfigError(
-                f"The connection {self.gemini_conn_id!r} has an extra {name[:40]!r}, which means nothing here; "
+                f"The connection {self.gemini_conn_id!r} has an extra {name[:40]!r}, which means nothing here. "
                 f"{hint}",
                 code="AGB-C02",
                 remedy="Correct the extra in the connection form.",
@@ -324,7 +324,7 @@ def _account_label(connection: Connection, extra: dict[str, object]) -> str:
     project = str(extra.get("quota_project") or "") or (ApplicationDefault().project() if kind == "adc" else "")
     if not project:
         raise ConfigError(
-            "The credential does not say which project pays, so that of another project would not be noticed.",
+            "The credential does not say which project pays, so another project would not be noticed.",
             code="AGB-C02",
             remedy='Nothing was sent. Set the extra "quota_project" to the project, or "account" to a name of '
             "your own for the credential.",

@@ -1,10 +1,12 @@
-"""The task's log as a report: sections that Airflow folds, and a summary at the end."""
+"""The task's log as a report: sections that Airflow folds, and a summary at the end, outside of them.
+
+Airflow's page shows a section closed until it is clicked. So rows, money and where the results are have none.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_batch.batch.observer import COST
 from airflow_provider_batch.observability.metrics import BatchMetrics
 
 if TYPE_CHECKING:
@@ -47,11 +49,13 @@ class TaskReport(BatchMetrics):
         self._title = title
 
     def finished(self, plan: BatchPlan, manifest: Manifest) -> None:
-        """Say what it came to."""
-        self.chapter(COST)
+        """Say what it came to, where nothing is folded away."""
+        self.chapter(None)
         for line in summary(manifest, plan.estimate):
             self._log.info("%s", line)
-        self.chapter(None)
+        self._log.info("results:      %s", manifest.result_uri)
+        if manifest.failed_uri:
+            self._log.info("failed rows:  %s", manifest.failed_uri)
 
 
 def summary(manifest: Manifest, estimate: Estimate | None) -> list[str]:

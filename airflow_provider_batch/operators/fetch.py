@@ -269,8 +269,8 @@ def _ensure_one(has_submission: bool, has_job: bool, has_path: bool, has_type: b
         raise ConfigError(f"Give {what}.", code="AGB-C06", remedy="Correct the operator's arguments.")
     if has_job != has_path or (has_type and not has_job):
         raise ConfigError(
-            "job_name needs result_path; the ledger of a submission knows where its results belong and of what "
-            "type they are.",
+            "job_name needs result_path. A submission needs neither result_path nor output_type: its ledger "
+            "has both.",
             code="AGB-C06",
             remedy="Give result_path and output_type with job_name only.",
         )

@@ -71,8 +71,8 @@ class GeminiBatchOperator(BaseOperator, CheckedArguments):
       they are asked to end and what finished is landed first.
     - *Cancelled by somebody else*: what finished is landed and the task fails without a retry.
     - *Rows or model changed between tries*: see ``on_content_change``.
-    - *An error that no retry can mend*, such as rows that cannot be sent: the task fails at once, by an
-      ``AirflowFailException`` whose cause is the error, and uses up no retries.
+    - *An error that no retry can mend*, such as rows that cannot be sent: the task fails at once and
+      uses up no retries. The error is an ``AirflowFailException`` as well.
 
     The events of outlet assets have the manifest as their ``extra``.
 

@@ -70,7 +70,7 @@ def ensure_consistent(
         raise ConfigError(
             "media.columns needs media.path, the folder of the files.",
             code="AGB-C06",
-            remedy="Set media.path; nothing outside it is read.",
+            remedy="Set media.path. Nothing outside of that folder is read.",
         )
     if media.columns:
         from airflow_provider_batch.gemini.rows.requests import RequestTemplate
@@ -96,7 +96,7 @@ def _check_query(query: SqlQuery) -> None:
 def _check_path(requests: str) -> None:
     if requests.endswith(".sql"):
         raise ConfigError(
-            f"requests {requests!r} is a query, and it says nothing of its database.",
+            f"requests {requests!r} is a query without a database.",
             code="AGB-C08",
             remedy=f"Give SqlQuery({requests!r}, conn_id=...).",
         )

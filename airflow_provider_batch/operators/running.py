@@ -148,7 +148,6 @@ class TaskRun:
         from dataclasses import asdict
 
         from airflow_provider_batch.batch.ledger.store import generations
-        from airflow_provider_batch.batch.observer import PREFLIGHT
         from airflow_provider_batch.batch.send.start import estimated, ledger_for
         from airflow_provider_batch.observability.task_log import TaskReport
         from airflow_provider_batch.rows.write.parquet import require_pyarrow
@@ -158,7 +157,6 @@ class TaskRun:
         intake, dialect = self._intake(), self._form.dialect()
         with self._hook.service(embeddings=self._form.embeds) as service, TaskReport(self._task.log) as report:
             spec = self._spec()
-            report.chapter(PREFLIGHT)
             try:
                 if self._given.dry_run:
                     estimate = asdict(estimated(service, spec, intake, dialect))

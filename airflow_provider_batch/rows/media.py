@@ -127,7 +127,7 @@ class MediaFolder:
             raise BadRowError(CODE, f"the file {_shown(path)} is empty")
         if size > max_bytes:
             most = f"{max_bytes / 2**30:g} GiB"
-            raise BadRowError(CODE, f"the file {_shown(path)} has {size} bytes; the API takes {most}")
+            raise BadRowError(CODE, f"the file {_shown(path)} has {size} bytes. The API takes {most}")
         return None if size <= self._inline_up_to else sha256
 
     def _ensure_plain(self, path: str) -> None:
@@ -183,7 +183,7 @@ def _changed(media_file: MediaFile, what: str) -> InputError:
         f"The file {_shown(media_file.path)} in the media folder {what} since its row was checked.",
         source=media_file.path,
         code="AGB-I22",
-        remedy="Nothing was sent for it. Restore the file and run the task again, or leave it as it is and set "
+        remedy="Nothing was sent for this file. Restore it and run the task again. Or keep the new file, and set "
         'on_content_change="cancel_and_resubmit".',
     )
 

@@ -160,9 +160,9 @@ def _lines(path: UPath, file: BinaryIO) -> Iterator[ResultRow]:
 
 def _elsewhere(uri: str) -> BatchError:
     return ConfigError(
-        f"Results {uri}: they are not found without the Airflow connection that is named before the @.",
+        f"Results {uri} need the Airflow connection that is named before the @.",
         code="AGB-C08",
-        remedy="Read them in a task; or pass path_type, a function that opens the URI with its rights.",
+        remedy="Read the results in a task, or pass path_type, a function that opens the URI with its rights.",
     )
 
 
@@ -170,5 +170,5 @@ def _damaged(path: UPath, what: str) -> BatchError:
     return BatchError(
         f"Results {path}: {what}.",
         code="AGB-R11",
-        remedy="Nothing can bring back what was deleted after it had landed; restore the file.",
+        remedy="Restore the file: results that were deleted after they had landed cannot be fetched again.",
     )

@@ -95,6 +95,6 @@ def _bad_prompt(why: str) -> ConfigError:
     return ConfigError(
         f"The prompt cannot be used: {why}.",
         code="AGB-C13",
-        remedy="Write {column} for a column's value, {{ and }} for braces that are text; or give a "
+        remedy="Write {column} for a column's value, and {{ and }} for braces that are text. Or give a "
         "function of the row.",
     )

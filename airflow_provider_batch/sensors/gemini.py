@@ -115,10 +115,10 @@ class GeminiBatchSensor(BaseSensorOperator, CheckedArguments):
                 raise _overdue(f"{event.get('message')}", name)
             if outcome in ("unreadable", "unknown_state"):
                 raise JobUnreadableError(
-                    f"{event.get('message')} It was not cancelled and may still run and be billed.",
+                    f"{event.get('message')} Nothing was cancelled: the job may still run and be billed.",
                     job_name=name,
                     code="AGB-P03",
-                    remedy="Correct the connection and clear the sensor; looking costs nothing.",
+                    remedy="Correct the connection and clear the sensor: looking costs nothing.",
                 )
             # `airflow dags test` drops the kwargs of defer.
             return self._defer_or_end(deadline or time.time() + float(self.timeout))
@@ -190,8 +190,8 @@ class GeminiBatchSensor(BaseSensorOperator, CheckedArguments):
 
 def _overdue(message: str, job_name: str) -> JobTimeoutError:
     return JobTimeoutError(
-        f"{message} It was not cancelled and may still run and be billed.",
+        f"{message} Nothing was cancelled: the job may still run and be billed.",
         job_name=job_name,
         code="AGB-P05",
-        remedy="Raise the sensor's timeout or clear it; looking costs nothing.",
+        remedy="Raise the sensor's timeout or clear the sensor: looking costs nothing.",
     )

@@ -168,7 +168,7 @@ ARGUMENTS = [
     (
         {"request_params": {"generationConfig": {"temprature": 1}}},
         "AGB-C06",
-        'unknown field "temprature" in request.generationConfig; did you mean temperature?',
+        'unknown field "temprature" in request.generationConfig. Did you mean temperature?',
     ),
     ({"request_params": {"temperature": 1}}, "AGB-C06", "did you mean request.generationConfig.temperature?"),
     ({"request_params": {"generationConfig": {"temperature": 9}}}, "AGB-C06", "temperature"),
@@ -318,7 +318,7 @@ LOAD = {"task_id": "load", "manifest": {}, "conn_id": "db", "table": "labels", "
 @pytest.mark.parametrize(
     ("changes", "code", "what"),
     [
-        ({"columns": {"id": "kye"}}, "AGB-C12", "'kye' is not in a result row; did you mean 'key'?"),
+        ({"columns": {"id": "kye"}}, "AGB-C12", "'kye' is not in a result row. Did you mean 'key'?"),
         ({"columns": {"id": "key", "n": 3}}, "AGB-C12", "3 is not the path of a value"),
         ({"columns": {"text": "text"}}, "AGB-C12", "columns maps no column to 'key'"),
         ({"columns": {"a": "key", "b": "key"}}, "AGB-C12", "columns maps 'a' and 'b' to 'key'"),
@@ -402,7 +402,7 @@ def test_a_model_of_the_other_kind_is_refused(
         gemini_emulator, tmp_path, operator=operator, model=model, requests=rows, key_column="id", prompt="{text}"
     )
     assert error.code == "AGB-C05"
-    assert f"The model '{model}' does not support {what}; it supports" in str(error)
+    assert f"The model '{model}' does not support {what}. It supports" in str(error)
     assert f"Use {remedy}" in error.remedy
 
 

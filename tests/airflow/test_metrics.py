@@ -69,13 +69,13 @@ def test_a_run_reaches_statsd_once_for_each_job_and_reads_like_a_report(airflow_
     assert [line for line in lines if "turnaround" in line and line.endswith("|ms")]
     assert names(lines) >= {"gemini_batch.tokens.input", "gemini_batch.cost_micro_usd"}
     # The jobs end apart or together, so they may land in one visit or in two.
-    assert list(dict.fromkeys(titles(log))) == ["Pre-flight", "Submission", "Landing", "Cost"]
+    assert list(dict.fromkeys(titles(log))) == ["Submission", "Landing"]
     assert "rows:         3 (3 success)" in log
 
 
 def titles(log):
     """The sections of the batch's task, each of which must be ended before the next one begins."""
-    found = re.findall(r"::(group::(?:Pre-flight|Submission|Landing|Cost)|endgroup::)", log)
+    found = re.findall(r"::(group::(?:Submission|Landing)|endgroup::)", log)
     after = [found[n + 1] for n, one in enumerate(found) if one.startswith("group")]
     assert set(after) == {"endgroup::"}
     return [one.removeprefix("group::") for one in found if one.startswith("group")]

@@ -145,7 +145,7 @@ def test_a_job_that_outlasts_the_deadline_runs_on_and_a_later_try_lands_it(
     gemini_emulator.add_fault(action="job", state="STUCK")
     task.attempt()
     gemini_emulator.advance_clock(90_000)
-    with pytest.raises(JobTimeoutError, match=r"AGB-P05 .* not finished at the deadline\. Not cancelled"):
+    with pytest.raises(JobTimeoutError, match=r"AGB-P05 .* not finished at the deadline\. Nothing was cancelled"):
         task.finish()
     gemini_emulator.force_job(task.jobs[0], state="SUCCEEDED")
     assert task.finish().counts == {"success": 3}

@@ -23,7 +23,7 @@ def test_each_bad_row_is_named_with_line_key_and_what_to_do(cli, tmp_path):
     assert ended.out.splitlines() == [
         f"{tmp_path}/bad.jsonl: 3 bad rows",
         "  line 2, key 'a': the same key as on line 1 [AGB-I14]",
-        "  line 3: blank; remove the line [AGB-I02]",
+        "  line 3: the line is blank. Remove the line [AGB-I02]",
         "  line 4, key 'c': no column 'text' for the prompt (has 'id') [AGB-I25]",
         "  Nothing was sent. Correct them, or submit the rest with --skip-bad-rows.",
     ]

@@ -38,36 +38,36 @@ CONFIG = "request.generationConfig"
 
 MISPLACED = [
     # python-genai issue 1608: a config beside the request was silently ignored.
-    ("config beside the request", beside(config={}), f'"config" beside "request"; did you mean {CONFIG}?'),
-    ("generationConfig beside it", beside(generationConfig={}), f"did you mean {CONFIG}?"),
-    ("generation_config beside it", beside(generation_config={}), f"did you mean {CONFIG}?"),
-    ("temperature beside it", beside(temperature=0), f"did you mean {CONFIG}.temperature?"),
-    ("system text beside it", beside(system_instruction="x"), "did you mean request.systemInstruction?"),
-    ("contents beside it", beside(contents=[]), "did you mean request.contents?"),
-    ("tools beside it", beside(tools=[]), "did you mean request.tools?"),
-    ("a schema beside it", beside(response_schema={}), f"did you mean {CONFIG}.responseSchema?"),
+    ("config beside the request", beside(config={}), f'"config" beside "request". Did you mean {CONFIG}?'),
+    ("generationConfig beside it", beside(generationConfig={}), f"Did you mean {CONFIG}?"),
+    ("generation_config beside it", beside(generation_config={}), f"Did you mean {CONFIG}?"),
+    ("temperature beside it", beside(temperature=0), f"Did you mean {CONFIG}.temperature?"),
+    ("system text beside it", beside(system_instruction="x"), "Did you mean request.systemInstruction?"),
+    ("contents beside it", beside(contents=[]), "Did you mean request.contents?"),
+    ("tools beside it", beside(tools=[]), "Did you mean request.tools?"),
+    ("a schema beside it", beside(response_schema={}), f"Did you mean {CONFIG}.responseSchema?"),
     ("OpenAI's body", {"key": "a", "body": {}}, 'its rows have "custom_id", "body", no "request"'),
     # inspect_ai issue 3257: thinking_config at the top of the request.
-    ("flat thinking_config", row(thinking_config={}), f"did you mean {CONFIG}.thinkingConfig?"),
-    ("flat temperature", row(temperature=0), f"did you mean {CONFIG}.temperature?"),
-    ("flat maxOutputTokens", row(maxOutputTokens=5), f"did you mean {CONFIG}.maxOutputTokens?"),
-    ("flat max_tokens", row(max_tokens=5), f"did you mean {CONFIG}.maxOutputTokens?"),
-    ("flat responseMimeType", row(responseMimeType="x"), f"did you mean {CONFIG}.responseMimeType?"),
-    ("the client's config", row(config={}), f'"config" in request; did you mean {CONFIG}?'),
-    ("messages", row(messages=[]), "did you mean request.contents?"),
-    ("system", row(system="x"), "did you mean request.systemInstruction?"),
-    ("a typing error", row(safetySetings=[]), "did you mean safetySettings?"),
-    ("system text in the config", config(systemInstruction=TEXT), "did you mean request.systemInstruction?"),
-    ("tools in the config", config(tools=[]), "did you mean request.tools?"),
-    ("safety in the config", config(safety_settings=[]), "did you mean request.safetySettings?"),
-    ("flat thinkingBudget", config(thinkingBudget=0), f"did you mean {CONFIG}.thinkingConfig.thinkingBudget?"),
-    ("flat thinking_level", config(thinking_level="low"), f"did you mean {CONFIG}.thinkingConfig.thinkingLevel?"),
-    ("max_tokens in the config", config(max_tokens=5), "did you mean request.generationConfig.maxOutputTokens?"),
-    ("stop", config(stop=["x"]), f"did you mean {CONFIG}.stopSequences?"),
+    ("flat thinking_config", row(thinking_config={}), f"Did you mean {CONFIG}.thinkingConfig?"),
+    ("flat temperature", row(temperature=0), f"Did you mean {CONFIG}.temperature?"),
+    ("flat maxOutputTokens", row(maxOutputTokens=5), f"Did you mean {CONFIG}.maxOutputTokens?"),
+    ("flat max_tokens", row(max_tokens=5), f"Did you mean {CONFIG}.maxOutputTokens?"),
+    ("flat responseMimeType", row(responseMimeType="x"), f"Did you mean {CONFIG}.responseMimeType?"),
+    ("the client's config", row(config={}), f'"config" in request. Did you mean {CONFIG}?'),
+    ("messages", row(messages=[]), "Did you mean request.contents?"),
+    ("system", row(system="x"), "Did you mean request.systemInstruction?"),
+    ("a typing error", row(safetySetings=[]), "Did you mean safetySettings?"),
+    ("system text in the config", config(systemInstruction=TEXT), "Did you mean request.systemInstruction?"),
+    ("tools in the config", config(tools=[]), "Did you mean request.tools?"),
+    ("safety in the config", config(safety_settings=[]), "Did you mean request.safetySettings?"),
+    ("flat thinkingBudget", config(thinkingBudget=0), f"Did you mean {CONFIG}.thinkingConfig.thinkingBudget?"),
+    ("flat thinking_level", config(thinking_level="low"), f"Did you mean {CONFIG}.thinkingConfig.thinkingLevel?"),
+    ("max_tokens in the config", config(max_tokens=5), "Did you mean request.generationConfig.maxOutputTokens?"),
+    ("stop", config(stop=["x"]), f"Did you mean {CONFIG}.stopSequences?"),
     (
         "a field nobody knows",
         row(quux=1),
-        'unknown field "quux" in request; remove it, or set allow_unknown_fields',
+        'unknown field "quux" in request. Remove it, or set allow_unknown_fields',
     ),
     (
         "an OpenAI part",
@@ -108,7 +108,7 @@ WRONG = [
     ("content as a string", row(contents=["hi"]), "AGB-I16", "request.contents[0] must be"),
     ("no parts", row(contents=[{"parts": []}]), "AGB-I16", "request.contents[0] needs parts"),
     ("parts left out", row(contents=[TEXT, {"role": "user"}]), "AGB-I16", "request.contents[1] needs parts"),
-    ("a part as a string", content("hi"), "AGB-I16", 'write {"text": ...}'),
+    ("a part as a string", content("hi"), "AGB-I16", 'Write {"text": ...}'),
     ("an empty part", content({}), "AGB-I16", "parts[0] has nothing in it"),
     ("only a signature", content({"thought": True}), "AGB-I16", "parts[0] has nothing in it"),
     ("an empty text", content({"text": ""}), "AGB-I16", "nothing but empty texts"),
@@ -130,9 +130,9 @@ WRONG = [
         "an address without encryption",
         content({"fileData": {"fileUri": "http://x.org/a.png"}}),
         "AGB-I18",
-        "give the media folder to have files uploaded",
+        "Give the media folder to have files uploaded",
     ),
-    ("OpenAI's role", content({"text": "x"}, role="assistant"), "AGB-I15", "use model"),
+    ("OpenAI's role", content({"text": "x"}, role="assistant"), "AGB-I15", "Use model"),
     ("a system role", content({"text": "x"}, role="system"), "AGB-I15", "request.systemInstruction"),
     ("another model", row(model="models/gemini-2.5-pro"), "AGB-I17", "differs from the job's 'gemini-2.5-flash'"),
     ("a seed too large", config(seed=9223372036854775808), "AGB-I09", "seed=9223372036854775808 exceeds int32"),
@@ -181,7 +181,7 @@ def test_a_request_the_api_would_refuse_is_caught_before(bad, code, words):
 
 def test_a_field_that_only_a_newer_api_knows_can_be_let_through():
     assert check(row(quux=1), allow_unknown_fields=True).key == "a"
-    with pytest.raises(BadRowError, match="did you mean"):
+    with pytest.raises(BadRowError, match="Did you mean"):
         check(row(temperature=1), allow_unknown_fields=True)
 
 
@@ -262,8 +262,8 @@ def test_a_cap_that_thinking_uses_up_is_worth_a_warning(model, fields, warned):
 
 EMBEDDINGS = [
     ({"content": TEXT, "taskType": "CLUSTERING", "output_dimensionality": 256}, None, None),
-    ({"content": TEXT, "dimensions": 5}, "AGB-I15", "did you mean request.outputDimensionality?"),
-    ({"contents": [TEXT]}, "AGB-I15", "did you mean request.content (one for each row"),
+    ({"content": TEXT, "dimensions": 5}, "AGB-I15", "Did you mean request.outputDimensionality?"),
+    ({"contents": [TEXT]}, "AGB-I15", "Did you mean request.content (one for each row"),
     ({"content": TEXT, "generationConfig": {}}, "AGB-I15", 'unknown field "generationConfig" in request'),
     ({"content": "x"}, "AGB-I16", "request.content must be"),
     ({}, "AGB-I16", "request.content must be"),

@@ -100,7 +100,7 @@ def test_addresses_are_left_to_the_check_and_the_api(folder, uri):
     [
         ("dog.png", "there is no file 'dog.png' in the media folder"),
         ("empty.png", "the file 'empty.png' is empty"),
-        ("thing.xyz", "nobody says of what type 'thing.xyz' is; set fileData.mimeType"),
+        ("thing.xyz", "the type of 'thing.xyz' is not known. Set fileData.mimeType"),
         ("../secret.png", "the file '../secret.png' is not in the media folder"),
         ("deep/../../secret.png", "is not in the media folder"),
         ("/etc/passwd", "the file '/etc/passwd' is not in the media folder"),
@@ -154,7 +154,7 @@ def test_a_link_out_of_the_folder_and_a_pipe_are_never_read(pictures, uri, what,
 
 def test_a_name_that_only_looks_checked_is_refused_where_rows_may_not_name_files():
     line = naming("cat.png#sha256=" + 64 * "0", mimeType="image/png")
-    with pytest.raises(BadRowError, match="give the media folder to have files uploaded"):
+    with pytest.raises(BadRowError, match="Give the media folder to have files uploaded"):
         GeminiRows().check_request(line)
     assert GeminiRows(with_files=True).check_request(line).uploads == 1
 

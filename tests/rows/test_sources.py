@@ -114,9 +114,9 @@ def test_a_file_on_any_fsspec_store_is_read(tmp_path):
     [
         ("rows.csv", b"id,id\n1,2\n", "AGB-I26", "two columns of the same name"),
         ("rows.csv", b'id\n"open\n', "AGB-I26", "cannot be read"),
-        ("rows.csv", "id\nü\n".encode("latin-1"), "AGB-I08", "is not UTF-8 .*; save it as UTF-8"),
-        ("rows.csv", "id\nü\n".encode("utf-16"), "AGB-I08", "is not UTF-8 .*; save it as UTF-8"),
-        ("rows.csv", gzip.compress(b"id\n1\n", mtime=0), "AGB-I08", "is not UTF-8 .*; save it as UTF-8"),
+        ("rows.csv", "id\nü\n".encode("latin-1"), "AGB-I08", "is not UTF-8 .*. Save it as UTF-8"),
+        ("rows.csv", "id\nü\n".encode("utf-16"), "AGB-I08", "is not UTF-8 .*. Save it as UTF-8"),
+        ("rows.csv", gzip.compress(b"id\n1\n", mtime=0), "AGB-I08", "is not UTF-8 .*. Save it as UTF-8"),
         ("rows.parquet", b"PAR1 not really", "AGB-I26", "cannot be read"),
         ("rows.jsonl.gz", b"not gzip\n", "AGB-I26", "cannot be read"),
         ("rows.jsonl.gz", gzip.compress(b"{}\n" * 1000, mtime=0)[:-20], "AGB-I26", "cannot be read"),
@@ -272,8 +272,8 @@ def test_a_packed_text_with_a_byte_order_mark_is_its_text(tmp_path):
 @pytest.mark.parametrize(
     ("content", "code", "what"),
     [
-        ("ü".encode("latin-1"), "AGB-I08", "not valid UTF-8 at byte 1; save it as UTF-8"),
-        ("ü".encode("utf-16"), "AGB-I08", "not valid UTF-8 at byte 1; save it as UTF-8"),
+        ("ü".encode("latin-1"), "AGB-I08", "not valid UTF-8 at byte 1. Save it as UTF-8"),
+        ("ü".encode("utf-16"), "AGB-I08", "not valid UTF-8 at byte 1. Save it as UTF-8"),
         (b"x" * (MAX_TEXT_BYTES + 1), "AGB-I19", "a text of more than 16 MiB"),
     ],
     ids=["Latin-1", "UTF-16", "too long"],

@@ -53,7 +53,7 @@ def refused(tmp_path, content):
 
 CASES = [
     ("empty file", "", None, "AGB-I01", "is empty"),
-    ("blank line", f"{row('a')}\n\n{row('b')}\n", 2, "AGB-I02", "line 2: blank"),
+    ("blank line", f"{row('a')}\n\n{row('b')}\n", 2, "AGB-I02", "line 2: the line is blank"),
     ("byte-order mark", b"\xef\xbb\xbf" + row("a").encode(), None, "AGB-I03", "byte-order mark"),
     ("UTF-16", row("a").encode("utf-16"), None, "AGB-I03", "UTF-16"),
     ("UTF-16 without a mark", row("a").encode("utf-16-le"), None, "AGB-I03", "UTF-16"),
@@ -209,7 +209,7 @@ def test_a_line_over_the_limit_is_passed_over_without_being_held(tmp_path):
         file.write(f"\n{row('a')}\n".encode())
     tracemalloc.start()
     with pytest.raises(
-        InputError, match="has 2 bad rows: AGB-I19 line 2: longer than the limit of 64 MiB"
+        InputError, match="has 2 bad rows:\n  AGB-I19 line 2: longer than the limit of 64 MiB"
     ) as caught:
         staged(UPath(path))
     peak = tracemalloc.get_traced_memory()[1]

@@ -294,7 +294,7 @@ def test_columns_beside_ready_requests_are_kept_and_not_sent(tmp_path, form, par
 
 
 def test_a_column_beside_a_ready_request_is_told_to_be_kept():
-    with pytest.raises(Exception, match="name it in keep_columns to keep it") as caught:
+    with pytest.raises(Exception, match="Name it in keep_columns to keep it") as caught:
         staged_with(Intake(source_of([ready(colour="red")]), RequestTemplate().line))
     assert "allow_unknown_fields" not in str(caught.value)
 

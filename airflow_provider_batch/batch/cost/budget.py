@@ -146,7 +146,7 @@ def ensure_affordable(estimate: Estimate, model: str, max_usd: Decimal | None) -
     if estimate.batch_usd.most is None:
         basis = estimate.output_basis if estimate.output_tokens.most is None else estimate.input_basis
         raise BudgetError(
-            f"max_cost_usd is {max_usd}, and what the batch can cost is not known: {basis}.",
+            f"max_cost_usd is {max_usd}, and the cost of the batch is not known: {basis}.",
             code="AGB-C09",
             remedy="Nothing was uploaded. Set maxOutputTokens, earlier_results or count_tokens_rows, or leave "
             "max_cost_usd out.",

@@ -22,23 +22,22 @@ def timed_out(action: actions.TimedOut, not_sent: Mapping[str, BatchError]) -> B
             f"Nothing could be submitted before the deadline.{last}",
             job_name="",
             code="AGB-P05",
-            remedy="No job exists. The reasons are in the log and the ledger; run the task again later.",
+            remedy="No job exists. Read the reasons in the log, and run the task again later.",
         )
     names = ", ".join(action.jobs[:5]) + (f" and {len(action.jobs) - 5} more" if len(action.jobs) > 5 else "")
     return JobTimeoutError(
-        f"{names} not finished at the deadline. Not cancelled, so it may still run and be billed.",
+        f"{names} not finished at the deadline. Nothing was cancelled: the jobs may still run and be billed.",
         job_name=action.jobs[0],
         code="AGB-P05",
-        remedy="Clear the task to wait on for the same jobs, until the API ends them 48 h after their submission: "
-        "nothing is sent or paid for again. Or raise timeout, set cancel_on_timeout, or cancel the jobs with "
-        "`airflow-batch cancel`.",
+        remedy="Clear the task to wait on for the same jobs, which are not paid for again. Or raise timeout, set "
+        "cancel_on_timeout, or end the jobs with `airflow-batch cancel`.",
     )
 
 
 def unknown_state(action: actions.UnknownState) -> JobUnreadableError:
     """A job says that it is done, in a word that is unknown here."""
     return JobUnreadableError(
-        f"{action.job.name} ended in a state unknown here: {action.job.raw_state}.",
+        f"{action.job.name} ended in a state that this package does not know: {action.job.raw_state}.",
         job_name=action.job.name,
         code="AGB-P03",
         remedy="Nothing was sent again or cancelled. Upgrade this package and run the task again.",
@@ -54,7 +53,8 @@ def unreadable(name: str, error: BatchError) -> JobUnreadableError:
         code="AGB-P04" if is_gone else "AGB-P03",
         remedy="Nothing was sent again or cancelled. "
         + (
-            "Check that the connection is of the project that submitted it. If the job is gone for good, delete "
+            "Check that the connection is of the project that submitted the job. If the job is gone for good, "
+            "delete "
             "the task's folder below _ledger to pay for its rows anew."
             if is_gone
             else "Correct the connection and run the task again: it goes on with the same job."
@@ -66,9 +66,10 @@ def ambiguous(action: actions.Ambiguous) -> SubmitUnknownError:
     """A job is presumed absent, and the user wants to decide."""
     name = action.shard.last.sending.display_name if action.shard.last else ""
     return SubmitUnknownError(
-        f"A create call was sent, its answer was lost, and no job named {name} shows after long looking.",
+        f"The answer to a create call was lost, and no listing shows the job {name}.",
         display_name=name,
         code="AGB-S04",
-        remedy='Nothing was sent again, as on_ambiguous="fail" asks. Look for the job in AI Studio; if it does '
-        'not exist, run the task with on_ambiguous="resubmit".',
+        remedy='Nothing was sent again, as on_ambiguous="fail" asks. Look for the job in AI Studio. Only if '
+        "the job is "
+        'not there, run the task with on_ambiguous="resubmit".',
     )

@@ -48,13 +48,13 @@ def ensure_done(batch: BatchState, manifest: Manifest) -> None:
     bad = [one for one in landed if one.undone]
     if not bad:
         return
-    where = f"What finished is landed ({counts_in_words(manifest.counts)}); the rest is in {manifest.failed_uri}."
+    where = f"What finished is landed ({counts_in_words(manifest.counts)}), the rest is in {manifest.failed_uri}."
     if batch.round.cancel is not None and batch.round.cancel.by:
         raise JobCancelledError(
             f"The jobs were {batch.round.cancel.why}. {where}",
             job_name=manifest.job_name,
             code="AGB-J03",
-            remedy="Clear the task to send the rows that are left over; they are billed then.",
+            remedy="Clear the task to send, and pay for, the rows that are left over.",
         )
     if batch.round.cancel is not None:
         raise JobTimeoutError(
@@ -93,7 +93,11 @@ def ensure_enough(manifest: Manifest, most_failed: float | None, mistake: Fault 
         code="AGB-R02",
         remedy=f"The results are landed in {manifest.result_uri}, with the reason beside each of these rows, "
         f"and their requests in {manifest.failed_uri}."
-        + (" Correct the prompt or the output type; a clear of the task sends the rows again." if mistake else ""),
+        + (
+            " Correct the prompt or the output type, then clear the task to send the rows again."
+            if mistake
+            else ""
+        ),
     )
 
 

@@ -183,7 +183,7 @@ def _ensure_all(job: JobSnapshot, lines: int, keys: int) -> None:
     finished = job.succeeded + job.failed
     if lines < finished or (finished and not keys):
         raise ResultsNotReadyError(
-            f"What came as the results of {job.name} is not believed: {lines} lines came, {keys} of them with a "
+            f"The results that came for {job.name} cannot be right: {lines} lines came, {keys} of them with a "
             f"key of their own, and {finished} rows are finished.",
             job_name=job.name,
             code="AGB-R12",

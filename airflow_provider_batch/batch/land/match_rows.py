@@ -199,10 +199,10 @@ def _ensure_believed(
         fetched = Fetched(at=now, size_bytes=arrived.size_bytes, lines=arrived.lines, rows=arrived.rows, why=why)
         ledger.put(shard.document(names.FETCHED, len(shard.fetched) + 1), fetched)
     raise ResultsNotReadyError(
-        f"What came as the results of {job.name} is not believed: {why}.",
+        f"The results that came for {job.name} cannot be right: {why}.",
         job_name=job.name,
         code="AGB-R12",
-        remedy="The job and its results are kept and fetched again; no row is sent again. If it stays so, look "
+        remedy="The job is kept, its results are fetched again, and no row is sent again. If that fails too, look "
         "for a proxy between this machine and the API.",
     )
 

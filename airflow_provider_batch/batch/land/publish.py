@@ -151,7 +151,7 @@ def _ensure_each_row_once(ledger: Ledger, batch: BatchState, tally: _Tally) -> N
         raise LedgerError(
             f"The landed rows in {ledger.folder} are {tally.counts.total()} of {batch.plan.rows}.",
             code="AGB-L02",
-            remedy="Nothing was published, and nothing is lost: the landed rows are there. Please report this.",
+            remedy="Nothing was published, and no row is lost. Please report this.",
         )
 
 

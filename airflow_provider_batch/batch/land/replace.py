@@ -89,7 +89,7 @@ class Replacing:
             raise SupersededError(
                 f"The ledger at {self._ledger.folder} is gone: a later run has replaced these results.",
                 code="AGB-S07",
-                remedy="This try put nothing in their place any more. Nothing needs to be done.",
+                remedy="This try changed nothing. There is nothing to do.",
             )
         published = names.name_of(names.PUBLISHED, self._number) in there and not self._is_again
         if published or {names.plan_of(self._number + 1), names.SUPERSEDED} & there:

@@ -42,8 +42,9 @@ def ensure_not_replaced(folder: UPath, identity: Identity) -> None:
         raise ConfigError(
             f"The rows of {identity} were paid for, and a later run has replaced the results in {folder}.",
             code="AGB-S09",
-            remedy="Nothing was sent. To pay for them again, and replace what is there now, set "
-            'on_content_change="cancel_and_resubmit". With a result_path of its own each run keeps its results.',
+            remedy="Nothing was sent. To keep results, give each run its own result_path. To pay again and "
+            "replace what is "
+            'there now, set on_content_change="cancel_and_resubmit".',
         )
 
 
@@ -67,7 +68,7 @@ def taken(folder: UPath, batch: BatchState) -> ConfigError:
         f"{identity}.",
         code="AGB-C15",
         remedy="Nothing was uploaded. Give each task instance a result_path of its own, for each "
-        "run and map index another; or, if nobody wants those results, delete "
+        "run and map index another. If those results are not wanted, delete "
         f"{folder / FOLDER / identity.task_digest}.",
     )
 

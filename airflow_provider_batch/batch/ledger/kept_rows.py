@@ -94,7 +94,8 @@ def rows_lost(ledger: Ledger, shard: Shard, what: str) -> LedgerError:
     return LedgerError(
         f"The rows that were sent, in {ledger.path(shard.plan.file)}, cannot be used: {what}.",
         code="AGB-L02",
-        remedy="Nothing was sent or cancelled; the results stay on the server for a while. Restore the file.",
+        remedy="Nothing was sent or cancelled. Restore the file: the results stay on the server for 48 h "
+        "after the end of their job.",
     )
 
 

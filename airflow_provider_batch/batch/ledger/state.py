@@ -211,7 +211,8 @@ def read_batch(ledger: Ledger) -> BatchState:
         raise LedgerError(
             f"The ledger at {ledger.folder} has no plan.",
             code="AGB-L02",
-            remedy="Nothing was sent or cancelled. Restore the folder, or delete it if its jobs are not wanted.",
+            remedy="Nothing was sent or cancelled. Restore the folder. If its jobs are not wanted, delete the "
+            "folder.",
         )
     ledger.bind(plan.content)
     there = ledger.documents()
@@ -299,8 +300,9 @@ def _attempt(ledger: Ledger, there: set[str], place: tuple[int, int, int], conte
         raise LedgerError(
             f"{name} in {ledger.folder} is of other rows than the plan.",
             code="AGB-L02",
-            remedy="Nothing was sent or cancelled. A try was interrupted while it took over jobs that a lost "
-            "ledger had known. Restore the input of then; or delete the folder to begin anew.",
+            remedy="Nothing was sent or cancelled. Restore the input with which the jobs were submitted. Or "
+            "delete the "
+            "folder to pay for the rows anew.",
         )
     return Attempt(
         place[-1],

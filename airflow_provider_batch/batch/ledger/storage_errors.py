@@ -45,6 +45,7 @@ def _coded(what: str) -> StorageError:
     return StorageError(
         f"A file could not be read or written: {what}.",
         code="AGB-L05",
-        remedy="Nothing was lost: jobs that exist run on, and results stay on the server for 48 h after the end "
-        "of their job. Mend it and run the task again; it goes on from the ledger.",
+        remedy="Jobs run on, and their results stay on the server for 48 h after their end. Correct the cause "
+        "and run "
+        "the task again: nothing is paid for twice.",
     )

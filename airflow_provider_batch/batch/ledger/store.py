@@ -139,8 +139,9 @@ class Ledger:
             raise LedgerError(
                 f"The ledger at {self.folder} could not be written: {type(error).__name__}: {error}",
                 code="AGB-L04",
-                remedy="Check space and rights of the result path and run the task again. A job that exists is "
-                "found by its name and adopted.",
+                remedy="Check space and rights of the result path and run the task again. If a job exists, "
+                "the next try "
+                "goes on with the job.",
             ) from None
 
     def names_now(self) -> set[str]:
@@ -286,11 +287,11 @@ def check_store(folder: UPath) -> None:
         _forget(probe)
     if not holds:
         raise ConfigError(
-            f"The store of {folder} replaces a file that must not be replaced, so it cannot say which of two "
-            "workers may send.",
+            f"The store of {folder} replaces a file that must not be replaced, so two workers could send "
+            "the same rows.",
             code="AGB-L01",
             remedy="Nothing was uploaded. Use a store with conditional writes for result_path: a disk that all "
-            "workers share, S3 (s3fs 2024.10 or newer), GCS.",
+            "workers share, S3 (s3fs 2024.10 or newer) or GCS.",
         )
 
 
@@ -327,8 +328,8 @@ def _understood(path: UPath, text: bytes, kind: type[D]) -> D:
         raise LedgerError(
             f"{path} is not a {kind.__name__} of this version ({wrong_fields(error)}).",
             code="AGB-L02",
-            remedy="Nothing was sent or cancelled. Restore the file; or look for the task's jobs with "
-            "`airflow-batch list` and delete the ledger's folder if none is wanted.",
+            remedy="Nothing was sent or cancelled. Restore the file. Or look for the task's jobs with "
+            "`airflow-batch list`, and delete the ledger's folder if none is wanted.",
         ) from None
 
 

@@ -325,5 +325,5 @@ def superseded(what: str) -> SupersededError:
     return SupersededError(
         f"Another try of this task has taken over ({what} is its).",
         code="AGB-S07",
-        remedy="This one sent nothing. The other goes on; nothing needs to be done.",
+        remedy="This try sent nothing. The other try goes on, so there is nothing to do.",
     )

@@ -51,7 +51,7 @@ def uploaded_media(
     wanted = _wanted(ledger, shard, dialect)
     if folder is None and wanted:
         raise ConfigError(
-            "The rows of this task name media files, and the folder of the files is not given any more.",
+            "The rows of this task name media files, and the media folder is not given any more.",
             code="AGB-C06",
             remedy="Nothing was sent. Give the media folder as it was when the task was first tried.",
         )

@@ -235,7 +235,7 @@ def _goes_on(service: BatchService, spec: BatchSpec, ledger: Ledger, batch: Batc
         f"now {content}).",
         code="AGB-S05",
         remedy="Nothing was sent or cancelled. Restore the input and run the task again to go on with what was "
-        'paid for; or set on_content_change="cancel_and_resubmit" to pay for the new rows, or "adopt" to keep the '
+        'paid for. Or set on_content_change="cancel_and_resubmit" to pay for the new rows, or "adopt" to keep the '
         "old ones.",
     )
 
@@ -257,7 +257,8 @@ def _abandon(service: BatchService, ledger: Ledger, content: str) -> None:
         raise BatchError(
             "Another try of this task has just sent other rows.",
             code="AGB-S07",
-            remedy="Nothing was sent by this one. Its next try asks the jobs of the other rows to end and begins.",
+            remedy="This try sent nothing. Its next try asks the jobs of the other rows to end, and sends its "
+            "own rows.",
         )
 
 

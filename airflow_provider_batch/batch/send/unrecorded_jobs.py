@@ -42,10 +42,10 @@ def jobs_without_ledger(
         raise ConfigError(
             f"{', '.join(elsewhere)} exists for this task with another result_path than {spec.folder}.",
             code="AGB-C08",
-            remedy="Nothing was sent or cancelled. result_path must be the same in every try: no "
-            "number of the try, no random part, no current time. If another Airflow runs the same DAG with this "
-            'credential, set the extra "deployment" of one of the connections. If nobody wants that job, end '
-            "it with `airflow-batch cancel` and delete it in the API.",
+            remedy="Nothing was sent or cancelled. Make result_path the same in every try, without random parts. "
+            "If another Airflow runs the same DAG with this credential, set the extra "
+            '"deployment" of one of the connections. '
+            "A job that is not wanted is ended with `airflow-batch cancel` and deleted in the API.",
         )
     return strangers
 

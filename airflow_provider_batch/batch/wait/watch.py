@@ -102,7 +102,10 @@ class Watch:
         if job.state.is_terminal:
             return Finished(job)
         if job.done:
-            return GiveUp("unknown_state", f"{self.job_name} ended in a state unknown here: {job.raw_state}.")
+            return GiveUp(
+                "unknown_state",
+                f"{self.job_name} ended in a state that this package does not know: {job.raw_state}.",
+            )
         if now >= self.deadline:
             return GiveUp("timeout", f"{self.job_name} is still {job.raw_state} at the deadline.")
         return GoOn(self._wait(job, now), self._news(job, now))

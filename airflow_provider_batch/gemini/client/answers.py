@@ -245,5 +245,5 @@ def _unexpected(call: str, outcome: ApiAnswer | Lost, what: str) -> ProtocolErro
     return ProtocolError(
         f"Expected the API's JSON in answer to {call}, got {kind} ({what}).",
         code="AGB-A01",
-        remedy="Check the connection's host; a captive proxy answers like this.",
+        remedy="Check the connection's host: a captive proxy answers like this.",
     )

@@ -142,7 +142,7 @@ class ApplicationDefault:
                     raise TemporaryError(
                         f"No access token could be obtained this time: {error}",
                         code="AGB-C02",
-                        remedy="Run the task again; a wait goes on by itself.",
+                        remedy="Run the task again. A wait goes on by itself.",
                     ) from None
                 raise ConfigError(
                     f"Application Default Credentials did not work: {error}",
@@ -202,5 +202,5 @@ def _bad_host(what: str, code: str = "AGB-C03") -> ConfigError:
     return ConfigError(
         f"The host {what}.",
         code=code,
-        remedy=f"Leave the host empty for {DEFAULT_BASE_URL}; the API key belongs in the password field.",
+        remedy=f"Leave the host empty for {DEFAULT_BASE_URL}. The API key belongs in the password field.",
     )

@@ -182,7 +182,7 @@ def wait_for_file(name: str, timeout_s: float) -> Script[File]:
                 f"The uploaded file {name} cannot be used: {reason}.",
                 file_name=name,
                 code="AGB-A11",
-                remedy="Nothing was spent. Run the task again; an upload costs nothing.",
+                remedy="Nothing was spent. Run the task again: an upload costs nothing.",
             )
         elapsed = yield from pause(FILE_LOOK_S)
 

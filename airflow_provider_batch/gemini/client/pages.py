@@ -41,7 +41,7 @@ class PageWalk:
             raise ProtocolError(
                 "The listing came back to a page that it had shown before, so it has no end.",
                 code="AGB-A07",
-                remedy="Treated as unknown; run the task again later.",
+                remedy="Nothing was sent on the strength of this listing. Run the task again later.",
             )
         self._seen.add(next_token)
         self.token = next_token

@@ -142,7 +142,7 @@ def _send(session: str, size_bytes: int, display_name: str, offset: int) -> Scri
             raise ProtocolError(
                 f"The server does not take more than {offset} of {size_bytes} bytes of {call}.",
                 code="AGB-A10",
-                remedy="Run the task again; an upload costs nothing.",
+                remedy="Run the task again: an upload costs nothing.",
             )
         offset = progress.offset
         if failures:
@@ -155,7 +155,8 @@ def _send_block(call: str, session: str, offset: int, size: int, *, is_last: boo
         raise ProtocolError(
             f"The source of {call} gave fewer bytes at offset {offset} than its size promised.",
             code="AGB-I22",
-            remedy="Something else wrote to the file while it was sent; write to a temporary name and rename.",
+            remedy="Another program wrote to the file while it was sent. Write to a temporary name, then "
+            "rename the file.",
         )
     headers = {
         "X-Goog-Upload-Command": "upload, finalize" if is_last else "upload",
@@ -174,7 +175,7 @@ def _where(call: str, session: str, size_bytes: int) -> Script[_Progress]:
         raise ProtocolError(
             f"The server does not say how much of {call} it has.",
             code="AGB-A10",
-            remedy="Run the task again; an upload costs nothing.",
+            remedy="Run the task again: an upload costs nothing.",
         )
     return progress
 
@@ -193,7 +194,7 @@ def _find_file(call: str, display_name: str, size_bytes: int) -> Script[File]:
     raise ProtocolError(
         f"The server says that {call} is complete, but lists no file of that name and size.",
         code="AGB-A10",
-        remedy="Run the task again; an upload costs nothing.",
+        remedy="Run the task again: an upload costs nothing.",
     )
 
 
@@ -220,7 +221,7 @@ def _read_progress(
             raise ProtocolError(
                 f"The server has {file.size_bytes} of {size_bytes} bytes of {call} and calls it complete.",
                 code="AGB-A10",
-                remedy="No job was created. Run the task again; an upload costs nothing.",
+                remedy="No job was created. Run the task again: an upload costs nothing.",
             )
         return _Progress(size_bytes, is_final=True, file=file)
     if status == "active" and "x-goog-upload-size-received" in outcome.headers:
@@ -238,6 +239,6 @@ def _received(call: str, answer: ApiAnswer, size_bytes: int) -> int:
         raise ProtocolError(
             f"The server claims to have {text!r} of {size_bytes} bytes of {call}.",
             code="AGB-A10",
-            remedy="Run the task again; an upload costs nothing.",
+            remedy="Run the task again: an upload costs nothing.",
         )
     return int(text)

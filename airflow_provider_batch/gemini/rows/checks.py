@@ -152,7 +152,7 @@ class RequestCheck:
             for name, value in given.items():
                 spelled = name if name in known else camel_case(name)
                 if spelled in fields:
-                    raise BadRowError("AGB-I10", f"{path}.{spelled} is given in two spellings; leave one out")
+                    raise BadRowError("AGB-I10", f"{path}.{spelled} is given in two spellings. Leave one out")
                 if spelled not in known:
                     self._refuse(name, f"in {path}", known)
                 fields[spelled] = value
@@ -171,7 +171,8 @@ class RequestCheck:
             )
         if name == "skipped" and not siblings:
             raise BadRowError(
-                "AGB-I15", 'the row was left out of an earlier batch, "skipped" says why; correct it at its source'
+                "AGB-I15",
+                'the row was left out of an earlier batch, "skipped" says why. Correct the row at its source',
             )
         home = self._home(name, siblings)
         if home is None:
@@ -180,15 +181,15 @@ class RequestCheck:
             if not siblings:
                 raise BadRowError(
                     "AGB-I15",
-                    f'"{shown}" {where} is a column, and no field of the API; name it in keep_columns to keep it '
+                    f'"{shown}" {where} is a column, and no field of the API. Name it in keep_columns to keep it '
                     "beside the answer, or leave it out",
                 )
             raise BadRowError(
                 "AGB-I15",
-                f'unknown field "{shown}" {where}; remove it, or set allow_unknown_fields=True if the API has '
+                f'unknown field "{shown}" {where}. Remove it, or set allow_unknown_fields=True if the API has '
                 "it by now",
             )
-        raise BadRowError("AGB-I15", f'unknown field "{shown}" {where}; did you mean {home}?')
+        raise BadRowError("AGB-I15", f'unknown field "{shown}" {where}. Did you mean {home}?')
 
     def _home(self, name: str, siblings: Mapping[str, str]) -> str | None:
         """Where a field with this name belongs, or one that is spelled like it."""
@@ -203,7 +204,7 @@ class RequestCheck:
         if named and self._model is not None and named != self._model:
             raise BadRowError(
                 "AGB-I17",
-                f"the row's model {ascii(named)[:80]} differs from the job's {self._model!r}; a job has one model",
+                f"the row's model {ascii(named)[:80]} differs from the job's {self._model!r}. A job has one model",
             )
 
     def _config(self, config: object) -> Facts:
@@ -218,8 +219,8 @@ class RequestCheck:
         if cap is not None and 0 < cap <= budget:
             raise BadRowError(
                 "AGB-I27",
-                f"{CONFIG_PATH}.maxOutputTokens={cap} is not above thinkingBudget={budget}, and thinking counts "
-                "towards it: nothing would be left for the answer",
+                f"{CONFIG_PATH}.maxOutputTokens={cap} is not above thinkingBudget={budget}. Thinking counts "
+                "towards it, so nothing would be left for the answer",
             )
         caution = None
         if self._thinks and cap is not None and cap < LITTLE_FOR_THINKING and not thinking:
@@ -261,7 +262,7 @@ class RequestCheck:
         role = fields.get("role")
         if role in _FOREIGN_ROLES:
             raise BadRowError(
-                "AGB-I15", f'{path}.role is "{role}", which the API does not know; use {_FOREIGN_ROLES[role]}'
+                "AGB-I15", f'{path}.role is "{role}", which the API does not know. Use {_FOREIGN_ROLES[role]}'
             )
         parts = fields.get("parts")
         if not parts:
@@ -276,10 +277,10 @@ class RequestCheck:
             return Facts(len(text) if text.isascii() else len(text.encode()))
         path = f"{above}.parts[{index}]"
         if isinstance(part, str):
-            raise BadRowError("AGB-I16", f'{path} must be an object, got string; write {{"text": ...}}')
+            raise BadRowError("AGB-I16", f'{path} must be an object, got string. Write {{"text": ...}}')
         fields = self._fields(part, PART, path)
         if all(fields.get(name) is None for name in DATA) and fields.keys() <= PART.keys():
-            raise BadRowError("AGB-I16", f"{path} has nothing in it; it needs a text, inlineData or fileData")
+            raise BadRowError("AGB-I16", f"{path} has nothing in it. It needs a text, inlineData or fileData")
         text_bytes = len((fields.get("text") or "").encode())
         text_bytes += _size([call for name in CALLS if (call := fields.get(name)) is not None])
         media = uploads = 0
@@ -318,7 +319,7 @@ def _files(uri: str, path: str) -> tuple[str, ...]:
         return ()
     raise BadRowError(
         "AGB-I18",
-        f"{path} is neither a file of the Files API nor an https:// address; give the media folder to "
+        f"{path} is neither a file of the Files API nor an https:// address. Give the media folder to "
         "have files uploaded, or give the uri that the API answered an upload with",
     )
 

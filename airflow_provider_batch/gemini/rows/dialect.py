@@ -105,7 +105,7 @@ def checked_row(line: bytes, check: RequestCheck) -> tuple[str, dict[str, object
             check.row(row)
         if not isinstance(request, dict):
             got = f"must be an object, got {json_type(request)}" if "request" in row else "is missing"
-            raise BadRowError("AGB-I15", f'"request" {got}; a row is {{"key": ..., "request": {{...}}}}')
+            raise BadRowError("AGB-I15", f'"request" {got}. A row is {{"key": ..., "request": {{...}}}}')
     except BadRowError as bad:
         raise BadRowError(bad.code, bad.what + _hint(row), key) from None
     return key, request
@@ -122,7 +122,7 @@ def _hint(row: dict[str, object]) -> str:
 def _key(row: dict[str, object]) -> str:
     if "key" not in row:
         raise BadRowError(
-            "AGB-I13", f'no "key"; results come back in any order, so each row needs one{_hint(row)}'
+            "AGB-I13", f'no "key". Results come back in any order, so each row needs one{_hint(row)}'
         )
     key = row["key"]
     if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_CHARS:

@@ -66,7 +66,7 @@ class RequestForm:
             raise ConfigError(
                 "Columns with media files need the folder of the files.",
                 code="AGB-C06",
-                remedy="Give the folder too; nothing outside it is read.",
+                remedy="Give the folder too. Nothing outside of that folder is read.",
             )
         if self.output is not None and self.request_params:
             ensure_only_schema(self.request_params)

@@ -103,7 +103,7 @@ def media_type(path: str) -> str:
     ending = PurePosixPath(path).suffix.lower()
     if ending not in MEDIA_TYPES:
         raise BadRowError(
-            CODE, f"nobody says of what type {ascii(path)[:120]} is; set fileData.mimeType, as in image/png"
+            CODE, f"the type of {ascii(path)[:120]} is not known. Set fileData.mimeType, as in image/png"
         )
     return MEDIA_TYPES[ending]
 

@@ -337,8 +337,7 @@ def ensure_only_schema(params: Mapping[str, Any]) -> None:
     own = [name for name in _OWN if isinstance(config, Mapping) and config.get(name) is not None]
     if own:
         raise ConfigError(
-            f"output_type and the {own[0]} of every row's generationConfig exclude each other: the API would be "
-            "asked for the one, and each answer checked for the other.",
+            f"output_type and the {own[0]} of every row's generationConfig exclude each other.",
             code=CODE,
             remedy="Nothing was sent or cancelled. Leave one of them out.",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -39,10 +39,9 @@ class Findings:
 
     def error(self) -> InputError:
         """All of them in one error."""
-        more = f"; and {self.total - len(self.rows)} more" if self.total > len(self.rows) else ""
         count = "1 bad row" if self.total == 1 else f"{self.total} bad rows"
-        message = f"{self.source} has {count}: {'; '.join(map(_in_words, self.rows))}{more}."
         line, code = self.first or (None, "")
+        message = f"{self.source} has {count}:\n{indented(self.rows, self.total)}\n"
         return InputError(
             message,
             source=self.source,
@@ -54,8 +53,13 @@ class Findings:
         )
 
 
-def _in_words(bad: BadRow) -> str:
-    return f"{bad.code} {bad.place}{f' (key {bad.key})' if bad.key else ''}: {bad.what}"
+def indented(rows: Sequence[BadRow], total: int) -> str:
+    """Bad rows in words, a line for each.
+
+    :param total: How many there are, with those that are not named.
+    """
+    lines = [bad.in_words for bad in rows] + ([f"and {total - len(rows)} more."] if total > len(rows) else [])
+    return "\n".join(f"  {line}" for line in lines)
 
 
 def left_out(record: Record, bad: BadRowError) -> bytes:

@@ -28,14 +28,14 @@ from airflow_provider_batch.rows.read.values import NoTextError, plain_of
 from airflow_provider_batch.rows.storage import spool
 
 _MAGICS = (
-    (b"\xef\xbb\xbf", "AGB-I03", "starts with a UTF-8 byte-order mark; save it as UTF-8 without one"),
-    (b"\xff\xfe", "AGB-I03", "looks like UTF-16; convert it to UTF-8"),
-    (b"\xfe\xff", "AGB-I03", "looks like UTF-16; convert it to UTF-8"),
-    (b"{\x00", "AGB-I03", "looks like UTF-16 (NUL every second byte); convert it to UTF-8"),
-    (b"\x00{", "AGB-I03", "looks like UTF-16 (NUL every second byte); convert it to UTF-8"),
-    (b"\x1f\x8b", "AGB-I04", "is gzip data, not JSON Lines; give it a name that ends in .gz"),
-    (b"PK\x03\x04", "AGB-I04", "is zip data, not JSON Lines; unpack it first"),
-    (b"PAR1", "AGB-I04", "is Parquet data, not JSON Lines; give it a name that ends in .parquet"),
+    (b"\xef\xbb\xbf", "AGB-I03", "starts with a UTF-8 byte-order mark. Save it as UTF-8 without one"),
+    (b"\xff\xfe", "AGB-I03", "looks like UTF-16. Convert it to UTF-8"),
+    (b"\xfe\xff", "AGB-I03", "looks like UTF-16. Convert it to UTF-8"),
+    (b"{\x00", "AGB-I03", "looks like UTF-16 (NUL every second byte). Convert it to UTF-8"),
+    (b"\x00{", "AGB-I03", "looks like UTF-16 (NUL every second byte). Convert it to UTF-8"),
+    (b"\x1f\x8b", "AGB-I04", "is gzip data, not JSON Lines. Give it a name that ends in .gz"),
+    (b"PK\x03\x04", "AGB-I04", "is zip data, not JSON Lines. Unpack it first"),
+    (b"PAR1", "AGB-I04", "is Parquet data, not JSON Lines. Give it a name that ends in .parquet"),
 )
 
 _TOO_LONG = f"longer than the limit of {MAX_LINE_BYTES // 2**20} MiB"
@@ -351,9 +351,9 @@ def _check_kind(name: str, data: bytes) -> None:
             raise _unusable(name, code, what)
     text = data.strip()
     if text.startswith(b"["):
-        raise _unusable(name, "AGB-I05", "is a JSON array, not JSON Lines; write one object a line")
+        raise _unusable(name, "AGB-I05", "is a JSON array, not JSON Lines. Write one object on each line")
     if text == b"{":
-        raise _unusable(name, "AGB-I05", "has objects over several lines; write one object a line")
+        raise _unusable(name, "AGB-I05", "has objects over several lines. Write one object on each line")
     if b"}\r{" in text:
         raise _unusable(name, "AGB-I05", "has no line feeds but carriage returns; end each line with a line feed")
 
@@ -367,7 +367,7 @@ def _readable(record: Record) -> bytes | Mapping[str, object]:
         raise BadRowError(data.code, data.what)
     if isinstance(data, bytes):
         if not data.strip():
-            raise BadRowError("AGB-I02", "blank; remove the line")
+            raise BadRowError("AGB-I02", "the line is blank. Remove the line")
         return data
     if not isinstance(data, Mapping):
         raise BadRowError("AGB-I12", f"a row must be a mapping, got {type(data).__name__}")

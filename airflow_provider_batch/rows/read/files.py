@@ -116,7 +116,7 @@ def _text(file: BinaryIO, key: str) -> Record:
     try:
         return Record(1, {"key": key, "text": data.decode("utf-8-sig")})
     except UnicodeDecodeError as error:
-        what = f"a text that is not valid UTF-8 at byte {error.start + 1}; save it as UTF-8"
+        what = f"a text that is not valid UTF-8 at byte {error.start + 1}. Save it as UTF-8"
         return Record(1, UnreadableRow("AGB-I08", what))
 
 
@@ -226,14 +226,14 @@ def _opened(path: UPath, packing: str | None) -> Iterator[BinaryIO]:
         raise _unusable(name, damage.code, damage.what) from None
     except UnicodeDecodeError as error:
         # Its text holds what could not be decoded.
-        raise _unusable(name, "AGB-I08", f"is not UTF-8 ({error.reason}); save it as UTF-8") from None
+        raise _unusable(name, "AGB-I08", f"is not UTF-8 ({error.reason}). Save it as UTF-8") from None
     except (OSError, EOFError, csv.Error, ValueError, KeyError) as error:
         raise _unusable(name, "AGB-I26", f"cannot be read ({type(error).__name__}: {str(error)[:200]})") from None
     if before and after and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise _unusable(
             name,
             "AGB-I22",
-            f"changed while it was read (size {before.st_size} -> {after.st_size}); write it under another name "
+            f"changed while it was read (size {before.st_size} -> {after.st_size}). Write it under another name "
             "and rename it when it is complete",
         )
 

@@ -33,7 +33,7 @@ def parse_row(line: bytes) -> dict[str, object]:
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
-        raise BadRowError("AGB-I08", f"not valid UTF-8 at byte {error.start + 1}; save it as UTF-8") from None
+        raise BadRowError("AGB-I08", f"not valid UTF-8 at byte {error.start + 1}. Save it as UTF-8") from None
     if line.count(b"{") + line.count(b"[") > MAX_DEPTH:
         _check_depth(line)
     try:
@@ -58,12 +58,12 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(row) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise BadRowError("AGB-I10", f"{ascii(twice)[:40]} appears twice in one object; leave one of them out")
+        raise BadRowError("AGB-I10", f"{ascii(twice)[:40]} appears twice in one object. Leave one of them out")
     return row
 
 
 def _constant(word: str) -> object:
-    raise BadRowError("AGB-I09", f"{word} is not JSON; leave the field out or give a number")
+    raise BadRowError("AGB-I09", f"{word} is not JSON. Leave the field out or give a number")
 
 
 def _float(digits: str) -> float:
@@ -88,15 +88,17 @@ def _not_json(text: str, error: json.JSONDecodeError) -> BadRowError:
     column, message = error.pos + 1, error.msg
     if message.startswith("Invalid control character"):
         code = ord(text[error.pos])
-        return BadRowError("AGB-I07", f"raw control character 0x{code:02x} at column {column}; escape it")
+        return BadRowError("AGB-I07", f"raw control character 0x{code:02x} at column {column}. Escape it")
     if message.startswith("Unterminated string"):
-        return BadRowError("AGB-I06", "the line ends inside a string; was the writer interrupted?")
+        return BadRowError("AGB-I06", "the line ends inside a string. Was the writer interrupted?")
     if error.pos >= len(text.rstrip()):
         return BadRowError(
-            "AGB-I06", "the line ends inside an object; one row a line, or was the writer interrupted?"
+            "AGB-I06", "the line ends inside an object. Write one row on each line, or was the writer interrupted?"
         )
     if message.startswith("Extra data"):
-        return BadRowError("AGB-I06", f"extra data after the row at column {column}; write one object a line")
+        return BadRowError(
+            "AGB-I06", f"extra data after the row at column {column}. Write one object on each line"
+        )
     return BadRowError("AGB-I06", f"not JSON at column {column} ({message[0].lower()}{message[1:]})")
 
 
@@ -112,7 +114,7 @@ def _check_depth(line: bytes) -> None:
 def _check_escapes(text: str, row: dict[str, object]) -> None:
     """Escapes can say what no UTF-8 file can hold."""
     if "\\u0000" in text and (path := _where(row, lambda string: "\0" in string)):
-        raise BadRowError("AGB-I07", f"{path} contains NUL, which databases cannot hold; remove it")
+        raise BadRowError("AGB-I07", f"{path} contains NUL, which databases cannot hold. Remove it")
     if ("\\ud" in text or "\\uD" in text) and (path := _where(row, _is_broken)):
         raise BadRowError("AGB-I08", f"unpaired surrogate in {path}; it cannot be written as UTF-8")
 
