@@ -54,8 +54,7 @@ def unreadable(name: str, error: BatchError) -> JobUnreadableError:
         remedy="Nothing was sent again or cancelled. "
         + (
             "Check that the connection is of the project that submitted the job. If the job is gone for good, "
-            "delete "
-            "the task's folder below _ledger to pay for its rows anew."
+            "delete the task's folder below _ledger to pay for its rows anew."
             if is_gone
             else "Correct the connection and run the task again: it goes on with the same job."
         ),
@@ -70,6 +69,5 @@ def ambiguous(action: actions.Ambiguous) -> SubmitUnknownError:
         display_name=name,
         code="AGB-S04",
         remedy='Nothing was sent again, as on_ambiguous="fail" asks. Look for the job in AI Studio. Only if '
-        "the job is "
-        'not there, run the task with on_ambiguous="resubmit".',
+        'the job is not there, run the task with on_ambiguous="resubmit".',
     )

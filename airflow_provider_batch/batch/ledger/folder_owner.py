@@ -43,8 +43,7 @@ def ensure_not_replaced(folder: UPath, identity: Identity) -> None:
             f"The rows of {identity} were paid for, and a later run has replaced the results in {folder}.",
             code="AGB-S09",
             remedy="Nothing was sent. To keep results, give each run its own result_path. To pay again and "
-            "replace what is "
-            'there now, set on_content_change="cancel_and_resubmit".',
+            'replace what is there now, set on_content_change="cancel_and_resubmit".',
         )
 
 

@@ -301,8 +301,7 @@ def _attempt(ledger: Ledger, there: set[str], place: tuple[int, int, int], conte
             f"{name} in {ledger.folder} is of other rows than the plan.",
             code="AGB-L02",
             remedy="Nothing was sent or cancelled. Restore the input with which the jobs were submitted. Or "
-            "delete the "
-            "folder to pay for the rows anew.",
+            "delete the folder to pay for the rows anew.",
         )
     return Attempt(
         place[-1],

@@ -46,6 +46,5 @@ def _coded(what: str) -> StorageError:
         f"A file could not be read or written: {what}.",
         code="AGB-L05",
         remedy="Jobs run on, and their results stay on the server for 48 h after their end. Correct the cause "
-        "and run "
-        "the task again: nothing is paid for twice.",
+        "and run the task again: nothing is paid for twice.",
     )

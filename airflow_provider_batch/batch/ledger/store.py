@@ -140,8 +140,7 @@ class Ledger:
                 f"The ledger at {self.folder} could not be written: {type(error).__name__}: {error}",
                 code="AGB-L04",
                 remedy="Check space and rights of the result path and run the task again. If a job exists, "
-                "the next try "
-                "goes on with the job.",
+                "the next try goes on with the job.",
             ) from None
 
     def names_now(self) -> set[str]:
