@@ -62,8 +62,8 @@ def warning(jobs: Sequence[str], conn_id: str, ledger: str | None) -> str:
     named = " ".join(jobs[:MAX_NAMED])
     more = f" ({len(jobs) - MAX_NAMED} more are in the ledger {ledger})" if len(jobs) > MAX_NAMED else ""
     return (
-        f"{len(jobs)} jobs may run on, and what they do is billed{cost}. If the results are not wanted, end them by "
-        f'`airflow-batch cancel {named} --conn-id {conn_id}`{more}, or on the page "Gemini batches". '
+        f"{len(jobs)} jobs may run on, and what they do is billed{cost}. If the results are not wanted, end "
+        f'them by `airflow-batch cancel {named} --conn-id {conn_id}`{more}, or on the page "Gemini batches". '
         "If they are wanted, clear the task: it goes on with the same jobs."
     )
 
