@@ -19,7 +19,6 @@ _PHRASES = (
     (r"when the task was first tried", "when the batch was first submitted"),
     (r"run the task (again|with|on)", r"run the command \1"),
     (r"split the input into several files, one task each", "split the input into several files, one batch each"),
-    (r"a clear of the task sends", "running airflow-batch submit again sends"),
     (r"clear the task to wait", "run airflow-batch wait to wait"),
     (r"clear the task", "run airflow-batch submit again"),
     (r"a new try of (this|the submitting) task sends", "running airflow-batch submit again sends"),

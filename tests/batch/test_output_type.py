@@ -127,7 +127,7 @@ def test_a_retry_does_not_send_a_common_mistake_and_a_clear_does(typed, gemini_e
     typed.finish()
     batch = read_batch(typed.ledger)
     assert retry_helps(batch, Policy()) is False
-    with pytest.raises(PartialResultsError, match=r"AGB-R02 3 of 3 .* the same fault .* clear of the task sends"):
+    with pytest.raises(PartialResultsError, match=r"AGB-R02 3 of 3 .* the same fault .* clear the task to send"):
         ensure_enough(typed.finish(), None, common_mistake(batch))
     assert len(created()) == 2
 
