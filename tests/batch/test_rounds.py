@@ -170,7 +170,7 @@ def test_jobs_that_are_ended_at_the_deadline_give_every_row_a_status_and_the_nex
 
 def test_a_user_who_wants_to_decide_about_a_lost_call_is_told_its_name(task, gemini_emulator, created):
     gemini_emulator.add_fault(call="batches.create", action="drop")
-    with pytest.raises(SubmitUnknownError, match="AGB-S04 A create call was sent, its answer was lost") as caught:
+    with pytest.raises(SubmitUnknownError, match="AGB-S04 The answer to a create call was lost") as caught:
         task.but(resubmit_ambiguous=False).finish()
     assert caught.value.display_name.startswith(task.identity.prefix)
     assert created() == []
