@@ -85,6 +85,7 @@ def _run(options: argparse.Namespace, data_dir: Path) -> None:
     emulation = build_emulation(
         data_dir,
         job_seconds=options.job_seconds,
+        call_seconds=options.call_seconds,
         clock_speed=options.clock_speed,
         api_keys=options.api_key,
         limits=Limits(**{name: getattr(options, name) for name in Limits._fields}),

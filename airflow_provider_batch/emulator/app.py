@@ -15,13 +15,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from airflow_provider_batch.emulator.answers.single import SingleAnswers
 from airflow_provider_batch.emulator.answers.texts import AnswerFunction
 from airflow_provider_batch.emulator.faults import FaultPlan
-from airflow_provider_batch.emulator.routes import batches, files, models, upload, webhooks
+from airflow_provider_batch.emulator.routes import batches, content, files, models, upload, webhooks
 from airflow_provider_batch.emulator.routes.control import Control
+from airflow_provider_batch.emulator.state.alarms import Alarms
 from airflow_provider_batch.emulator.state.deliveries import Deliveries
 from airflow_provider_batch.emulator.state.journal import Journal
 from airflow_provider_batch.emulator.state.limits import Limits
+from airflow_provider_batch.emulator.state.rates import Rates
 from airflow_provider_batch.emulator.state.store import Store
 from airflow_provider_batch.emulator.state.uploads import PartFiles
 from airflow_provider_batch.emulator.state.worker import Worker
@@ -45,6 +48,9 @@ _CALLS: list[_Served] = [
     ("GET", "/{v}/files", "files.list", files.list_files),
     ("POST", "/{v}/models/{model}:batchGenerateContent", "batches.create", batches.create_generate_batch),
     ("POST", "/{v}/models/{model}:asyncBatchEmbedContent", "batches.create", batches.create_embed_batch),
+    ("POST", "/{v}/models/{model}:generateContent", "models.generateContent", content.generate_content),
+    ("POST", "/{v}/models/{model}:embedContent", "models.embedContent", content.embed_content),
+    ("POST", "/{v}/models/{model}:batchEmbedContents", "models.batchEmbedContents", content.embed_contents),
     ("POST", "/{v}/models/{model}:countTokens", "models.countTokens", models.count_tokens),
     ("GET", "/{v}/models/{model}", "models.get", models.get_model),
     ("GET", "/{v}/models", "models.list", models.list_models),
@@ -66,6 +72,7 @@ def build_emulation(
     data_dir: Path,
     *,
     job_seconds: float,
+    call_seconds: float,
     clock_speed: float,
     api_keys: list[str],
     limits: Limits,
@@ -85,8 +92,12 @@ def build_emulation(
         parts=PartFiles(),
         worker=Worker(store, journal, deliveries, faults, function, workers),
         deliveries=deliveries,
+        answers=SingleAnswers(function, workers),
+        alarms=Alarms(store.clock),
+        rates=Rates(limits, store.clock),
         keys=project_keys(api_keys),
         job_seconds=job_seconds,
+        call_seconds=call_seconds,
         limits=limits,
     )
 
@@ -99,6 +110,7 @@ def build_app(emulation: Emulation, connections: Connections) -> Starlette:
         work = asyncio.create_task(emulation.worker.run())
         yield
         emulation.worker.stop()
+        emulation.answers.stop()
         work.cancel()
 
     app = Starlette(

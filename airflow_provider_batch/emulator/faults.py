@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from airflow_provider_batch.emulator.state.disk import write_atomically
+from airflow_provider_batch.emulator.state.records import Tier
 from airflow_provider_batch.emulator.wire.errors import error_body, retry_info
 
 Action = Literal[
@@ -49,6 +50,8 @@ _FIXED: dict[str, str] = {
     "late_output": OUTPUT_CALL,
 }
 
+TIERS_CALL = "models.generateContent"
+
 _LISTINGS = ("batches.list", "files.list")
 
 INTERNAL_ERROR = {"code": 13, "message": "internal error"}
@@ -58,13 +61,14 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One scripted fault.
 
     ``call`` is a call name or a pattern (``batches.*``). ``after`` matching calls pass unharmed, the
-    next ``times`` are hit; null means all of them.
+    next ``times`` are hit; null means all of them. With a ``tier`` only calls that ask for it match.
     """
 
     action: Action
     call: str = ""
     times: int | None = 1
     after: int = 0
+    tier: Tier | None = None
     # status, accept_then_status
     status: int = 503
     rpc_status: str | None = None
@@ -112,8 +116,11 @@ class _Armed(msgspec.Struct, kw_only=True):
         times = self.fault.times
         return times is not None and self.seen >= self.fault.after + times
 
-    def strikes(self, names: tuple[str, ...]) -> bool:
-        if self.spent() or not any(fnmatchcase(name, self.fault.target) for name in names):
+    def is_about(self, names: tuple[str, ...]) -> bool:
+        return not self.spent() and any(fnmatchcase(name, self.fault.target) for name in names)
+
+    def strikes(self, names: tuple[str, ...], tier: Tier | None) -> bool:
+        if not self.is_about(names) or self.fault.tier not in (None, tier):
             return False
         self.seen += 1
         return self.seen > self.fault.after
@@ -138,6 +145,8 @@ class FaultPlan:
             raise ValueError("a fault needs the name of a call, for instance batches.create")
         if fault.action == "stale" and not any(fnmatchcase(name, fault.target) for name in _LISTINGS):
             raise ValueError(f"only a listing can be stale: {' or '.join(_LISTINGS)}")
+        if fault.tier is not None and not fnmatchcase(TIERS_CALL, fault.target):
+            raise ValueError(f"only {TIERS_CALL} has tiers")
         with self._lock:
             self._armed.append(_Armed(fault=fault))
             self._save()
@@ -152,16 +161,24 @@ class FaultPlan:
         """Return the faults that can still strike, with their counters."""
         return [msgspec.to_builtins(armed) for armed in self._armed if not armed.spent()]
 
-    def strike(self, *names: str) -> list[Fault]:
+    def need_tier(self, *names: str) -> bool:
+        """Say whether the faults that may hit this call depend on the tier that it asks for."""
+        if TIERS_CALL not in names:
+            return False
+        with self._lock:
+            return any(armed.fault.tier is not None and armed.is_about(names) for armed in self._armed)
+
+    def strike(self, *names: str, tier: Tier | None = None) -> list[Fault]:
         """Return the faults that hit this call and count it.
 
         :param names: the names of the call: a last chunk is both a chunk and a finalize.
+        :param tier: what the call asks for, if it was looked at.
         """
         with self._lock:
             if not self._armed:
                 return []
             before = [armed.seen for armed in self._armed]
-            struck = [armed.fault for armed in self._armed if armed.strikes(names)]
+            struck = [armed.fault for armed in self._armed if armed.strikes(names, tier)]
             if before != [armed.seen for armed in self._armed]:
                 self._save()
             return struck

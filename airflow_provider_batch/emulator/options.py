@@ -62,6 +62,13 @@ def _add_jobs(group: Parser) -> None:
         help="how long a batch takes, on its clock (default: %(default)s)",
     )
     group.add_argument(
+        "--call-seconds",
+        type=_not_negative,
+        default=0.5,
+        help="how long a single call takes, on its clock: half as long with priority, ten times as long with flex "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
         "--clock-speed",
         type=_positive,
         default=1.0,
@@ -107,6 +114,22 @@ def _add_limits(group: Parser) -> None:
         help="1 to 3: the documented limits of queued tokens by model (default: 0, none)",
     )
     group.add_argument("--max-queued-tokens", type=int, help="instead of a tier: one limit for every model")
+    group.add_argument("--requests-per-minute", type=int, help="single calls of each model (default: any number)")
+    group.add_argument(
+        "--tokens-per-minute", type=int, help="of the input of single calls of each model (default: any number)"
+    )
+    group.add_argument(
+        "--priority-requests-per-minute",
+        type=int,
+        help="what goes beyond is served as standard (default: any number)",
+    )
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError("0 or a greater number is needed")
+    return value
 
 
 def _positive(text: str) -> float:

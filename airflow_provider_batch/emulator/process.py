@@ -37,6 +37,7 @@ class EmulatorStartError(RuntimeError):
 class _Options:
     data_dir: Path
     job_seconds: float
+    call_seconds: float
     clock_speed: float
     api_keys: tuple[str, ...]
     answers: str | None
@@ -47,7 +48,7 @@ class _Options:
     def command(self, port: int) -> list[str]:
         command = [sys.executable, "-m", "airflow_provider_batch.emulator", "--port", str(port)]
         command += ["--data-dir", str(self.data_dir), "--job-seconds", str(self.job_seconds)]
-        command += ["--clock-speed", str(self.clock_speed)]
+        command += ["--call-seconds", str(self.call_seconds), "--clock-speed", str(self.clock_speed)]
         for name, value in self.limits._asdict().items():
             if value is not None:
                 command += [f"--{name.replace('_', '-')}", str(value)]
@@ -91,6 +92,13 @@ class Emulator:
         A batch that wrote no results is not in it.
         """
         return {call["batch"]: call["tokens"] for call in self.journal() if call["call"] == "batches.end"}
+
+    def billed_calls(self) -> list[JournalEntry]:
+        """Return the single calls of content that a real account would have been billed for, oldest first.
+
+        Each has ``model``, the ``tier`` that was served, ``tokens``, and ``request``: a digest of what was asked.
+        """
+        return [call for call in self.journal() if call["call"] == "models.generateContent"]
 
     def add_fault(self, **fault: object) -> None:
         """Arm a fault; the keywords are its fields, for instance ``call="batches.create"``."""
@@ -152,6 +160,7 @@ def running_emulator(
     data_dir: Path | None = None,
     *,
     job_seconds: float = 0.2,
+    call_seconds: float = 0.01,
     clock_speed: float = 1.0,
     limits: Limits = DEFAULT_LIMITS,
     api_keys: Sequence[str] = (),
@@ -164,6 +173,7 @@ def running_emulator(
 
     :param data_dir: where state is kept; by default a temporary directory, removed at the end.
     :param job_seconds: how long a batch takes, on the emulator's clock.
+    :param call_seconds: how long a single call of the standard tier takes, on the emulator's clock.
     :param clock_speed: seconds of the emulator's clock in a real second.
     :param limits: what each project may have at one time; by default as documented by the API.
     :param api_keys: ``KEY`` or ``KEY=PROJECT``; by default any key is accepted.
@@ -176,6 +186,7 @@ def running_emulator(
     options = _Options(
         data_dir=data_dir or made or Path(),
         job_seconds=job_seconds,
+        call_seconds=call_seconds,
         clock_speed=clock_speed,
         api_keys=tuple(api_keys),
         answers=answers,

@@ -37,10 +37,12 @@ DEVIATIONS = [
     Deviation("inline requests are not echoed", "capture of 2025-12-10"),
     Deviation("a batch without a display name has none", "SDK sends none; the answer is our inference"),
     Deviation("an HTTP error has the word of its code in status", "every error that anybody published"),
+    Deviation("usage names the service tier", "guide, priority-inference; SDK reads usageMetadata.serviceTier"),
     Deviation("an embedding says how many tokens it was made of", "Google's cookbook; SDK reads tokenCount"),
     # Requests.
     Deviation("the path names the model of a batch", "guide, api/batch-api; SDK"),
     Deviation("the path names the model of a row", "all examples of the guide; SDK"),
+    Deviation("a single call asks for a service tier", "guide, flex-inference; SDK sends serviceTier"),
     Deviation("a batch may be created without a display name", "SDK"),
     Deviation("an upload says its MIME type and size", "SDK; both are read-only in the document"),
     Deviation("an update sends only what its mask names", "meaning of updateMask in Google's APIs; inference"),
@@ -56,6 +58,7 @@ _FORMATS: dict[str, Schema] = {
     "google-duration": {"type": "string", "pattern": r"^-?\d+(\.\d{1,9})?s$"},
     "byte": {"type": "string", "pattern": r"^[A-Za-z0-9+/_-]*={0,2}$"},
 }
+_TIER: Schema = {"enum": ["standard", "flex", "priority"]}
 _TYPE_URL = re.compile(r"type\.googleapis\.com/google\.ai\.generativelanguage\.(v1main|v1beta)\.(\w+)")
 _UPLOAD = re.compile(r"/(?:resumable/)?upload/v1(?:beta)?/files")
 _BATCHES = ("GenerateContentBatch", "EmbedContentBatch")
@@ -142,6 +145,8 @@ class Document:
         if self._has("the path names the model of a row"):
             for row in ("GenerateContentRequest", "EmbedContentRequest"):
                 forms[row]["required"] = [name for name in forms[row]["required"] if name != "model"]
+        if self._has("a single call asks for a service tier"):
+            forms["GenerateContentRequest"]["properties"] |= {"serviceTier": _TIER}
         if self._has("an upload says its MIME type and size"):
             forms["File"]["properties"] |= {
                 "mimeType": {"type": "string"},
@@ -160,6 +165,8 @@ class Document:
             forms[batch]["required"] = sorted(needed)
         if self._has("an embedding says how many tokens it was made of"):
             forms["EmbedContentResponse"]["properties"] |= {"tokenCount": _FORMATS["int64"]}
+        if self._has("usage names the service tier"):
+            forms["UsageMetadata"]["properties"] |= {"serviceTier": _TIER}
         error = copy.deepcopy(forms["Status"])
         if self._has("an HTTP error has the word of its code in status"):
             error["properties"]["status"] = {"type": "string", "pattern": "^[A-Z_]+$"}

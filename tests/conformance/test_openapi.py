@@ -156,6 +156,9 @@ def by_the_sdk(address, emulator):
             while not client.batches.get(name=job.name).done:
                 time.sleep(0.05)
         client.models.count_tokens(model=MODEL, contents="hi")
+        for config in ({"temperature": 0.5}, {"service_tier": "flex"}):
+            client.models.generate_content(model=MODEL, contents="hi", config=config)
+        client.models.embed_content(model=EMBEDDER, contents=["a", "b"])
         client.models.get(model=MODEL)
         list(client.batches.list(config={"page_size": 1}))
         list(client.files.list())
@@ -192,18 +195,28 @@ def by_hand(address, emulator):
         for missing in ("batches/none", "files/none", "models/none"):
             client.get(f"/v1beta/{missing}")
         client.get("/v1beta/batches", headers={"x-goog-api-key": ""})
+        single = f"/v1beta/models/{MODEL}:generateContent"
+        for asked in (ASK, SPELLED, {**ASK, "service_tier": "priority"}, {**ASK, "serviceTier": "none"}, {}):
+            client.post(single, json=asked)
+        client.post(single, json=ASK, headers={"X-Server-Timeout": "1"})
+        client.post("/v1beta/models/gemini-2.0-flash:generateContent", json={**ASK, "serviceTier": "flex"})
+        client.post(f"/v1beta/models/{EMBEDDER}:embedContent", json=EMBED)
+        client.post(f"/v1beta/models/{EMBEDDER}:batchEmbedContents", json={"requests": [EMBED]})
+        client.post(f"/v1beta/models/{EMBEDDER}:batchEmbedContents", json={"requests": []})
         details = {"status": 429, "message": "quota", "retry_delay": 31}
         emulator.add_fault(call="batches.create", action="status", **details)
         client.post(create, json=body)
 
 
 def beyond_the_limits(address, emulator):
-    """The refusal of a project that has too many jobs."""
+    """The refusals of a project that has too many jobs, or made too many single calls."""
     with httpx.Client(base_url=address, headers={"x-goog-api-key": "k"}) as client:
         rows = {"requests": {"requests": [{"request": ASK}]}}
         body = {"batch": {"displayName": "d", "inputConfig": rows}}
         answers = [client.post(f"/v1beta/models/{MODEL}:batchGenerateContent", json=body) for _ in range(2)]
         assert answers[1].status_code == 429
+        single = [client.post(f"/v1beta/models/{MODEL}:generateContent", json=ASK) for _ in range(2)]
+        assert single[1].status_code == 429
 
 
 OURS = {"our client": by_our_client, "our async client": by_our_async_client, "the operator": by_the_operator}
@@ -216,7 +229,7 @@ def traffic():
     """Who sent what and was answered what, recorded once for all tests."""
     found = {}
     for who, drive_it in ALL.items():
-        limits = Limits(max_jobs=1) if drive_it is beyond_the_limits else Limits()
+        limits = Limits(max_jobs=1, requests_per_minute=1) if drive_it is beyond_the_limits else Limits()
         job_seconds = 1000 if drive_it in (by_hand, beyond_the_limits) else 0.05
         with running_emulator(job_seconds=job_seconds, limits=limits) as emulator, recorded(emulator) as recording:
             drive_it(recording.base_url, emulator)

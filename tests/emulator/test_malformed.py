@@ -16,6 +16,9 @@ KEY = {"x-goog-api-key": "test-key"}
 START = {"X-Goog-Upload-Protocol": "resumable", "X-Goog-Upload-Command": "start"}
 GENERATE = "/v1beta/models/gemini-2.5-flash:batchGenerateContent"
 EMBED = "/v1/models/gemini-embedding-001:asyncBatchEmbedContent"
+ONE = "/v1beta/models/gemini-2.5-flash:generateContent"
+EMBED_ONE = "/v1/models/gemini-embedding-2:embedContent"
+EMBED_SOME = "/v1beta/models/gemini-embedding-001:batchEmbedContents"
 COUNT = "/v1beta/models/gemini-2.5-flash:countTokens"
 UPLOAD = "/upload/v1beta/files"
 BATCH = "/v1beta/batches/BATCH"
@@ -42,7 +45,9 @@ class Bad(NamedTuple):
 
 
 def bad_bodies() -> Iterator[Bad]:
-    for path, body in itertools.product((GENERATE, EMBED, COUNT), NO_JSON + NO_MESSAGE):
+    for path, body in itertools.product(
+        (GENERATE, EMBED, COUNT, ONE, EMBED_ONE, EMBED_SOME), NO_JSON + NO_MESSAGE
+    ):
         yield Bad("POST", path, body)
     for body in NO_JSON + NO_MESSAGE:
         yield Bad("PATCH", UPDATE, body)
@@ -61,6 +66,11 @@ def with_wrong_types() -> Iterator[Bad]:
         # Metadata is any object.
         yield Bad("POST", GENERATE, encoded(inline_with("metadata", [value])))
         yield Bad("POST", COUNT, encoded({"contents": value}))
+        yield Bad("POST", ONE, encoded({"contents": value}))
+        yield Bad("POST", ONE, encoded({**ROW["request"], "serviceTier": value}))
+        yield Bad("POST", EMBED_ONE, encoded({"content": value}))
+        yield Bad("POST", EMBED_SOME, encoded({"requests": value}))
+        yield Bad("POST", EMBED_SOME, encoded({"requests": [value]}))
         yield Bad("POST", COUNT, encoded({"generateContentRequest": value}))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 import time
@@ -15,7 +16,7 @@ from google import genai
 from google.genai import errors, types
 from pydantic import ValidationError
 
-from airflow_provider_batch.emulator import Emulator, running_emulator
+from airflow_provider_batch.emulator import Emulator, Limits, running_emulator
 
 MODEL = "gemini-2.5-flash"
 
@@ -61,6 +62,19 @@ def client(emulator: Emulator, request: pytest.FixtureRequest) -> Iterator[Any]:
         yield OnLoop(blocking.aio, loop)
         loop.run_until_complete(blocking.aio.aclose())
         loop.close()
+
+
+@pytest.fixture
+def connect_sdk() -> Iterator[Callable[..., Any]]:
+    """Start a server with the options that a test names, and make the SDK's client of it."""
+    with contextlib.ExitStack() as stack:
+
+        def make(**options: Any) -> Any:
+            emulator = stack.enter_context(running_emulator(**options))
+            http = types.HttpOptions(base_url=emulator.base_url)
+            return stack.enter_context(genai.Client(api_key="emulator", http_options=http))
+
+        yield make
 
 
 @pytest.fixture
@@ -184,6 +198,75 @@ def test_unknown_state_passes_through_and_is_not_done(client: Any, emulator: Emu
 
 def test_tokens_are_counted_without_a_batch(client: Any) -> None:
     assert client.models.count_tokens(model=MODEL, contents="12345678").total_tokens == 2
+
+
+HAS_TIERS = "service_tier" in types.GenerateContentConfig.model_fields
+
+
+def test_a_single_call_is_answered_and_says_its_tier(client: Any) -> None:
+    answer = client.models.generate_content(model=MODEL, contents="Name a moon.", config={"temperature": 0.5})
+
+    assert answer.text == "Answer to: Name a moon."
+    assert answer.usage_metadata.total_token_count == 3 + 6
+    assert answer.sdk_http_response.headers["x-gemini-service-tier"] == "standard"
+
+
+@pytest.mark.skipif(not HAS_TIERS, reason="this SDK knows no service tiers")
+def test_a_tier_is_asked_for_and_downgraded_priority_is_seen(connect_sdk: Callable[..., Any]) -> None:
+    client = connect_sdk(limits=Limits(priority_requests_per_minute=1))
+
+    def tier_of(asked: str) -> str:
+        answer = client.models.generate_content(model=MODEL, contents="hi", config={"service_tier": asked})
+        return answer.sdk_http_response.headers["x-gemini-service-tier"]
+
+    assert [tier_of(asked) for asked in ("flex", "priority", "priority")] == ["flex", "priority", "standard"]
+
+
+@pytest.mark.skipif(not HAS_TIERS, reason="this SDK knows no service tiers")
+def test_flex_without_capacity_is_a_server_error_that_its_retries_outlast(client: Any, emulator: Emulator) -> None:
+    emulator.add_fault(call="models.generateContent", action="status", tier="flex", times=3)
+    retry = types.HttpRetryOptions(attempts=3, initial_delay=0.01, max_delay=0.01, jitter=0)
+    patient = {"service_tier": "flex", "http_options": {"retry_options": retry}}
+
+    with pytest.raises(errors.ServerError, match="503 UNAVAILABLE"):
+        client.models.generate_content(model=MODEL, contents="hi", config={"service_tier": "flex"})
+
+    assert client.models.generate_content(model=MODEL, contents="hi", config=patient).text == "Answer to: hi"
+
+
+@pytest.mark.skipif(not HAS_TIERS, reason="this SDK knows no service tiers")
+def test_a_model_without_flex_is_a_client_error(client: Any) -> None:
+    with pytest.raises(errors.ClientError, match="flex is not supported for models/gemini-2.0-flash"):
+        client.models.generate_content(model="gemini-2.0-flash", contents="hi", config={"service_tier": "flex"})
+
+
+def test_one_call_too_many_is_a_client_error_with_a_wait(connect_sdk: Callable[..., Any]) -> None:
+    client = connect_sdk(limits=Limits(requests_per_minute=1))
+    client.models.generate_content(model=MODEL, contents="hi")
+
+    with pytest.raises(errors.ClientError, match="429 RESOURCE_EXHAUSTED") as refused:
+        client.models.generate_content(model=MODEL, contents="hi")
+
+    assert any("retryDelay" in detail for detail in refused.value.details["error"]["details"])
+
+
+def test_a_time_that_the_server_is_told_is_kept(connect_sdk: Callable[..., Any]) -> None:
+    client = connect_sdk(call_seconds=1.5)
+
+    with pytest.raises(errors.ServerError, match="504 DEADLINE_EXCEEDED"):
+        # With a time-out of its own the SDK would give up before the server does.
+        client.models.generate_content(
+            model=MODEL, contents="hi", config={"http_options": {"headers": {"X-Server-Timeout": "1"}}}
+        )
+
+
+@pytest.mark.parametrize("model", ["gemini-embedding-001", "gemini-embedding-2"])
+def test_contents_are_embedded_without_a_batch(client: Any, model: str) -> None:
+    config = {"output_dimensionality": 4}
+
+    answer = client.models.embed_content(model=model, contents=["a", "b"], config=config)
+
+    assert [len(embedding.values) for embedding in answer.embeddings] == [4, 4]
 
 
 def test_models_say_which_of_them_do_batches(client: Any) -> None:

@@ -132,7 +132,7 @@ def _answered(job: ResultJob) -> Iterator[_Result]:
         return asked, _answer(asked, job)
 
     for asked, body in in_order(answer, _asked(job), job.workers):
-        yield _result(asked.row, body, _billed(asked.row, body))
+        yield _result(asked.row, body, billed(asked.row.request, body))
 
 
 def _asked(job: ResultJob) -> Iterator[_Asked]:
@@ -160,14 +160,17 @@ def _answer(asked: _Asked, job: ResultJob) -> dict[str, object]:
     return answer_row(row.request, _key(row), batch.model, job.function)
 
 
-def _billed(row: InputRow, body: Message) -> Tokens:
-    """Return what a row costs; one that failed costs nothing."""
+def billed(request: Message, body: Message) -> Tokens:
+    """Return what an answer costs; one that failed costs nothing.
+
+    :param body: ``{"response": ...}`` or ``{"error": ...}``.
+    """
     response = body.get("response")
     if response is None:
         return Tokens()
     usage = response.get("usageMetadata") or {}
     return Tokens(
-        input=usage.get("promptTokenCount", 0) if usage else sum(prompt_tokens(row.request)),
+        input=usage.get("promptTokenCount", 0) if usage else sum(prompt_tokens(request)),
         cached=usage.get("cachedContentTokenCount", 0),
         output=usage.get("candidatesTokenCount", 0),
         thinking=usage.get("thoughtsTokenCount", 0),

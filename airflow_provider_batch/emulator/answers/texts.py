@@ -89,7 +89,7 @@ def generated(request: Message, model: str, text: str | None = None) -> dict[str
         ],
         "usageMetadata": _usage(request, config, tokens_in(text)),
         "modelVersion": model.removeprefix("models/"),
-        "responseId": _digest(request).hex()[:22],
+        "responseId": request_digest(request),
     }
 
 
@@ -109,6 +109,11 @@ def embedded(request: Message, model: str) -> dict[str, object]:
     if model.endswith("embedding-001"):
         return {**answer, "tokenCount": str(tokens)}
     return {**answer, "usageMetadata": {"promptTokenCount": tokens, "promptTokenDetails": _token_details(request)}}
+
+
+def request_digest(request: Message) -> str:
+    """Return 22 hexadecimal digits that are the same for the same request only."""
+    return hashlib.sha256(msgspec.json.encode(request, order="sorted")).hexdigest()[:22]
 
 
 def prompt_tokens(request: Message) -> tuple[int, int]:
@@ -195,7 +200,3 @@ def _thought_tokens(config: Message) -> int:
     budget = int(field(thinking, "thinkingBudget", _THOUGHT_TOKENS))
     # A negative budget leaves the amount to the model.
     return _THOUGHT_TOKENS if budget < 0 else min(budget, _THOUGHT_TOKENS)
-
-
-def _digest(request: Message) -> bytes:
-    return hashlib.sha256(msgspec.json.encode(request, order="sorted")).digest()

@@ -44,7 +44,8 @@ class _Input(NamedTuple):
 
 
 async def _create(call: Call, kind: Kind) -> Response:
-    model = known_model(call.parameter("model"), kind)
+    method = "batchGenerateContent" if kind == "generate" else "asyncBatchEmbedContent"
+    model = known_model(call.parameter("model"), kind, method)
     message = field(await call.json("BatchGenerateContentRequest"), "batch")
     if message is None:
         raise invalid("* BatchRequest.batch: batch is not specified")

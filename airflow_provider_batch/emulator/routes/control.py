@@ -21,8 +21,8 @@ class Control:
         self._emulation = emulation
 
     async def health(self, _: Request) -> Response:
-        """Say that the server answers, and what time it thinks it is."""
-        return reply({"status": "ok", "now": self._emulation.now()})
+        """Say that the server answers, its time, and how many single calls wait for their answer."""
+        return reply({"status": "ok", "now": self._emulation.now(), "waiting": self._emulation.alarms.waiting()})
 
     async def journal(self, _: Request) -> Response:
         """Return accepted changes and all requests."""
@@ -74,6 +74,7 @@ class Control:
             return _refusal(invalid("the clock moves forward only"))
         self._emulation.store.clock.advance(step.advance_seconds)
         self._emulation.worker.clock_moved()
+        self._emulation.alarms.clock_moved()
         return reply({"now": self._emulation.now()})
 
 

@@ -22,9 +22,11 @@ class _Model(NamedTuple):
     input_tokens: int
     output_tokens: int
     embeds: bool = False
+    flex: bool = True
 
 
-# The models of the public price list of November 2026. The token limits are round figures.
+# The models of the public price list of November 2026. The token limits are round figures. Models without flex are
+# not on the guide's page of flex inference (2026-05-13), and no newer than the models on it.
 _MODELS = [
     _Model("gemini-4-argon", "4", 1_048_576, 65_536),
     _Model("gemini-3.8-flash", "3.8", 1_048_576, 65_536),
@@ -34,12 +36,12 @@ _MODELS = [
     _Model("gemini-3.5-flash-lite", "3.5", 1_048_576, 65_536),
     _Model("gemini-3.1-pro-preview", "3.1", 1_048_576, 65_536),
     _Model("gemini-3.1-flash-lite", "3.1", 1_048_576, 65_536),
-    _Model("gemini-3-pro-preview", "3", 1_048_576, 65_536),
+    _Model("gemini-3-pro-preview", "3", 1_048_576, 65_536, flex=False),
     _Model("gemini-3-flash-preview", "3", 1_048_576, 65_536),
     _Model("gemini-2.5-pro", "2.5", 1_048_576, 65_536),
     _Model("gemini-2.5-flash", "2.5", 1_048_576, 65_536),
     _Model("gemini-2.5-flash-lite", "2.5", 1_048_576, 65_536),
-    _Model("gemini-2.0-flash", "2.0", 1_048_576, 8_192),
+    _Model("gemini-2.0-flash", "2.0", 1_048_576, 8_192, flex=False),
     _Model("gemini-3-pro-image-preview", "3", 65_536, 32_768),
     _Model("gemini-embedding-2", "2", 8_192, 1, embeds=True),
     _Model("gemini-embedding-001", "001", 2_048, 1, embeds=True),
@@ -47,19 +49,28 @@ _MODELS = [
 _BY_NAME = {model.name: model for model in _MODELS}
 
 
-def known_model(name: str, kind: Kind) -> str:
-    """Check that a model exists and does this kind of batch.
+def known_model(name: str, kind: Kind, method: str) -> str:
+    """Check that a model exists and is of this kind.
 
+    :param method: what it is asked to do, such as ``batchGenerateContent``.
     :raises ApiError: 404 in both cases, as the API words it.
     """
     model = _BY_NAME.get(name)
-    method = "batchGenerateContent" if kind == "generate" else "asyncBatchEmbedContent"
     if model is None or model.embeds != (kind == "embed"):
         raise not_found(
             f"models/{name} is not found for API version v1beta, or is not supported for {method}. "
             "Call ListModels to see the list of available models and their supported methods."
         )
     return name
+
+
+def check_flex(name: str) -> None:
+    """Check that a known model has the flex tier.
+
+    :raises ApiError: 400. The wording is the emulator's, as no refusal was published.
+    """
+    if not _BY_NAME[name].flex:
+        raise invalid(f"Service tier flex is not supported for models/{name}.")
 
 
 async def list_models(call: Call) -> Response:

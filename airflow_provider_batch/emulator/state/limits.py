@@ -1,4 +1,4 @@
-"""What a project may have at one time, and the refusals of what goes beyond.
+"""What a project may have at one time, or send in a minute, and the refusals of what goes beyond.
 
 The defaults are the documented ones; the table of queued tokens is a copy of about January 2026 and knows no
 newer models. A refused create says no more than the API has been seen to say (langchain4j issue 3942): too
@@ -27,12 +27,12 @@ _QUEUED_MILLIONS = {
     "gemini-2.0-flash": (10, 1000, 5000),
     "gemini-3-pro-image-preview": (2, 270, 1000),
 }
-_EXCEEDED = (
+EXCEEDED = (
     "You exceeded your current quota, please check your plan and billing details. For more information on this "
     "error, head to: https://ai.google.dev/gemini-api/docs/rate-limits."
 )
 _STORAGE = "generativelanguage.googleapis.com/file_storage_bytes"
-_HELP = {
+HELP = {
     "@type": "type.googleapis.com/google.rpc.Help",
     "links": [
         {
@@ -51,6 +51,9 @@ class Limits(NamedTuple):
     :param max_storage_bytes: of all files, results included.
     :param tier: 1, 2 or 3 for the documented limits of queued tokens by model; 0 = none.
     :param max_queued_tokens: instead of the tier: one limit for every model.
+    :param requests_per_minute: single calls of each model; None = any number, also of the next two.
+    :param tokens_per_minute: of the input of single calls of each model.
+    :param priority_requests_per_minute: what goes beyond is served as standard.
     """
 
     max_jobs: int = 100
@@ -58,6 +61,9 @@ class Limits(NamedTuple):
     max_storage_bytes: int = 20 * GIB
     tier: int = 0
     max_queued_tokens: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    priority_requests_per_minute: int | None = None
 
     def queued_tokens(self, model: str) -> int | None:
         """Return how many tokens may be queued for a model, None for any number.
@@ -80,7 +86,7 @@ def check_new_batch(limits: Limits, batch: BatchRecord, unfinished: Iterable[Bat
     allowed = limits.queued_tokens(batch.model)
     queued = batch.input_tokens + sum(other.input_tokens for other in others if other.model == batch.model)
     if len(others) >= limits.max_jobs or (allowed is not None and queued > allowed):
-        raise ApiError(429, _EXCEEDED, [_HELP])
+        raise ApiError(429, EXCEEDED, [HELP])
 
 
 def check_new_file(limits: Limits, size_bytes: int, files: Iterable[FileRecord]) -> None:
@@ -94,8 +100,8 @@ def check_new_file(limits: Limits, size_bytes: int, files: Iterable[FileRecord])
     if size_bytes + sum(file.size_bytes for file in files) > allowed:
         violation = {"quotaMetric": _STORAGE, "quotaId": "FileStorageBytesPerProject", "quotaValue": str(allowed)}
         failure = {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]}
-        message = f"{_EXCEEDED}\n* Quota exceeded for metric: {_STORAGE}, limit: {allowed}"
-        raise ApiError(429, message, [failure, _HELP])
+        message = f"{EXCEEDED}\n* Quota exceeded for metric: {_STORAGE}, limit: {allowed}"
+        raise ApiError(429, message, [failure, HELP])
 
 
 def check_file_size(limits: Limits, size_bytes: int) -> None:

@@ -20,6 +20,7 @@ RESULT_LIFETIME_S = 42 * 24 * 3600.0
 _ALPHABET = string.ascii_lowercase + string.digits
 
 Kind = Literal["generate", "embed"]
+Tier = Literal["standard", "flex", "priority"]
 
 
 class UploadRecord(msgspec.Struct, frozen=True, kw_only=True):

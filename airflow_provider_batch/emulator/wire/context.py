@@ -12,10 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from airflow_provider_batch.emulator.answers.schema_check import RowError, check_message
+from airflow_provider_batch.emulator.answers.single import SingleAnswers
 from airflow_provider_batch.emulator.faults import FaultPlan
+from airflow_provider_batch.emulator.state.alarms import Alarms
 from airflow_provider_batch.emulator.state.deliveries import Deliveries
 from airflow_provider_batch.emulator.state.journal import Journal
 from airflow_provider_batch.emulator.state.limits import Limits
+from airflow_provider_batch.emulator.state.rates import Rates
 from airflow_provider_batch.emulator.state.store import Store
 from airflow_provider_batch.emulator.state.uploads import PartFiles
 from airflow_provider_batch.emulator.state.worker import Worker
@@ -28,7 +31,10 @@ MAX_BODY_BYTES = 20 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Emulation:
-    """The parts of one running server."""
+    """The parts of one running server.
+
+    :ivar call_seconds: how long a single call of the standard tier takes, on the emulator's clock.
+    """
 
     store: Store
     journal: Journal
@@ -36,8 +42,12 @@ class Emulation:
     parts: PartFiles
     worker: Worker
     deliveries: Deliveries
+    answers: SingleAnswers
+    alarms: Alarms
+    rates: Rates
     keys: Mapping[str, str]
     job_seconds: float
+    call_seconds: float
     limits: Limits
 
     def now(self) -> float:

@@ -19,6 +19,23 @@ _RPC_NAMES = {
     504: "DEADLINE_EXCEEDED",
 }
 
+# What becomes of a code of google.rpc.Code that is not the name of an HTTP status above.
+_HTTP_STATUS = {
+    1: 499,
+    3: 400,
+    4: 504,
+    5: 404,
+    6: 409,
+    7: 403,
+    8: 429,
+    9: 400,
+    10: 409,
+    11: 400,
+    12: 501,
+    14: 503,
+    16: 401,
+}
+
 
 class ApiError(Exception):
     """A call that is refused; the reply is made from the attributes.
@@ -51,6 +68,11 @@ def error_body(
     if details:
         error["details"] = details
     return {"error": error}
+
+
+def http_status(code: object) -> int:
+    """Return the HTTP status of a ``google.rpc.Code``: 500 for those that say no more, and for what is none."""
+    return _HTTP_STATUS.get(code, 500) if isinstance(code, int) else 500
 
 
 def retry_info(delay_s: float) -> dict[str, object]:

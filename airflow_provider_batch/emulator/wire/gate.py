@@ -16,9 +16,11 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from airflow_provider_batch.emulator.faults import Fault
+from airflow_provider_batch.emulator.state.records import Tier
 from airflow_provider_batch.emulator.wire.auth import project_of
 from airflow_provider_batch.emulator.wire.context import Call, Emulation, reply
 from airflow_provider_batch.emulator.wire.errors import ApiError
+from airflow_provider_batch.emulator.wire.tiers import asked_tier
 
 Handler = Callable[[Call], Awaitable[Response]]
 Namer = Callable[[Request], "tuple[str, ...]"]
@@ -63,7 +65,8 @@ class Gate:
         except ApiError as refusal:
             await wire.answer(reply(refusal.body(), refusal.status))
             return
-        faults = self._emulation.faults.strike(*names)
+        tier = await self._tier(Call(request, project, self._emulation), names)
+        faults = self._emulation.faults.strike(*names, tier=tier)
         for fault in faults:
             if await _strikes_before(fault, wire):
                 return
@@ -81,6 +84,16 @@ class Gate:
             await wire.drop()
         elif lost is not None:
             await wire.answer(_scripted(lost))
+
+    async def _tier(self, call: Call, names: tuple[str, ...]) -> Tier | None:
+        """Return the tier that a call asks for, if a fault wants to know it: the body is read for that."""
+        if not self._emulation.faults.need_tier(*names):
+            return None
+        try:
+            return asked_tier(await call.json(None))
+        except (ApiError, ClientDisconnect):
+            # The call itself says what is wrong.
+            return None
 
     def _project(self, request: Request, call: str) -> str:
         if call.startswith("files.upload.") and call != "files.upload.start":
