@@ -236,7 +236,7 @@ def test_flex_without_capacity_is_a_server_error_that_its_retries_outlast(client
 
 @pytest.mark.skipif(not HAS_TIERS, reason="this SDK knows no service tiers")
 def test_a_model_without_flex_is_a_client_error(client: Any) -> None:
-    with pytest.raises(errors.ClientError, match="flex is not supported for models/gemini-2.0-flash"):
+    with pytest.raises(errors.ClientError, match=r"flex is not supported for models/gemini-2\.0-flash"):
         client.models.generate_content(model="gemini-2.0-flash", contents="hi", config={"service_tier": "flex"})
 
 
@@ -260,11 +260,10 @@ def test_a_time_that_the_server_is_told_is_kept(connect_sdk: Callable[..., Any])
         )
 
 
-@pytest.mark.parametrize("model", ["gemini-embedding-001", "gemini-embedding-2"])
-def test_contents_are_embedded_without_a_batch(client: Any, model: str) -> None:
+def test_contents_are_embedded_without_a_batch(client: Any) -> None:
     config = {"output_dimensionality": 4}
 
-    answer = client.models.embed_content(model=model, contents=["a", "b"], config=config)
+    answer = client.models.embed_content(model="gemini-embedding-001", contents=["a", "b"], config=config)
 
     assert [len(embedding.values) for embedding in answer.embeddings] == [4, 4]
 
