@@ -113,7 +113,7 @@ def test_the_connections_of_the_pages_are_complete(page, monkeypatch):
         assert json.loads(value)["conn_type"] == "gemini"
 
 
-def test_the_control_calls_of_the_page_are_accepted(gemini_emulator):
+def test_the_calls_of_the_page_are_accepted(gemini_emulator):
     curls = [line for line in words("docs/emulator.md", "bash") if line[0] == "curl"]
     headers = {"x-goog-api-key": "k"}
     row = {"request": {"contents": [{"parts": [{"text": "hi"}]}]}}
@@ -124,10 +124,11 @@ def test_the_control_calls_of_the_page_are_accepted(gemini_emulator):
         url = next(word for word in line if word.startswith("http"))
         url = url.replace("http://127.0.0.1:8484", gemini_emulator.base_url)
         url = url.replace("BATCH_ID", made.removeprefix("batches/"))
-        method = line[line.index("-X") + 1] if "-X" in line else "GET"
         body = line[line.index("-d") + 1] if "-d" in line else None
-        assert httpx.request(method, url, content=body).status_code == 200, line
-    assert len(curls) == 7
+        method = line[line.index("-X") + 1] if "-X" in line else "GET" if body is None else "POST"
+        given = dict([line[line.index("-H") + 1].split(": ")]) if "-H" in line else {}
+        assert httpx.request(method, url, content=body, headers=given).status_code == 200, line
+    assert len(curls) == 8
 
 
 def test_the_faults_of_the_page_can_be_armed(gemini_emulator):
@@ -137,7 +138,7 @@ def test_the_faults_of_the_page_can_be_armed(gemini_emulator):
     ]
     for fault in faults:
         gemini_emulator.add_fault(**fault)
-    assert len(faults) == 13
+    assert len(faults) == 14
 
 
 def test_every_make_target_of_the_pages_exists():
