@@ -42,9 +42,13 @@ def refusal(answer):
 
 def wait_until_asked(emulator, calls):
     """Wait for calls to be on their way: they are answered only when the clock moves."""
+    wait_until(lambda: emulator_waits(emulator) >= calls)
+
+
+def wait_until(happened):
     deadline = time.monotonic() + 20
-    while emulator_waits(emulator) < calls:
-        assert time.monotonic() < deadline, f"{calls} calls did not arrive"
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
 
 
@@ -400,6 +404,18 @@ def test_an_answer_that_is_lost_is_billed_all_the_same(serve, action):
     [billed] = emulator.billed_calls()
 
     assert (billed["tier"], billed["tokens"]) == ("flex", SPENT)
+
+
+def test_an_answer_for_a_client_that_has_left_is_billed_all_the_same(serve):
+    emulator, api = serve(call_seconds=100)
+    with pytest.raises(httpx.ReadTimeout):
+        api.post(f"/v1/models/{FLASH}:generateContent", json=ASK, timeout=0.3)
+    assert (emulator_waits(emulator), emulator.billed_calls()) == (1, [])
+
+    emulator.advance_clock(200)
+    wait_until(lambda: emulator.billed_calls())
+
+    assert [billed["tokens"] for billed in emulator.billed_calls()] == [SPENT]
 
 
 def test_the_journal_bills_each_answer_by_its_tier_and_names_what_was_asked(serve):

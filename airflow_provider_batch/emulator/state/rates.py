@@ -39,11 +39,41 @@ class _Counted(NamedTuple):
     amount: int
 
 
+class _Window:
+    """What one project sent one model in the last minute, of one quota. Without a limit nothing is counted."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._counted: deque[_Counted] = deque()
+        self._used = 0
+
+    def wait_s(self, amount: int, now: float) -> float:
+        """Return how long it is until there is room: 0 for now, a whole minute for what never fits."""
+        if self._limit is None:
+            return 0.0
+        while self._counted and self._counted[0].until <= now:
+            self._used -= self._counted.popleft().amount
+        if amount > self._limit:
+            return MINUTE_S
+        used, wait_s = self._used, 0.0
+        for before in self._counted:
+            if used + amount <= self._limit:
+                break
+            used -= before.amount
+            wait_s = before.until - now
+        return wait_s
+
+    def add(self, amount: int, now: float) -> None:
+        if self._limit is not None:
+            self._counted.append(_Counted(now + MINUTE_S, amount))
+            self._used += amount
+
+
 class _Refusal(NamedTuple):
     """A limit that a call would go beyond, and how long it is until it would not."""
 
     quota: _Quota
-    limit: int
+    limit: int | None
     wait_s: float
 
 
@@ -53,9 +83,9 @@ class Rates:
     def __init__(self, limits: Limits, clock: Clock) -> None:
         self._limits = limits
         self._clock = clock
-        self._requests: dict[tuple[str, str], deque[_Counted]] = defaultdict(deque)
-        self._tokens: dict[tuple[str, str], deque[_Counted]] = defaultdict(deque)
-        self._priority: dict[tuple[str, str], deque[_Counted]] = defaultdict(deque)
+        self._requests = _windows(limits.requests_per_minute)
+        self._tokens = _windows(limits.tokens_per_minute)
+        self._priority = _windows(limits.priority_requests_per_minute)
 
     def take(self, project: str, model: str, tokens: int) -> None:
         """Count a call.
@@ -64,54 +94,31 @@ class Rates:
         :param tokens: of its input.
         :raises ApiError: 429, and the call does not count.
         """
-        now, place = self._clock.now(), (project, model)
-        requests, queued = self._requests[place], self._tokens[place]
-        refusals = [
-            refusal
-            for refusal in (
-                _refusal(_REQUESTS, self._limits.requests_per_minute, requests, 1, now),
-                _refusal(_TOKENS, self._limits.tokens_per_minute, queued, tokens, now),
-            )
-            if refusal is not None
+        now = self._clock.now()
+        asked = [
+            (_REQUESTS, self._limits.requests_per_minute, self._requests[project, model], 1),
+            (_TOKENS, self._limits.tokens_per_minute, self._tokens[project, model], tokens),
         ]
+        waits = [_Refusal(quota, limit, window.wait_s(amount, now)) for quota, limit, window, amount in asked]
+        refusals = [refusal for refusal in waits if refusal.wait_s > 0]
         if refusals:
             raise _exceeded(model, refusals)
-        requests.append(_Counted(now + MINUTE_S, 1))
-        queued.append(_Counted(now + MINUTE_S, tokens))
+        for _, _, window, amount in asked:
+            window.add(amount, now)
 
     def served_tier(self, project: str, model: str, asked: Tier) -> Tier:
         """Return the tier that serves a call: standard for a priority call beyond the limit of those."""
-        limit = self._limits.priority_requests_per_minute
-        if asked != "priority" or limit is None:
+        if asked != "priority":
             return asked
-        now, counted = self._clock.now(), self._priority[project, model]
-        if _wait_s(limit, counted, 1, now) > 0:
+        now, window = self._clock.now(), self._priority[project, model]
+        if window.wait_s(1, now) > 0:
             return "standard"
-        counted.append(_Counted(now + MINUTE_S, 1))
+        window.add(1, now)
         return asked
 
 
-def _refusal(
-    quota: _Quota, limit: int | None, counted: deque[_Counted], amount: int, now: float
-) -> _Refusal | None:
-    wait_s = 0.0 if limit is None else _wait_s(limit, counted, amount, now)
-    return _Refusal(quota, limit, wait_s) if limit is not None and wait_s else None
-
-
-def _wait_s(limit: int, counted: deque[_Counted], amount: int, now: float) -> float:
-    """Return how long it is until there is room; a whole minute for what never fits."""
-    while counted and counted[0].until <= now:
-        counted.popleft()
-    if amount > limit:
-        return MINUTE_S
-    used = sum(before.amount for before in counted)
-    wait_s = 0.0
-    for before in counted:
-        if used + amount <= limit:
-            break
-        used -= before.amount
-        wait_s = before.until - now
-    return wait_s
+def _windows(limit: int | None) -> defaultdict[tuple[str, str], _Window]:
+    return defaultdict(lambda: _Window(limit))
 
 
 def _exceeded(model: str, refusals: list[_Refusal]) -> ApiError:
