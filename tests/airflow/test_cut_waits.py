@@ -55,7 +55,7 @@ def test_a_batch_that_has_not_ended_fails_and_a_retry_goes_on_with_it(stuck, tmp
     gemini_emulator.advance_clock(3700)
     with pytest.raises(JobTimeoutError, match="AGB-P05") as caught:
         late.resume_execution(*OVERDUE, context)
-    assert "Nothing was cancelled: the jobs run on and are billed" in str(caught.value)
+    assert "Nothing was cancelled: the jobs may still run and be billed" in str(caught.value)
     gemini_emulator.force_job(created(gemini_emulator)[0], state="SUCCEEDED")
     assert batch_of(tmp_path, "ab").execute(context)["counts"] == {"success": 2}
     assert len(created(gemini_emulator)) == 1
