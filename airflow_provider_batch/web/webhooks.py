@@ -2,7 +2,7 @@
 
 Nothing is believed without a valid signature, and what is believed only makes a triggerer look sooner. At any time
 all deliveries that are not believed get the same answer. So no answer tells which connections exist or take
-webhooks. The time of an answer can: a name that was not asked for within the last minute is looked up first.
+webhooks. The time of an answer can tell. A name that was not asked for within the last minute is looked up first.
 """
 
 from __future__ import annotations

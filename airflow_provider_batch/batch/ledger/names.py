@@ -1,8 +1,7 @@
 """The names of a ledger's files: built and read here alone, so that they are the same for all.
 
-They never change, as ledgers of earlier versions have them. A ``#`` in a kind stands for a number. The numbers
-come in this order, all from 1: the round, the shard in it, then the create call or the upload. Other things are
-counted in that last place, too.
+They never change, as ledgers of earlier versions have them. A ``#`` in a kind stands for a number, from 1. The
+order is the round, the shard in it, then the create call, the upload or what else is counted.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def ask_to_end(
             ensure_ours(job)
             to.begin(job)
             service.cancel(job)
-        except Exception as error:  # noqa: BLE001 - the other jobs are to be asked, whatever it is
+        except Exception as error:  # noqa: BLE001 - the other jobs are to be asked in any case
             to.refuse(job, error)
         else:
             to.asked.append(job)
