@@ -63,7 +63,7 @@ def determine_kwargs(
 def sql_hook(conn_id: str) -> Any:
     """The hook of a database connection, one with DB-API connections.
 
-    :raises ConfigError: There is no such connection, or it is not of a database.
+    :raises ConfigError: The connection does not exist, or it is not of a database.
     """
     from airflow.sdk import BaseHook
 
@@ -147,7 +147,7 @@ def overdue(error: BatchError) -> Exception:
 
 
 class TaskEnd(BaseException):
-    """What a function of the user raised to end its task, on its way through code that takes exceptions for rows.
+    """What a function of the user raised to end its task. It passes through code that takes exceptions for rows.
 
     :param ending: Airflow's exception.
     """
@@ -172,7 +172,7 @@ def ending_tasks(function: Callable[[Given], Made]) -> Callable[[Given], Made]:
 
 @contextmanager
 def saving_retries() -> Iterator[None]:
-    """What no retry can mend fails the task at once, so that somebody hears of it at once.
+    """What no retry can mend fails the task at once, so that a person hears of it at once.
 
     :raises AirflowFailException: Instead of a final :class:`BatchError`, and of its class too.
     :raises AirflowSkipException: A function of the user said so.
@@ -205,10 +205,10 @@ def airflow_exception(name: str) -> type[Exception]:
 
 
 def task_state(task: TaskKey, within_s: float) -> str | None:
-    """The state of a task instance as the API server has it now, None if it has none or it cannot be read in time.
+    """The state of a task instance as the API server has it now. None if it has none or it cannot be read in time.
 
-    Blocks. It asks in a thread of its own: called from a signal handler it may
-    have interrupted another request to the supervisor, and would wait for that one forever.
+    Blocks. It asks in a thread of its own. Called from a signal handler it may have interrupted another request to
+    the supervisor. It would wait for that one forever.
     """
     answers: list[str | None] = []
 
@@ -221,7 +221,7 @@ def task_state(task: TaskKey, within_s: float) -> str | None:
                 dag_id=task["dag_id"], task_ids=[task["task_id"]], run_ids=[task["run_id"]], map_index=mapped
             )
         except Exception as error:  # noqa: BLE001
-            # The supervisor raises anything; a state that cannot be read leaves the jobs alone.
+            # The supervisor raises anything. A state that cannot be read leaves the jobs alone.
             log.info("The task's state cannot be read: %s", type(error).__name__)
             return
         found = list(states.get(task["run_id"], {}).values())
@@ -241,7 +241,7 @@ def server_connection(conn_id: str) -> Connection:
 
 
 def webhook_secret(conn_id: str) -> str:
-    """The ``webhook_secret`` of a connection of our type, empty if there is none. For the API server; blocks."""
+    """The ``webhook_secret`` of a connection of our type, empty if there is none. For the API server. Blocks."""
     try:
         connection = server_connection(conn_id)
     except not_found_error():
@@ -254,7 +254,7 @@ def webhook_secret(conn_id: str) -> str:
 
 
 def change_variable(key: str, change: Callable[[str | None], str], description: str) -> None:
-    """Set an Airflow Variable by what it was. For the API server; blocks."""
+    """Set an Airflow Variable by what it was. For the API server. Blocks."""
     from airflow.models.variable import Variable
 
     Variable.set(key, change(Variable.get(key, default_var=None)), description)
@@ -263,9 +263,9 @@ def change_variable(key: str, change: Callable[[str | None], str], description: 
 async def aget_variable(key: str) -> str | None:
     """An Airflow Variable as the API server has it, None if there is none. For triggers.
 
-    Straight through the triggerer: ``Variable.get`` would block the event loop, and ask the secrets backends of
-    this process each time. Never cancel this: Airflow 3.1 would take the answer for that to the next question,
-    whoever asks it.
+    Straight through the triggerer. ``Variable.get`` would block the event loop, and ask the secrets backends of
+    this process each time. Never cancel this. Airflow 3.1 would take the answer for that to the next question,
+    even of another caller.
     """
     from airflow.sdk.execution_time import comms, task_runner
 
@@ -279,7 +279,7 @@ async def aget_variable(key: str) -> str | None:
 
 
 async def aput_variable(key: str, value: str, description: str) -> None:
-    """Set an Airflow Variable. For triggers; never cancel this either."""
+    """Set an Airflow Variable. For triggers. Never cancel this either."""
     from airflow.sdk.execution_time import comms, task_runner
 
     await task_runner.SUPERVISOR_COMMS.asend(comms.PutVariable(key=key, value=value, description=description))
@@ -302,7 +302,7 @@ def tell_outlets(context: Mapping[str, Any], outlets: Iterable[object], extra: d
 def end_without_results(
     task: BaseOperator, context: Mapping[str, Any], returned: dict[str, object]
 ) -> dict[str, object]:
-    """End a task as a success that has no results: no event for its outlets, and the tasks after it are skipped.
+    """End a task as a success that has no results. Its outlets get no event, and the tasks after it are skipped.
 
     :param returned: What it returns.
     :raises DownstreamTasksSkipped: There are tasks after it.
@@ -330,7 +330,7 @@ def stats() -> StatsClient:
 
 
 def start_stats() -> None:
-    """Set the metrics up in a process that is no part of Airflow; its own processes have done so."""
+    """Set the metrics up in a process that is no part of Airflow. Its own processes have done so."""
     # It measures its own import, for which it sets them up (3.2, 3.3). In 3.1 they set themselves up.
     importlib.import_module("airflow.sdk.serde" if find_spec("airflow.sdk.observability") else "airflow.stats")
 
@@ -345,7 +345,7 @@ def is_cleared(ti: object, retries: int) -> bool:
 
 
 class Fence:
-    """Airflow's task state store (3.3) as a pointer to the ledger and a proof that this try is the current one.
+    """Airflow's task state store (3.3). It points to the ledger and proves that this try is the current one.
 
     The server refuses a write from a try that another one has replaced. Where there is no store, the ledger
     alone decides who may send, and it is enough for that.
@@ -372,7 +372,7 @@ class Fence:
     def __call__(self) -> None:
         """Prove that this try is the current one.
 
-        :raises SupersededError: It is not, or nobody can tell.
+        :raises SupersededError: It is not, or that cannot be told.
         """
         if self._store is None:
             return
@@ -381,7 +381,7 @@ class Fence:
         try:
             self._store.set(POINTER, self._ledger, retention=NEVER_EXPIRE)
         except Exception as error:
-            # Whatever the supervisor raises: a proof that was not given is none.
+            # The supervisor may raise anything. A proof that was not given is none.
             raise SupersededError(
                 f"Airflow does not confirm that this try is the current one ({type(error).__name__}).",
                 code="AGB-S07",

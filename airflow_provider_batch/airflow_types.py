@@ -44,7 +44,7 @@ class TaskName(Protocol):
 
     @property
     def map_index(self) -> int | None:
-        """Its number if it is mapped; None or -1 if not."""
+        """Its number if it is mapped. None or -1 if not."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What an argument may be: each check takes its name and its value, and gives the value in its own type.
+"""What an argument may be. Each check takes its name and its value, and gives the value in its own type.
 
 A template yields text, so each check takes text as well. Imports nothing heavy: DAGs are parsed often.
 """
@@ -250,7 +250,7 @@ def mapping(name: str, value: Any) -> dict[str, Any]:
 
 
 def submitted(name: str, value: Any) -> Any:
-    """A job's name, or what an operator that does not wait returned, or the text that a template makes of it."""
+    """A job's name, or what an operator that does not wait returned. Also the text that a template makes of it."""
     given = _dict_of(value) if isinstance(value, str) else value
     if isinstance(given, str) and given.strip():
         return job_name_of(name, given)
@@ -273,7 +273,7 @@ def job_name_of(name: str, value: Any) -> str:
 
 
 def _dict_of(written: str) -> Any:
-    """What ``{{ ti.xcom_pull(...) }}`` gives is Python's text of a dict; ``| tojson`` gives JSON."""
+    """What ``{{ ti.xcom_pull(...) }}`` gives is Python's text of a dict. ``| tojson`` gives JSON."""
     for read in (json.loads, ast.literal_eval):
         try:
             return read(written)

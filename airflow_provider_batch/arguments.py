@@ -1,4 +1,4 @@
-"""How the arguments of a task are checked: where the DAG is read, or in the task if Airflow renders them."""
+"""How the arguments of a task are checked. The DAG file checks them, or the task if Airflow renders them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CheckedArguments:
     Attributes are what was given, until the task runs. Airflow's own class stands first among the bases: it takes
     the first one's ``__init__`` for that of the task.
 
-    :cvar checks: Of this class; a template is left alone until it is rendered.
+    :cvar checks: Of this class. A template is left alone until it is rendered.
     :cvar rendered_checks: In place of those, for what a template gave.
     """
 
@@ -105,7 +105,7 @@ def rendered(content: Any, render: Callable[[Any], Any]) -> Any:
 
 
 def options(kind: type[Options]) -> Check:
-    """Options of that class, or a dict of its fields; None = all of them as they are by default.
+    """Options of that class, or a dict of its fields. None = all of them as they are by default.
 
     A template in it passes, as it is checked once more when Airflow has rendered it.
     """

@@ -29,11 +29,11 @@ RESULTS_PATIENCE_S = 600.0
 
 
 NEVER = datetime.max.replace(tzinfo=timezone.utc)
-"""The time at which a file is deleted that nobody deletes."""
+"""The time at which a file is deleted that is kept for ever."""
 
 
 class JobState(str, enum.Enum):
-    """Where a job stands. ``UNKNOWN`` is a state word that this version does not know; it is not terminal."""
+    """Where a job stands. ``UNKNOWN`` is a state word that this version does not know. It is not terminal."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -59,11 +59,11 @@ class JobSnapshot:
     :param name: The vendor's name of the job, such as ``batches/abc``.
     :param state: Neutral state.
     :param raw_state: The vendor's own word, for messages.
-    :param done: The vendor says that nothing will change any more, whatever the state word.
+    :param done: The vendor says that nothing will change any more, even if the state word says otherwise.
     :param display_name: The name that we gave it at submission.
     :param created_at: Server time of the submission, None if not reported.
     :param ended_at: Server time of the end, None if not reported.
-    :param requests: Rows in the job; ``succeeded`` and ``failed`` of them are finished, if reported.
+    :param requests: Rows in the job. ``succeeded`` and ``failed`` of them are finished, if reported.
     :param error: The vendor's reason for a failed or cancelled job, empty if none.
     :param error_code: google.rpc code of that reason, 0 if none.
     :param input_file: The vendor's name of the uploaded input, None if unknown.
@@ -87,7 +87,7 @@ class JobSnapshot:
 
     @property
     def ended_or_created_at(self) -> datetime | None:
-        """When a job that has ended did so; its submission if it does not say, None if neither is known."""
+        """When a job that has ended did so. Its submission if it does not say, None if neither is known."""
         return self.ended_at or self.created_at
 
     def may_still_name_results(self, now: float) -> bool:
@@ -101,7 +101,7 @@ class JobSnapshot:
 
 @dataclass(frozen=True)
 class UnreadableJob:
-    """An entry of a listing that cannot be understood, which may be somebody else's job.
+    """An entry of a listing that cannot be understood, which may be the job of another program.
 
     :param display_name: None if not even that can be read.
     """
@@ -136,14 +136,14 @@ SubmitOutcome = Accepted | Refused | Unknown
 
 @dataclass(frozen=True)
 class Found:
-    """Jobs under the wanted name, newest first; never empty."""
+    """Jobs under the wanted name, newest first. Never empty."""
 
     jobs: tuple[JobSnapshot, ...]
 
 
 @dataclass(frozen=True)
 class Absent:
-    """A complete listing holds no such job."""
+    """A complete listing does not hold the job."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class UploadSession(Protocol):
 class ModelFacts:
     """What the vendor says about a model.
 
-    :param output_tokens: The most in one answer; 0 = not said.
+    :param output_tokens: The most in one answer. 0 = not said.
     :param embeds: Its answers are vectors.
     """
 
@@ -247,7 +247,7 @@ class BatchService(Protocol):
         ...
 
     def check_model(self, model: str) -> ModelFacts:
-        """Raise :class:`ConfigError` if there is no such model for this credential. Costs nothing."""
+        """Raise :class:`ConfigError` if this credential has no model of that name. Costs nothing."""
         ...
 
     def count_tokens(self, model: str, line: bytes) -> int:
@@ -255,7 +255,7 @@ class BatchService(Protocol):
         ...
 
     def file_expiry(self, file: str) -> datetime | None:
-        """When an uploaded file is deleted, :data:`NEVER` if not; None if it is not there for this credential."""
+        """When an uploaded file is deleted, :data:`NEVER` if not. None if it is not there for this credential."""
         ...
 
     def stage(self, rows: BinaryIO, size_bytes: int, display_name: str, session: UploadSession) -> InputFile:
@@ -267,16 +267,16 @@ class BatchService(Protocol):
     ) -> StoredMedia:
         """Upload a file that rows refer to, unless one of the same label is there and lives until then.
 
-        :param label: The same for the same content; at most 36 small letters, digits and dashes.
+        :param label: The same for the same content. At most 36 small letters, digits and dashes.
         """
         ...
 
     def unstage(self, file: str) -> bool:
-        """Delete a file. Never raises; True if it is certain that the vendor does not have it any more."""
+        """Delete a file. Never raises. True if it is certain that the vendor does not have it any more."""
         ...
 
     def submit(self, model: str, input_file: str, display_name: str) -> SubmitOutcome:
-        """Create the paid job with exactly one request on the wire, whatever happens to it."""
+        """Create the paid job with exactly one request on the wire, even if that fails."""
         ...
 
     def find(self, display_name_prefix: str) -> FindOutcome:
@@ -295,9 +295,9 @@ class BatchService(Protocol):
         ...
 
     def fetch_results(self, job: JobSnapshot, to: BinaryIO) -> int | None:
-        """Write an ended job's result lines to ``to``; return the number of bytes, None if it names no results.
+        """Write an ended job's result lines to ``to``. Return the number of bytes, None if it names no results.
 
-        :raises ResultsNotReadyError: They are to be waited for: the job succeeded; or rows of it are finished, and
+        :raises ResultsNotReadyError: They are to be waited for. The job succeeded, or rows of it are finished and
             it has not ended longer than :data:`RESULTS_PATIENCE_S` ago.
         """
         ...

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from airflow_provider_batch.batch.decide.actions import Wait
 
 GRACE_S = 600.0
-"""From the time at which a trigger should have fired to the time at which the scheduler ends the wait, seconds.
+"""From the time at which a trigger should have fired to the end of the wait by the scheduler, seconds.
 
-A trigger fires within five minutes; a triggerer may be starting, or have many others."""
+A trigger fires within five minutes. A triggerer may be starting, or have many others.
+"""
 
 NO_TRIGGERER = "Check that a triggerer runs, and has room for more triggers ([triggerer] capacity)."
 

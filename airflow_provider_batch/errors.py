@@ -14,7 +14,7 @@
     ├── LedgerError                  the record of what was sent cannot be used; nothing was sent or cancelled
     ├── StorageError                 a disk or an object store failed
     ├── SupersededError              another try of the same task has taken over
-    ├── SubmitUnknownError           a create call whose outcome nobody knows: a job may exist
+    ├── SubmitUnknownError           a create call with an unknown outcome: a job may exist
     ├── ApiError                     the API answered a call with an error
     │   ├── AuthError                401 or 403
     │   ├── NotFoundError            404
@@ -24,7 +24,7 @@
     └── JobError                     a job exists and did not give usable results
         ├── JobFailedError           the API ended the job as failed
         ├── JobExpiredError          the API gave up after 48 h
-        ├── JobCancelledError        somebody cancelled the job
+        ├── JobCancelledError        a person or a program cancelled the job
         ├── JobTimeoutError          our own deadline passed; the job still runs
         ├── JobUnreadableError       the job cannot be asked about any more; it may still run
         ├── ResultsNotReadyError     the job ended and its results are not there (yet)
@@ -42,7 +42,7 @@ from typing import NamedTuple
 from airflow_provider_batch.redaction import blanked
 
 FINAL = frozenset({"AGB-C05", "AGB-C06", "AGB-C13", "AGB-C14", "AGB-S09", "AGB-J03", "AGB-R02"})
-"""Codes of errors that stay until a person does something about them, unless whoever raises one knows better."""
+"""Codes of errors that stay until a person does something about them. The code that raises one may know better."""
 
 PASSING = frozenset({"AGB-I06", "AGB-I08", "AGB-I12", "AGB-I18", "AGB-I22", "AGB-I25"})
 """Findings in rows that may pass: files that are still being written or copied, functions that ask a service."""
@@ -59,7 +59,7 @@ class BatchError(Exception):
     """Anything this package raises on purpose.
 
     :param message: What is wrong and where, one sentence, without a credential or row content.
-    :param code: Stable identifier to search for, such as ``AGB-I14``; empty where none is assigned.
+    :param code: Stable identifier to search for, such as ``AGB-I14``. Empty where none is assigned.
     :param remedy: What to do next, one sentence.
     :ivar is_final: Another try of the task would end the same way, as far as is known.
     """
@@ -72,7 +72,7 @@ class BatchError(Exception):
         self.remedy = remedy
         # Others' words at the end of a message may have no full stop.
         text = f"{message}." if remedy and message and message[-1] not in ".!?:\n" else message
-        # Bad rows have lines of their own; what to do next begins a new one.
+        # Bad rows have lines of their own. What to do next begins a new one.
         end = f"{text}{remedy}" if text.endswith("\n") else " ".join(part for part in (text, remedy) if part)
         super().__init__(" ".join(part for part in (code, end) if part))
 
@@ -95,7 +95,7 @@ class NoConnectionError(ConfigError):
 
 
 class BudgetError(NothingSpentError):
-    """A batch that may cost more than it is allowed to, or nobody knows what."""
+    """A batch that may cost more than it is allowed to, or whose cost is not known."""
 
 
 class BadRow(NamedTuple):
@@ -195,7 +195,7 @@ class SubmitRefusedError(NothingSpentError):
 
 
 class TemporaryError(BatchError):
-    """Something that failed this time and may work the next; nothing was sent."""
+    """Something that failed this time and may work the next. Nothing was sent."""
 
     @property
     def may_pass(self) -> bool:
@@ -204,7 +204,7 @@ class TemporaryError(BatchError):
 
 
 class LedgerError(BatchError):
-    """The ledger is unreadable, damaged, of a newer version or of somebody else. Nothing was sent or cancelled."""
+    """The ledger is unreadable, damaged, of a newer version or of another owner. Nothing was sent or cancelled."""
 
 
 class StorageError(BatchError):
@@ -231,9 +231,9 @@ class ApiError(BatchError):
 
     :param call: What was asked, such as ``get batches/abc``.
     :param http_status: HTTP status code.
-    :param rpc_status: google.rpc status name such as ``RESOURCE_EXHAUSTED``; empty if the body had none.
+    :param rpc_status: google.rpc status name such as ``RESOURCE_EXHAUSTED``. Empty if the body had none.
     :param detail: The server's own message.
-    :param reason: ``google.rpc.ErrorInfo.reason`` such as ``API_KEY_INVALID``; empty if absent.
+    :param reason: ``google.rpc.ErrorInfo.reason`` such as ``API_KEY_INVALID``. Empty if absent.
     :param retry_after_s: The server's hint in seconds, None if it gave none.
     """
 
@@ -270,7 +270,7 @@ class AuthError(ApiError):
 
 
 class NotFoundError(ApiError):
-    """404: no such file, job or model."""
+    """404: the file, job or model does not exist."""
 
 
 class QuotaError(ApiError):

@@ -1,6 +1,6 @@
 """What Airflow's API server serves for us: the page about batches, and the receiver of webhooks.
 
-Airflow imports this module in every process that loads plugins, tasks and the DAG processor among them, so what
+Airflow imports this module in every process that loads plugins, tasks and the DAG processor among them. So what
 the API server alone needs is imported when it asks for it.
 """
 
@@ -28,7 +28,7 @@ class GeminiBatchPlugin(AirflowPlugin):
 
     name = "gemini_batch"
 
-    # Without a slash before them, so that they are below the address of an Airflow that is not at the root.
+    # Without a slash before them. So they are below the address of an Airflow that is not at the root.
     external_views = [  # noqa: RUF012
         {
             "name": "Gemini batches",
@@ -53,7 +53,7 @@ class GeminiBatchPlugin(AirflowPlugin):
         try:
             from airflow_provider_batch.web.app import create_app as page
         except ImportError:
-            # It stands on parts of Airflow that are not its public interface; webhooks do not.
+            # It stands on parts of Airflow that are not its public interface. Webhooks do not.
             log.exception("This version of Airflow is not known to the page about batches; it is not served.")
             return apps
         return [*apps, {"name": "Gemini batches", "app": page(), "url_prefix": f"/{PAGE_ROUTE}"}]

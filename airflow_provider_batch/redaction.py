@@ -1,6 +1,6 @@
-"""Keeps credentials out of texts of others: a server, or a gateway before it, may repeat a key in what it answers.
+"""Keeps credentials out of texts of others. A server, or a gateway before it, may repeat a key in its answer.
 
-A key is known by its own text, not by how keys look: those of AI Studio and of gateways have had several forms.
+A key is known by its own text, not by how keys look. Keys of AI Studio and of gateways have had several forms.
 """
 
 from __future__ import annotations

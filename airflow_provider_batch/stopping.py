@@ -34,7 +34,7 @@ MAX_NAMED = 20
 
 
 def states_of(task: TaskKey, within_s: float) -> list[str | None]:
-    """Two looks at the state of a task, some time apart; None where no answer came in time. Blocks.
+    """Two looks at the state of a task, some time apart. None where no answer came in time. Blocks.
 
     :param task: dag_id, task_id, run_id and map_index.
     :param within_s: Seconds for both.
@@ -69,7 +69,7 @@ def warning(jobs: Sequence[str], conn_id: str, ledger: str | None) -> str:
 
 
 def _cost(ledger: str | None) -> str:
-    # Whatever is wrong with the ledger, the line about the jobs matters more.
+    # Even if something is wrong with the ledger, the line about the jobs matters more.
     with suppress(Exception):
         estimate = read_batch(Ledger(object_path(ledger or "", "ledger"))).plan.estimate
         if estimate and estimate.batch_usd:
@@ -90,7 +90,7 @@ def task_of(identity: Identity) -> TaskKey:
 def end_if_failed(hook: GeminiBatchHook, ledger: Ledger, identity: Identity, log: TaskLog) -> None:
     """On a worker that is stopped: ask the jobs to end if the task was marked failed.
 
-    :raises BatchError: One of them was not asked; it may run on.
+    :raises BatchError: One of them was not asked. It may run on.
     """
     if not (jobs := read_batch(ledger).round.open_jobs):
         return
@@ -112,7 +112,7 @@ def end_jobs(hook: GeminiBatchHook, ledger: Ledger, why: str, log: TaskLog) -> N
     """Ask the jobs of a batch to end, all of them, and note it.
 
     :param why: For the log.
-    :raises BatchError: One of them was not asked; it may run on.
+    :raises BatchError: One of them was not asked. It may run on.
     """
     last = read_batch(ledger).round
     if not last.open_jobs:

@@ -42,8 +42,10 @@ from airflow_provider_batch.gemini.service import GeminiBatchService
 log = logging.getLogger(__name__)
 
 ABSENT_AFTER_S = 12 * 60.0
-"""So long after its create call may have arrived, a job that no listing shows is believed to be absent, as
-``docs/reliability.md`` has it."""
+"""A job that no listing shows is believed to be absent so long after its create call may have arrived.
+
+The reasons are in ``docs/reliability.md``.
+"""
 
 UPLOADED_WITHIN_S = 120.0
 """Before that, a missing input file may only be missing from the listing of files."""
@@ -65,7 +67,7 @@ _STATUSES: dict[JobState, BatchStatus] = {
 class GeminiBatchAdapter(BatchAdapter):  # type: ignore[misc, unused-ignore]  # the extra may not be there
     """Batch Mode of the Gemini API behind common-ai's contract.
 
-    :param api_key: The connection's password; other kinds of credential are not handed over.
+    :param api_key: The connection's password. Other kinds of credential are not handed over.
     :param base_url: The connection's host, None = the real API.
     :param client: Used in place of one of its own.
     :raises ConfigError: There is no key, or it must not be sent to that host.
@@ -154,8 +156,9 @@ class GeminiBatchAdapter(BatchAdapter):  # type: ignore[misc, unused-ignore]  # 
     def find_orphaned_batch(self, idempotency_key: str, input_fingerprint: str, not_before: str) -> str | None:
         """The job of a try that noted none. None only after evidence that there is none.
 
-        That is: no listing shows it, and its input was never there, or the call was sent so long ago that every
-        listing had to show it, and its input is deleted now, so that a late call has nothing to run.
+        That is: no listing shows it, and one of two facts holds. Its input was never there. Or the call was sent
+        so long ago that every listing had to show it, and its input is deleted now. So a late call has nothing to
+        run.
 
         :raises BatchError: That cannot be told (yet).
         """
@@ -185,8 +188,8 @@ class GeminiBatchAdapter(BatchAdapter):  # type: ignore[misc, unused-ignore]  # 
     def get_batch(self, batch_id: str) -> BatchState:
         """Ask for the job. Blocks: the trigger calls it in a thread.
 
-        A job that is not found raises without what common-ai takes for a reason to submit again: it may belong to
-        another key.
+        A job that is not found may belong to another key. So the error is not one that common-ai takes for a
+        reason to submit again.
         """
         job = self._service.look(batch_id)
         status: BatchStatus = _STATUSES.get(job.state, "completed" if job.done else "in_progress")
@@ -220,7 +223,7 @@ class GeminiBatchAdapter(BatchAdapter):  # type: ignore[misc, unused-ignore]  # 
     def build_output_directive(self, spec: OutputSpec) -> dict[str, object]:
         """The fields of ``generationConfig`` that ask for answers of the output type.
 
-        :raises LLMBatchOutputTypeError: The API cannot express it; names the place.
+        :raises LLMBatchOutputTypeError: The API cannot express it. Names the place.
         """
         return output_fields(spec)
 
@@ -232,7 +235,7 @@ class GeminiBatchAdapter(BatchAdapter):  # type: ignore[misc, unused-ignore]  # 
 
 
 def _label(idempotency_key: str, input_fingerprint: str) -> str:
-    """The display name of a job and of its input: whose it is, and of which rows."""
+    """The display name of a job and of its input. It says whose the job is, and what rows it has."""
     return f"llm_batch.{idempotency_key}.{input_fingerprint[:16]}"
 
 

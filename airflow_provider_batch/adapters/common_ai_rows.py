@@ -32,7 +32,7 @@ _STATUSES: dict[RowStatus, _RowStatus] = {
 def output_fields(spec: OutputSpec) -> dict[str, object]:
     """The fields of ``generationConfig`` that ask for answers of an output type.
 
-    :raises LLMBatchOutputTypeError: The API cannot express it; names the place.
+    :raises LLMBatchOutputTypeError: The API cannot express it. Names the place.
     """
     if not spec.is_structured:
         return {}
@@ -91,7 +91,7 @@ def result_items(lines: BinaryIO, batch_id: str) -> Iterator[RawResultItem]:
             try:
                 yield _item(dialect.read_result(data or b""))
             except (BadRowError, ValueError) as error:
-                # The same line would come on every retry; its request counts as missing.
+                # The same line would come on every retry. Its request counts as missing.
                 log.warning("Result line %d of %s belongs to no request: %s", number, batch_id, error)
 
 

@@ -82,7 +82,7 @@ def to_land(
     """What a run works with that takes what is there and never sends.
 
     :param folder: For the results.
-    :param timeout_s: From the submission; 0 = nothing is waited for.
+    :param timeout_s: From the submission. 0 = nothing is waited for.
     """
     policy = Policy(
         timeout_s=timeout_s,

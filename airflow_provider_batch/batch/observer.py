@@ -1,7 +1,7 @@
-"""Who is told what a visit to a batch does: nobody, unless an operator gives somebody.
+"""Who is told what a visit to a batch does: no one, unless an operator names an observer.
 
-What happened to a remote job is told once, by the visit that wrote it into the ledger first; so a retry, a resume
-and a second landing count nothing again. A worker that dies between the two tells nobody.
+What happened to a remote job is told once, by the visit that wrote it into the ledger first. So a retry, a resume
+and a second landing count nothing again. A worker that dies between the two tells no one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Observer:
     """Does nothing."""
 
     def chapter(self, title: str | None) -> None:
-        """What is logged from here on belongs together; None = to nothing. The same title again is no news."""
+        """What is logged from here on belongs together. None = to nothing. The same title again is no news."""
 
     def submitted(self, plan: BatchPlan) -> None:
         """One more remote job exists."""
@@ -33,7 +33,7 @@ class Observer:
     def landed(self, plan: BatchPlan, receipt: JobReceipt, turnaround: timedelta | None) -> None:
         """The results of a remote job are here, however it ended.
 
-        :param turnaround: From its submission to its end, by the server's clock; None if the server did not say.
+        :param turnaround: From its submission to its end, by the server's clock. None if the server did not say.
         """
 
     def finished(self, plan: BatchPlan, manifest: Manifest) -> None:
@@ -41,11 +41,11 @@ class Observer:
 
 
 def tell(what: Callable[..., None], *arguments: object) -> None:
-    """Call an observer. The batch goes on whatever becomes of it."""
+    """Call an observer. The batch goes on even if the observer fails."""
     try:
         what(*arguments)
     except Exception:
-        # Of others, who raise anything; what was paid for goes on.
+        # An observer is the code of others and may raise anything. What was paid for goes on.
         log.warning("An observer failed; the batch goes on.", exc_info=True)
 
 

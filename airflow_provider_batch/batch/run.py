@@ -1,4 +1,4 @@
-"""The only loop: ask :mod:`step` what is next, do it, note it; until there is something to wait for or the end.
+"""The only loop: ask :mod:`step` what is next, do it, note it. It ends at a wait or at the end of the batch.
 
 It never sleeps. A task that waits is deferred, or sleeps in its operator, and comes back here.
 """
@@ -62,7 +62,7 @@ class LandedBatch:
 
 @dataclass(frozen=True)
 class SubmittedBatch:
-    """Everything is submitted and somebody else waits."""
+    """Everything is submitted and another program waits."""
 
     batch: BatchState
 
@@ -75,10 +75,10 @@ class Work:
     """What a visit works with.
 
     :param folder: For the results.
-    :param output: The type of the answers; None = what the ledger says.
+    :param output: The type of the answers. None = what the ledger says.
     :param prices: What the model costs, for the receipt.
     :param fence: Raises :class:`SupersededError` if another try of the task has taken over.
-    :param keep_remote_files: Whatever the ledger says.
+    :param keep_remote_files: Keep them even if the ledger says otherwise.
     :param on_job: Told the name of each job as soon as it exists.
     :param files: Folder of the files that rows name.
     :param observer: Told what the visit does.
@@ -110,11 +110,11 @@ _CHAPTERS = {
     actions.Publish: LANDING,
     actions.Done: LANDING,
 }
-"""Where in the log an action belongs; the others say nothing there."""
+"""Where in the log an action belongs. The others say nothing there."""
 
 
 class Run:
-    """One visit to a batch: from the start or the resume of a task to its next wait or its end."""
+    """One visit to a batch, from the start or the resume of a task to its next wait or its end."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
@@ -131,7 +131,7 @@ class Run:
         :raises JobError: The deadline passed, or a job cannot be asked about.
         :raises SubmitRefusedError: The API said a final no to a create call.
         :raises SubmitUnknownError: Whether a job exists cannot be told, and the user wants to decide.
-        :raises BatchError: Anything else that went wrong; the next try goes on from the ledger.
+        :raises BatchError: Anything else that went wrong. The next try goes on from the ledger.
         """
         with coded_storage_errors():
             return self._go()
@@ -341,7 +341,7 @@ class Run:
         )
         rows = left_over(batch, policy, is_new_try=is_new_start)
         log.info("Round %d: %d rows are sent again.", batch.round.number + 1, rows)
-        # A new try begins one round; what comes after it begins by itself.
+        # A new try begins one round. The rounds after it begin by themselves.
         self._policy = replace(policy, is_new_try=False)
 
     def _publish(self, batch: BatchState) -> None:
@@ -369,7 +369,7 @@ def _reader(work: Work, batch: BatchState) -> RowDialect:
     schema = batch.plan.output_schema
     if schema is None:
         return work.dialect
-    # A type that has changed since must not judge answers to the old one: each would be sent and paid for again.
+    # A type that has changed since must not judge answers to the old one. Each would be sent and paid for again.
     known = work.output is not None and work.output.json_schema == schema
     output = work.output if work.output and known else OutputType.of(schema)
     return CheckedAnswers(work.dialect, output, is_strict=batch.plan.is_strict)

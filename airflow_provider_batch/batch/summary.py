@@ -1,4 +1,7 @@
-"""A batch at a glance: what the page about batches lists, small enough for XCom, so no file has to be read."""
+"""A batch at a glance: what the page about batches lists.
+
+It is small enough for XCom, so no file has to be read.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,7 @@ class BatchSummary(BaseModel):
 
     @classmethod
     def load(cls, value: object) -> BatchSummary | None:
-        """Read it back; None if it is none. Any DAG can push something under this key."""
+        """Read it back. None if the value is no summary. Any DAG can push something under this key."""
         try:
             found = cls.model_validate(value)
         except ValidationError:

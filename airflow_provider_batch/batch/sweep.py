@@ -1,8 +1,8 @@
-"""What was paid for and nobody took: the ledgers of a storage tree against the complete listing of an account.
+"""What was paid for and not taken: the ledgers of a storage tree against the complete listing of an account.
 
-*Reconcile* compares and reports. *Sweep* also takes what can be taken without spending anything: it notes jobs
-whose answer was lost, lands what has ended, publishes batches that no task comes back for, and deletes uploads
-of batches that have ended. Neither ever sends a create call or cancels.
+*Reconcile* compares and reports. *Sweep* also takes what can be taken without spending anything. It notes jobs
+whose answer was lost, and lands what has ended. It publishes batches that no task comes back for, and deletes
+uploads of batches that have ended. Neither ever sends a create call or cancels.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from airflow_provider_batch.rows.dialect import RowDialect
 log = logging.getLogger(__name__)
 
 ABANDONED_S = 6 * 3600.0
-"""A job that ended so long ago and has not landed has no task that comes back for it soon, seconds."""
+"""A job that ended so long ago and has not landed has no task that comes back for it soon. Seconds."""
 
 
 class Kind(str, enum.Enum):
@@ -47,7 +47,7 @@ class Kind(str, enum.Enum):
     ORPHAN = "orphan"
     """A job of this package that no ledger knows."""
     UNRESOLVED = "unresolved"
-    """A create call whose outcome nobody has noted."""
+    """A create call whose outcome was not noted."""
     GONE = "gone"
     """A job that the ledger waits for and the server does not know."""
     DAMAGED = "damaged"
@@ -56,7 +56,7 @@ class Kind(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that somebody should know.
+    """One thing that a person should know.
 
     :param hours_left: Until the server deletes the results, None if it does not apply.
     """
@@ -86,7 +86,7 @@ class Report:
 
     :param landed: Result folders that a sweep has published.
     :param passed_over: Ledgers of another credential, whose jobs this one cannot see.
-    :param too_young: Ledgers of which a sweep could take something, and leaves it to their tasks for now.
+    :param too_young: Ledgers from which a sweep could take something, and which it leaves to their tasks for now.
     :param taken_after_s: A sweep takes it when the last job of the batch ended so many seconds ago.
     """
 
@@ -111,8 +111,8 @@ def find_ledgers(root: UPath) -> Iterator[Ledger]:
 def reconcile(service: BatchService, roots: Sequence[UPath], *, account: str | None = None) -> Report:
     """Compare and report. Changes nothing.
 
-    :param account: Label of the credential, as ledgers note it: those of another one are passed over, as their
-        jobs are not in the listing and may run all the same. None = all ledgers are of this credential.
+    :param account: Label of the credential, as ledgers note it. Ledgers of another credential are passed over, as
+        their jobs are not in the listing and may run all the same. None = all ledgers are of this credential.
     :raises BatchError: The listing cannot be read to its end: nothing can be said.
     """
     jobs = _listed(service)
@@ -201,7 +201,7 @@ def _retired(root: UPath) -> Iterator[str]:
 class _Ledgers:
     """What is below some folders.
 
-    :param count: Ledgers of the credential, those included of which nothing needs to be read.
+    :param count: Ledgers of the credential, also those that need not be read.
     """
 
     count: int = 0
@@ -232,7 +232,7 @@ def _read(roots: Sequence[UPath], jobs: dict[str, JobSnapshot], account: str | N
 
 
 def _is_complete(there: set[str]) -> bool:
-    """The newest round is published, and what nobody needs is deleted."""
+    """The newest round is published, and what is not needed is deleted."""
     last = 1 + sum(names.kind_of(name)[0] == names.NEXT_PLAN for name in there)
     return {names.PLAN, names.name_of(names.TIDIED, last)} <= there
 
@@ -323,7 +323,7 @@ def _is_abandoned(batch: BatchState, jobs: dict[str, JobSnapshot], before: float
     """Something can be taken, and it could have been for a while."""
     waiting = [shard for shard in batch.round.shards if not shard.landed]
     if batch.round.published and not batch.superseded:
-        # Killed after it was published: what nobody needs any more is still there.
+        # Killed after it was published: what is not needed any more is still there.
         return not batch.round.is_tidied and batch.round.published.at.timestamp() < before
     if batch.superseded or not batch.has_spent:
         return False
@@ -334,7 +334,7 @@ def _is_abandoned(batch: BatchState, jobs: dict[str, JobSnapshot], before: float
 
 
 def _ended_at(job: JobSnapshot | None) -> float:
-    """When a job ended; 0 if it is not there, the end of time if it runs."""
+    """When a job ended. 0 if it is not there, the end of time if it runs."""
     if job is None:
         return 0.0
     if not job.state.is_terminal:

@@ -48,7 +48,7 @@ def _runner(command: Command) -> Callable[[Namespace], None]:
 
 @dataclass
 class _Noted:
-    """Takes options as a parser does and remembers them; groups are all one."""
+    """Takes options as a parser does and remembers them. Groups are all one."""
 
     options: list[tuple[tuple[str, ...], dict[str, object]]] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""``list``, ``download`` and ``cancel``: remote jobs by name, whoever submitted them."""
+"""``list``, ``download`` and ``cancel``: remote jobs by name, of any submitter."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_batch.gemini.wire import Batch
 
 SETTLED = 500
-"""After so many older jobs in a row no newer one is expected: the newest come first, as far as was seen."""
+"""After so many older jobs in a row no newer one is expected. The newest come first, as far as was seen."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
@@ -56,7 +56,7 @@ def list_jobs(options: Namespace) -> int:
 
 
 def _readable(client: GeminiClient) -> Iterator[Batch]:
-    """The whole listing, newest first; what cannot be read hides no other."""
+    """The whole listing, newest first. What cannot be read hides no other."""
     from airflow_provider_batch.gemini.client.answers import UnreadableEntry
 
     for job in client.list_batch_entries():
@@ -208,7 +208,7 @@ def _jobs_of(given: Access, target: str) -> list[str]:
 
 
 def _cancelled(client: GeminiClient, view: views.JobView, options: Namespace) -> bool | None:
-    """Whether it was asked to end; None if the user said no."""
+    """Whether it was asked to end. None if the user said no."""
     name = view["name"]
     if view["state"] in ("succeeded", "failed", "cancelled", "expired"):
         printing.tell(f"{name} is {view['state']} already.")

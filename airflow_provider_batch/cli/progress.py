@@ -30,7 +30,7 @@ class Board(AbstractContextManager["Board"], Protocol):
 
 
 def board() -> Board:
-    """A bar if somebody looks, lines if not."""
+    """A bar if a person looks, lines if not."""
     return Bar() if sys.stderr.isatty() else Lines()
 
 
@@ -44,7 +44,7 @@ def rows_of(*jobs: JobSnapshot) -> str:
 
 
 def percent_of(*jobs: JobSnapshot) -> int | None:
-    """Share of the rows that are done, None if nobody knows."""
+    """Share of the rows that are done, None if not known."""
     done, rows = _done(jobs), sum(job.requests for job in jobs)
     return 100 * done // rows if done and rows else None
 
@@ -139,7 +139,7 @@ class Bar(Board):
 
 
 def _names(jobs: Sequence[JobSnapshot]) -> str:
-    """``batches/a running``; of several ``3 jobs, 1 running, 2 succeeded``."""
+    """``batches/a running``. For several jobs ``3 jobs, 1 running, 2 succeeded``."""
     if len(jobs) == 1:
         return f"{jobs[0].name} {of_job(jobs[0])}"
     states = Counter(map(of_job, jobs))

@@ -194,7 +194,10 @@ def limits(options: Namespace, asked: RequestForm, max_enqueued_tokens: int | No
 
 
 def output_type(options: Namespace) -> OutputType | None:
-    """What answers must be: a model to import, also from the folder that the command is run in, or a schema."""
+    """What answers must be: a model to import, or a schema.
+
+    A model may also lie in the folder that the command is run in.
+    """
     from airflow_provider_batch.rows.output.type import OutputType
 
     spec = options.output_type

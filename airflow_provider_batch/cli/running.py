@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(command: Command, options: Namespace) -> int:
-    """Run a command whose options were read; return the exit status."""
+    """Run a command whose options were read. Return the exit status."""
     from airflow_provider_batch.errors import BatchError
 
     log_to_stderr(chatty=options.debug)
@@ -41,7 +41,7 @@ def run(command: Command, options: Namespace) -> int:
         sys.stderr.write("\nStopped.\n")
         return STOPPED
     except BrokenPipeError:
-        # Whoever read has seen enough (head). Python must not complain about it at its end.
+        # The reader has seen enough (head). Python must not complain about it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return WELL
     except BatchError as error:
@@ -52,7 +52,7 @@ def run(command: Command, options: Namespace) -> int:
         sys.stderr.write(f"error: {what}. Correct the path or the rights and run the command again.\n")
         return WRONG
     except Exception as error:  # noqa: BLE001
-        # A monitor must not take a crash for a finding. Not its text: nobody knows what it holds.
+        # A monitor must not take a crash for a finding. Not its text, as what it holds is not known.
         _trace(options)
         sys.stderr.write(
             f"error: something unexpected went wrong ({type(error).__name__}). "
@@ -62,7 +62,7 @@ def run(command: Command, options: Namespace) -> int:
 
 
 def failed(error: BatchError, options: Namespace) -> int:
-    """Tell an error of ours; return the exit status for it."""
+    """Tell an error of ours. Returns the exit status for it."""
     from airflow_provider_batch.cli.printing import tell
     from airflow_provider_batch.cli.wording import in_shell_words
     from airflow_provider_batch.errors import InputError
@@ -117,7 +117,7 @@ def status_of(error: BatchError) -> int:
 
 
 def log_to_stderr(*, chatty: bool) -> None:
-    """Send the log to stderr, whatever Airflow set up at its import: stdout is for the data."""
+    """Send the log to stderr, even if Airflow set it up otherwise at its import: stdout is for the data."""
     level = logging.INFO if chatty else logging.WARNING
     handler = _Stderr()
     handler.setFormatter(_Shell("%(message)s"))

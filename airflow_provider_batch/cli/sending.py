@@ -1,7 +1,7 @@
 """``submit``: a file as a batch, by the code of the operators.
 
-The result path stands for the task instance: the same command goes on with what it has sent, from wherever it is
-run, and a second batch needs a second result path.
+The result path stands for the task instance. The same command goes on with what it has sent, from any folder it is
+run in. A second batch needs a second result path.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ NEEDED = "Give the result folder of a batch, or the name of a job, batches/..., 
 
 
 def is_job(target: str) -> bool:
-    """The name of a job; everything else is a path. ``./batches/a`` is one.
+    """The name of a job. Everything else is a path. ``./batches/a`` is one.
 
     :raises ConfigError: It begins as the name of a job does, and cannot be one.
     """

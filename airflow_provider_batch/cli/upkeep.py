@@ -1,8 +1,8 @@
 """``reconcile`` and ``sweep``: look after batches from a shell or a monitor.
 
 ``reconcile`` compares the ledgers below some folders with what the API lists, and says what does not fit.
-``sweep`` also takes what was paid for and nobody took. Exit status: 0 = all is well, 1 = somebody should look,
-2 = it could not be told.
+``sweep`` also takes what was paid for and not taken. Exit status: 0 = all is well, 1 = a person should look, 2 =
+it could not be told.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def reconcile(options: Namespace) -> int:
 
 
 def sweep(options: Namespace) -> int:
-    """Land what nobody landed, then report."""
+    """Land what no task landed, then report."""
 
     def look(
         service: GeminiBatchService, roots: Sequence[UPath], given: Access, observer: Observer | None
@@ -88,7 +88,7 @@ def prune(options: Namespace) -> int:
 
 def _reported(options: Namespace, look: Look) -> int:
     try:
-        # A monitor has one meaning of the default, whoever sets a variable beside it.
+        # A monitor has one meaning of the default, even if a user sets a variable beside it.
         given = access(options, connection_first=True)
         log_to_stderr(chatty=True)
         roots = [_root(given, folder) for folder in options.folders]
@@ -108,7 +108,7 @@ def _reported(options: Namespace, look: Look) -> int:
 
 
 def _metrics(given: Access) -> BatchMetrics | None:
-    """Airflow's own; None where the command does without Airflow."""
+    """Airflow's own. None where the command does without Airflow."""
     if given.conn_id is None:
         return None
     from airflow_provider_batch.airflow_compat import start_stats

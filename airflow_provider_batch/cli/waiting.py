@@ -82,7 +82,7 @@ def tell_left_alone(options: Namespace, jobs: Iterable[str], why: str, target: s
 
 def _for_job(options: Namespace, given: Access, patience: WaitLimits) -> int:
     with given.service() as service, board() as shown:
-        # A name that is wrong is told at once; later the wait is patient.
+        # A name that is wrong is told at once. Later the wait is patient.
         service.look(options.target)
         pause(service, (options.target,), None, patience, shown)
         job = service.look(options.target)
@@ -149,7 +149,7 @@ def go_on(work: Work, patience: WaitLimits) -> LandedBatch | SubmittedBatch:
 
 
 def _ensure_sent(work: Work) -> None:
-    """Make sure that there is something to wait for: whoever only waits does not send what is left.
+    """Make sure that there is something to wait for. A command that only waits does not send what is left.
 
     :raises ConfigError: There is not.
     """
@@ -218,7 +218,7 @@ def _look(service: BatchService, watch: Watch, shown: Board) -> float | None:
 
 
 def landed(options: Namespace, result: LandedBatch | SubmittedBatch) -> int:
-    """Tell how a batch ended; the exit status for it."""
+    """Tell how a batch ended. Returns the exit status for it."""
     from airflow_provider_batch.batch.decide.outcome import ensure_done
     from airflow_provider_batch.batch.run import LandedBatch
     from airflow_provider_batch.rows.dialect import RowStatus

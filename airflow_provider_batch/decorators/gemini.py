@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 class GeminiBatchDecoratedOperator(DecoratedOperator, GeminiBatchOperator):
     """Run a batch of the rows that a function returns or yields. The function may be async.
 
-    The function may return whatever ``requests`` of :class:`GeminiBatchOperator` takes; a :class:`SqlQuery` is
-    rendered with the task's context, everything else is taken as it is. What it yields is checked and spooled row
-    by row; no row is rendered or stored in Airflow's database. The function is called by each try of the task, but
-    not by the resumes after a wait for jobs. It should give the same rows each time: see ``on_content_change``.
+    The function may return anything that ``requests`` of :class:`GeminiBatchOperator` takes. A :class:`SqlQuery`
+    is rendered with the task's context, everything else is taken as it is. What the function yields is checked and
+    spooled row by row. No row is rendered or stored in Airflow's database. The function is called by each try of
+    the task, but not by the resumes after a wait for jobs. It should give the same rows each time: see
+    ``on_content_change``.
 
     :param python_callable: The function.
     """
@@ -62,12 +63,12 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, GeminiBatchOperator):
     def _rows(self, context: Context) -> Any:
         arguments = determine_kwargs(self.python_callable, self.op_args, {**context, **self.op_kwargs})
         given = _awaited(self.python_callable(*self.op_args, **arguments))
-        # A query is templated wherever it comes from; rows never are. A copy, as the function may give it again.
+        # A query is templated wherever it comes from. Rows never are. A copy, as the function may give it again.
         return self.render_template(copy(given), context) if isinstance(given, SqlQuery) else given
 
 
 def _awaited(given: Any) -> Any:
-    """What a function gives; of an async one its result, or its rows one by one."""
+    """What a function gives. Of an async one its result, or its rows one by one."""
     if inspect.isawaitable(given):
         return asyncio.run(_result(given))
     return _pulled(given) if isinstance(given, AsyncIterator) else given

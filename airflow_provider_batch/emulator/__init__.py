@@ -1,8 +1,8 @@
 """A local server that speaks the Batch Mode of the Gemini Developer API.
 
-It is an imitation for tests and demonstrations: it answers on loopback only, calls no model and
-bills nothing. Importing this package must stay cheap, because pytest imports it for every run: the
-HTTP libraries are imported by the server process only.
+It is an imitation for tests and demonstrations: it answers on loopback only, calls no model and bills nothing.
+Importing this package must stay cheap, because pytest imports it for every run. So only the server process imports
+the HTTP libraries.
 """
 
 from airflow_provider_batch.emulator.process import Emulator, running_emulator

@@ -118,7 +118,7 @@ def build_app(emulation: Emulation, connections: Connections) -> Starlette:
         lifespan=lifespan,
         exception_handlers={HTTPException: _no_such_path},
     )
-    # A path with a slash too many is another path to the API, and no reason to send the client elsewhere.
+    # A path with a slash too many is another path to the API. It is no reason to send the client elsewhere.
     app.router.redirect_slashes = False
     return app
 
@@ -148,7 +148,7 @@ def _control_routes(control: Control) -> list[BaseRoute]:
 def _for_loopback(call: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
     """Serve a control call to this machine only: it can change everything.
 
-    Not to a page of a browser on this machine either: a foreign name may lead here (DNS rebinding), and a foreign
+    Not to a page of a browser on this machine either. A foreign name may lead here (DNS rebinding), and a foreign
     page may send a form here.
     """
 

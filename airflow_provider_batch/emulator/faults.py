@@ -1,7 +1,7 @@
 """The language of faults: what goes wrong, with which call, when and how often.
 
-A fault is one flat JSON object; ``docs/emulator.md`` shows every form. Faults and their counters are
-kept on disk, because a test that kills the server wants the fault it asked for afterwards too.
+A fault is one flat JSON object. ``docs/emulator.md`` shows every form. Faults and their counters are kept on disk.
+A test that kills the server wants the fault it asked for afterwards too.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Action = Literal[
 ]
 Mutation = Literal["drop", "duplicate", "shuffle", "corrupt", "error", "replace"]
 
-# These are not about an HTTP call; they apply where the thing they spoil is made.
+# These are not about an HTTP call. They apply where the thing they spoil is made.
 ROWS_CALL = "batches.output"
 PROCESSING_CALL = "files.processing"
 JOB_CALL = "batches.outcome"
@@ -61,7 +61,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One scripted fault.
 
     ``call`` is a call name or a pattern (``batches.*``). ``after`` matching calls pass unharmed, the
-    next ``times`` are hit; null means all of them. With a ``tier`` only calls that ask for it match.
+    next ``times`` are hit. Null means all of them. With a ``tier`` only calls that ask for it match.
     """
 
     action: Action
@@ -85,7 +85,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     mutation: Mutation = "drop"
     keys: list[str] = []
     every: int = 0
-    # rows, job; None is the general internal error
+    # rows, job. None is the general internal error
     error: dict[str, Any] | None = None
     response: dict[str, Any] = {}
     # job
@@ -127,7 +127,7 @@ class _Armed(msgspec.Struct, kw_only=True):
 
 
 class FaultPlan:
-    """The armed faults, in the order they were added; used from the loop and from worker threads."""
+    """The armed faults, in the order they were added. Used from the loop and from worker threads."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

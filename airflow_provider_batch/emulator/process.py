@@ -30,7 +30,7 @@ _CALL_TIMEOUT_S = 10.0
 
 
 class EmulatorStartError(RuntimeError):
-    """The child process ended or did not answer; the message carries what it wrote."""
+    """The child process ended or did not answer. The message carries what it wrote."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class _Options:
 
 
 class Emulator:
-    """A running emulator; made by :func:`running_emulator`."""
+    """A running emulator. Made by :func:`running_emulator`."""
 
     def __init__(self, options: _Options, port: int) -> None:
         self._options = options
@@ -101,7 +101,7 @@ class Emulator:
         return [call for call in self.journal() if call["call"] == "models.generateContent"]
 
     def add_fault(self, **fault: object) -> None:
-        """Arm a fault; the keywords are its fields, for instance ``call="batches.create"``."""
+        """Arm a fault. The keywords are its fields, for instance ``call="batches.create"``."""
         self._control("POST", "faults", fault)
 
     def clear_faults(self) -> None:
@@ -134,7 +134,7 @@ class Emulator:
         _address(self._process, self._options)
 
     def stop(self) -> None:
-        """Ask the server to end; kill it if it does not."""
+        """Ask the server to end. Kill it if it does not."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -171,12 +171,12 @@ def running_emulator(
 ) -> Iterator[Emulator]:
     """Run an emulator for the length of a ``with`` block.
 
-    :param data_dir: where state is kept; by default a temporary directory, removed at the end.
+    :param data_dir: where state is kept. By default a temporary directory, removed at the end.
     :param job_seconds: how long a batch takes, on the emulator's clock.
     :param call_seconds: how long a single call of the standard tier takes, on the emulator's clock.
     :param clock_speed: seconds of the emulator's clock in a real second.
-    :param limits: what each project may have at one time; by default as documented by the API.
-    :param api_keys: ``KEY`` or ``KEY=PROJECT``; by default any key is accepted.
+    :param limits: what each project may have at one time. By default as documented by the API.
+    :param api_keys: ``KEY`` or ``KEY=PROJECT``. By default any key is accepted.
     :param answers: ``package.module:function`` that answers rows.
     :param upstream: base URL of an OpenAI-compatible server that answers rows with ``upstream_model``.
     :param port: 0 takes a free one.

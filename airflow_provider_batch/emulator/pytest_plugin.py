@@ -12,7 +12,7 @@ from airflow_provider_batch.emulator.process import Emulator, running_emulator
 
 @pytest.fixture
 def gemini_emulator(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Emulator]:
-    """Run an emulator whose batches take a fifth of a second; its state lies in ``tmp_path``.
+    """Run an emulator whose batches take a fifth of a second. Its state lies in ``tmp_path``.
 
     Parametrized indirectly, it takes the arguments of ``running_emulator``.
     """

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from airflow_provider_batch.emulator.app import build_app
 from airflow_provider_batch.emulator.wire.context import Emulation
 
-# Clients keep idle connections in pools; closing them first would look like a fault nobody asked for.
+# Clients keep idle connections in pools. Closing them first would look like a fault that was not asked for.
 _KEEP_ALIVE_S = 600
 _SHUTDOWN_S = 1
 

@@ -1,9 +1,9 @@
 """Prices of models by day, from ``prices.json`` or a file of the user's in the same form.
 
-The figures are copied from price lists, not from bills: standard prices as of the file's date; batch prices as
-the entry's ``batch_known_by`` says, where *halved* is arithmetic (by the API's documentation, half the price).
-Promotions end on known days, so an entry may have ``from`` and ``until``. Sources conflict on cached tokens in
-batch mode; the higher figure, the standard one, is taken. Models with image output are left out: their price
+The figures are copied from price lists, not from bills. Standard prices are as of the file's date. Batch prices
+are as the entry's ``batch_known_by`` says. There *halved* is arithmetic: by the API's documentation, half the
+price. Promotions end on known days, so an entry may have ``from`` and ``until``. Sources conflict on cached tokens
+in batch mode. The higher figure, the standard one, is taken. Models with image output are left out, as their price
 depends on what they draw. A model that is not in the file has no price, which is never 0.
 """
 
@@ -37,7 +37,7 @@ class PriceTable:
     def read(cls, text: str, name: str) -> PriceTable:
         """Read and check a price file.
 
-        :raises ConfigError: It cannot be used; names the entry.
+        :raises ConfigError: It cannot be used. Names the entry.
         """
         try:
             entries = json.loads(text)["models"]

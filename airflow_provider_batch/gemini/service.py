@@ -136,7 +136,10 @@ class GeminiBatchService:
         return ModelFacts(model_info.output_token_limit, self._embeddings)
 
     def _ensure_kind(self, model: str, methods: tuple[str, ...]) -> None:
-        """A job of the wrong kind is refused by the API after the upload, with a 404 that speaks of the model."""
+        """The API refuses a job of the wrong kind after the upload.
+
+        It does so with a 404 that speaks of the model.
+        """
         wanted, other = (
             ("embedContent", "GeminiBatchOperator, or submit without --embeddings")
             if self._embeddings
@@ -158,9 +161,10 @@ class GeminiBatchService:
         return self._client.count_tokens(model, request).total_tokens
 
     def file_expiry(self, file: str) -> datetime | None:
-        """When an uploaded file is deleted; None if it is not there for this credential, or not usable.
+        """When an uploaded file is deleted. None if it is not there for this credential, or not usable.
 
-        One of which the API says no time, as of files that are registered and not uploaded, is never deleted.
+        A file for which the API says no time is never deleted. Files that are registered and not uploaded have
+        none.
         """
         found = self._file(file)
         if found is None or found.state == "FAILED":
@@ -188,7 +192,7 @@ class GeminiBatchService:
         next(self._client.list_models(page_size=1), None)
 
     def stage(self, rows: BinaryIO, size_bytes: int, display_name: str, session: UploadSession) -> InputFile:
-        """Upload the rows and wait until they may be used; ``files/...``."""
+        """Upload the rows and wait until they may be used. Returns ``files/...``."""
         file = self._resumed(rows, size_bytes, display_name, session.load())
         if file is None:
             file = self._client.upload_file(rows, size_bytes, display_name, on_session=session.save)
@@ -197,7 +201,7 @@ class GeminiBatchService:
         return InputFile(file.name, file.expiration_time)
 
     def _resumed(self, rows: BinaryIO, size_bytes: int, display_name: str, address: str | None) -> File | None:
-        """The file of an upload that another try began; None if it cannot be finished. Uploads are free."""
+        """The file of an upload that another try began. None if it cannot be finished. Uploads are free."""
         if address is None:
             return None
         try:
@@ -209,9 +213,9 @@ class GeminiBatchService:
     def upload_media(
         self, content: BinaryIO, size_bytes: int, mime_type: str, label: str, until: datetime
     ) -> StoredMedia:
-        """Upload under a name of our own, so that another try finds the file; wait until it may be used.
+        """Upload under a name of our own, so that another try finds the file. Wait until it may be used.
 
-        :param label: The same for the same content; at most 36 small letters, digits and dashes.
+        :param label: The same for the same content. At most 36 small letters, digits and dashes.
         :raises ApiError: The API does not take it.
         """
         for number in range(1, MAX_SAME_FILES + 1):
@@ -266,7 +270,7 @@ class GeminiBatchService:
             return Refused(error)
 
     def find(self, display_name_prefix: str) -> FindOutcome:
-        """Read the listing to its end; a listing that fails anywhere cannot tell."""
+        """Read the listing to its end. A listing that fails anywhere cannot tell."""
         try:
             matching = tuple(self._matching(display_name_prefix))
         except BatchError as error:
@@ -290,21 +294,21 @@ class GeminiBatchService:
         return snapshot(self._client.get_batch(job_name))
 
     def model_of(self, job_name: str) -> str:
-        """The model that a job works with, without ``models/``; empty if the API does not say."""
+        """The model that a job works with, without ``models/``. Empty if the API does not say."""
         return self._client.get_batch(job_name).metadata.model.removeprefix("models/")
 
     def cancel(self, job_name: str) -> None:
-        """Ask for the cancellation; a job that has ended in the meantime is left as it is."""
+        """Ask for the cancellation. A job that has ended in the meantime is left as it is."""
         try:
             self._client.cancel_batch(job_name)
         except ApiError as error:
             _pass_if_over(job_name, error)
 
     def fetch_results(self, job: JobSnapshot, to: BinaryIO) -> int | None:
-        """Write the result lines of an ended job; a file's bytes, or inline rows in the file's form.
+        """Write the result lines of an ended job. These are a file's bytes, or inline rows in the file's form.
 
-        :raises ResultsNotReadyError: The job succeeded, or rows of it are finished and it has just ended; and it
-            names no output (seen by others: ellmer issue 926).
+        :raises ResultsNotReadyError: The job names no output (seen by others: ellmer issue 926). It succeeded, or
+            rows of it are finished and it has just ended.
         """
         batch = self._client.get_batch(job.name)
         output = batch.output
@@ -365,8 +369,8 @@ class AsyncGeminiBatchService:
 def _is_gone(error: ApiError) -> bool:
     """The API says that the file does not exist, or not for this credential.
 
-    For that it answers 403 as well. One with a reason (SERVICE_DISABLED, API_KEY_SERVICE_BLOCKED) is about the
-    credential or the project, and one that is not the API's own error is a proxy's: neither tells of the file.
+    For that it answers 403 as well. A 403 with a reason (SERVICE_DISABLED, API_KEY_SERVICE_BLOCKED) is about the
+    credential or the project. A 403 that is not the API's own error is a proxy's. Neither tells of the file.
     """
     is_plain_refusal = error.rpc_status == "PERMISSION_DENIED" and not error.reason
     return error.rpc_status == "NOT_FOUND" or is_plain_refusal

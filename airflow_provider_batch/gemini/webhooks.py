@@ -1,8 +1,9 @@
 """Webhooks of the API: registering them, and telling a genuine delivery from a forged or repeated one.
 
-A delivery is a hint and no more: its documented samples hold ids and URIs that do not look like this API's, so
-whoever gets one asks for the batch. Static webhooks only, signed after the Standard Webhooks specification;
-for those of a single job, signed with a JWT, the API's pages contradict each other about where the keys are.
+A delivery is a hint and no more. Its documented samples hold ids and URIs that do not look like this API's. So the
+receiver asks for the batch. Only static webhooks are read, signed after the Standard Webhooks specification.
+Webhooks of a single job are signed with a JWT. The API's pages contradict each other about where the keys for
+those are.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class WebhookEvent:
 
     :param id: The same in every repetition of the delivery.
     :param type: Such as ``batch.succeeded``.
-    :param data: Whatever the API says about it; do not rely on it.
+    :param data: What the API says about it. Do not rely on it.
     """
 
     id: str
@@ -51,7 +52,7 @@ class WebhookEvent:
 
 
 class WebhookReceiver:
-    """Tells genuine deliveries from others. Remembers the last 10,000; not for several threads.
+    """Tells genuine deliveries from others. Remembers the last 10,000. Not for several threads.
 
     :param secret: What creating or rotating the webhook returned.
     """
@@ -125,7 +126,7 @@ def delete_webhook(name: str) -> Script[None]:
 
 
 def rotate_webhook_secret(name: str) -> Script[RotatedSecret]:
-    """Get a new secret; the old one is valid for another 24 hours. Sent once, as it is told once."""
+    """Get a new secret. The old one is valid for another 24 hours. Sent once, as it is told once."""
     body = {"revocation_behavior": "REVOKE_PREVIOUS_SECRETS_AFTER_H24"}
     request = ApiRequest(
         f"rotate the secret of {name}", "POST", f"{_path(name)}:rotateSigningSecret", json_body=body
@@ -153,7 +154,7 @@ def _keys(secret: str) -> Iterator[bytes]:
         # Not base64, or not even ASCII.
         return
     if decoded:
-        # Anybody can sign with nothing.
+        # Any sender can sign with nothing.
         yield decoded
 
 

@@ -1,9 +1,9 @@
 """The control plane of the Gemini Developer API as values: files, batches, models, errors.
 
-Facts come from the API's published schemas (revision 20251218) and from published live captures. Two habits
-follow from what they leave open. New fields, missing fields and new enum words are survived: unknown fields
-are dropped, absent counts are 0 (proto3 leaves zeros out), a state word that nobody knew stays readable.
-And int64 values are accepted as JSON strings, which is how proto3 JSON writes them.
+Facts come from the API's published schemas (revision 20251218) and from published live captures. Two habits follow
+from what they leave open. New fields, missing fields and new enum words are survived. Unknown fields are dropped,
+absent counts are 0 (proto3 leaves zeros out), and an unknown state word stays readable. And int64 values are
+accepted as JSON strings, which is how proto3 JSON writes them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 FileName = Annotated[str, StringConstraints(pattern=r"^files/[a-z0-9][a-z0-9-]{0,63}$")]
-"""``files/{id}``. The documented limit is 40 characters; result files have 42 (``batch-`` + 36)."""
+"""``files/{id}``. The documented limit is 40 characters. Result files have 42 (``batch-`` + 36)."""
 
 BatchName = Annotated[str, StringConstraints(pattern=r"^batches/[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")]
 
@@ -108,7 +108,7 @@ class BatchMetadata(WireModel):
 
 
 class _OperationResponse(BatchOutput):
-    """Captures show the output's fields directly; the schema wraps them in ``output``. Both are read."""
+    """Captures show the output's fields directly. The schema wraps them in ``output``. Both are read."""
 
     output: BatchOutput | None = None
 
@@ -139,7 +139,7 @@ class Batch(WireModel):
 
     @property
     def output(self) -> BatchOutput | None:
-        """The results, wherever the server put them; None while there are none."""
+        """The results, wherever the server put them. None while there are none."""
         places = (self.response, self.response.output if self.response else None, self.metadata.output)
         return next((place for place in places if place is not None and not place.is_empty), None)
 

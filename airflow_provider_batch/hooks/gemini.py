@@ -58,7 +58,7 @@ class Account:
     """Who pays, and what they set for all their tasks.
 
     :param prices: Path or URI of a price file in place of the package's own.
-    :param label: The same for the same credential; holds nothing of it.
+    :param label: The same for the same credential. Holds nothing of it.
     :param max_enqueued_tokens: Rough number of input tokens that one task may have enqueued, None = no limit.
     """
 
@@ -71,13 +71,14 @@ class Account:
 class GeminiBatchHook(BaseHook):
     """Authenticated access to the Batch and Files API of the Gemini Developer API.
 
-    The connection: API key in the password, base URL in the host (empty = the real API). Extras, all
-    optional: ``auth_type`` (``api_key``; ``oauth_token`` for a bearer token in the password; ``adc`` for
-    Application Default Credentials), ``quota_project``, ``api_version`` (``v1beta`` or ``v1``), ``trust_env``
-    (let proxy variables apply), ``account`` (a name for whose credential it is, in place of a digest of the key:
-    the same for an old and a new key of one project), ``deployment`` (tells apart two Airflows that run the same
-    DAGs with the same credential), ``max_enqueued_tokens`` (what one task may have enqueued at a time),
-    ``prices`` (path or URI of a price file), ``webhook_secret`` (what creating a webhook returned).
+    The connection: API key in the password, base URL in the host (empty = the real API). All extras are optional.
+    ``auth_type`` is ``api_key``, ``oauth_token`` for a bearer token in the password, or ``adc`` for Application
+    Default Credentials. ``quota_project`` is the project that pays for the quota. ``api_version`` is ``v1beta`` or
+    ``v1``. ``trust_env`` lets proxy variables apply. ``account`` names whose credential it is, in place of a
+    digest of the key. It is the same for an old and a new key of one project. ``deployment`` tells apart two
+    Airflows that run the same DAGs with the same credential. ``max_enqueued_tokens`` is what one task may have
+    enqueued at a time. ``prices`` is the path or URI of a price file. ``webhook_secret`` is what creating a
+    webhook returned.
 
     :param gemini_conn_id: Airflow connection id.
     :ivar has_webhook: The connection has a ``webhook_secret``, as far as it was looked up for a client.
@@ -185,7 +186,7 @@ class GeminiBatchHook(BaseHook):
 
         Called by the button in the Airflow UI, which is there with ``[core] test_connection = Enabled``.
 
-        :return: Whether all is well, and what is not; a line for each.
+        :return: Whether all is well, and what is not. A line for each.
         """
         wrong = []
         for judge in (self._judge_extra, self.account, self.prices, self._first_model):
@@ -239,8 +240,8 @@ class GeminiBatchHook(BaseHook):
                 remedy='Create it with type "gemini" and the API key as its password.',
             ) from None
         except Exception as error:  # noqa: BLE001
-            # Secrets backends raise anything. A wait must outlive a failed lookup, so it becomes one error
-            # that the wait is patient with; its type is enough, its text could hold a credential.
+            # Secrets backends raise anything. A wait must outlive a failed lookup. So the failure becomes one
+            # error that the wait is patient with. Its type is enough, as its text could hold a credential.
             raise TemporaryError(
                 f"The connection {self.gemini_conn_id!r} could not be looked up ({type(error).__name__}).",
                 code="AGB-C01",
@@ -284,8 +285,8 @@ class GeminiBatchHook(BaseHook):
             )
 
     def _extra(self, connection: Connection) -> dict[str, object]:
-        # Not connection.extra_dejson: it calls the supervisor to mask the extra, which would block the
-        # triggerer's event loop; Airflow masked the extra when it looked the connection up.
+        # Not connection.extra_dejson: it calls the supervisor to mask the extra. That would block the triggerer's
+        # event loop. Airflow masked the extra when it looked the connection up.
         try:
             extra = json.loads(connection.extra or "{}")
         except ValueError:
@@ -320,7 +321,7 @@ def _account_label(connection: Connection, extra: dict[str, object]) -> str:
     kind = _choice(extra, "auth_type", AUTH_TYPES)
     if kind == "api_key":
         return account_label(_base_url(connection), kind, connection.password or "")
-    # Tokens change by the hour; the project that pays, which alone sees its jobs, does not.
+    # Tokens change by the hour. The project that pays does not, and it alone sees its jobs.
     project = str(extra.get("quota_project") or "") or (ApplicationDefault().project() if kind == "adc" else "")
     if not project:
         raise ConfigError(

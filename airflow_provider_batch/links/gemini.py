@@ -1,7 +1,7 @@
 """The links of a task to its batch and to the results, and the note from which the page lists it.
 
-Airflow takes the address of a link from XCom, so it is there as soon as the operator has pushed it, not only when
-the task is over. XCom is emptied when a new try begins and kept over a deferral: each try pushes anew.
+Airflow takes the address of a link from XCom. So it is there as soon as the operator has pushed it, not only when
+the task is over. XCom is emptied when a new try begins and kept over a deferral, so each try pushes anew.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class GeminiBatchLink(BaseOperatorLink):
     xcom_key = "_link_gemini_batch"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Called by Airflow when the task is over; the address is the one that it had all the time."""
+        """Called by Airflow when the task is over. The address is the one that it had all the time."""
         return batch_url(ti_key)
 
 

@@ -16,12 +16,12 @@ SCHEMA = "urn:airflow-provider-batch:facets:1-0-0:GeminiBatchRunFacet"
 
 @define(kw_only=True)
 class GeminiBatchRunFacet(RunFacet):  # type: ignore[misc, unused-ignore]
-    """What became of a batch. What is not known is left out, never 0; nothing of a row's content is in it.
+    """What became of a batch. What is not known is left out, never 0. Nothing of a row's content is in it.
 
-    :param jobs: Names of the remote jobs of all rounds, ``batches/...``; the first hundred.
+    :param jobs: Names of the remote jobs of all rounds, ``batches/...``. The first hundred.
     :param jobCount: How many there are.
     :param rows: Rows that were to be sent.
-    :param rowsByStatus: How they ended; None while not all have.
+    :param rowsByStatus: How they ended. None while not all have.
     :param tokens: By kind, of all jobs that have landed.
     :param costUsd: By the price list for batch mode.
     :param standardUsd: The same tokens in single calls.

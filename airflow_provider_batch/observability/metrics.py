@@ -1,7 +1,7 @@
 """Airflow's own metrics of batches: what was submitted, landed and spent (``docs/metrics.md``).
 
-Tags are of the task that submitted the job, whoever lands it. Money is counted in whole millionths of a dollar:
-a counter adds up over tasks and workers, as a gauge would not, and Airflow's counters are integers.
+Tags are of the task that submitted the job, even if another task lands it. Money is counted in whole millionths of
+a dollar. A counter adds up over tasks and workers, as a gauge would not, and Airflow's counters are integers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What OpenLineage is told: where rows come from, where results go, and how a batch ended.
 
 Only the OpenLineage provider calls this, and only here is anything of it imported. Datasets are named by
-OpenLineage's conventions; what has no name of its own (rows that a task made, a data frame) is left out.
+OpenLineage's conventions. What has no name of its own (rows that a task made, a data frame) is left out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MAX_JOBS = 100
 """Names of remote jobs in the facet."""
 
 _PLACEHOLDER = re.compile(r"%s|%\(\w+\)s")
-"""Of drivers; OpenLineage's parser reads SQL only."""
+"""Of drivers. OpenLineage's parser reads SQL only."""
 
 _SAME_STORE = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 _ACCOUNT_IN_HOST = re.compile(r"[^@]+@[^@]+\.(dfs|blob)\.core\.")
@@ -43,9 +43,9 @@ _ACCOUNT_IN_HOST = re.compile(r"[^@]+@[^@]+\.(dfs|blob)\.core\.")
 def lineage(
     inputs: Iterable[object], manifest: Manifest | None = None, ledger: Ledger | None = None
 ) -> Lineage | None:
-    """The datasets and the facet of a batch, as an ``OperatorLineage``; None without the OpenLineage provider.
+    """The datasets and the facet of a batch, as an ``OperatorLineage``. None without the OpenLineage provider.
 
-    :param inputs: What the operator was given: paths, URIs, queries; others are passed over.
+    :param inputs: What the operator was given: paths, URIs, queries. Others are passed over.
     :param manifest: How it ended, None if it has not.
     :param ledger: What was sent, None if nothing was.
     """
@@ -71,11 +71,11 @@ def lineage(
 
 
 def loading_lineage(manifest: Mapping[str, object], conn_id: str, table: str) -> Lineage | None:
-    """The datasets of loading results into a table; None without the OpenLineage provider."""
+    """The datasets of loading results into a table. None without the OpenLineage provider."""
     from airflow_provider_batch.rows.manifest import Manifest
 
     operator_lineage = lineage([Manifest.load(dict(manifest)).result_uri])
-    # Nobody runs this statement, and it is in no facet: OpenLineage's parser finds the table's full name in it.
+    # This statement is never run, and it is in no facet. OpenLineage's parser finds the table's full name in it.
     statement = f"INSERT INTO {table} VALUES (1)"  # noqa: S608
     if operator_lineage is not None and (loaded := _of_sql(conn_id, statement)):
         operator_lineage.outputs.extend(loaded.outputs)
@@ -83,7 +83,7 @@ def loading_lineage(manifest: Mapping[str, object], conn_id: str, table: str) ->
 
 
 def dataset_name(uri: str) -> tuple[str, str]:
-    """Namespace and name of a path or URI. A pattern is its folder; credentials and queries are dropped."""
+    """Namespace and name of a path or URI. A pattern is its folder. Credentials and queries are dropped."""
     whole = _folder_of_pattern(uri)
     if "://" not in whole:
         return "file", whole.rstrip("/") or "/"
@@ -92,7 +92,7 @@ def dataset_name(uri: str) -> tuple[str, str]:
     if scheme == "file":
         return "file", parts.path.rstrip("/") or "/"
     path = parts.path.rstrip("/")
-    # Stores of objects have keys, which begin without a slash; the others have paths.
+    # Stores of objects have keys, which begin without a slash. The others have paths.
     return f"{scheme}://{_host(parts.netloc)}", (path if scheme == "hdfs" else path.lstrip("/")) or "/"
 
 
@@ -133,7 +133,7 @@ def _of_sql(conn_id: str, sql: str) -> Lineage | None:
     """What the OpenLineage provider reads out of a statement, None if it knows nothing of that database."""
     from airflow.providers.openlineage.sqlparser import SQLParser
 
-    # Whatever goes wrong in there, the rest of the lineage is worth having.
+    # Even if something goes wrong in there, the rest of the lineage is worth having.
     with suppress(Exception):
         hook = sql_hook(conn_id)
         connection = hook.get_connection(conn_id)

@@ -25,15 +25,15 @@ _NOT_FOR_VECTORS = (
 class GeminiEmbeddingsBatchOperator(GeminiBatchOperator):
     """Run a batch of texts through an embedding model and land one vector for each.
 
-    As :class:`GeminiBatchOperator` in everything else: retries, clears and lost workers go on with the jobs that
-    exist, and what happens to the bill is the same. ``row.vector`` holds the vector.
+    Everything else is as in :class:`GeminiBatchOperator`. Retries, clears and lost workers go on with the jobs
+    that exist, and what happens to the bill is the same. ``row.vector`` holds the vector.
 
     :param requests: As there. Without ``prompt`` each row is ``{"key": ..., "request": {EmbedContentRequest}}``.
     :param prompt: Makes the text of each row: a template with names of columns, or a function of the row.
     :param model: Embedding model such as ``gemini-embedding-001``. Templated.
     :param task_type: What the vectors are for, such as ``RETRIEVAL_DOCUMENT`` or ``CLUSTERING``.
-    :param output_dimensionality: Numbers in each vector, None = what the model gives. Vectors shorter than
-        the model's full length are not of unit length on every model; see the API's documentation.
+    :param output_dimensionality: Numbers in each vector, None = what the model gives. Vectors shorter than the
+        model's full length are not of unit length on every model. See the API's documentation.
     """
 
     def __init__(

@@ -57,13 +57,13 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
     ``submission`` or ``job_name``.
 
     Of a job of another program only the results are known. So a row is what a result line speaks of, with its key
-    or else its number; a row without a line is not missed; ``failed.jsonl`` has keys without requests; and the
-    files on the server are left to the other program.
+    or else its number. A row without a line is not missed. ``failed.jsonl`` has keys without requests. The files
+    on the server are left to the other program.
 
     :param submission: What the submitting operator returned. Templated.
-    :param job_name: A job that anybody has submitted, ``batches/...``. Templated.
+    :param job_name: A job of any submitter, ``batches/...``. Templated.
     :param result_path: Folder for the results of that job: an absolute path or a URI. Templated.
-    :param output_type: What each answer of that job must be, as for :class:`GeminiBatchOperator`; the ledger of a
+    :param output_type: What each answer of that job must be, as for :class:`GeminiBatchOperator`. The ledger of a
         ``submission`` knows it.
     :param output_format: ``jsonl`` or ``parquet``, for that job.
     :param gemini_conn_id: Airflow connection of type ``gemini``. Templated.
@@ -138,7 +138,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
 
     @saving_retries()
     def execute(self, context: Context) -> dict[str, Any]:
-        """Fetch, match, publish; return the manifest."""
+        """Fetch, match, publish. Returns the manifest."""
         from airflow_provider_batch.batch.decide.common_mistake import common_mistake
         from airflow_provider_batch.batch.decide.outcome import ensure_done, ensure_enough
         from airflow_provider_batch.observability.task_log import TaskReport

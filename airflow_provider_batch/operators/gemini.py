@@ -53,67 +53,67 @@ if TYPE_CHECKING:
 class GeminiBatchOperator(BaseOperator, CheckedArguments):
     """Run a JSON Lines file of Gemini requests as a batch and land the results.
 
-    Validates every row, uploads the file, creates the job, waits, and writes ``results.jsonl`` (one line per
-    input row), ``failed.jsonl`` (the requests of rows that are not a success, to be fed back as they are; and the
-    rows that ``on_bad_row="skip"`` left out) and
-    then ``manifest.json`` to ``result_path``. Returns the manifest. A large input becomes several jobs; rows that
-    failed for a passing reason are sent again, alone.
+    Validates every row, uploads the file, creates the job and waits. Then writes three files to ``result_path``.
+    ``results.jsonl`` has one line per input row. ``failed.jsonl`` has the requests of rows that are not a success,
+    to be fed back as they are. It also has the rows that ``on_bad_row="skip"`` left out. ``manifest.json`` is
+    written last. Returns the manifest. A large input becomes several jobs. Rows that failed for a passing reason
+    are sent again, alone.
 
-    What was sent is kept in a ledger beside the results, ``_ledger/``, so each try goes on where the last one
+    What was sent is kept in a ledger beside the results, ``_ledger/``. So each try goes on where the last one
     stopped. What happens to the job and the bill:
 
     - *Retry, clear, lost worker, recreated DAG run*: the next try goes on with the jobs that exist. Rows that have
       a usable answer are never sent again. Rows that are left over are, by a new try, until ``max_row_attempts``.
-    - *Triggerer restart*: nothing; the trigger only looks.
-    - *Mark failed*: the jobs are asked to end (``cancel_on_kill``); what finished is billed, and landed by the
+    - *Triggerer restart*: nothing. The trigger only looks.
+    - *Mark failed*: the jobs are asked to end (``cancel_on_kill``). What finished is billed, and landed by the
       next try. *Clear, mark success, timeout of the DAG run, eviction of a worker*: the jobs are left alone.
-    - *Timeout*: the task fails. The jobs run on and a retry goes on with them; or, with ``cancel_on_timeout``,
-      they are asked to end and what finished is landed first.
-    - *Cancelled by somebody else*: what finished is landed and the task fails without a retry.
+    - *Timeout*: the task fails. The jobs run on and a retry goes on with them. With ``cancel_on_timeout``, they
+      are asked to end and what finished is landed first.
+    - *Cancelled by a person or another program*: what finished is landed and the task fails without a retry.
     - *Rows or model changed between tries*: see ``on_content_change``.
-    - *An error that no retry can mend*, such as rows that cannot be sent: the task fails at once and
-      uses up no retries. The error is an ``AirflowFailException`` as well.
+    - *An error that no retry can mend*, such as rows that cannot be sent: the task fails at once. It uses up no
+      retries. The error is an ``AirflowFailException`` as well.
 
     The events of outlet assets have the manifest as their ``extra``.
 
     Every argument is checked: where the DAG is read if it is a value, in the task if it is templated. A templated
-    one takes whatever Airflow resolves. A text that a template yields, such as ``"False"``, ``"60"`` or
-    ``"1:30:00"``, is read as what it says. A subclass may add others to ``template_fields``. Paths may be
-    texts, or of ``pathlib``, ``upath`` or Airflow's object storage.
+    argument takes any value that Airflow resolves. A text that a template yields, such as ``"False"``, ``"60"`` or
+    ``"1:30:00"``, is read as what it says. A subclass may add others to ``template_fields``. Paths may be texts,
+    or of ``pathlib``, ``upath`` or Airflow's object storage.
 
     :param model: Model name such as ``gemini-2.5-flash``. Templated.
-    :param requests: Where the rows are. An absolute path or a URI (templated) of a JSON Lines, CSV, Parquet or
-        text file, plain or compressed, of a pattern with ``*``, or of a folder (a text file is one row, with the
-        columns ``key``, its name, and ``text``); a :class:`SqlQuery`; or rows, as a list, a data frame or any
-        iterable (never templated), given here or returned by an upstream task.
-        Without ``prompt`` each row is a request already: ``{"key": ..., "request": {GenerateContentRequest}}``, or
-        a row of OpenAI's batch format, which is converted.
-    :param result_path: Folder for the results: an absolute path or a URI that every worker reaches.
-        Templated; must be the same in every try.
+    :param requests: Where the rows are: a path, a :class:`SqlQuery` or rows. A path is absolute or a URI
+        (templated). It names a JSON Lines, CSV, Parquet or text file, plain or compressed, a pattern with ``*``,
+        or a folder. A text file is one row, with the columns ``key``, its name, and ``text``. Rows are a list, a
+        data frame or any iterable (never templated), given here or returned by an upstream task. Without
+        ``prompt`` each row is a request already: ``{"key": ..., "request": {GenerateContentRequest}}``. It may
+        also be a row of OpenAI's batch format, which is converted.
+    :param result_path: Folder for the results: an absolute path or a URI that every worker reaches. Templated.
+        Must be the same in every try.
     :param gemini_conn_id: Airflow connection of type ``gemini``. Templated.
-    :param prompt: Makes a request of each row: a template such as ``"Summarise: {text}"`` with names of columns,
-        or a function of the row that returns a text, a list of contents (several turns), or a dict of
-        GenerateContentRequest fields for this row; it may raise ``AirflowSkipException`` or
-        ``AirflowFailException``. Not templated by Jinja: what looks like it, ``{{ ds }}``, is
-        refused. Braces that are text are written twice, as in ``{{"a": 1}}``.
+    :param prompt: Makes a request of each row. It may be a template such as ``"Summarise: {text}"`` with names of
+        columns. It may be a function of the row. The function returns a text, a list of contents (several turns),
+        or a dict of GenerateContentRequest fields for this row. It may raise ``AirflowSkipException`` or
+        ``AirflowFailException``. Not templated by Jinja: what looks like it, ``{{ ds }}``, is refused. Braces that
+        are text are written twice, as in ``{{"a": 1}}``.
     :param key_column: Column with the key, unique in the input, for rows with a ``prompt``.
-    :param system_prompt: System instruction of every row. Templated; no column is put in.
+    :param system_prompt: System instruction of every row. Templated. No column is put in.
     :param request_params: GenerateContentRequest fields of every row: ``generationConfig``, ``tools``,
         ``safetySettings`` and so on. What a row says itself wins, in either spelling of a name.
     :param output_type: What each answer must be: a pydantic model, where to import one from
         (``package.module.Class``), or a JSON Schema. Never templated. It is sent with every row that has no
-        response schema of its own, and every answer is checked: ``row.parsed`` holds its value; one of the wrong
-        type ends as ``invalid_output`` and is sent again like a row that failed for a passing reason.
+        response schema of its own. Every answer is checked, and ``row.parsed`` holds its value. An answer of the
+        wrong type ends as ``invalid_output``. It is sent again like a row that failed for a passing reason.
     :param media: The media files that rows name, as :class:`MediaOptions` or a dict of its fields. Its folder is
         templated. None = rows name only what is uploaded already.
     :param results: The form of the results, as :class:`ResultOptions` or a dict of its fields: Parquet, kept
         columns, the order of the input.
-    :param failures: What to do about failures, as :class:`FailureOptions` or a dict of its fields: bad rows, an
-        empty input, changed rows, attempts, cancelling.
+    :param failures: What to do about failures, as :class:`FailureOptions` or a dict of its fields. These are bad
+        rows, an empty input, changed rows, attempts, cancelling.
     :param estimate: What makes the estimate narrower, as :class:`EstimateOptions` or a dict of its fields.
     :param max_cost_usd: The task fails before anything is uploaded if the batch may cost more, by the upper end of
-        the estimate, or if that is not known; rows that failed are sent again only within it. USD, above 0.
-        Templated; a template that gives nothing is refused.
+        the estimate. It also fails if the cost is not known. Rows that failed are sent again only within it. USD,
+        above 0. Templated. A template that gives nothing is refused.
     :param dry_run: Check the rows, log and return the estimate, and stop. Nothing is uploaded, the tasks
         downstream are skipped. Templated. The attribute is ``is_dry_run``, as Airflow has a method of this name.
     :param wait_for_completion: False = return after submission, for :class:`GeminiBatchSensor` and
@@ -123,8 +123,8 @@ class GeminiBatchOperator(BaseOperator, CheckedArguments):
         ``[operators] default_deferrable``.
     :param poll_interval: Seconds between looks at the job, 1 to 3,600, or a ``timedelta``.
     :param timeout: Seconds or a ``timedelta`` from submission, by the server's clock, up to two weeks. Templated.
-        ``execution_timeout`` ends the wait as well if it is shorter, as Airflow itself does not apply it while a
-        task is deferred.
+        ``execution_timeout`` ends the wait as well if it is shorter. Airflow itself does not apply it while a task
+        is deferred.
     :param max_failed_fraction: Fail the task, after landing, if a greater share of the rows has no usable answer,
         0 to 1. Rows left out as bad are among them. None = any number of them, but not all.
     :param fail_on_partial_error: The word of other operators for ``max_failed_fraction=0``. Both at once are
@@ -232,7 +232,7 @@ class GeminiBatchOperator(BaseOperator, CheckedArguments):
             return self._new_run(context).execute()
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Resume after the trigger: the ledger and the API say what is next, whatever the event says."""
+        """Resume after the trigger. The ledger and the API say what is next, not the event."""
         with saving_retries():
             return self._new_run(context).resume(event)
 
@@ -249,7 +249,7 @@ class GeminiBatchOperator(BaseOperator, CheckedArguments):
         return self.execute_complete(context, {"outcome": cut.name.lower(), "message": cut.value})
 
     def on_kill(self) -> None:
-        """Ask the jobs to end if the task was marked failed; leave them alone in every other case."""
+        """Ask the jobs to end if the task was marked failed. Leave them alone in every other case."""
         if self._run is not None:
             self._run.on_kill()
 

@@ -37,7 +37,7 @@ MAX_INLINE_BYTES = 20 * 1024 * 1024
 """What the API takes in a request (its documentation of file input methods)."""
 
 MAX_COUNTED_ROWS = 1000
-"""Rows whose tokens the API counts before a batch is sent; each is a call."""
+"""Rows whose tokens the API counts before a batch is sent. Each is a call."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ class ResultOptions(Options):
     """The form of the results. The first try of a run fixes it: a clear after a change goes on as the first began.
 
     :param output_format: ``jsonl`` or ``parquet`` (needs the extra ``[parquet]``).
-    :param keep_columns: Columns of the source that are put beside the answers, as ``row.source``; each must be in
+    :param keep_columns: Columns of the source that are put beside the answers, as ``row.source``. Each must be in
         some row. Keeps the order.
     :param keep_order: Results stand in the order of the input, not as they came.
     :param strict_output: An answer in a code fence ends as ``invalid_output``. Otherwise what fills the fence is
-        taken, whatever stands around it, and ``row.note`` says so.
+        taken, even with other text around it, and ``row.note`` says so.
     :param keep_remote_files: Leave the uploaded and the result files on the server, which deletes them after 48 h.
     """
 
@@ -104,13 +104,14 @@ class FailureOptions(Options):
         without new rows.
     :param allow_unknown_fields: Send request fields that this version does not know and cannot place elsewhere.
         The API refuses a batch with a field that it does not know.
-    :param max_row_attempts: How often a row is sent at most, over all tries, 1 to 10. Rows are sent again that
-        failed for a passing reason (429, 5xx, expired, missing) or whose answer is not of the ``output_type``.
+    :param max_row_attempts: How often a row is sent at most, over all tries, 1 to 10. A row is sent again if it
+        failed for a passing reason (429, 5xx, expired, missing). So is a row whose answer is not of the
+        ``output_type``.
     :param on_content_change: Rows or model are not those that were submitted for this task before: ``fail``
         names both and touches nothing. ``cancel_and_resubmit`` cancels what runs and pays for the new ones.
         ``adopt`` goes on with the old ones. Templated.
-    :param on_ambiguous: A create call's answer was lost and no job shows for at least 12 minutes of complete
-        listings, after its input was deleted: ``resubmit`` or ``fail``.
+    :param on_ambiguous: ``resubmit`` or ``fail``, for a create call whose answer was lost. It applies if no job
+        shows for at least 12 minutes of complete listings, after the input of the job was deleted.
     :param cancel_on_timeout: At the deadline, ask the jobs to end and land what finished.
     :param cancel_on_kill: Ask the jobs to end when the task is marked failed.
     """
@@ -141,8 +142,8 @@ class FailureOptions(Options):
 class EstimateOptions(Options):
     """What makes the estimate before a batch narrower.
 
-    :param earlier_results: Folder with the results of an earlier run of the same kind, from which the output
-        tokens are estimated, thinking included. Templated.
+    :param earlier_results: Folder with the results of an earlier run of the same kind. The output tokens are
+        estimated from it, thinking included. Templated.
     :param count_tokens_rows: Have the API count the input tokens of so many rows, up to 1,000. One free call each.
     """
 
@@ -240,5 +241,5 @@ class BatchArguments:
 
     @property
     def allowed_failures(self) -> float | None:
-        """The share of rows that may end without a usable answer; None = any, but not all."""
+        """The share of rows that may end without a usable answer. None = any, but not all."""
         return 0.0 if self.fail_on_partial_error else self.max_failed_fraction

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def is_rendered(requests: object) -> bool:
-    """Whether Airflow renders it: paths, queries, what upstream tasks return and the like; never rows."""
+    """Whether Airflow renders it: paths, queries, what upstream tasks return and the like. Never rows."""
     if isinstance(requests, os.PathLike) or hasattr(requests, "protocol"):
         # A text would lose the options.
         return not getattr(requests, "storage_options", None) or hasattr(requests, "conn_id")
@@ -29,7 +29,7 @@ def is_rendered(requests: object) -> bool:
 
 
 def check_requests(task: BaseOperator, requests: Any) -> None:
-    """Check what is there when the DAG is read, and have the task wait for what stands inside rows or a query.
+    """Check what is there when the DAG is read. The task waits for what stands inside rows or a query.
 
     :raises ConfigError: It can be no source of rows.
     """
@@ -106,7 +106,8 @@ def _check_path(requests: str) -> None:
 def check_params(params: dict[str, Any], *, allow_unknown_fields: bool) -> None:
     """Check the fields of every row by what the API has.
 
-    :raises ConfigError: The API has no such field, or takes no such value. Says which was meant, if that is near.
+    :raises ConfigError: The API does not have the field, or does not take the value. Says which was meant, if that
+        is near.
     """
     from airflow_provider_batch.gemini.rows.checks import RequestCheck
     from airflow_provider_batch.rows.dialect import BadRowError

@@ -48,8 +48,10 @@ BLIND_WAIT_S = 300.0
 """Between looks of workers while the triggerer cannot ask about the jobs, seconds."""
 
 FIRST_BEGIN_WAIT_S, LAST_BEGIN_WAIT_S, BEGIN_SHARE = 60.0, 600.0, 0.1
-"""Between attempts to begin while the API is out of order: seconds at least and at most, and a share of the time
-since the first. Each reads and checks the rows again."""
+"""Between attempts to begin while the API is out of order. Each attempt reads and checks the rows again.
+
+Seconds at least, seconds at most, and a share of the time since the first attempt.
+"""
 
 JOB_NAME_KEY = "job_name"
 """XCom key of the newest remote job, pushed as soon as the job exists."""
@@ -100,7 +102,7 @@ class TaskRun:
                 begin_by = self._begin_later(begin_by, error)
 
     def resume(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Go on after a wait: the ledger and the API say what is next, whatever the event says.
+        """Go on after a wait. The ledger and the API say what is next, not the event.
 
         :param event: What the trigger said.
         :return: As :meth:`execute`.
@@ -140,7 +142,7 @@ class TaskRun:
         return identity_of(self._context, self._account.deployment)
 
     def on_kill(self) -> None:
-        """Ask the jobs to end if the task was marked failed; leave them alone in every other case."""
+        """Ask the jobs to end if the task was marked failed. Leave them alone in every other case."""
         if self._given.failures.cancel_on_kill and self.ledger is not None:
             end_if_failed(self._hook, self.ledger, self._identity, self._task.log)
 

@@ -1,4 +1,4 @@
-"""The data plane: rows in, rows out, whoever the vendor. Nothing here grows with the number of rows."""
+"""The data plane: rows in, rows out, for any vendor. Nothing here grows with the number of rows."""
 
 __all__ = [
     "causes",

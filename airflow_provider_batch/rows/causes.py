@@ -27,7 +27,7 @@ _VARYING = re.compile(r"'[^']{1,200}'|\"[^\"]{1,200}\"|`[^`]{1,200}`|\b[0-9a-f]{
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """How a row ended; the rest of its line is passed over."""
+    """How a row ended. The rest of its line is passed over."""
 
     key: str
     status: RowStatus
@@ -40,7 +40,7 @@ class Cause:
     """Rows that ended alike.
 
     :param code: Of the error, 0 where there is none.
-    :param message: Of the first such row, in the vendor's words.
+    :param message: Of the first row with this cause, in the vendor's words.
     :param keys: Some of the rows.
     """
 

@@ -1,4 +1,4 @@
-"""The part of the DB-API (PEP 249) that reading and writing rows uses; every driver has it."""
+"""The part of the DB-API (PEP 249) that reading and writing rows uses. Every driver has it."""
 
 from __future__ import annotations
 

@@ -35,8 +35,11 @@ class RowStatus(str, enum.Enum):
     TRUNCATED = "truncated"
     """The answer stopped at the token limit. What there is of it is kept."""
     INVALID_OUTPUT = "invalid_output"
-    """The model answered, and not with what was asked for: the answer is not of the output type, holds nothing, or
-    was broken off by a malformed call. It is kept, and may be right the next time."""
+    """The model answered, and not with what was asked for.
+
+    The answer is not of the output type, holds nothing, or was broken off by a malformed call. It is kept, and may
+    be right the next time.
+    """
     CANCELLED = "cancelled"
     """The job was cancelled before the row's turn."""
     EXPIRED = "expired"
@@ -45,7 +48,7 @@ class RowStatus(str, enum.Enum):
     """The results hold no line for the row."""
 
     def __str__(self) -> str:
-        """The word alone; Python 3.11 and newer would print the name of the class."""
+        """The word alone. Python 3.11 and newer would print the name of the class."""
         return self.value
 
     def __format__(self, format_spec: str) -> str:
@@ -54,7 +57,7 @@ class RowStatus(str, enum.Enum):
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Tokens of one row, or of many added up. ``output`` leaves thinking out; both are billed as output.
+    """Tokens of one row, or of many added up. ``output`` leaves thinking out. Both are billed as output.
 
     :param input: Prompt tokens, cached ones included.
     :param cached: The part of ``input`` that came from a context cache.
@@ -91,8 +94,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 class RowError(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why a row has no usable answer.
 
-    :param code: google.rpc code such as 3 (INVALID_ARGUMENT); 0 where there is none.
-    :param message: The vendor's words; may be empty.
+    :param code: google.rpc code such as 3 (INVALID_ARGUMENT). 0 where there is none.
+    :param message: The vendor's words. May be empty.
     """
 
     code: int = 0
@@ -100,8 +103,10 @@ class RowError(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _PASSING = frozenset({2, 4, 8, 10, 13, 14, 408, 429, 500, 502, 503, 504})
-"""UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL, UNAVAILABLE of google.rpc.Code, and their
-like among HTTP status codes, which have been seen in their place."""
+"""UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL, UNAVAILABLE of google.rpc.Code.
+
+Their like among HTTP status codes is here, too, as those have been seen in their place.
+"""
 
 
 def may_pass(code: int) -> bool:
@@ -126,16 +131,16 @@ class ResultRow(msgspec.Struct, Generic[Parsed], frozen=True, omit_defaults=True
 
     :param key: The key of the input row.
     :param status: How the row ended.
-    :param text: The answer's text, thoughts left out; None if there is none.
+    :param text: The answer's text, thoughts left out. None if there is none.
     :param finish_reason: Why the model stopped, in the API's word, such as ``STOP``.
-    :param usage: Tokens; None if the API reported none.
+    :param usage: Tokens. None if the API reported none.
     :param error: Set unless the status is ``success``.
     :param parsed: The answer as a value of the output type, if one was asked for and the answer is of it.
-    :param note: What was done to make ``parsed`` of the text, if it is not simply JSON; None if nothing was.
+    :param note: What was done to make ``parsed`` of the text, if it is not simply JSON. None if nothing was.
     :param source: Kept columns of the input row, if any were asked for.
-    :param vector: The answer of an embeddings job; ``response`` is left out then.
-    :param response: The vendor's whole answer as undecoded JSON, for ``msgspec.json.decode(row.response)``;
-        JSON ``null`` if there is none.
+    :param vector: The answer of an embeddings job. ``response`` is left out then.
+    :param response: The vendor's whole answer as undecoded JSON, for ``msgspec.json.decode(row.response)``. JSON
+        ``null`` if there is none.
     """
 
     key: str
@@ -154,7 +159,7 @@ class ResultRow(msgspec.Struct, Generic[Parsed], frozen=True, omit_defaults=True
 class LandedRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """A :class:`ResultRow` on its way to a file: the text is undecoded JSON, as it is only passed on.
 
-    :param text: A JSON string; JSON ``null`` if there is none.
+    :param text: A JSON string. JSON ``null`` if there is none.
     """
 
     key: str
@@ -199,7 +204,7 @@ BYTES_PER_TOKEN = 4
 """About four characters of English a token, says the API's documentation ("Understand and count tokens")."""
 
 TOKENS_PER_MEDIUM = 258
-"""Of a small image, by the same page. Recordings and large images have more; nobody can tell before."""
+"""Of a small image, by the same page. Recordings and large images have more. The number is not known before."""
 
 
 class CheckedRow(NamedTuple):
@@ -208,10 +213,10 @@ class CheckedRow(NamedTuple):
     :param key: The row's key.
     :param text_bytes: UTF-8 bytes of what the model reads as text, tools and schemas included.
     :param media: Parts whose tokens cannot be told from their size: images, audio, video, documents, a cached
-        context, what a tool looks up.
+        context. Also what a tool looks up.
     :param files: Names (``files/...``) of uploaded files that the row refers to.
     :param max_output: The row's cap on the output tokens of an answer, None if it has none.
-    :param caution: What is allowed and seldom meant; None if there is nothing to say.
+    :param caution: What is allowed and seldom meant. None if there is nothing to say.
     :param uploads: Files that are uploaded before the row is sent.
     :param answers: How many answers the row asks for.
     """

@@ -29,8 +29,8 @@ def to_arrow_batches(
 ) -> Iterator[pyarrow.RecordBatch]:
     """Stream the results as Arrow record batches, with the columns of a Parquet file of them.
 
-    Only ``batch_rows`` rows are in memory at a time. All batches have one schema. Results that are not in a
-    Parquet file are read twice for that, as kept columns, answers and vectors are typed by all of the results.
+    Only ``batch_rows`` rows are in memory at a time. All batches have one schema. Kept columns, answers and
+    vectors are typed by all of the results. So results that are not in a Parquet file are read twice.
 
     :param output_type: What the rows were sent with, for typed columns ``parsed_<name>``. A Parquet file has its
         columns already.
@@ -59,7 +59,7 @@ def to_pandas(
     *,
     path_type: Callable[[str], UPath] = path_of,
 ) -> pandas.DataFrame:
-    """All results as one pandas data frame. Needs memory for all rows at once; pandas must be installed.
+    """All results as one pandas data frame. Needs memory for all rows at once. ``pandas`` must be installed.
 
     :param output_type: As for :func:`to_arrow_batches`.
     :raises ConfigError: pyarrow is not installed, or ``manifest`` is not a manifest.

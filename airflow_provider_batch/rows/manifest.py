@@ -45,25 +45,25 @@ class TokenTotals(BaseModel):
 class Manifest(BaseModel):
     """What the operator returns.
 
-    :param job_name: The first remote job, ``batches/...``; empty if none was submitted before the deadline.
+    :param job_name: The first remote job, ``batches/...``. Empty if none was submitted before the deadline.
     :param job_count: How many remote jobs there were, over all shards and rounds.
-    :param rounds: How often rows were sent; 1 if none was sent again.
+    :param rounds: How often rows were sent. 1 if none was sent again.
     :param task_mark: Digest of the task instance, as in the display names of its jobs.
     :param result_uri: The landed results, JSON Lines, one line per input row.
-    :param failed_uri: The requests of all rows that are not a success, to be fed back as they are, and the rows
-        that were left out, if any.
+    :param failed_uri: The requests of all rows that are not a success, to be fed back as they are. The rows that
+        were left out, if any, are there, too.
     :param ledger_uri: The record of what was sent.
     :param request_count: Rows that were to be sent. The counts add up to it.
-    :param counts: Rows by status; statuses without rows are left out.
+    :param counts: Rows by status. Statuses without rows are left out.
     :param empty: Successes with nothing but white space in them. The gates of a task count them as rows without a
         usable answer.
-    :param skipped: Bad rows that were left out before anything was sent; they are in ``failed.jsonl``.
+    :param skipped: Bad rows that were left out before anything was sent. They are in ``failed.jsonl``.
     :param tokens: Totals as reported by the API, of all rounds.
-    :param cost_usd: What the tokens of all jobs cost by the price list, USD; None if a price is not known.
+    :param cost_usd: What the tokens of all jobs cost by the price list, USD. None if a price is not known.
     :param standard_usd: What they would have cost in single calls.
-    :param unmetered: Answers without a token count; their cost is not in ``cost_usd``.
+    :param unmetered: Answers without a token count. Their cost is not in ``cost_usd``.
     :param quarantine_uri: Result lines that belong to no row (unreadable, unknown key, said twice), if any.
-    :param quarantined: How many such lines.
+    :param quarantined: How many result lines belong to no row.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -93,7 +93,7 @@ class Manifest(BaseModel):
     def to_xcom(self) -> dict[str, object]:
         """Plain JSON values, under 2 KiB unless the result path alone is longer.
 
-        Every name is there; what there is not, or is not known, is None.
+        Every name is there. What does not exist, or is not known, is None.
         """
         return self.model_dump(mode="json")
 
@@ -105,7 +105,7 @@ class Manifest(BaseModel):
     def read(cls, folder: UPath, ledger: UPath | None = None) -> Manifest | None:
         """The manifest in ``folder``, None if there is none that can be read.
 
-        :param ledger: That of the batch; the manifest of another batch does not count.
+        :param ledger: That of the batch. The manifest of another batch does not count.
         """
         try:
             with opened(folder / FILE_NAME) as file:

@@ -1,8 +1,9 @@
-"""Files that rows name: found below one folder, read once to know their content, and named by it from then on.
+"""Files that rows name. A file is found below one folder, read once to know its content, and then named by that.
 
-A row says where a file is, such as ``cats/1.jpg``. Checking the row makes that ``cats/1.jpg#sha256=...``, so the
-digest of the rows covers what is in the files, and a file that has changed since is noticed before it is sent. The
-vendor's address of the uploaded file takes its place at the last moment, as it is another one after each upload.
+A row says where a file is, such as ``cats/1.jpg``. Checking the row makes that ``cats/1.jpg#sha256=...``. So the
+digest of the rows covers what is in the files. A file that has changed since is noticed before it is sent. The
+vendor's address of the uploaded file takes its place at the last moment. That address is another one after each
+upload.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from airflow_provider_batch.rows.dialect import BadRowError
 from airflow_provider_batch.rows.storage import READ_BYTES, local_path, opened
 
 _BAD_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
-"""What no file can be named by; other failures of a store are no fault of the row."""
+"""What no file can be named by. Other failures of a store are no fault of the row."""
 
 REMEMBERED = 10_000
 """Files whose content is not read again when another row names them."""
@@ -46,7 +47,7 @@ class MediaFile(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> MediaFile | None:
-        """Read what :meth:`__str__` wrote; None if it is something else."""
+        """Read what :meth:`__str__` wrote. None if it is something else."""
         found = _REFERENCE.fullmatch(text)
         return cls(found["path"], found["sha256"]) if found and not _leads_out(found["path"]) else None
 
@@ -54,7 +55,7 @@ class MediaFile(NamedTuple):
 class FileContent(NamedTuple):
     """What is in a file.
 
-    :param data: All of it, if it is small; else None.
+    :param data: All of it, if it is small. Else None.
     :param sha256: Hex digest.
     """
 
@@ -83,7 +84,7 @@ class MediaFolder:
     def relative(self, name: str) -> str:
         """The path below the folder of what a row names.
 
-        :param name: Relative to the folder, or absolute and inside it; a digest of an earlier check is dropped.
+        :param name: Relative to the folder, or absolute and inside it. A digest of an earlier check is dropped.
         :raises BadRowError: It lies elsewhere.
         """
         digested = _REFERENCE.fullmatch(name)
@@ -99,7 +100,7 @@ class MediaFolder:
 
         :param path: What :meth:`relative` gave.
         :param max_bytes: The largest file that the API takes.
-        :raises BadRowError: There is no such file, it is empty, or larger than the API takes.
+        :raises BadRowError: The file does not exist, is empty, or larger than the API takes.
         """
         sha256 = self._digest(path, max_bytes)
         return self._small(path) if sha256 is None else FileContent(None, sha256)
@@ -153,7 +154,10 @@ def _unreadable(path: str, why: str) -> BadRowError:
 
 
 def digest_of(file: BinaryIO, to: BinaryIO | None = None) -> tuple[int, str]:
-    """Size in bytes and hex digest of the rest of a file, which is copied on the way if there is a place."""
+    """Size in bytes and hex digest of the rest of a file.
+
+    The rest is copied on the way if there is a place for it.
+    """
     digest, size = hashlib.sha256(), 0
     while block := file.read(READ_BYTES):
         digest.update(block)
@@ -164,7 +168,7 @@ def digest_of(file: BinaryIO, to: BinaryIO | None = None) -> tuple[int, str]:
 
 
 def copy_checked(folder: UPath, media_file: MediaFile, to: BinaryIO) -> int:
-    """Copy a file of a checked row; its size in bytes.
+    """Copy a file of a checked row. Returns its size in bytes.
 
     :raises InputError: It is gone, or not what it was when the row was checked.
     """

@@ -25,7 +25,7 @@ class Rates:
     audio: Decimal | None = None
 
     def usd(self, usage: Usage) -> Decimal | None:
-        """The cost of tokens; None if there are some that have no price."""
+        """The cost of tokens. None if there are some that have no price."""
         if usage.audio and self.audio is None:
             return None
         plain = usage.input - usage.cached - usage.audio

@@ -1,7 +1,7 @@
 """Columns to a key and a prompt.
 
-A template is Python's ``str.format`` with the names of columns and nothing else: no attributes, no indexing, and
-never Jinja over the data, so that what stands in a table cannot become code.
+A template is Python's ``str.format`` with the names of columns and nothing else: no attributes, no indexing. It is
+never Jinja over the data, so what stands in a table cannot become code.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def check_prompt(prompt: Prompt | None) -> None:
 
 
 def columns_of(data: bytes | Mapping[str, object]) -> Mapping[str, object]:
-    """The columns of a record; a line is read as one JSON object.
+    """The columns of a record. A line is read as one JSON object.
 
     :raises BadRowError: The line is not JSON, or not an object.
     """
@@ -55,7 +55,7 @@ def key_of(row: Mapping[str, object], column: str) -> str:
     if column not in row:
         raise BadRowError("AGB-I25", f"no column {column!r} for the key (has {names_in(row)})")
     value = row[column]
-    # UUIDs and dates have one text; a float does not.
+    # UUIDs and dates have one text. A float does not.
     is_odd = isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral)
     if is_missing(value) or is_odd or type(value).__name__.startswith("bool") or not is_single(value):
         raise BadRowError(
@@ -81,7 +81,7 @@ def with_text_key(row: dict[str, object]) -> dict[str, object]:
 
 
 def evaluated(prompt: Prompt, row: Mapping[str, object], key: str) -> object:
-    """What the prompt makes of a row: a text, or whatever the function gives.
+    """What the prompt makes of a row: a text, or the value of the function.
 
     :raises BadRowError: As :func:`render`, or the function failed.
     """

@@ -56,12 +56,12 @@ def read_results(
 
     :param manifest: What the task of the batch returned.
     :param output_type: Makes ``row.parsed`` of each success an instance of this pydantic model.
-    :param path_type: Opens the result URI. Default: as the operator does where Airflow runs, so that a connection
-        in it (``s3://my_conn@bucket/labels/``) is used; ``upath.UPath`` elsewhere.
+    :param path_type: Opens the result URI. Default where Airflow runs: as the operator does, so that a connection
+        in it (``s3://my_conn@bucket/labels/``) is used. Default elsewhere: ``upath.UPath``.
     :return: ``row.key``, ``row.status``, ``row.text``, ``row.usage``, ``row.finish_reason``, ``row.error``,
         ``row.parsed`` (if there is an ``output_type``), ``row.source`` (kept columns), ``row.vector``.
     :raises ConfigError: ``manifest`` is not a manifest, or ``output_type`` not a type.
-    :raises BatchError: The file is gone, or is not what the manifest describes; or a success is not of the type.
+    :raises BatchError: The file is gone, or is not what the manifest describes. Or a success is not of the type.
     """
     wanted = Manifest.load(manifest)
     rows = _stream(path_type(wanted.result_uri), wanted)
@@ -73,7 +73,7 @@ MAX_EARLIER_ROWS = 2000
 
 
 def output_tokens(folder: UPath) -> list[int]:
-    """Output tokens of the first answers of a run, thinking included; none if there are no results.
+    """Output tokens of the first answers of a run, thinking included. None if there are no results.
 
     :param folder: Of the results.
     """

@@ -1,8 +1,8 @@
 """Files on local disks and object storage: read fast, written so that readers see all or nothing.
 
-Writing on a local disk: a hidden part file beside the target, synced, then renamed over it. On object storage: a
-temporary local file, uploaded under the final name when complete, because a store publishes at the end of an
-upload, and because fsspec would also publish a half-written file whose writer failed.
+Writing on a local disk: a hidden part file beside the target is synced, then renamed over the target. On object
+storage: a temporary local file is uploaded under the final name when it is complete. A store publishes at the end
+of an upload. And fsspec would also publish a half-written file whose writer failed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PIECE_BYTES = 1024 * 1024
 def path_of(uri: str) -> UPath:
     """The path that a URI names, opened as Airflow does where Airflow runs: a connection in it is looked up.
 
-    Airflow is not imported for that; in a task it is there.
+    Airflow is not imported for that. In a task it is there.
     """
     airflow = sys.modules.get("airflow.sdk")
     return cast(UPath, UPath(uri) if airflow is None else airflow.ObjectStoragePath(uri))
@@ -50,7 +50,7 @@ def path_of(uri: str) -> UPath:
 
 @contextmanager
 def published(target: UPath) -> Iterator[BinaryIO]:
-    """Yield a binary file to write; it appears at ``target`` if the block ends without an exception."""
+    """Yield a binary file to write. It appears at ``target`` if the block ends without an exception."""
     local = local_path(target)
     if local is not None:
         local.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def published(target: UPath) -> Iterator[BinaryIO]:
         try:
             _copy(part, target)
         except FileNotFoundError:
-            # Only some file systems have folders; where they mean nothing, making one can ask for more rights.
+            # Only some file systems have folders. Where they mean nothing, making one can ask for more rights.
             target.parent.mkdir(parents=True, exist_ok=True)
             _copy(part, target)
 
@@ -89,9 +89,9 @@ def _part_file(folder: Path | None, prefix: str) -> Iterator[tuple[BinaryIO, str
 
 
 class Behind:
-    """Writes to a file in a thread, so that the next bytes are made while the system takes the last ones.
+    """Writes to a file in a thread. So the next bytes are made while the system takes the last ones.
 
-    Use as a context manager; the file must not be used by anybody else meanwhile.
+    Use as a context manager. The file must not be used by other code meanwhile.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -111,7 +111,7 @@ class Behind:
                 self._waiting.popleft().result()
 
     def write(self, data: bytes) -> None:
-        """Take bytes; waits if too much is not written yet.
+        """Take bytes. Waits if too much is not written yet.
 
         :raises OSError: Writing failed, of these or of earlier bytes.
         """
@@ -130,7 +130,7 @@ class Behind:
 def opened(path: UPath) -> Iterator[BinaryIO]:
     """Open for reading, buffered. Local files are read directly, past Airflow's per-call tracking wrapper.
 
-    :raises FileNotFoundError: There is no such file.
+    :raises FileNotFoundError: The file does not exist.
     :raises OSError: It is a pipe, a device or a folder: to open one could wait for ever.
     """
     local = local_path(path)
@@ -158,11 +158,11 @@ def _regular(path: Path) -> BinaryIO:
 
 
 def created(target: UPath, data: bytes) -> bool:
-    """Write a small file unless there is one of that name; True if it is this one now.
+    """Write a small file unless there is one of that name. True if it is this one now.
 
-    Of any number of writers at the same moment, one gets True: by a hard link on a local disk, by the store's
-    conditional write elsewhere (``If-None-Match`` on S3, ``ifGenerationMatch=0`` on GCS), which fsspec calls
-    ``mode="create"``. A write whose answer was lost is recognised by what is there afterwards.
+    Of any number of writers at the same moment, one gets True. On a local disk a hard link decides. Elsewhere the
+    store's conditional write decides, such as ``If-None-Match`` on S3 or ``ifGenerationMatch=0`` on GCS. fsspec
+    calls that write ``mode="create"``. A write whose answer was lost is recognised by what is there afterwards.
 
     :raises OSError: The store failed, also when asked again.
     """
@@ -197,7 +197,7 @@ def _created_locally(target: Path, data: bytes) -> bool:
 
 
 def listed(folder: UPath) -> set[str]:
-    """Names of the files in a folder; none if there is no such folder. Never from a cache."""
+    """Names of the files in a folder. None of them if the folder does not exist. Never from a cache."""
     local = local_path(folder)
     try:
         if local is not None:
@@ -231,12 +231,12 @@ def keep(file: BinaryIO, target: UPath) -> None:
 
 @contextmanager
 def ready(file: BinaryIO, target: UPath, twin: UPath | None = None) -> Iterator[Callable[[], object]]:
-    """A whole file beside its target, synced; what is given puts it in place of what is there, in one step.
+    """A whole file beside its target, synced. Calling it puts it in place of what is there, in one step.
 
     On object storage the step is the upload, which shows when it is complete.
 
     :param file: Open for reading, and for as long as the block lasts.
-    :param twin: The same file by its path, if it is never changed: on the same local disk it gets a second name,
+    :param twin: The same file by its path, if it is never changed. On the same local disk it gets a second name,
         and nothing is copied.
     """
     there = local_path(target)

@@ -1,6 +1,6 @@
 """What a prompt's template may be. Checked where a DAG is read, so nothing heavy is imported here.
 
-Nothing in a prompt is rendered by Jinja. What looks as if it was meant to be is refused, as it would be sent, and
+Nothing in a prompt is rendered by Jinja. What looks as if it was meant to be is refused. It would be sent, and
 paid for, as it stands.
 """
 
@@ -17,7 +17,7 @@ _AIRFLOWS = (
     "|prev_data_interval_end_success|prev_start_date_success|prev_end_date_success|triggering_asset_events"
     "|(?:dag|task|params|conn|var|inlets|outlets|inlet_events|outlet_events)(?=[.\\[])"
 )
-"""Names of Airflow's template context; those that are plain words as well only with a dot or an index."""
+"""Names of Airflow's template context. Names that are plain words as well count only with a dot or an index."""
 
 _PATH = r"(?:\.\w+|\[[^\[\]{}]*\]|\([^(){}]*\))*"
 _REST = r"\s*(?:(?:\||~|if\s)[^{}]*)?"
@@ -57,7 +57,7 @@ def check_template(prompt: object) -> None:
 
 
 def columns_in(prompt: object) -> tuple[str, ...]:
-    """The columns that a checked template names; none of a function, which may read any."""
+    """The columns that a checked template names. None of a function, which may read any."""
     if not isinstance(prompt, str):
         return ()
     return tuple(dict.fromkeys(name for _, name, _, _ in string.Formatter().parse(prompt) if name))

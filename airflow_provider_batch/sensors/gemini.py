@@ -1,4 +1,4 @@
-"""The sensor: waits for a job that somebody else submitted."""
+"""The sensor: waits for a job that another program submitted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MAX_WAIT_S = 366 * 86_400.0
 
 
 class GeminiBatchSensor(BaseSensorOperator, CheckedArguments):
-    """Wait until the jobs of a Gemini batch have succeeded; fail if one failed, expired or was cancelled.
+    """Wait until the jobs of a Gemini batch have succeeded. Fail if one failed, expired or was cancelled.
 
     Returns what it was given, so that :class:`GeminiBatchFetchResultsOperator` can take its output. Never
     submits or cancels: a retry, a clear or a timeout only looks again.
@@ -102,7 +102,7 @@ class GeminiBatchSensor(BaseSensorOperator, CheckedArguments):
         )
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """One look. Passing errors are waited out; a rejected credential or an unknown job is not."""
+        """One look. Passing errors are waited out. A rejected credential or an unknown job is not."""
         running = self._running()
         return PokeReturnValue(not running, xcom_value=None if running else self.submission)
 
@@ -140,7 +140,7 @@ class GeminiBatchSensor(BaseSensorOperator, CheckedArguments):
 
     @contextmanager
     def _ending(self) -> Iterator[None]:
-        """What looking again cannot mend uses up no retries; with ``soft_fail`` the sensor is skipped."""
+        """What looking again cannot mend uses up no retries. With ``soft_fail`` the sensor is skipped."""
         try:
             yield
         except airflow_exception("AirflowSensorTimeout") as late:
@@ -159,7 +159,7 @@ class GeminiBatchSensor(BaseSensorOperator, CheckedArguments):
             raise fail(error) from error
 
     def _running(self) -> list[str]:
-        """Jobs that have not ended; those that have must have succeeded."""
+        """Jobs that have not ended. The others must have succeeded."""
         from airflow_provider_batch.batch.decide.outcome import ensure_succeeded
 
         names = self._job_names()

@@ -20,17 +20,18 @@ if TYPE_CHECKING:
 class GeminiResultsToSqlOperator(BaseOperator, CheckedArguments):
     """Load the results of a batch into a table of any database whose hook is a ``DbApiHook``.
 
-    One transaction; rows whose keys are in the table already are replaced. So a retry, a clear or a second landing
-    of the same batch leaves the table as it was. The table must exist; an index on the key column makes it quick.
+    One transaction. Rows whose keys are in the table already are replaced. So a retry, a clear or a second landing
+    of the same batch leaves the table as it was. The table must exist. An index on the key column makes it quick.
     NUL in an answer, which PostgreSQL cannot hold, becomes U+FFFD.
 
     :param manifest: What :class:`GeminiBatchOperator` returned, or a text of it. Templated.
     :param conn_id: Airflow connection of the database. Templated.
     :param table: ``table`` or ``schema.table``. Templated.
-    :param columns: Column of the table to the path of a value in a row: ``key``, ``status``, ``text``,
-        ``finish_reason``, ``usage.input``, ``error.message``, ``source.day`` (a kept column), ``text.sentiment``
-        for a field of an answer that is JSON, or ``parsed.sentiment`` for one of an output type. If a path is in
-        none of the loaded successes, the task fails and the table stays as it was. A null is a value.
+    :param columns: Column of the table to the path of a value in a row. Paths are ``key``, ``status``, ``text``,
+        ``finish_reason``, ``usage.input``, ``error.message`` or ``source.day`` (a kept column). Also
+        ``text.sentiment`` for a field of an answer that is JSON, or ``parsed.sentiment`` for one of an output
+        type. If a path is in none of the loaded successes, the task fails and the table stays as it was. A null is
+        a value.
     :param key_column: The column that gets the key. Default: the one that ``columns`` maps to ``key``.
     :param only: Statuses of the rows that are loaded, None = all.
     """
@@ -66,7 +67,7 @@ class GeminiResultsToSqlOperator(BaseOperator, CheckedArguments):
         self.key_column = key_column
         self.only = only
         self._check_given()
-        # Judged as a whole; the table's own name may have to be rendered first.
+        # Judged as a whole. The table's own name may have to be rendered first.
         self._target("a_table")
 
     @saving_retries()

@@ -22,11 +22,11 @@ STORE_KEY = "gemini_batch_endings"
 class GeminiBatchEventTrigger(BaseEventTrigger):
     """For an :class:`~airflow.sdk.AssetWatcher`: fires for each batch of the project that ends.
 
-    An event is fired for every batch whose display name begins with the prefix and that ended after the watcher
-    first saw the listing, however it ended. From Airflow 3.3 on it is remembered which were told, so one that ends
-    while no triggerer runs is told later, and one may be told twice if a triggerer is killed right after it was
-    told; before 3.3 the watcher begins anew with each start of a triggerer. It shares the poller with all other
-    triggers of the connection, and asks for nothing of its own beyond the listing.
+    An event is fired for every batch whose display name begins with the prefix, however it ended. The batch must
+    have ended after the watcher first saw the listing. From Airflow 3.3 on it is remembered which were told. So a
+    batch that ends while no triggerer runs is told later. A batch may be told twice if a triggerer is killed right
+    after it was told. Before 3.3 the watcher begins anew with each start of a triggerer. It shares the poller with
+    all other triggers of the connection, and asks for nothing of its own beyond the listing.
 
     The event, which a DAG finds in ``triggering_asset_events`` as ``extra["payload"]``: ``{"job_name":
     "batches/...", "display_name": str, "state": "succeeded" | "failed" | "cancelled" | "expired" | "unknown",
@@ -36,7 +36,7 @@ class GeminiBatchEventTrigger(BaseEventTrigger):
     None of the arguments is templated.
 
     :param display_name_prefix: What display names begin with. Empty = every batch of the project. Batches of this
-        package begin with ``agb1.``; for those, outlets of the operator tell more.
+        package begin with ``agb1.``. For those, outlets of the operator tell more.
     :param gemini_conn_id: Airflow connection of type ``gemini``.
     :param poll_interval: Seconds between readings of the listing, 1 to 3,600.
     :param conn_id: The same as ``gemini_conn_id``, in serialized triggers.
@@ -100,7 +100,7 @@ class GeminiBatchEventTrigger(BaseEventTrigger):
         try:
             return await store.aget(STORE_KEY)
         except Exception as error:  # noqa: BLE001
-            # Of several assets with this watcher none is its own; and the API server may be away.
+            # Of several assets with this watcher none is its own. And the API server may be away.
             self.log.warning("What was told cannot be read (%s): watching from now on.", type(error).__name__)
             return None
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 VERSION = 2
 
 ON_KILL_S = 25.0
-"""Seconds for asking the jobs to end; Airflow's ``[triggerer] on_kill_timeout`` is 30."""
+"""Seconds for asking the jobs to end. Airflow's ``[triggerer] on_kill_timeout`` is 30."""
 
 LOOKS_S = 20.0
 """Of these, for finding out what became of the task."""
@@ -27,32 +27,32 @@ LOOKS_S = 20.0
 class GeminiBatchTrigger(BaseTrigger):
     """Waits until there is a reason for a worker to go on, then fires exactly one event.
 
-    A reason is: one of the jobs is finished, a display name shows in the listing, a time has come, the deadline
-    has passed, or a job cannot be asked about any more. It survives a restart of the triggerer: all times are
-    absolute and it only looks, so a second start does the same again. Passing errors (429, 5xx, network,
-    connection lookup) are waited out until the deadline. It never submits anything. All triggers of a connection
-    in a triggerer share one poller, so many cost little more than one.
+    Reasons are: one of the jobs is finished, a display name shows in the listing, or a time has come. Others are:
+    the deadline has passed, or a job cannot be asked about any more. The trigger survives a restart of the
+    triggerer. All times are absolute and it only looks, so a second start does the same again. Passing errors
+    (429, 5xx, network, connection lookup) are waited out until the deadline. It never submits anything. All
+    triggers of a connection in a triggerer share one poller, so many cost little more than one.
 
     The event: ``{"outcome": "finished" | "found" | "due" | "timeout" | "unreadable" | "unknown_state", "job_name":
-    str, "state": str, "message": str, "ledger": str | None}``. It is only a wake-up: whoever receives it asks
-    the ledger and the API.
+    str, "state": str, "message": str, "ledger": str | None}``. The event is only a wake-up. The task that receives it
+    asks the ledger and the API.
 
     :param conn_id: Airflow connection id. The credential itself is never serialised.
     :param deadline: Unix time in seconds after which the wait gives up.
-    :param job_names: ``batches/...``; the first that is finished ends the wait.
+    :param job_names: ``batches/...``. The first that is finished ends the wait.
     :param display_names: The first that shows in the listing ends the wait.
-    :param until: Unix time in seconds that ends the wait, None = no such time.
+    :param until: Unix time in seconds that ends the wait, None = no time does.
     :param poll_interval: Longest time between looks, seconds. A young job is looked at more often.
-    :param ledger: Where the task's ledger is; comes back in the event. It travels here rather than in the kwargs
+    :param ledger: Where the task's ledger is. Comes back in the event. It travels here rather than in the kwargs
         of ``defer``, which ``airflow dags test`` drops.
-    :param job_name: One more job; how version 1 named its only one.
-    :param waiting_task: dag_id, task_id, run_id and map_index of the task that waits. When it is stopped for
-        good, the jobs are asked to end; None = never.
+    :param job_name: One more job. How version 1 named its only one.
+    :param waiting_task: dag_id, task_id, run_id and map_index of the task that waits. When it is stopped for good,
+        the jobs are asked to end. None = never.
     :param cancel_note: Name of the document that then says so in the ledger.
     :param looks: False = wait for the time only, as looking from the triggerer has proved of no use.
-    :param asked_at: Unix time at which the wait was begun, by the clock that set ``deadline`` and ``until``. While
-        no answer of the API says what time it is, what has gone by since is measured: no machine's clock judges.
-    :param begin_by: The task has not begun yet, and gives up at this Unix time; comes back in the event.
+    :param asked_at: Unix time at which the wait was begun, by the clock that set ``deadline`` and ``until``. Until
+        an answer of the API says what time it is, the time since then is measured. So no machine's clock judges.
+    :param begin_by: The task has not begun yet, and gives up at this Unix time. Comes back in the event.
     :param unknown: Arguments of another version are accepted and ignored, so an upgrade never strands a task.
     """
 
@@ -124,10 +124,10 @@ class GeminiBatchTrigger(BaseTrigger):
         yield TriggerEvent({**news._asdict(), "ledger": self.ledger, **begin})  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Ask the jobs to end, if the task's state says that nobody will come back for the results.
+        """Ask the jobs to end, if the task's state says that no try will come back for the results.
 
-        Airflow 3.3 calls this when a user marks the task failed, clears it or marks it a success, and also when
-        a triggerer has lost the trigger to another. Only the first cancels.
+        Airflow 3.3 calls this when a user marks the task failed, clears it or marks it a success. It also does so
+        when a triggerer has lost the trigger to another. Only the first cancels.
         """
         if self.waiting_task is None:
             return

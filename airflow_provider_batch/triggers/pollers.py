@@ -18,7 +18,7 @@ _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Poller]] = Weak
 
 
 def poller_of(conn_id: str) -> Poller:
-    """The poller for a connection in the running event loop. It ends when nobody waits any more."""
+    """The poller for a connection in the running event loop. It ends with the last wait."""
     pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
     if conn_id not in pollers:
         pollers[conn_id] = _poller(conn_id, pollers)

@@ -39,7 +39,7 @@ class WebhookListener:
     def begin(self, poller: Poller) -> None:
         """Listen, if it does not already."""
         if self._task is None:
-            # In a context of its own: what it logs must not end up in the log of whoever came first.
+            # In a context of its own: what it logs must not end up in the log of the first wait.
             self._task = contextvars.Context().run(asyncio.ensure_future, self._listen(poller))
 
     def end(self) -> None:
@@ -52,7 +52,7 @@ class WebhookListener:
         while True:
             try:
                 for job in reader.news(await self._note()):
-                    # A job of somebody else is none of ours; what does not look like a name may mean any.
+                    # A job of another program is none of ours. What does not look like a name may mean any.
                     if poller.waits_for(job) or not job.startswith("batches/"):
                         poller.wake(job)
                 failures = 0
@@ -77,7 +77,7 @@ class WebhookListener:
 
 
 async def _undisturbed(question: Coroutine[object, object, T]) -> T:
-    """Have a question answered, even if whoever asked it is cancelled meanwhile."""
+    """Have a question answered, even if the task that asked it is cancelled meanwhile."""
     asked = asyncio.ensure_future(question)
     _open.add(asked)
     asked.add_done_callback(_close)
@@ -87,5 +87,5 @@ async def _undisturbed(question: Coroutine[object, object, T]) -> T:
 def _close(asked: asyncio.Future[T]) -> None:
     _open.discard(asked)
     if not asked.cancelled():
-        # Nobody may be left to take it.
+        # There may be no caller left to take it.
         asked.exception()

@@ -1,7 +1,7 @@
 """Whose page it is: Airflow's own users and rights, and its database. Imported by the API server only.
 
 The DAG that a question is about is handed to the auth manager by name. Airflow's own dependencies take it from the
-path of the request, and before 3.2 from nowhere else: a DAG in the query would be any DAG to them.
+path of the request. Before 3.2 they take it from nowhere else, so a DAG in the query would be any DAG to them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _ensure_from_page(request: Request, x_requested_with: str = Header("")) -> N
 
 
 VIEWER = Depends(_ensure_viewer)
-"""Lets through who may read XComs of any DAG; of which, :func:`dags_of` says."""
+"""Lets through users who may read XComs of any DAG. The DAGs are what :func:`dags_of` says."""
 
 VIEWER_OF_DAG = Depends(_ensure_viewer_of_dag)
 """Lets through who may read XComs of the DAG."""

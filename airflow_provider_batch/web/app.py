@@ -72,7 +72,7 @@ Word = Annotated[str, Query(max_length=250, pattern=NAME)]
 async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     response = await call_next(request)
     response.headers.update(HEADERS)
-    # Files are asked for again each time and answered with "not modified"; data are kept nowhere.
+    # Files are asked for again each time and answered with "not modified". Data are kept nowhere.
     response.headers["Cache-Control"] = "no-store" if "/api/" in request.url.path else "no-cache"
     return response
 
@@ -141,7 +141,7 @@ def _cancel(user: GetUserDep, session: SessionDep, task: Named) -> dict[str, obj
             **task.model_dump(),
         )
     )
-    # What was tried stays written down, whatever is answered.
+    # What was tried stays written down, even if the answer is an error.
     session.commit()
     if trouble:
         raise HTTPException(502, trouble)
@@ -159,7 +159,7 @@ def _asked(row: Row, who: str) -> tuple[Asked, str]:
     except BatchError as error:
         return Asked(), message_for_page(error)
     except Exception as error:
-        # Stores and secrets backends raise anything; the text of it could hold a credential.
+        # Stores and secrets backends raise anything. The text of it could hold a credential.
         log.exception("A batch could not be cancelled.")
         return Asked(), f"It could not be cancelled ({type(error).__name__})."
     return asked, asked.trouble

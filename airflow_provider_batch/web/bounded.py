@@ -34,7 +34,7 @@ class PendingAnswer(Generic[T]):
         try:
             found = self._work()
         except BaseException as error:  # noqa: BLE001
-            # Whoever waits is told.
+            # All who wait are told.
             self.ended_at = time.monotonic()
             self._future.set_exception(error)
         else:
@@ -59,9 +59,9 @@ class Bounded:
     """Answers that are worked out by few threads. They keep no process from ending.
 
     :param threads: How many work at a time.
-    :param keep_s: For how long an answer holds once it is there, seconds; a failure, too.
+    :param keep_s: For how long an answer holds once it is there, seconds. A failure holds as long.
     :param patience_s: How long one viewer waits, seconds.
-    :param each: Answers that are worked out for one reader at a time; the others' threads stay free.
+    :param each: Answers that are worked out for one reader at a time. The others' threads stay free.
     """
 
     def __init__(self, threads: int, keep_s: float, patience_s: float, each: int = 1) -> None:
@@ -78,17 +78,17 @@ class Bounded:
     def get(self, key: Hashable, work: Callable[[], T], reader: str = "") -> T:
         """The answer, or what went wrong.
 
-        :param reader: Who asks; empty = nobody in particular.
+        :param reader: Who asks. Empty = no reader in particular.
         :raises TookTooLongError: Not within the patience, or enough is worked out for the reader already.
         """
         return self.begin(key, work, reader).wait(self.patience())
 
     def patience(self) -> float:
-        """Until when somebody waits who asks now, for however many answers."""
+        """Until when a reader waits who asks now, for any number of answers."""
         return time.monotonic() + self._patience_s
 
     def begin(self, key: Hashable, work: Callable[[], T], reader: str = "") -> PendingAnswer[T]:
-        """Have it worked out if it is not known; waits for nothing."""
+        """Have it worked out if it is not known. Waits for nothing."""
         with self._lock:
             known = self._known.pop(key, None)
             if known is None or time.monotonic() > known.ended_at + self._keep_s:

@@ -30,7 +30,7 @@ class Asked:
 
     @property
     def trouble(self) -> str:
-        """What to do about those that run on; empty if there are none."""
+        """What to do about those that run on. Empty if there are none."""
         if not self.refused:
             return ""
         job, why = next(iter(self.refused.items()))
@@ -46,7 +46,7 @@ def cancel(row: Row, who: str) -> Asked:
     In that order, as :mod:`~airflow_provider_batch.batch.send.end_jobs` says.
 
     :param who: For the note.
-    :raises BatchError: The ledger cannot be read or written, or there is no such connection.
+    :raises BatchError: The ledger cannot be read or written, or the connection does not exist.
     """
     from airflow_provider_batch.web.server_hook import ServerHook
 

@@ -42,12 +42,12 @@ def detail(row: Row, reader: str) -> dict[str, object]:
     except BatchError as error:
         return {"trouble": message_for_page(error)}
     except Exception as error:  # noqa: BLE001
-        # Stores raise anything; the text of it could hold a credential.
+        # Stores raise anything. The text of it could hold a credential.
         return {"trouble": f"The ledger cannot be read from the API server ({type(error).__name__})."}
 
 
 def message_for_page(error: BatchError) -> str:
-    """Its message for whoever looks at the page, without the words of a store: they could hold a credential."""
+    """Its message for the user of the page, without the words of a store: they could hold a credential."""
     cause = error.__context__
     if not isinstance(cause, OSError):
         return error.message
@@ -63,8 +63,8 @@ def forget(row: Row) -> None:
 def ledger_of(row: Row) -> tuple[Ledger, BatchState]:
     """The ledger of a batch.
 
-    :raises BatchError: It is not reachable from here, or is not of the DAG run that names it: an XCom is
-        easily written, and this server may reach more than its writer.
+    :raises BatchError: It is not reachable from here, or is not of the DAG run that names it. An XCom is easily
+        written, and this server may reach more than its writer.
     """
     ledger = Ledger(object_path(row.ledger, "the ledger"))
     try:
@@ -108,7 +108,7 @@ def _causes(folder: UPath, manifest: Manifest) -> dict[str, object]:
     if not manifest.failed_uri:
         return {}
     try:
-        # Where the manifest is, whatever it says: it is a file that anybody may have written.
+        # Where the manifest is, even if it says otherwise: it is a file that any user may have written.
         causes = read_causes(folder / manifest.result_uri.rpartition("/")[2])
     except (OSError, ValueError, ImportError, BatchError) as error:
         return {"cause_trouble": f"The results cannot be read from the API server ({type(error).__name__})."}

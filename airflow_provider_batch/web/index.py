@@ -1,4 +1,7 @@
-"""The batches of this Airflow, from the notes that tasks leave in XCom: no table of ours, no file, no call."""
+"""The batches of this Airflow, from the notes that tasks leave in XCom.
+
+There is no table of ours, no file, no call.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Filter:
-    """What is asked for; what is empty or None does not matter.
+    """What is asked for. What is empty or None does not matter.
 
     :param state: ``active``, ``done`` or ``failed``.
     :param text: Part of the name of a DAG, a task or a run.
@@ -172,7 +175,7 @@ def _row(
 
 
 def _summary_of(value: object) -> BatchSummary | None:
-    """What a task noted; None if an XCom backend keeps it elsewhere."""
+    """What a task noted. None if an XCom backend keeps it elsewhere."""
     if isinstance(value, str):
         try:
             value = json.loads(value)

@@ -40,7 +40,7 @@ _ORDER = (
 
 
 def live(rows: Iterable[Row]) -> LivePage:
-    """What the API says about these batches; connections that cannot be asked are named."""
+    """What the API says about these batches. Connections that cannot be asked are named."""
     by_connection: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_connection[row.conn_id].append(row)
@@ -57,7 +57,7 @@ def live(rows: Iterable[Row]) -> LivePage:
         except BatchError as error:
             troubles[conn_id] = error.message
         except Exception as error:  # noqa: BLE001
-            # Secrets backends raise anything; the text of it could hold a credential.
+            # Secrets backends raise anything. The text of it could hold a credential.
             troubles[conn_id] = f"it cannot be asked ({type(error).__name__})"
         else:
             found += [seen for row in batches if (seen := seen_as(row, jobs))]
@@ -94,7 +94,7 @@ def seen_as(row: Row, jobs: Jobs) -> Live | None:
 
 
 def _generation(ledger: str) -> int | None:
-    """Which one a ledger is; None if it is none, whatever the note says."""
+    """Which one a ledger is. None if it is none, even if the note says otherwise."""
     try:
         return int(ledger.rpartition("/")[2])
     except ValueError:
@@ -110,7 +110,7 @@ def _listing(conn_id: str) -> Jobs:
     until = time.monotonic() + READING_S
     with ServerHook(conn_id).get_conn() as client:
         for batch in islice(client.list_batch_entries(), MOST_JOBS):
-            # One that cannot be read is most likely somebody else's, and must not hide the others.
+            # One that cannot be read most likely belongs to another user, and must not hide the others.
             job = None if isinstance(batch, UnreadableEntry) else snapshot(batch)
             if job and (tag := JobTag.read(job.display_name)):
                 jobs[tag.task_digest, tag.folder].append(job)

@@ -10,7 +10,7 @@ from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 
 
 class ServerHook(GeminiBatchHook):
-    """A hook for a name that a task has noted, and which anybody may have written."""
+    """A hook for a name that a task has noted. Any user may have written the note."""
 
     @classmethod
     def get_connection(cls, conn_id: str) -> Any:

@@ -29,7 +29,7 @@ MOST_REMEMBERED = 3
 
 
 class BatchFigures(NamedTuple):
-    """What is added up of a batch; from ``ledger`` on as the note calls it."""
+    """What is added up of a batch. From ``ledger`` on as the note calls it."""
 
     dag_id: str
     ledger: str | None
@@ -111,7 +111,7 @@ def summed(batches: Iterable[BatchFigures], days: int, states: dict[str, int], i
 
 
 def _notes(session: Session, days: int) -> Notes:
-    """Of all users, newest note first; read by one of those who ask at the same time."""
+    """Of all users, newest note first. Read by one of those who ask at the same time."""
     with _one_at_a_time:
         now = time.monotonic()
         for outdated in [key for key, (until, _) in _remembered.items() if until <= now]:

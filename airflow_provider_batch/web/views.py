@@ -1,4 +1,4 @@
-"""What the page is told, as JSON. Times are Unix seconds; None is what nobody knows."""
+"""What the page is told, as JSON. Times are Unix seconds. None is what is not known."""
 
 from __future__ import annotations
 

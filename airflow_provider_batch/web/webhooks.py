@@ -1,8 +1,8 @@
-"""Takes the deliveries of the API's webhooks, inside Airflow's API server, from anybody who can reach it.
+"""Takes the deliveries of the API's webhooks, inside Airflow's API server, from any client that can reach it.
 
 Nothing is believed without a valid signature, and what is believed only makes a triggerer look sooner. At any time
-all deliveries that are not believed get the same answer, so no answer tells which connections exist or take
-webhooks. The time of an answer can: a name that was not asked for within the last minute is looked up first.
+all deliveries that are not believed get the same answer. So no answer tells which connections exist or take
+webhooks. The time of an answer can tell. A name that was not asked for within the last minute is looked up first.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ BELIEVE_S = 60.0
 """For how long a connection's secret is remembered, and that it has none, seconds."""
 
 MAX_CONNECTIONS = 1000
-"""Names that are remembered: anybody can make them up."""
+"""Names that are remembered. Any client can make them up."""
 
 LOOKUPS = 4
-"""Names that are looked up at the same time; whoever comes on top is to come again."""
+"""Names that are looked up at the same time. A delivery beyond that is to come again."""
 
 PAUSE_S = 1.0
 """Between two writes for a connection, seconds."""
@@ -147,7 +147,7 @@ class _Known:
 
 
 class _Secrets:
-    """Who may be believed. A flood of made-up names costs few lookups at a time, and keeps nobody else out."""
+    """Who may be believed. A flood of made-up names costs few lookups at a time, and keeps no other sender out."""
 
     def __init__(self, secret_of: SecretOf, clock: Callable[[], float]) -> None:
         self._secret_of = secret_of
@@ -178,7 +178,7 @@ class _Secrets:
             return known.receiver
         has_secret = known is not None and known.receiver is not None
         if known is not None:
-            # Whoever comes while it is looked up again is served with what is known.
+            # A delivery that comes while it is looked up again is served with what is known.
             known.until = self._clock() + BELIEVE_S
         if not has_secret and self._is_full:
             raise _BusyError
@@ -186,7 +186,7 @@ class _Secrets:
         try:
             secret = await asyncio.to_thread(self._secret_of, conn_id)
         except Exception as error:  # noqa: BLE001
-            # Secrets backends raise anything; the text of it could hold a credential.
+            # Secrets backends raise anything. The text of it could hold a credential.
             self._log.warning(conn_id, "Connection %s cannot be looked up (%s).", conn_id, type(error).__name__)
             self._failing_until = self._clock() + BELIEVE_S
             if known is not None:
@@ -219,7 +219,7 @@ class _Secrets:
 
 
 class _Notes:
-    """Writes down what was delivered, at most once a second for each connection; what comes between goes along."""
+    """Writes down what was delivered, at most once a second for each connection. What comes between goes along."""
 
     def __init__(self, write: Write) -> None:
         self._write = write

@@ -28,7 +28,7 @@ from airflow_provider_batch.rows.money import Price
 log = logging.getLogger(__name__)
 
 MAX_FILES_ASKED = 200
-"""Uploaded files whose end of life is asked for; the rest is taken on trust."""
+"""Uploaded files whose end of life is asked for. The rest is taken on trust."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def report(estimate: Estimate, model: str, max_usd: Decimal | None) -> tuple[str
 def ensure_affordable(estimate: Estimate, model: str, max_usd: Decimal | None) -> None:
     """Make sure that the batch cannot cost more than it may, as far as the estimate goes.
 
-    :raises BudgetError: It can, or nobody can say.
+    :raises BudgetError: It can, or the cost is not known.
     """
     if max_usd is None:
         return

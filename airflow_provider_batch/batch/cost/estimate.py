@@ -1,9 +1,9 @@
 """What a batch will cost, before it is sent: ranges, and where they come from. Pure.
 
 Input tokens follow from the size of the text, by the documentation's rule of four characters a token. How far that
-is off was not measured here: the range is from a sixth to a half of the UTF-8 bytes, which is the rule with room
+is off was not measured here. The range is from a sixth to a half of the UTF-8 bytes. That is the rule with room
 for other languages, and no bound. Counting a sample by the API narrows it. Output is bounded by the caps (thinking
-counts towards them) or by the model's limit; a sample of earlier results narrows it, thinking included.
+counts towards them) or by the model's limit. A sample of earlier results narrows it, thinking included.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CONFIDENT = 3
 
 @dataclass(frozen=True)
 class Span:
-    """From the least to the most; ``most`` is None where nobody can say."""
+    """From the least to the most. ``most`` is None where it cannot be known."""
 
     least: float
     most: float | None = None
@@ -47,7 +47,7 @@ class Estimate:
     :param input_basis: Where that comes from, in words.
     :param output_tokens: Of all rows, thinking included.
     :param output_basis: Where that comes from, in words.
-    :param batch_usd: By the price list, at the dearest price while it may run; None if the model has none.
+    :param batch_usd: By the price list, at the dearest price while it may run. None if the model has none.
     :param standard_usd: The same in single calls.
     :param largest_job_tokens: Rough number of input tokens, as they count in the queue.
     :param max_enqueued_tokens: What the connection lets one task have enqueued, None = not limited by it.
@@ -88,7 +88,7 @@ class Caps:
 
     :param total: The sum of the rows' own caps, tokens.
     :param uncapped: Answers of rows without one.
-    :param model_limit: The most that the model says in one answer; 0 = not known.
+    :param model_limit: The most that the model says in one answer. 0 = not known.
     """
 
     total: int
@@ -149,7 +149,7 @@ def cost_span(
 ) -> tuple[Span, Span] | None:
     """USD in batch mode and in single calls, None if a price is missing.
 
-    :param prices: Of each day on which the batch may run; the dearest counts.
+    :param prices: Of each day on which the batch may run. The dearest counts.
     :param long_prompt_tokens: Prompt tokens of one row above which some models cost more.
     """
     known = [price for price in prices if price is not None]

@@ -6,7 +6,7 @@ from airflow_provider_batch.contract import JobSnapshot
 
 
 def results_until(job: JobSnapshot, life_s: float) -> float | None:
-    """Unix time until which there are results to fetch; None if the job runs, or nobody knows.
+    """Unix time until which there are results to fetch. None if the job runs, or the time is not known.
 
     A job that does not say when it ended ended after its submission: that is the careful answer.
 

@@ -1,4 +1,7 @@
-"""What a batch cost: the tokens of each job times the price of the day on which it ended, each job once."""
+"""What a batch cost: the tokens of each job times the price of the day on which the job ended.
+
+Each job counts once.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def no_prices(model: str, day: date) -> Price | None:
 
 @dataclass(frozen=True)
 class Cost:
-    """USD; None where a price is not known, which is never 0.
+    """USD. None where a price is not known, which is never 0.
 
     :param batch_usd: By the price list for batch mode.
     :param standard_usd: The same tokens in single calls.
@@ -39,11 +42,11 @@ class JobReceipt(msgspec.Struct, frozen=True, omit_defaults=True):
     """A remote job and what it cost, a line of ``jobs.jsonl``.
 
     :param job: ``batches/...``.
-    :param ended_at: The day of it decides the price; None if nobody said.
+    :param ended_at: The day of it decides the price. None if not known.
     :param counts: Rows by status, as they ended in this job.
     :param tokens: As the API reported them.
-    :param unmetered: Answers without a token count; their cost is not in ``cost_usd``.
-    :param cost_usd: By the price list for batch mode; left out where it is not known.
+    :param unmetered: Answers without a token count. Their cost is not in ``cost_usd``.
+    :param cost_usd: By the price list for batch mode. Left out where it is not known.
     :param standard_usd: The same tokens in single calls.
     """
 
@@ -86,7 +89,7 @@ def receipt(landed: Landed, model: str, prices: Prices) -> JobReceipt:
 
 
 def _usd(landed: Landed, model: str, prices: Prices) -> tuple[Decimal, Decimal] | None:
-    """In batch mode and in single calls; None without a price, and for a job of which nothing was counted."""
+    """In batch mode and in single calls. None without a price, and for a job without any count."""
     price = prices(model, (landed.ended_at or landed.at).date())
     if price is None or (landed.unmetered and not landed.tokens.input):
         return None

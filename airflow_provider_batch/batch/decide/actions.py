@@ -80,7 +80,7 @@ class Extend:
 
 @dataclass(frozen=True)
 class Land:
-    """Fetch the results of an ended job; of none if the shard was never sent."""
+    """Fetch the results of an ended job. Of none if the shard was never sent."""
 
     shard: Shard
     job: JobSnapshot | None
@@ -114,7 +114,7 @@ class Wait:
 
     :param jobs: Names of jobs.
     :param names: Beginnings of display names to look for in listings.
-    :param until: Unix time at which something is due whatever happens; None = only the jobs matter.
+    :param until: Unix time at which something is due in any case. None = only the jobs matter.
     :param deadline: Unix time at which the user's patience ends.
     """
 
@@ -126,7 +126,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Tidy:
-    """Delete what nobody needs after the publication."""
+    """Delete what is not needed after the publication."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Submitted:
-    """Everything was sent; somebody else waits."""
+    """Everything was sent. Another program waits."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class ResultsOverdue:
 
 @dataclass(frozen=True)
 class UnknownState:
-    """A job says that it is done, in a word that nobody here knows."""
+    """A job says that it is done, in a word that is not known here."""
 
     job: JobSnapshot
 

@@ -1,9 +1,9 @@
-"""May a job be cancelled now that its task was stopped? Only if nobody will come back for the result. Pure.
+"""May a job be cancelled now that its task was stopped? Only if no try will come back for the result. Pure.
 
-Airflow calls ``on_kill`` for many reasons that look alike from inside: a user marked the task failed, cleared
-it, marked it a success; a triggerer lost its triggers to another and woke up (apache/airflow pull request
-73454); a worker was evicted. A wrong cancellation costs what was done and the same again; a job that runs on
-without need costs at most what was estimated. So whatever is not certain leaves the job alone.
+Airflow calls ``on_kill`` for many reasons that look alike from inside. A user marked the task failed, cleared it,
+or marked it a success. A triggerer lost its triggers to another and woke up (apache/airflow pull request 73454). A
+worker was evicted. A wrong cancellation costs what was done and the same again. A job that runs on without need
+costs at most what was estimated. So an uncertain case leaves the job alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def may_cancel(states: Sequence[str | None]) -> bool:
     """Decide.
 
     :param states: The task instance's state by each look, None where it could not be read or there is none.
-        ``deferred``, ``queued``, ``restarting`` and their like mean that a try will come back and adopt the job;
-        ``success`` that somebody is content; ``skipped`` that the DAG run timed out.
+        ``deferred``, ``queued``, ``restarting`` and their like mean that a try will come back and adopt the job.
+        ``success`` means that a user is content. ``skipped`` means that the DAG run timed out.
     """
     return len(set(states)) == 1 and states[0] in _ENDED_FOR_GOOD

@@ -1,9 +1,9 @@
 """Whether what came as the results of a job is believed. Pure.
 
-Rows that are taken for missing are sent, and paid for, again. So a page of a proxy, a file that was cut, or the
-file of another job must not be taken for results that lack rows. What the job itself says is held against what
-came: how many rows are finished, which keys were sent. A contradiction is believed only after it has shown itself
-in the same way for a while. A body that cannot be results at all is never believed.
+Rows that are taken for missing are sent, and paid for, again. So a wrong body must not be taken for results that
+lack rows. It may be a page of a proxy, a file that was cut, or the file of another job. What the job itself says
+is held against what came: how many rows are finished, which keys were sent. A contradiction is believed only after
+it has shown itself in the same way for a while. A body that cannot be results at all is never believed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A mistake that is the same for every row: such rows are not sent, and paid for, again by themselves.
+"""A mistake that is the same for every row. Rows that share it are not sent, and paid for, again by themselves.
 
-A prompt that asks for something else than the output type says, or a schema that no answer fits, makes all answers
-useless. Another round of the same costs as much and brings the same.
+A prompt may ask for something else than the output type says, or no answer may fit the schema. Then all answers
+are useless. Another round of the same costs as much and brings the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NEARLY_ALL = 0.9
 """From this share of a batch's rows on, one cause is a mistake and no chance."""
 
 MOST_FAULTS = 30
-"""Causes that are told apart in one job; rows with others are not counted. A common one is among the first."""
+"""Causes that are told apart in one job. Rows with others are not counted. A common one is among the first."""
 
 _OUTPUT_TYPE = "the answer is not of the output type: "
 
@@ -32,7 +32,7 @@ class Faults:
     _keys: dict[str, str] = field(default_factory=dict)
 
     def add(self, row: LandedRow) -> None:
-        """A row; others than ``invalid_output`` are passed over."""
+        """Take a row. Other statuses than ``invalid_output`` are passed over."""
         if row.status is not RowStatus.INVALID_OUTPUT or row.error is None:
             return
         # Of the faults of one answer the first stands for all.
@@ -48,7 +48,7 @@ class Faults:
 
 
 def common_mistake(batch: BatchState) -> Fault | None:
-    """What all, or nearly all, rows of a batch got wrong in its last round; None if there is no such thing.
+    """What all, or nearly all, rows of a batch got wrong in its last round. None if there is no common mistake.
 
     One row alone shows nothing about others.
     """

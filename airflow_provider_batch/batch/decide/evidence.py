@@ -17,7 +17,7 @@ class LostCallPatience:
 
     :param revoke_after: From the create call to the deletion of its input. Longer than any request lives.
     :param absent_after: From the deletion to the presumption that there is no job, if a job of this batch is
-        visible in the listings; twice as long otherwise.
+        visible in the listings. Twice as long otherwise.
     :param scans: Complete listings without the job within that time.
     :param retry: After a call that failed for a reason that may pass, and before the next one of its kind.
     :param results: With results that contradict what is known of their job.
@@ -31,14 +31,17 @@ class LostCallPatience:
 
 
 def of_attempt(found: FindOutcome, batch: BatchState, shard: Shard, attempt: int) -> JobSnapshot | None:
-    """The job of a create call in a listing; the oldest if there are several."""
+    """The job of a create call in a listing. The oldest if there are several."""
     stem = batch.tag(shard, attempt).stem
     jobs = [job for job in found.jobs if job.display_name.startswith(stem)] if isinstance(found, Found) else []
     return min(jobs, key=_age, default=None)
 
 
 def of_shard(found: FindOutcome, batch: BatchState, shard: Shard) -> JobSnapshot | None:
-    """A job of a shard in a listing that no document knows of, and that runs or has results; the oldest."""
+    """A job of a shard in a listing that no document knows of, and that runs or has results.
+
+    The oldest if there are several.
+    """
     noted = {attempt.outcome.job for attempt in shard.attempts if attempt.outcome}
     calls = range(1, len(shard.attempts) + 2)
     jobs = [job for job in (of_attempt(found, batch, shard, call) for call in calls) if job is not None]

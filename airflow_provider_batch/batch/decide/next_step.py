@@ -1,8 +1,8 @@
-"""What to do next: the ledger, what this visit has seen, and the clock in; one action out. Pure.
+"""What to do next: the ledger, what this visit has seen, and the clock in, one action out. Pure.
 
-Every try, every resume and the sweeper ask here, so a retry, a clear, another worker and a normal resume are
-one path. The order of the questions matters: first what exists is looked at, then what is unknown is
-resolved, and only then may something be sent.
+Every try, every resume and the sweeper ask here. So a retry, a clear, another worker and a normal resume are one
+path. The order of the questions matters. First, what exists is looked at. Then, what is unknown is resolved. Only
+then may something be sent.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ from airflow_provider_batch.errors import BatchError
 class Visit:
     """What was seen since the task was started or resumed.
 
-    :param jobs: Looks by job name; None where the look failed for a reason that may pass.
-    :param found: The jobs of the task instance, None if nobody has listed them yet.
+    :param jobs: Looks by job name. None where the look failed for a reason that may pass.
+    :param found: The jobs of the task instance, None if they were not listed yet.
     :param not_ready: Jobs that have ended and whose results cannot be had yet, and why.
     :param not_sent: Shards that cannot be sent now, for a reason that may pass, and why.
     :param not_revoked: Shards whose input could not be deleted now.
     :param doubted: Jobs whose results were fetched in this visit and not believed.
     :param asked: Jobs that were asked to end.
-    :param is_tidied: All was done in this visit to delete what nobody needs.
+    :param is_tidied: This visit did all it can to delete what is not needed.
     :param is_timed: An answer of this visit has said what time it is.
     :param time_is_asked: A call was made for that.
     """
@@ -220,7 +220,10 @@ def _time(shards: list[Shard], last: Round, visit: Visit, policy: Policy, now: f
 
 
 def _extend(last: Round, shards: list[Shard], policy: Policy, now: float) -> Action | None:
-    """A person who clears the task after the deadline wants its jobs to go on, as long as the API lets them."""
+    """A person who clears the task after the deadline wants its jobs to go on.
+
+    They go on as long as the API lets them.
+    """
     runs = any(shard.job or shard.is_unresolved for shard in shards)
     if not (policy.is_cleared and policy.is_new_try and runs) or last.cancel or now < deadline(last, policy):
         return None
@@ -256,7 +259,7 @@ def tokens_in_flight(last: Round) -> int:
 
 
 def _fits(shard: Shard, last: Round, policy: Policy, now: float) -> bool:
-    """One shard may always be tried; more only within the limit, or half of what was lately refused."""
+    """One shard may always be tried. More only within the limit, or half of what was lately refused."""
     flying = tokens_in_flight(last)
     limits = [policy.max_tokens_in_flight] if policy.max_tokens_in_flight is not None else []
     limits += [refused // 2 for refused in _refused_for_quota(last, now)]
@@ -308,7 +311,7 @@ def _wait(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now: f
     for shard in shards:
         if shard.is_unresolved and shard.last:
             names.append(without_sender(shard.last.sending.display_name))
-            # The listing of this visit could not tell, or it is too early; a strong one is hoped for.
+            # The listing of this visit could not tell, or it is too early. A strong listing is hoped for.
             times.append(max(due_at(shard.last, policy.patience, is_strong=True), now + policy.patience.retry))
         elif shard.name in visit.not_sent:
             times.append(now + policy.patience.retry)

@@ -1,4 +1,4 @@
-"""What the end of a batch means for its task: nothing, or an error that names the job and what to do."""
+"""What the end of a batch means for its task: either nothing, or an error that names the job and what to do."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def ensure_enough(manifest: Manifest, most_failed: float | None, mistake: Fault 
 
     :param most_failed: The largest share of the rows that may have none, 0 to 1, None = any but all. Those left
         out are among them, and those with an empty answer.
-    :param mistake: What all rows got wrong, if there is such a thing.
+    :param mistake: What all rows got wrong, if there is a common mistake.
     :raises PartialResultsError: There are more. The results are landed all the same.
     """
     failed = {status.value: n for status, n in sorted(manifest.counts.items()) if status is not RowStatus.SUCCESS}

@@ -17,8 +17,8 @@ class Policy:
 
     :param timeout_s: Seconds from the submission.
     :param max_row_attempts: How often a row is sent at most, over all tries.
-    :param cancel_on_timeout: At the deadline, end the jobs and land what finished; else leave them alone.
-    :param resubmit_ambiguous: Send again when a job is presumed absent; else fail.
+    :param cancel_on_timeout: At the deadline, end the jobs and land what finished. Else leave them alone.
+    :param resubmit_ambiguous: Send again when a job is presumed absent. Else fail.
     :param max_tokens_in_flight: Of all shards together, None = no limit of our own.
     :param affords: Rows of a batch, so many, may be sent again for the money that the user allows.
     :param is_new_try: The task was started, not resumed: an ended batch with rows left over goes on.

@@ -15,8 +15,8 @@ from airflow_provider_batch.rows.dialect import LandedRow, RowStatus, may_pass
 def is_undone(row: LandedRow, state: JobState) -> bool:
     """The row is left over because the job as a whole ended badly.
 
-    A job that is cancelled while it runs may end as SUCCEEDED, with CANCELLED rows (seen by others). Nobody
-    tells who cancelled it.
+    A job that is cancelled while it runs may end as SUCCEEDED, with CANCELLED rows (seen by others). The API does
+    not tell who cancelled it.
     """
     if row.status in (RowStatus.CANCELLED, RowStatus.EXPIRED):
         return True
@@ -35,7 +35,7 @@ def is_passing(row: LandedRow, state: JobState) -> bool:
 def left_over(batch: BatchState, policy: Policy, *, is_new_try: bool, with_mistaken: bool | None = None) -> int:
     """How many rows of a landed batch may be sent again now.
 
-    :param with_mistaken: Also those that share one mistake; None = if this is a new try.
+    :param with_mistaken: Also those that share one mistake. None = if this is a new try.
     """
     last = batch.round
     if last.number >= policy.max_row_attempts:
@@ -49,7 +49,7 @@ def left_over(batch: BatchState, policy: Policy, *, is_new_try: bool, with_mista
 
 
 def goes_on(landed: Landed) -> bool:
-    """The job may do better next time. One that somebody cancelled is not begun again behind their back."""
+    """The job may do better next time. A job that a person cancelled is not begun again behind their back."""
     failed_in_passing = landed.state is JobState.FAILED and may_pass(landed.error_code)
     return landed.state is JobState.EXPIRED or failed_in_passing
 

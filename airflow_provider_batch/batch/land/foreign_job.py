@@ -1,7 +1,8 @@
-"""A job that another program submitted, as a ledger of its own: from there on it lands as any other job does.
+"""A job that another program submitted, as a ledger of its own. From there on it lands as any other job does.
 
-Nobody here knows the rows that were sent. The API gives an uploaded file to nobody, so the rows are those that the
-results speak of. A line without a key gets its number as the key, from 1: inline jobs of other clients have none.
+The rows that were sent are not known here. The API gives an uploaded file to no one, so the rows are those that
+the results speak of. A line without a key gets its number as the key, from 1. Inline jobs of other clients have no
+keys.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def _begin(
             raise _without_rows(job)
         shards = keep_shards(ledger, 1, rows, cuts, wanted.model)
     place = folder_digest(str(wanted.folder))
-    # The job has a name of its own; the note has one that belongs to this ledger.
+    # The job has a name of its own. The note has a name that belongs to this ledger.
     task = wanted.identity.task_digest
     name = JobTag(task, place, shards[0].content, ledger.generation, 1, 1, 1).new_display_name()
     ledger.bind(content)
@@ -150,7 +151,7 @@ def _begin(
 
 
 def _keys(service: BatchService, job: JobSnapshot, writer: ShardWriter, dialect: RowDialect) -> int:
-    """Write a line for each key of the results; how many there are.
+    """Write a line for each key of the results. Returns how many there are.
 
     :raises ResultsNotReadyError: What came has fewer lines than the job has finished rows.
     """

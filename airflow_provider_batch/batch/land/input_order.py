@@ -1,7 +1,7 @@
 """Result rows in the order of the input, with the columns of the source that are to stand beside them.
 
-Results come in any order. They are put into a temporary file, and a table on disk says where each key is, so
-that memory stays flat; the rows that were sent, kept beside the ledger, say the order.
+Results come in any order. They are put into a temporary file. A table on disk says where each key is, so memory
+stays flat. The rows that were sent, kept beside the ledger, say the order.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """An ended job's result lines to one result row for each of its rows, in the ledger's folder.
 
-Every key ends in exactly one status, in every way that a job can end: what finished was paid for. A result
-line that belongs to no row (unreadable, unknown key, a key said twice) was paid for all the same: it is kept
-in a quarantine file. Landing again gives the same files.
+Every key ends in exactly one status, in every way that a job can end, as what finished was paid for. A result line
+may belong to no row: it is unreadable, its key is unknown, or its key came before. The line was paid for all the
+same, so it is kept in a quarantine file. Landing again gives the same files.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from airflow_provider_batch.rows.storage import Behind, keep, published, spool
 log = logging.getLogger(__name__)
 
 MAX_QUARANTINE_LOGGED = 10
-"""Lines in the log; the file holds all of them and the manifest counts them."""
+"""Lines in the log. The file holds all of them and the manifest counts them."""
 
 _NEVER_SENT = JobSnapshot("", JobState.CANCELLED, "not sent", error="it was not sent before the deadline")
 
@@ -128,7 +128,7 @@ def land(
     :param on_first: Told what landed, unless another visit has landed it already.
     :param patience: With results that contradict what is known of the job.
     :raises ResultsNotReadyError: What came is not believed (:mod:`belief`). It is to be fetched again.
-    :raises BatchError: The results could not be fetched; nothing is noted and the next try does it again.
+    :raises BatchError: The results could not be fetched. Nothing is noted and the next try does it again.
     """
     landed, size = _landed(service, ledger, shard, job, dialect, patience or BeliefPatience())
     if landed.unmetered:
@@ -158,7 +158,10 @@ def _landed(
     dialect: RowDialect,
     patience: BeliefPatience,
 ) -> tuple[Landed, int]:
-    """Put the rows beside the ledger, without a note of it; what is to be noted, and the size of the results."""
+    """Put the rows beside the ledger, without a note of it.
+
+    Returns what is to be noted, and the size of the results.
+    """
     tally = _Tally(job or _NEVER_SENT, service.limits.long_prompt_tokens)
     with spool() as quarantine:
         with published(ledger.path(shard.document(names.RESULTS))) as file:
@@ -219,7 +222,10 @@ def _arrivals(ledger: Ledger, shard: Shard, dialect: RowDialect) -> Arrivals:
 
 
 def _fetch(service: BatchService, job: JobSnapshot, match: _Match) -> int | None:
-    """Match the lines of the results while they arrive; size in bytes, None if there are none."""
+    """Match the lines of the results while they arrive.
+
+    Returns the size in bytes, None if there are no results.
+    """
     incoming = Incoming(match.take)
     size = service.fetch_results(job, cast(BinaryIO, incoming))
     match.end(incoming.rest())
@@ -273,7 +279,7 @@ class _Match:
         self._write(rows)
 
     def leave(self, keys: Iterable[str]) -> None:
-        """Rows of which no line came."""
+        """Rows that no line came for."""
         status, why = _LEFT[self._tally.job.state]
         job = self._tally.job
         error = RowError(

@@ -67,12 +67,12 @@ def publish(
 ) -> Manifest | None:
     """Write the results, ``failed.jsonl``, ``quarantine.jsonl`` and ``jobs.jsonl``, then ``manifest.json``.
 
-    Publishing again gives the same files. If another visit was quicker, its files stay as they are: it may have
-    tidied up what would be needed to make them again.
+    Publishing again gives the same files. If another visit was quicker, its files stay as they are. That visit may
+    have deleted what would be needed to make them again.
 
-    :param is_again: The state is published; its files are to be put in place once more.
+    :param is_again: The state is published. Its files are to be put in place once more.
     :return: None if the ledger has a newer state: it is to be read again.
-    :raises LedgerError: A landed part is gone or damaged, or does not hold each row once; nothing is published,
+    :raises LedgerError: A landed part is gone or damaged, or does not hold each row once. Nothing is published,
         and what is there stays.
     :raises ConfigError: The folder holds what another task instance still needs.
     """
@@ -105,7 +105,7 @@ def _publish_newest(ledger: Ledger, folder: UPath, dialect: RowDialect, prices: 
 def _publish(
     ledger: Ledger, batch: BatchState, folder: UPath, dialect: RowDialect, prices: Prices, replacing: Replacing
 ) -> Manifest:
-    """Everything is put together first; then each file takes the place of the one before in one step."""
+    """Everything is put together first. Then each file takes the place of the one before in one step."""
     target = folder / RESULTS_FILES[batch.plan.layout.format]
     with ExitStack() as stack:
         results, failed, quarantine, receipts, states = (stack.enter_context(spool(folder)) for _ in range(5))
@@ -156,10 +156,10 @@ def _ensure_each_row_once(ledger: Ledger, batch: BatchState, tally: _Tally) -> N
 
 
 def tidy(service: BatchService, ledger: Ledger, batch: BatchState, *, keep_remote_files: bool) -> None:
-    """Delete what nobody needs any more: remote files of landed jobs, and copies of rows in the ledger.
+    """Delete what is not needed any more: remote files of landed jobs, and copies of rows in the ledger.
 
-    Copies stay as long as rows are left over that a later try may send again. Where another visit may be asleep in
-    the middle of publishing, they stay until a later visit, or the sweep: they are what could mend its work.
+    Copies stay as long as rows are left over that a later try may send again. Another visit may be asleep in the
+    middle of publishing. Then the copies stay until a later visit, or the sweep, as they could mend its work.
     """
     if not keep_remote_files:
         for file in _remote_files(ledger, batch):
@@ -283,7 +283,7 @@ def _last_words(ledger: Ledger, batch: BatchState) -> Iterator[LandedRow]:
 
 
 def _note_answered(ledger: Ledger, batch: BatchState, answered: KeyTable) -> None:
-    """Keys with an answer of the wrong type: a later round that brought no answer at all must not hide it."""
+    """Keys with an answer of the wrong type. A later round that brought no answer at all must not hide it."""
     if batch.plan.output_schema is None or len(batch.rounds) == 1:
         return
     for shard in batch.shards:
@@ -317,7 +317,7 @@ def _copy_proven(ledger: Ledger, name: str, sha256: str, to: BinaryIO) -> None:
 
 
 def _copy_quarantine(ledger: Ledger, batch: BatchState, lines: BinaryIO) -> int:
-    """Put the lines that belong to no row together; how many there are."""
+    """Put the lines that belong to no row together. Returns how many there are."""
     count = 0
     for shard in batch.shards:
         if shard.landed and shard.landed.quarantined:

@@ -1,10 +1,10 @@
 """Puts new results in place of those in a result folder, and never an older state over a newer one.
 
-A worker can stand still for hours between any two steps (a suspended machine, a stalled disk) while another try
-lands and publishes more. So everything is written beside its target first, and each file takes its place in one
-short step, right after a look at the ledger. What could still happen between look and step is found out by a look
-after it: a visit that was late publishes the newest state once more. What that takes is kept for as long as
-another visit may be asleep in the middle of publishing.
+A worker can stand still for hours between any two steps, on a suspended machine or a stalled disk. Another try may
+land and publish more meanwhile. So everything is written beside its target first. Then each file takes its place
+in one short step, right after a look at the ledger. A change between look and step is found out by a look after
+it. A visit that was late publishes the newest state once more. What that takes is kept for as long as another
+visit may be asleep in the middle of publishing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LateError(Exception):
 class Replacing:
     """One visit's replacement of the files in a result folder.
 
-    :param is_again: The state is published already; only a newer one makes this one late.
+    :param is_again: The state is published already. Only a newer state makes this one late.
     """
 
     def __init__(self, ledger: Ledger, batch: BatchState, *, is_again: bool) -> None:
@@ -125,7 +125,7 @@ def _lives(process: int) -> bool:
 
 
 def _machine() -> str:
-    """This kernel since its start and this process's view of its processes; empty where that cannot be told."""
+    """This kernel since its start and this process's view of its processes. Empty where that cannot be told."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"

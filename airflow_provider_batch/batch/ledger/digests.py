@@ -45,7 +45,7 @@ class Hashing:
 
 
 def hashed(file: BinaryIO) -> Hashing:
-    """A whole file from its beginning; leaves it at its end."""
+    """Read a whole file from its beginning. Leaves the file at its end."""
     file.seek(0)
     hashing = Hashing(file)
     while hashing.read():
@@ -54,7 +54,7 @@ def hashed(file: BinaryIO) -> Hashing:
 
 
 def digest(file: BinaryIO) -> str:
-    """Hex SHA-256 of a whole file; leaves it at its end."""
+    """Hex SHA-256 of a whole file. Leaves the file at its end."""
     return hashed(file).sha256
 
 

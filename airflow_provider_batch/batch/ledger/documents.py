@@ -1,7 +1,7 @@
 """What a ledger says: one small JSON document for each thing that happened, never changed afterwards.
 
-Each is written only if there is none of its name, so of two workers at the same moment one decides, and the
-other reads what was decided. The names tell the history to a person who looks into the folder.
+Each is written only if there is none of its name. So of two workers at the same moment one decides, and the other
+reads what was decided. The names tell the history to a person who looks into the folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LEDGER_VERSION = 1
 class Document(BaseModel):
     """Anything in a ledger. Unknown fields are left alone: a newer version may have written them.
 
-    :param batch: ``content`` of the plan that the document belongs to; empty where it was written without one.
+    :param batch: ``content`` of the plan that the document belongs to. Empty where it was written without one.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -53,8 +53,8 @@ class ShardPlan(Document):
 class RoundPlan(Document):
     """``r<round>.plan.json`` from the second round on: rows to be sent.
 
-    :param clock_from: Where the task's timeout is counted from. A round that was begun by itself
-        shares it with the round before; a new try of an ended batch starts anew.
+    :param clock_from: Where the task's timeout is counted from. A round that was begun by itself shares it with
+        the round before. A new try of an ended batch starts anew.
     """
 
     shards: tuple[ShardPlan, ...]
@@ -63,10 +63,10 @@ class RoundPlan(Document):
 
 
 class Layout(Document):
-    """How the results are landed, whoever does it.
+    """How the results are landed, by any visit.
 
     :param format: ``jsonl`` or ``parquet``.
-    :param in_input_order: Rows as in the input; else as they came. Kept columns want the order, too.
+    :param in_input_order: Rows as in the input. Else as they came. Kept columns want the order, too.
     :param keeps_remote_files: Uploads and results stay on the server until they expire.
     """
 
@@ -82,8 +82,8 @@ class BatchPlan(Document):
     :param content: Digest of all rows and the model.
     :param place: Digest of the result path.
     :param rows: How many are sent. Bad rows that were left out (``skipped``) are not among them.
-    :param columns_file: Beside this document: the kept columns of the source, one object for each row, in the
-        order of the first round.
+    :param columns_file: Beside this document: the kept columns of the source. It has one object for each row, in
+        the order of the first round.
     :param output_schema: JSON Schema that answers are checked against, None = they are not.
     :param is_strict: An answer in a code fence is not of that type.
     :param names_files: Rows name files that are uploaded before the rows are.
@@ -113,7 +113,7 @@ class BatchPlan(Document):
 
 
 class Session(Document):
-    """``<shard>.f<n>.session.json``: an upload that was begun. Whoever has the address can write: a secret.
+    """``<shard>.f<n>.session.json``: an upload that was begun. The address is a secret, as it is enough to write.
 
     :param attached: Number of the note with the addresses in the rows, 0 if they name no files.
     """
@@ -144,7 +144,7 @@ class UploadedMedia(Document):
 
     @property
     def expires_at(self) -> datetime | None:
-        """When the first of them is deleted; None if the server said nothing, or there are none."""
+        """When the first of them is deleted. None if the server said nothing, or there are none."""
         return min((file.expires_at for file in self.files if file.expires_at), default=None)
 
     def lives_until(self, until: datetime) -> bool:
@@ -177,13 +177,13 @@ class Refusal(str, enum.Enum):
     """Why there is no job after a create call."""
 
     QUOTA = "quota"
-    """429: the project has enough enqueued. Normal; the same is tried later."""
+    """429: the project has enough enqueued. This is normal. The same is tried later."""
     NOT_SENT = "not sent"
     """No byte left this machine, or the sender had to let go before it sent."""
     FINAL = "final"
-    """The API will not take it. The task fails; its next try sends again."""
+    """The API will not take it. The task fails. Its next try sends again."""
     ABSENT = "absent"
-    """The outcome was unknown; complete listings over a long time show no job, and the input was deleted."""
+    """The outcome was unknown. Complete listings over a long time show no job, and the input was deleted."""
 
 
 class Outcome(Document):
@@ -209,7 +209,7 @@ class Revoked(Document):
 
 
 class Scan(Document):
-    """``<shard>.e<attempt>.scan<n>.json``: a complete listing after the revocation that shows no such job."""
+    """``<shard>.e<attempt>.scan<n>.json``: a complete listing after the revocation that does not show the job."""
 
     at: datetime
 
@@ -218,7 +218,7 @@ class Fault(Document):
     """Rows that ended as ``invalid_output`` for one cause.
 
     :param cause: In words, without what differs between rows, and without an answer's content.
-    :param key: Of the first such row.
+    :param key: Of the first row with this cause.
     """
 
     cause: str
@@ -230,9 +230,9 @@ class Landed(Document):
     """``<shard>.landed.json``: the rows of a job are beside this document, each with a status.
 
     :param job: None if no job was made for the shard.
-    :param size_bytes: Of the rows beside this document; ``sha256`` is of the same file.
-    :param ended_at: When the job ended, None if nobody said.
-    :param long_tokens: The part of ``tokens`` that is of rows with long prompts; some models charge more for them.
+    :param size_bytes: Of the rows beside this document. ``sha256`` is of the same file.
+    :param ended_at: When the job ended, None if not known.
+    :param long_tokens: The part of ``tokens`` that is of rows with long prompts. Some models charge more for them.
     :param unmetered: Answers without a token count.
     :param empty: Successes with nothing but white space in them.
     :param passing: Rows that failed for a reason that may pass.
@@ -293,8 +293,8 @@ class Cancel(Document):
 class Publishing(Document):
     """``r<round>.publishing.<owner>.json``: a visit begins to put results in place of those that are there.
 
-    If it was not finished, its writer may wake up later and go on; who publishes after it keeps what is needed
-    to publish once more.
+    If it was not finished, its writer may wake up later and go on. A visit that publishes after it keeps what is
+    needed to publish once more.
 
     :param machine: Where the writer runs, as far as its process can be looked up from there.
     :param process: Number of the writer's process.
@@ -308,7 +308,7 @@ class Publishing(Document):
 class Published(Document):
     """``r<round>.published.json``: the results of all rounds so far are in the result folder.
 
-    :param by: Owner of the note ``publishing`` that it ends; empty in ledgers of earlier versions.
+    :param by: Owner of the note ``publishing`` that it ends. Empty in ledgers of earlier versions.
     """
 
     at: datetime
@@ -316,7 +316,7 @@ class Published(Document):
 
 
 class Tidied(Document):
-    """``r<round>.tidied.json``: what nobody needs after the publication is deleted."""
+    """``r<round>.tidied.json``: what is not needed after the publication is deleted."""
 
     at: datetime
 

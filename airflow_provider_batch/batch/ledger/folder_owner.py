@@ -48,7 +48,7 @@ def ensure_not_replaced(folder: UPath, identity: Identity) -> None:
 
 
 def ensure_replaceable(folder: UPath, task_digest: str, successor: Identity) -> None:
-    """Make sure that whoever has published in the folder is done with it, and may be replaced.
+    """Make sure that the batch that has published in the folder is done with it, and may be replaced.
 
     :param task_digest: Of the task instance whose results are there.
     :raises ConfigError: It is not, or may not.

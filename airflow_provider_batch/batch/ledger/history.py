@@ -51,7 +51,7 @@ class Event:
     """Something that happened.
 
     :param kind: One of :data:`SHOWN_KINDS`.
-    :param text: May hold words of the API; nothing in it is to be trusted as markup.
+    :param text: May hold words of the API. Nothing in it is to be trusted as markup.
     :param round: 0 where the batch as a whole is meant.
     :param shard: 0 where the round as a whole is meant.
     """
@@ -141,7 +141,7 @@ _KINDS: dict[str, tuple[type[Document], Callable[[Any], Saying]]] = {
     names.PUBLISHED: (Published, _published),
     names.SUPERSEDED: (Superseded, _superseded),
 }
-"""Sessions are not among them: they hold an address to which whoever knows it can write."""
+"""Sessions are not among them. They hold an address that is enough to write to it."""
 
 
 def history(ledger: Ledger) -> tuple[list[Event], int]:

@@ -1,4 +1,4 @@
-"""Who a job belongs to: a task instance, a shard of its rows and an attempt at it, as its display name says."""
+"""Who a job belongs to, as its display name says: a task instance, a shard of its rows and an attempt at it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAME = re.compile(
 )
 
 _LONGEST = 128
-"""Characters of a display name. The Gemini API states no limit for the names of jobs; this bound is our own."""
+"""Characters of a display name. The Gemini API states no limit for the names of jobs. This bound is our own."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class JobTag:
 
     @classmethod
     def read(cls, display_name: str) -> JobTag | None:
-        """Read the tag of a display name; None if this package did not make it."""
+        """Read the tag of a display name. None if this package did not make it."""
         match = _NAME.fullmatch(display_name)
         if match is None:
             return None

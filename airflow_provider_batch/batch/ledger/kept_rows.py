@@ -1,7 +1,7 @@
 """Rows that are kept beside a ledger's documents until the batch is complete: those sent, and those landed.
 
-So an upload can be finished by another worker, what is sent again is what was sent before, even if the source has
-changed since, and ``failed.jsonl`` can hold the requests.
+So an upload can be finished by another worker, and ``failed.jsonl`` can hold the requests. What is sent again is
+what was sent before, even if the source has changed since.
 """
 
 from __future__ import annotations
@@ -149,7 +149,10 @@ def results_of(ledger: Ledger, shard: Shard) -> Iterator[tuple[BinaryIO, UPath]]
 
 
 def _ensure_proven(ledger: Ledger, path: UPath, shard: Shard, file: BinaryIO) -> None:
-    """The same before the file is given away as it is; one that this visit has written need not be read again."""
+    """The same, before the file is given away as it is.
+
+    A file that this visit has written need not be read again.
+    """
     if landed_of(shard).sha256 in ledger.written:
         return
     _ensure_whole(path, shard, hashed(file))

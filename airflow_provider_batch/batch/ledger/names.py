@@ -1,7 +1,7 @@
 """The names of a ledger's files: built and read here alone, so that they are the same for all.
 
-They never change, as ledgers of earlier versions have them. A ``#`` in a kind stands for a number. The numbers are
-in this order: the round, the shard in it, then the create call, the upload or what else is counted, all from 1.
+They never change, as ledgers of earlier versions have them. A ``#`` in a kind stands for a number, from 1. The
+order is the round, the shard in it, then the create call, the upload or what else is counted.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def spool_name(what: str, nonce: str) -> str:
 
 
 def requests_name(round_number: int, shard_number: int, nonce: str) -> str:
-    """The rows of a shard, as they are sent; see :func:`spool_name`."""
+    """The rows of a shard, as they are sent. See :func:`spool_name`."""
     return f"{shard_name(round_number, shard_number)}.{nonce}.requests.jsonl"
 
 

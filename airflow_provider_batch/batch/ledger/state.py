@@ -61,7 +61,9 @@ class Upload:
 
 @dataclass(frozen=True)
 class Shard:
-    """One part of a round. ``attempts`` and ``upload`` are left empty when it has landed: nobody needs them.
+    """One part of a round.
+
+    ``attempts`` and ``upload`` are left empty when it has landed, as they are not needed then.
 
     :param fetched: Results that came and were not believed, in their order.
     """
@@ -103,7 +105,7 @@ class Shard:
 
     @property
     def is_unresolved(self) -> bool:
-        """A create call may have been sent, and nobody has noted what came of it."""
+        """A create call may have been sent, and its outcome was not noted."""
         return self.last is not None and self.last.outcome is None
 
     def usable_file(self, until: datetime) -> Uploaded | None:
@@ -140,7 +142,7 @@ class Round:
         return tuple(shard.job for shard in self.shards if shard.job and not shard.landed)
 
     def document(self, kind: str, *numbers: int) -> str:
-        """The name of one of its documents; see :meth:`Shard.document`."""
+        """The name of one of its documents. See :meth:`Shard.document`."""
         return names.name_of(kind, self.number, *numbers)
 
 

@@ -20,7 +20,7 @@ _WORDS = {
 
 @contextmanager
 def coded_storage_errors() -> Iterator[None]:
-    """Give whatever a file system raises a code and a remedy.
+    """Give each error that a file system raises a code and a remedy.
 
     :raises StorageError: A file could not be read or written.
     """

@@ -1,8 +1,9 @@
 """The ledger: documents in a folder beside the results, each written once and never changed.
 
-``<result_path>/_ledger/<task instance>/<generation>/``. A generation is one content; a change of the rows or
-the model that the user wants begins the next one. Invariant: *absent* means that the store said so. A document
-that cannot be read, or that is not what it should be, stops the task, because whoever guesses here pays twice.
+The path is ``<result_path>/_ledger/<task instance>/<generation>/``. A generation is one content. A change of the
+rows or the model that the user wants begins the next one. Invariant: *absent* means that the store said so. A
+document that cannot be read, or that is not what it should be, stops the task. A guess here would be paid for
+twice.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ class Ledger:
         return document
 
     def put(self, name: str, document: Document) -> bool:
-        """Write a document; False if there is one of that name, which then holds.
+        """Write a document. Returns False if there is one of that name, which then holds.
 
         :raises LedgerError: The store did not take it, or it is too large to be read again.
         """
@@ -164,7 +165,7 @@ class Ledger:
         """
         names = self.names()
         for name, needed in list(holes(names)):
-            # A listing may lag behind; the store itself does not.
+            # A listing may lag behind. The store itself does not.
             if not self._exists(needed):
                 raise hole(self, name, needed)
         return names | self._there
@@ -199,7 +200,7 @@ def generations(folder: UPath, task_digest: str) -> list[Ledger]:
 
 
 def is_retired(folder: UPath, task_digest: str) -> bool:
-    """A later run has replaced the results of the task instance, or they were pruned; what is left is rubbish."""
+    """A later run has replaced the results of the task instance, or they were pruned. What is left is rubbish."""
     return Ledger(folder / FOLDER / RETIRED).read(f"{task_digest}.json", Retired) is not None
 
 

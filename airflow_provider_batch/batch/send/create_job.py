@@ -1,10 +1,10 @@
 """One create call for one shard: the right to send it, the call, and a record of what came of it.
 
-The API has no idempotency token. Three things stand in for one. The right to send is a document that is
-created only if it is absent, so at most one create call leaves for each attempt, and no layer below repeats it.
-The display name says which attempt a job belongs to, so a complete listing can tell whether a call arrived. And
-the input file can be deleted, so a call that is still on its way has nothing to run. The next attempt begins
-only after a definite no, or after long evidence that there is no job. What remains is in ``docs/reliability.md``.
+The API has no idempotency token. Three things stand in for one. The right to send is a document that is created
+only if it is absent. So at most one create call leaves for each attempt, and no layer below repeats it. The
+display name says which attempt a job belongs to, so a complete listing can tell whether a call arrived. And the
+input file can be deleted, so a call that is still on its way has nothing to run. The next attempt begins only
+after a definite no, or after long evidence that there is no job. What remains is in ``docs/reliability.md``.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Sender:
 def send(sender: Sender, batch: BatchState, shard: Shard) -> JobSnapshot | None:
     """Upload the rows unless they are there, take the right to send, send, record.
 
-    :return: The job; None if there is none (yet), which the ledger says more about.
+    :return: The job. None if there is none (yet). The ledger says more.
     :raises SubmitRefusedError: The API said a final no. Nothing was created for this shard.
     :raises SupersededError: Another try works on this task.
     """
@@ -125,8 +125,8 @@ def send(sender: Sender, batch: BatchState, shard: Shard) -> JobSnapshot | None:
 def adopt(sender: Sender, shard: Shard, job: JobSnapshot) -> None:
     """Note a job of a shard that the listing shows and no document knows of.
 
-    It belongs to the last create call if nobody has noted what came of that one; else a call of its own stands for
-    it, as what is noted stays.
+    It belongs to the last create call if the outcome of that call was not noted. Else a call of its own stands for
+    the job, as what is noted stays.
     """
     if shard.is_unresolved and shard.last:
         record_job(sender, shard, shard.last.number, job)
@@ -318,7 +318,7 @@ def _wait_s(error: BatchError, shard: Shard) -> float:
 
 
 def superseded(what: str) -> SupersededError:
-    """Somebody else goes on, with these rows or with others.
+    """Another visit or another program goes on, with these rows or with others.
 
     :param what: That is no longer this try's.
     """

@@ -1,6 +1,6 @@
 """Asks the jobs of a batch to end, and notes it in the ledger. An error of one keeps no other from being asked.
 
-The note ``r<round>.cancel.json`` does two things. No visit sends more rows of that round, and the next visit asks
+The note ``r<round>.cancel.json`` does two things. No visit sends more rows of that round. The next visit asks
 those of its jobs again that still run. So the order depends on how certain the wish is:
 
 - **Noted first**: the wish of a person, or of the user for the deadline. A worker that is about to send sees the
@@ -106,7 +106,7 @@ def ask_to_end(
             ensure_ours(job)
             to.begin(job)
             service.cancel(job)
-        except Exception as error:  # noqa: BLE001 - the other jobs are to be asked, whatever it is
+        except Exception as error:  # noqa: BLE001 - the other jobs are to be asked in any case
             to.refuse(job, error)
         else:
             to.asked.append(job)

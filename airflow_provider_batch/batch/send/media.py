@@ -1,8 +1,8 @@
 """Files that rows name, uploaded once each before the rows, whose lines then get the API's addresses.
 
-An upload is found again by a name that follows from the task instance and the content, so a try that was killed
-in the middle goes on where it was. What is used is noted: the same rows get the same addresses when their own
-upload is resumed, and the files can be deleted when the batch is complete.
+The name of an upload follows from the task instance and the content, so the upload is found again. A try that was
+killed in the middle goes on where it was. What is used is noted. So the same rows get the same addresses when
+their own upload is resumed, and the files can be deleted when the batch is complete.
 """
 
 from __future__ import annotations

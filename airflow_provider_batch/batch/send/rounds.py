@@ -1,8 +1,8 @@
 """Rows to shards: the first round from the checked input, each later one from the rows that are left over.
 
-The rows of a shard are kept beside the ledger until the batch is complete. So an upload can be finished by
-another worker, what is sent again is what was sent before, even if the source has changed since, and
-``failed.jsonl`` can hold the requests.
+The rows of a shard are kept beside the ledger until the batch is complete. So an upload can be finished by another
+worker, and ``failed.jsonl`` can hold the requests. What is sent again is what was sent before, even if the source
+has changed since.
 """
 
 from __future__ import annotations

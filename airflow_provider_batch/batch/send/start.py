@@ -1,7 +1,7 @@
 """From checked rows to a ledger: go on with the one that exists, or begin one.
 
-Each writes its plan first and looks for others in the folder afterwards, so of two at the same moment at most one
-goes on (:mod:`claim`).
+Each try writes its plan first and looks for others in the folder afterwards. So of two at the same moment at most
+one goes on (:mod:`claim`).
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class BatchSpec:
 def ledger_for(service: BatchService, spec: BatchSpec, intake: Intake, dialect: RowDialect) -> Ledger:
     """Check the rows and open the ledger for them, as each try of a task does first.
 
-    Rows that cannot be read any more are no reason to lose what was paid for: the ledger has a copy.
+    Rows that cannot be read any more are no reason to lose what was paid for. The ledger has a copy.
 
     :raises InputError: The input, or any row, cannot be sent, and nothing has been yet.
     :raises ConfigError: As :func:`open_ledger`.
@@ -166,7 +166,7 @@ class StagedRows:
 def open_ledger(service: BatchService, spec: BatchSpec, rows: StagedRows) -> Ledger:
     """The ledger to go on with, begun if there is none for these rows.
 
-    :raises ConfigError: The folder, the model or the credential is not the right one; the rows have changed.
+    :raises ConfigError: The folder, the model or the credential is not the right one. The rows have changed.
         Nothing was uploaded or cancelled.
     :raises LedgerError: The ledger cannot be read.
     """
@@ -245,10 +245,10 @@ def _named(jobs: tuple[str, ...]) -> str:
 
 
 def _abandon(service: BatchService, ledger: Ledger, content: str) -> None:
-    """Give up a plan of which nothing was sent.
+    """Give up a plan that sent nothing.
 
-    Whoever sends writes so first and looks for this document then; whoever gives up does it the other way round.
-    So of two at the same moment at least one notices.
+    A visit that sends writes so first and looks for this document then. A visit that gives up does it the other
+    way round. So of two at the same moment at least one notices.
 
     :raises BatchError: Another try was sending at this moment.
     """
@@ -267,7 +267,7 @@ def _end(service: BatchService, batch: BatchState) -> None:
 
     Before each new batch, until nothing is left to be asked: a call that failed is made up for.
 
-    :raises BatchError: A job was not asked; it may run on.
+    :raises BatchError: A job was not asked. It may run on.
     """
     for shard in batch.shards:
         if shard.is_unresolved and shard.last and not shard.landed:
@@ -287,16 +287,17 @@ def _begin(
     cost_estimate = _estimate(service, spec, rows)
     wanted = {content_digest(cut.sha256, spec.model) for cut in rows.staged.cuts}
     if not wanted <= {tag.content for tag, _ in strangers}:
-        # Something is sent; what exists already is paid for, whatever the limit says.
+        # Something is sent. What exists already is paid for, even above the limit.
         _ensure_acceptable(service, spec, rows, cost_estimate)
     check_store(spec.folder)
     if is_retired(spec.folder, spec.identity.task_digest):
-        # By the user's wish the rows are paid for again; what is left of the time before must not be read.
+        # By the user's wish the rows are paid for again. What is left of the time before must not be read.
         remove_ledgers(spec.folder, spec.identity.task_digest)
     ledger.bind(content)
     for name in ledger.names():
         if names.kind_of(name)[0] == names.SENDING:
-            # Noted by a try that was gone before it had a plan: if it is of other rows, it must not be taken over.
+            # Noted by a try that was gone before it had a plan. If the note is of other rows, it must not be taken
+            # over.
             ledger.read(name, Sending)
     plan = _plan(service, spec, rows, content, ledger, cost_estimate)
     ensure_expected(strangers, plan)
@@ -358,7 +359,7 @@ def _ensure_acceptable(service: BatchService, spec: BatchSpec, rows: StagedRows,
 
 
 def _keep(part: BinaryIO, ledger: Ledger, what: str) -> str | None:
-    """Keep a spool beside the plan, under a name of its own, as two tries may do so at the same moment."""
+    """Keep a spool beside the plan. It has a name of its own, as two tries may do so at the same moment."""
     if not part.seek(0, io.SEEK_END):
         return None
     name = names.spool_name(what, secrets.token_hex(4))

@@ -1,4 +1,4 @@
-"""Which of the jobs in a listing have ended since somebody began to watch, each told once. Pure."""
+"""Which of the jobs in a listing have ended since a watch began, each told once. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ show its end late."""
 class Endings:
     """What was told.
 
-    :param since: Jobs that ended earlier are nobody's business here.
+    :param since: Jobs that ended earlier are left out.
     :param told: When each job that was told had ended, by name.
     """
 
@@ -25,7 +25,7 @@ class Endings:
     told: dict[str, datetime] = field(default_factory=dict)
 
     def fresh(self, jobs: Iterable[JobSnapshot]) -> list[JobSnapshot]:
-        """Jobs that have ended and were not told; they count as told from now on. Oldest end first."""
+        """Jobs that have ended and were not told. The jobs count as told from now on. Oldest end first."""
         ended = [(job.ended_at, job) for job in jobs if job.ended_at and (job.state.is_terminal or job.done)]
         new = [(at, job) for at, job in ended if at >= self.since and job.name not in self.told]
         self.told |= {job.name: at for at, job in new}
@@ -38,7 +38,7 @@ class Endings:
 
     @classmethod
     def from_json(cls, stored: object, now: datetime) -> Endings:
-        """What :meth:`to_json` gave; from now on, if that cannot be read."""
+        """What :meth:`to_json` gave. From now on, if the value cannot be read."""
         try:
             if not isinstance(stored, Mapping):
                 raise TypeError(type(stored).__name__)

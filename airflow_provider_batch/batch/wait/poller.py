@@ -1,7 +1,7 @@
-"""One poller for all who wait for jobs of a connection in an event loop: 10,000 cost about what one costs.
+"""One poller for all who wait for jobs of a connection in an event loop. 10,000 waits cost about what one costs.
 
-Looks only; changes nothing. It begins with the first wait and ends with the last, and nothing that happens to one
-wait is felt by another.
+The poller looks only and changes nothing. It begins with the first wait and ends with the last. Nothing that
+happens to one wait is felt by another.
 """
 
 from __future__ import annotations
@@ -34,10 +34,13 @@ OVERDUE_STEP_S = 5.0
 """Between looks at the clock, for deadlines that nothing else has noticed, seconds."""
 
 AFTER_FAULT_S = 1.0
-"""Rest after a fault of ours, of which all have been told, seconds."""
+"""Rest after a fault of ours that all waits were told of, seconds."""
 
 PROBES = 3
-"""Jobs that are asked for before a rejected credential is believed for all: one may be somebody else's."""
+"""Jobs that are asked for before a rejected credential is believed for all.
+
+One job may belong to another project.
+"""
 
 TURN = 25
 """Jobs or waits that are seen to before the event loop gets on with other things."""
@@ -52,11 +55,11 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class WaitFor:
-    """What is waited for. Whatever comes first ends the wait.
+    """What is waited for. The first of these ends the wait.
 
     :param jobs: Until one of them is finished.
     :param names: Until one of these display names shows in the listing.
-    :param until: Until this Unix time, None = no such time.
+    :param until: Until this Unix time. None = no time.
     :param deadline: Unix time at which the user's patience ends.
     :param poll_interval_s: Longest time between looks, seconds.
     :param asked_at: Unix time at which these times were set, by the clock that they were set by. What has gone by
@@ -155,12 +158,12 @@ class Poller:
             await self._leave((), (scan,))
 
     def wake(self, job_name: str = "") -> None:
-        """Look now: at this job if somebody waits for it, else at all."""
+        """Look now: at this job if there is a wait for it, else at all."""
         self._schedule.wake(job_name)
         self._stirred.set()
 
     def waits_for(self, job_name: str) -> bool:
-        """Somebody waits for this job."""
+        """There is a wait for this job."""
         return job_name in self._schedule.looks
 
     async def _until(self, wanted: WaitFor, news: asyncio.Future[WaitEnded]) -> WaitEnded:
@@ -182,7 +185,7 @@ class Poller:
         self._stirred.set()
         self._overdue_at = min([self._overdue_at, *(look.watch.overdue_at for look in looks)])
         if self._schedule and (self._task is None or self._task.done()):
-            # In a context of its own: what it logs must not end up in the log of whoever came first.
+            # In a context of its own: what it logs must not end up in the log of the first wait.
             self._task = contextvars.Context().run(asyncio.ensure_future, self._run())
 
     async def _leave(self, looks: Sequence[JobWait], scans: Sequence[NameWait]) -> None:
@@ -196,7 +199,7 @@ class Poller:
             await asyncio.shield(asyncio.gather(task, return_exceptions=True))
 
     async def _expire(self) -> None:
-        """Whatever hangs, no wait lasts for ever."""
+        """No wait lasts for ever, even if a call hangs."""
         while True:
             await asyncio.sleep(OVERDUE_STEP_S)
             now = self._server_now()
@@ -215,7 +218,8 @@ class Poller:
                 try:
                     await self._turn()
                 except Exception as fault:  # noqa: BLE001
-                    # Ours. Whoever waits must hear of it, or waits for ever; the last one to leave ends this.
+                    # The fault is ours. Each wait must hear of it, or it waits for ever. The last wait that leaves
+                    # ends this.
                     for waiter in self._schedule.waiters():
                         waiter.fail(fault)
                     for scan in self._schedule.scans:
@@ -241,7 +245,7 @@ class Poller:
             await self._rest(plan.at)
 
     async def _rest(self, at: float) -> None:
-        """Until something is due or somebody comes."""
+        """Until something is due or a wait begins."""
         left = max(min(at - self._clock(), LONGEST_SCAN_S), 0.0)
         # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the event.
         timer = asyncio.get_running_loop().call_later(left, self._stirred.set)
@@ -251,7 +255,7 @@ class Poller:
             timer.cancel()
 
     async def _read_listing(self) -> None:
-        """Look everybody's jobs up in the listing; ask for those that it does not show."""
+        """Look all jobs up in the listing. Ask for the jobs that it does not show."""
         began = self._clock()
         scans = [scan for scan in self._schedule.scans if scan.due <= began]
         for scan in scans:
@@ -276,7 +280,7 @@ class Poller:
             await self._fail(list(self._schedule.wanted()), error)
 
     async def _read_pages(self, service: WaitingService, scans: Sequence[NameWait], began: float) -> int:
-        """Read until nobody wants more; the number of pages."""
+        """Read until no job needs more. Returns the number of pages."""
         self._schedule.begin()
         for scan in scans:
             scan.begin()
@@ -359,7 +363,7 @@ class Poller:
 
 
 async def _together(works: Iterable[Coroutine[object, object, Answer]]) -> list[Answer]:
-    """Do all at the same time; when one fails, or this is cancelled, none is left running."""
+    """Do all at the same time. When one fails, or this is cancelled, none is left running."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         return await asyncio.gather(*tasks)

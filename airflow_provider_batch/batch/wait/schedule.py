@@ -1,7 +1,7 @@
-"""Who waits for which job, and what is to be asked next. Decides and remembers; asks nothing itself.
+"""Who waits for which job, and what is to be asked next. Decides and remembers. Asks nothing itself.
 
-Two clocks: when to look again is counted on the event loop's own clock, which nobody sets; deadlines and ages are
-Unix times by the server's clock.
+There are two clocks. The event loop's own clock, which is never set, says when to look again. Deadlines and ages
+are Unix times by the server's clock.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class WaitEnded(NamedTuple):
 class Waiter:
     """One who waits.
 
-    :param tell: Gets what is worth a log line, in the context that the wait began in: it says whose log it is.
+    :param tell: Gets what is worth a log line, in the context in which the wait began. The context says whose log
+        it is.
     """
 
     news: asyncio.Future[WaitEnded]
@@ -72,17 +73,17 @@ class Waiter:
             self.news.set_exception(fault)
 
     def say(self, text: str) -> None:
-        """Write to the log; a log that fails ends this wait and no other."""
+        """Write to the log. A log that fails ends this wait and no other."""
         try:
             self.context.run(self.tell, text)
         except Exception as fault:  # noqa: BLE001
-            # A handler of Airflow's raises anything; the poller goes on for the others.
+            # A handler of Airflow's may raise anything. The poller goes on for the other waits.
             self.fail(fault)
 
 
 @dataclass(slots=True, eq=False)
 class JobWait:
-    """A job that somebody waits for.
+    """A job that is waited for.
 
     :param due: When it is to be looked at.
     """
@@ -116,7 +117,7 @@ class NameWait:
     :param prefixes: Beginnings of display names.
     :param took: Gets the matching jobs of a whole listing, or the error if it broke off.
     :param due: When the listing is to be read.
-    :param wait_s: Seconds until the time after; doubles up to ``longest_s``.
+    :param wait_s: Seconds until the time after. Doubles up to ``longest_s``.
     """
 
     prefixes: tuple[str, ...]
@@ -139,7 +140,7 @@ class NameWait:
     def ended(self, at: float, error: Exception | None) -> None:
         """The listing that was begun at this time was read, or broke off."""
         matches, self.matches = self.matches, []
-        # Whoever was woken meanwhile is due already.
+        # A job that was woken meanwhile is due already.
         self.due = min(self.due, at + self.wait_s)
         self.wait_s = min(self.longest_s, 2 * self.wait_s)
         self.took(matches, error)
@@ -149,8 +150,8 @@ class DueQueue:
     """Looks by the time that they are due. What it takes does not grow with those that only wait."""
 
     def __init__(self) -> None:
-        # An entry whose look has another time by now is void. Those of the same time stay in the order in which
-        # they came: the listing has one, too, so that the next one to become void is the first.
+        # An entry whose look has another time by now is void. Entries of the same time stay in the order in which
+        # they came. The listing has one, too, so the next entry to become void is the first.
         self._entries: list[tuple[float, int, JobWait]] = []
         self._count = itertools.count()
         self._room = ROOM
@@ -208,8 +209,8 @@ class WaitSchedule:
         self.looks: dict[str, list[JobWait]] = {}
         self.scans: list[NameWait] = []
         self._listed, self._single = DueQueue(), DueQueue()
-        # Each job is in one of these: looked up in the listing that is read, or in the next, or asked for by
-        # itself because a whole listing did not show it or none can be had.
+        # Each job is in one of these. It is looked up in the listing that is read, or in the next listing. Or it
+        # is asked for by itself, because a whole listing did not show it or there is no listing.
         self._wanted: set[str] = set()
         self._seen: set[str] = set()
         self._unlisted: set[str] = set()
@@ -218,9 +219,9 @@ class WaitSchedule:
         self._pages = 0
         self._read_at = -NEVER
         self._reading_took_s = 0.0
-        # Somebody was woken, or everybody, since the listing was begun.
+        # One job was woken, or all were, since the listing was begun.
         self._is_woken = self._all_are_woken = False
-        # Jobs that somebody was woken for since they were asked for last.
+        # Jobs that were woken since they were asked for last.
         self._woken: set[str] = set()
         # The same for everybody: those who are looked up together stay together.
         self._hurry = _hurry()
@@ -229,7 +230,7 @@ class WaitSchedule:
         return bool(self.looks or self.scans)
 
     def add(self, looks: Iterable[JobWait], scans: Iterable[NameWait]) -> None:
-        """Somebody begins to wait."""
+        """A wait begins."""
         for look in looks:
             name = look.watch.job_name
             if name in self.looks:
@@ -242,7 +243,7 @@ class WaitSchedule:
         self.scans.extend(scans)
 
     def remove(self, looks: Iterable[JobWait], scans: Iterable[NameWait]) -> None:
-        """Somebody does not wait any more."""
+        """A wait ends."""
         for look in looks:
             name = look.watch.job_name
             look.due = NEVER
@@ -262,7 +263,7 @@ class WaitSchedule:
         return (look.waiter for looks in self.looks.values() for look in looks)
 
     def expire(self, name: str, now: float | None, at: float) -> float:
-        """End the waits for a job of which nothing was heard until long after their deadline.
+        """End the waits for a job that sent no news until long after the deadline of the wait.
 
         :param now: None while no answer has said what time it is.
         :return: When the next of them is to be ended so, Unix time.
@@ -279,8 +280,9 @@ class WaitSchedule:
     def plan(self, at: float) -> NextCalls:
         """What is due.
 
-        Few jobs are asked for one by one. Many are looked up in the listing, once within the shortest interval of
-        those who wait and not more than half of the time: whoever comes in between is served by the next reading.
+        Few jobs are asked for one by one. Many are looked up in the listing. The listing is read once within the
+        shortest interval of the waits, and for at most half of the time. A job that becomes due in between is
+        served by the next reading.
         """
         if at >= self._believed_until or self._all_are_woken:
             self._seen |= self._unlisted
@@ -304,14 +306,14 @@ class WaitSchedule:
         return NextCalls(tuple(asked - listed), False, min(slot, self._next(at)))
 
     def _due(self, at: float) -> set[str]:
-        """The jobs that are due; some of them, if the listing is read for all."""
+        """The jobs that are due. Some of them, if the listing is read for all."""
         single, listed = _names(self._single.due(at, SOME)), _names(self._listed.due(at, FEW + 1))
         if not self._are_many(len(listed - self._unlisted)):
             listed = _names(self._listed.due(at, SOME))
         return single | listed
 
     def _are_many(self, count: int) -> bool:
-        # The listing may be long because of others: to read it is worth while if it serves more than it costs.
+        # The listing may be long because of others. Reading it is worth while if that serves more than it costs.
         return count > FEW and len(self.looks) > self._pages
 
     def _next(self, at: float) -> float:
@@ -337,7 +339,7 @@ class WaitSchedule:
             self.saw(job, at, now)
 
     def hid(self) -> list[str]:
-        """The listing is over, or there is none; the jobs that it did not show."""
+        """The listing is over, or there is none. Returns the jobs that it did not show."""
         hidden = sorted(self._wanted)
         self._unlisted |= self._wanted
         self._wanted = set()
@@ -362,7 +364,7 @@ class WaitSchedule:
             self._follow(look, look.watch.failed(error, look.watch.time(now, at)), at)
 
     def _follow(self, look: JobWait, verdict: Verdict, at: float) -> None:
-        # Whoever is woken while the answer is on its way may have learned of something that is not in it.
+        # A job that is woken while the answer is on its way may have news that is not in the answer.
         look.follow(verdict, at, 0.0 if look.watch.job_name in self._woken else self._hurry)
         self._put(look)
 
@@ -373,7 +375,7 @@ class WaitSchedule:
         return [look for look in self.looks.get(name, ()) if not look.waiter.news.done()]
 
     def wake(self, job_name: str) -> None:
-        """Something may have happened to this job; or to any, if nobody waits for one of that name."""
+        """Something may have happened to this job. Or to any job, if there is no wait for this name."""
         if job_name in self.looks:
             self._woken.add(job_name)
             for look in self._of(job_name):

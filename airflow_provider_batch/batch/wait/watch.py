@@ -1,7 +1,7 @@
 """The decision after each look at a job: go on, finished, or give up. Pure: values and a clock in, a value out.
 
-A failed look is never a reason to cancel or to send anything again, and the deadline is judged only after a look
-that worked, by the server's clock.
+A failed look is never a reason to cancel or to send anything again. The deadline is judged by the server's clock,
+and only after a look that worked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from airflow_provider_batch.contract import JobSnapshot
 from airflow_provider_batch.errors import ApiError, AuthError, BatchError, ConfigError, NotFoundError
 
 MAX_NOT_FOUND = 3
-"""A job that was there and now answers 404 may be a listing or routing fault: it is believed the third time."""
+"""A job that was there and now answers 404 may be a listing or routing fault. It is believed the third time."""
 
 MAX_ERROR_WAIT_S = 300.0
 """Longest wait after failed looks, seconds. Without one that works a wait ends so long after its deadline."""
@@ -23,7 +23,10 @@ SHORTEST_WAIT_S = 5.0
 """Between looks at a young job, seconds, unless the user wants to look more often."""
 
 SHARE_OF_AGE = 0.1
-"""A job is looked at again after this share of its age: a small one that is done in a minute is seen at once."""
+"""A job is looked at again after this share of its age.
+
+So a small job that is done in a minute is seen at once.
+"""
 
 TELL_EVERY_S = 900.0
 """Between log lines while nothing changes, seconds."""
@@ -65,8 +68,8 @@ class Watch:
     :param job_name: The job.
     :param deadline: Unix time, seconds. Absolute, so that a restart does not start it again.
     :param poll_interval_s: Longest time between looks that work, seconds.
-    :param asked_at: Unix time at which the wait was begun, by the clock that its deadline was set by; None = the
-        clock of this machine will do.
+    :param asked_at: Unix time at which the wait was begun, by the clock that set its deadline. None = the clock of
+        this machine will do.
     :param since: The same moment, or a later one, on the clock of the event loop, seconds.
     """
 
@@ -135,7 +138,7 @@ class Watch:
         return max(1.0, min(wanted, self.deadline - now))
 
     def _news(self, job: JobSnapshot, now: float) -> str:
-        """A line when the state changes, at each tenth of the rows, at the first failed one, and now and then."""
+        """A line when the state changes, at each tenth of the rows, at the first failed row, and now and then."""
         tenth = 10 * (job.succeeded + job.failed) // job.requests if job.requests else 0
         # One string for all jobs that are in this state.
         progress = (sys.intern(job.raw_state), tenth, job.failed > 0)
@@ -148,7 +151,7 @@ class Watch:
 def _describe(job: JobSnapshot, deadline: float, now: float) -> str:
     done = job.succeeded + job.failed
     parts = [f"{job.name} is {job.raw_state}"]
-    # The API counts rows at the end only, as far as was seen: "0 done" for hours would say what nobody knows.
+    # As far as was seen, the API counts rows at the end only. "0 done" for hours would claim what is not known.
     if done and job.requests:
         percent = 100 * done // job.requests
         parts.append(f"{percent} % done: {done} of {job.requests} rows, {job.failed} failed")

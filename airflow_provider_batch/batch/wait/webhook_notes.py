@@ -1,7 +1,8 @@
 """What is noted about the deliveries of webhooks on one side of a database, and read on the other side.
 
-A note holds the jobs that something happened to within the last minute, each with the time of its delivery. It is
-a hint: whoever reads it asks for the jobs, and whoever misses it goes on as if there were no webhooks.
+A note holds the jobs that something happened to within the last minute, each with the time of its delivery. The
+note is a hint. A reader of the note asks for the jobs. A poller that misses the note goes on as if there were no
+webhooks.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ ALL = ""
 def key_of(conn_id: str) -> str:
     """Where the note for a connection is kept.
 
-    Not by the connection's name: Airflow takes the values of names such as ``gemini_api_key`` for secrets, and
-    would keep each one for ever to hide it.
+    Not by the connection's name. Airflow takes the values of names such as ``gemini_api_key`` for secrets. It
+    would keep each of them for ever to hide it.
     """
     return f"gemini_batch_woken_{hashlib.sha256(conn_id.encode()).hexdigest()[:12]}"
 
@@ -58,13 +59,13 @@ class Reader:
     _known: Mapping[str, float] = field(default_factory=dict)
 
     def news(self, note: str | None) -> list[str]:
-        """The jobs that something happened to; :data:`ALL` may be among them."""
+        """The jobs that something happened to. :data:`ALL` may be among them."""
         before, self._known = self._known, _jobs(note)
         return [job for job, at in self._known.items() if before.get(job) != at]
 
 
 def _jobs(note: str | None) -> dict[str, float]:
-    """Whatever else stands there is none of ours, and people can edit it."""
+    """Any other content of the note is not this package's, and people can edit it."""
     try:
         jobs = json.loads(note or "{}")["jobs"]
     except (ValueError, KeyError, TypeError):

@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Yield ``function(item)`` for every item; ``workers`` of them run at the same time."""
+    """Yield ``function(item)`` for every item. ``workers`` of them run at the same time."""
     if workers == 1:
         yield from map(function, items)
         return

@@ -1,7 +1,7 @@
 """Writing the results of a batch: one row in, one row out, in constant memory.
 
-Runs in a worker thread. Results are written beside their final name and renamed when complete, so a
-killed process leaves none rather than half of them, and the next process writes the same ones again.
+Runs in a worker thread. Results are written beside their final name and renamed when complete. So a killed process
+leaves none rather than half of them, and the next process writes the same ones again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CANCELLED_ROW: dict[str, object] = {"error": {"code": 1}}
 
 
 class StoppedError(Exception):
-    """The batch was deleted or the server is stopping; nothing was published."""
+    """The batch was deleted or the server is stopping. Nothing was published."""
 
 
 class ResultFacts(NamedTuple):
@@ -60,7 +60,7 @@ class _Asked(NamedTuple):
 
 
 class _Result(msgspec.Struct, frozen=True):
-    """What became of one row; its line may be written more than once, or not at all.
+    """What became of one row. Its line may be written more than once, or not at all.
 
     :ivar key: by which faults choose the row, wherever it has one.
     :ivar named: what the answer's line repeats of the row's.
@@ -79,8 +79,8 @@ class ResultJob(NamedTuple):
     """One writing of results.
 
     :param inline: the answers stay with the batch, with their metadata and without keys.
-    :param current: returns the batch as it is now, or None when it is to stop; asked for every row,
-        because a cancellation may arrive in the middle.
+    :param current: returns the batch as it is now, or None when it is to stop. Asked for every row, because a
+        cancellation may arrive in the middle.
     :param has_file: says whether a file of this id is there for the batch's project when the batch ends.
     """
 
@@ -119,7 +119,7 @@ def _write(job: ResultJob, path: Path) -> ResultFacts:
             output.write(lines)
             digest.update(lines)
             size += len(lines)
-            # A row is billed once, whatever a fault does to its line, and counted if there is a line.
+            # A row is billed once, even if a fault spoils its line. It is counted if there is a line.
             tokens += result.tokens
             if result.lines:
                 succeeded += "response" in result.body
@@ -161,7 +161,7 @@ def _answer(asked: _Asked, job: ResultJob) -> dict[str, object]:
 
 
 def billed(request: Message, body: Message) -> Tokens:
-    """Return what an answer costs; one that failed costs nothing.
+    """Return what an answer costs. One that failed costs nothing.
 
     :param body: ``{"response": ...}`` or ``{"error": ...}``.
     """

@@ -45,7 +45,7 @@ _INT64 = range(-(2**63), 2**63)
 
 
 class RowError(Exception):
-    """Why a row is refused; ``field_name`` locates the place in the line if there is one."""
+    """Why a row is refused. ``field_name`` locates the place in the line if there is one."""
 
     def __init__(self, reason: str, field_name: str | None = None) -> None:
         super().__init__(reason)
@@ -62,7 +62,7 @@ class InputRow(msgspec.Struct, frozen=True):
 
 
 def read_row(line: bytes) -> InputRow:
-    """Read one line of an input file; a line without ``request`` is the request itself.
+    """Read one line of an input file. A line without ``request`` is the request itself.
 
     :raises RowError: the line is not a JSON object, or its key is not a string.
     """
@@ -186,7 +186,7 @@ def _is_integer(value: object) -> bool:
         return re.fullmatch(r"-?[0-9]{1,19}", value) is not None and int(value) in _INT64
     if isinstance(value, float):
         return value.is_integer() and int(value) in _INT64
-    # Python takes true for a number; JSON does not.
+    # Python takes true for a number. JSON does not.
     return isinstance(value, int) and not isinstance(value, bool) and value in _INT64
 
 

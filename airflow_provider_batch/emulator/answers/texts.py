@@ -1,7 +1,7 @@
 """The answer to a request: a pure function, the same for the same request every time.
 
-No model is asked. The text repeats the start of the prompt, so that a reader sees which prompt was
-answered; a response schema is honoured; a token has four characters, or one that stands for a word or a syllable.
+No model is asked. The text repeats the start of the prompt, so that a reader sees which prompt was answered. A
+response schema is honoured. A token has four characters, or one that stands for a word or a syllable.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def answer_row(
 ) -> dict[str, object]:
     """Answer one generation request: ``{"response": ...}`` or ``{"error": ...}``.
 
-    :param function: the user's own; what it raises becomes the error of this row alone.
+    :param function: the user's own. What it raises becomes the error of this row alone.
     """
     if function is None:
         return {"response": generated(request, model)}
@@ -73,7 +73,7 @@ def answer_row(
 def generated(request: Message, model: str, text: str | None = None) -> dict[str, object]:
     """Build a GenerateContentResponse.
 
-    :param text: what the model says; the default follows from the prompt and the schema.
+    :param text: what the model says. The default follows from the prompt and the schema.
     """
     config = field(request, "generationConfig", {})
     if text is None:
@@ -96,9 +96,9 @@ def generated(request: Message, model: str, text: str | None = None) -> dict[str
 def embedded(request: Message, model: str) -> dict[str, object]:
     """Build an EmbedContentResponse: a unit vector that depends on the content alone, and the count of its tokens.
 
-    The count stands where it was seen for the model: ``tokenCount``, an int64 and so a string, in a row that
-    Google's cookbook shows of gemini-embedding-001; ``usageMetadata`` since gemini-embedding-2 (bifrost pull
-    request 7295). The published document has neither.
+    The count stands where it was seen for the model. For gemini-embedding-001 that is ``tokenCount`` in a row that
+    Google's cookbook shows, an int64 and so a string. Since gemini-embedding-2 it is ``usageMetadata`` (bifrost
+    pull request 7295). The published document has neither.
     """
     dimension = int(field(request, "outputDimensionality", DEFAULT_DIMENSION))
     raw = hashlib.shake_256(msgspec.json.encode(field(request, "content"), order="sorted")).digest(dimension * 2)
@@ -125,7 +125,7 @@ def prompt_tokens(request: Message) -> tuple[int, int]:
 
 
 def files_in(request: Message) -> Iterator[str]:
-    """Yield the ids of the uploaded files that a request's parts refer to; other addresses are not looked at."""
+    """Yield the ids of the uploaded files that a request's parts refer to. Other addresses are not looked at."""
     for content in _contents(request):
         for part in repeated(content, "parts"):
             address = field(field(part, "fileData") or {}, "fileUri", "")

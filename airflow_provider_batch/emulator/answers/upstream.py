@@ -42,11 +42,11 @@ class CannotSayError(Exception):
 
 
 class Upstream:
-    """Answers rows by asking another server; used from several threads at once.
+    """Answers rows by asking another server. Used from several threads at once.
 
     :param url: base URL such as ``http://127.0.0.1:11434/v1``.
     :param model: its name for the model.
-    :param key: sent as a bearer token; empty for a server without.
+    :param key: sent as a bearer token. Empty for a server without.
     """
 
     def __init__(self, url: str, model: str, key: str = "") -> None:

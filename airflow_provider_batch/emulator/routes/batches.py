@@ -172,8 +172,8 @@ async def get_batch(call: Call) -> Response:
 async def list_batches(call: Call) -> Response:
     """Return a page of operations, newest first.
 
-    Inline results are left out here: whether the API lists them is unknown, and a client that relies
-    on them would be wrong to.
+    Inline results are left out here. Whether the API lists them is unknown, and a client that relies on them would
+    be wrong to.
     """
     at = call.listed_at()
     page, token = page_of(
@@ -188,7 +188,7 @@ async def list_batches(call: Call) -> Response:
 
 
 async def update_generate_batch(call: Call) -> Response:
-    """Change a batch of GenerateContentRequests; the answer is the batch and not its operation."""
+    """Change a batch of GenerateContentRequests. The answer is the batch and not its operation."""
     return await _update(call, "generate")
 
 
@@ -213,7 +213,7 @@ async def _update(call: Call, kind: Kind) -> Response:
     call.emulation.store.save_batch(batch)
     call.accept("batches.update", batch=batch.name)
     metadata = _operation(call, batch, call.emulation.now(), full=True)["metadata"]
-    # Only an Any says its type; here the call says it.
+    # Only an Any says its type. Here the call says it.
     return reply({name: value for name, value in metadata.items() if name != "@type"})
 
 
@@ -240,7 +240,7 @@ def _cancelled(batch: BatchRecord, now: float) -> BatchRecord:
 
 
 async def delete_batch(call: Call) -> Response:
-    """Delete a batch; one that still runs is stopped."""
+    """Delete a batch. One that still runs is stopped."""
     batch = _visible_batch(call)
     call.emulation.store.delete_batch(batch.id)
     call.accept("batches.delete", batch=batch.name)

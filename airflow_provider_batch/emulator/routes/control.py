@@ -48,7 +48,7 @@ class Control:
         return reply({})
 
     async def force_job(self, request: Request) -> Response:
-        """Force an outcome upon a batch; SUCCEEDED lets it finish now, and answers when it has."""
+        """Force an outcome upon a batch. SUCCEEDED lets it finish now, and answers when it has."""
         batch = self._emulation.store.batch(request.path_params["batch"])
         if batch is None:
             return _refusal(not_found())

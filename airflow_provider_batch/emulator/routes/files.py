@@ -46,7 +46,7 @@ async def delete_file(call: Call) -> Response:
 
 
 class _Download(FileResponse):
-    # Each piece costs a hop to a thread and back; the default of 64 KiB halves the speed.
+    # Each piece costs a hop to a thread and back. The default of 64 KiB halves the speed.
     chunk_size = 1 << 20
 
 

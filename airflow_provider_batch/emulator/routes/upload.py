@@ -29,7 +29,7 @@ _OLDER_NAMES = {"media": "raw"}
 
 
 def upload_call_names(request: Request) -> tuple[str, ...]:
-    """Name an upload request by its command; a last chunk is both a chunk and a finalize.
+    """Name an upload request by its command. A last chunk is both a chunk and a finalize.
 
     An upload of one request is all three.
     """
@@ -129,7 +129,7 @@ async def _take(call: Call, file: Message, mime_type: str | None, pieces: AsyncI
         await _receive(call, part, await part.take_over(), pieces)
         created = await _finalize(call, record, part)
     except BaseException:
-        # Nobody can go on with it, also when the request is cancelled: the client knows no session.
+        # No client can go on with it, also when the request is cancelled: the client knows no session.
         call.emulation.parts.forget(record.id)
         call.emulation.store.upload_path(record.id).unlink(missing_ok=True)
         raise
@@ -185,7 +185,7 @@ async def _query(call: Call, record: UploadRecord) -> Response:
     headers: dict[str, str] = {_STATUS: record.status}
     if record.status == "active":
         part = _part(call, record)
-        # Whoever asks has given up on the connection that was writing.
+        # The client that asks has given up on the connection that was writing.
         await part.take_over()
         headers["X-Goog-Upload-Size-Received"] = str(part.size())
     return Response(b"", headers=headers)

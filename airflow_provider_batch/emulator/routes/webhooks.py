@@ -59,7 +59,7 @@ async def delete_webhook(call: Call) -> Response:
 
 
 async def rotate_secret(call: Call) -> Response:
-    """Replace the secret; from now on deliveries are signed with the new one only."""
+    """Replace the secret. From now on deliveries are signed with the new one only."""
     webhook = msgspec.structs.replace(_visible(call), secret=new_secret())
     call.emulation.store.save_webhook(webhook)
     call.accept("webhooks.rotate", webhook=webhook.name)

@@ -11,7 +11,7 @@ from airflow_provider_batch.emulator.state.disk import read_json, write_atomical
 
 
 class Clock:
-    """Tells the time; what it is based on is kept on disk, so that a restart does not turn time back.
+    """Tells the time. What it is based on is kept on disk, so that a restart does not turn time back.
 
     :param speed: its seconds in a real second. While the process is down, it goes at that speed too.
     """

@@ -1,7 +1,7 @@
 """Telling the webhooks of a project that one of its batches has ended.
 
 Signed after the Standard Webhooks specification with the bytes that the secret encodes. Tried a few times within
-seconds and then given up: the API goes on for a day. A batch that expires ends unseen, and tells nobody.
+seconds and then given up, while the API goes on for a day. A batch that expires ends unseen, without a delivery.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TIMEOUT_S = 5.0
 
 
 class Deliveries:
-    """Sends in the background; what is on its way when the server stops is lost."""
+    """Sends in the background. What is on its way when the server stops is lost."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -34,7 +34,7 @@ class Deliveries:
     def ended(self, batch: BatchRecord, state: str) -> None:
         """Tell everybody who asked for it.
 
-        :param state: ``BATCH_STATE_...``; one that is no end tells nobody.
+        :param state: ``BATCH_STATE_...``. A state that is no end sends nothing.
         """
         event = f"batch.{state.removeprefix('BATCH_STATE_').lower()}"
         for webhook in self._store.webhooks(batch.project):

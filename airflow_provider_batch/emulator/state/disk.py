@@ -25,7 +25,7 @@ def read_json(path: Path) -> Any:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second name that outlives the first; copies where links are not possible."""
+    """Give a file a second name that outlives the first. Copies where links are not possible."""
     import shutil
 
     target.unlink(missing_ok=True)

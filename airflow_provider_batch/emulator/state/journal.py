@@ -1,8 +1,8 @@
 """What the server accepted, in order: the ground truth that reliability tests compare with.
 
-Two files of JSON lines in the data directory. ``journal.jsonl`` has every call that changed
-something, written after the change is on disk; ``requests.jsonl`` has every HTTP request, reads and
-refusals too. Both outlive the process.
+Two files of JSON lines in the data directory. ``journal.jsonl`` has every call that changed something, written
+after the change is on disk. ``requests.jsonl`` has every HTTP request, reads and refusals too. Both outlive the
+process.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Journal:
                 self.end_batch(batch, batch.outcome)
 
     def request(self, method: str, path: str, call: str, status: int | None) -> None:
-        """Note an HTTP request and how it was answered; None means that the connection was dropped."""
+        """Note an HTTP request and how it was answered. None means that the connection was dropped."""
         entry = {"time": timestamp(self._clock.now()), "method": method, "path": path}
         self._requests.append({**entry, "call": call, "status": status})
 

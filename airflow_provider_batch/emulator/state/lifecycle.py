@@ -1,7 +1,7 @@
 """In which state a batch is: a pure function of its record and the time.
 
-Nothing here reads a clock or a disk. A state is derived and never stored, so a restart, however
-abrupt, cannot find a batch in a state that its facts contradict.
+Nothing here reads a clock or a disk. A state is derived and never stored. So a restart, however abrupt, cannot
+find a batch in a state that its facts contradict.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def forced_state(word: str) -> str:
 
 
 def verdict_for(word: str, error: dict[str, object] | None, now: float) -> Verdict:
-    """Make the record of a forced outcome; FAILED without an error gets the general one."""
+    """Make the record of a forced outcome. FAILED without an error gets the general one."""
     state = forced_state(word)
     if state == "BATCH_STATE_FAILED" and error is None:
         error = {"code": 13, "message": "internal error"}
@@ -118,7 +118,7 @@ def verdict_for(word: str, error: dict[str, object] | None, now: float) -> Verdi
 def forced(batch: BatchRecord, word: str, error: dict[str, object] | None, now: float) -> BatchRecord:
     """Return the record with the outcome forced upon it.
 
-    SUCCEEDED lets the batch finish now; FORGOTTEN hides it from everybody while it runs on.
+    SUCCEEDED lets the batch finish now. FORGOTTEN hides it from all clients while it runs on.
     """
     if word == "FORGOTTEN":
         return msgspec.structs.replace(batch, forgotten=True)
@@ -137,7 +137,7 @@ def _rows_by(batch: BatchRecord, at: float) -> int:
 
 
 def _progressed(view: JobView, batch: BatchRecord, at: float) -> JobView:
-    """Show how far a running batch is: which rows failed is known at its end, and one row is left until then."""
+    """Show how far a running batch is. Which rows failed is known at its end, and one row is left until then."""
     served = min(_rows_by(batch, at), batch.rows - 1)
     if served <= 0:
         return view

@@ -1,8 +1,8 @@
 """What a project may have at one time, or send in a minute, and the refusals of what goes beyond.
 
-The defaults are the documented ones; the table of queued tokens is a copy of about January 2026 and knows no
-newer models. A refused create says no more than the API has been seen to say (langchain4j issue 3942): too
-many jobs and too many tokens look the same. A refused upload names its quota (alphaXiv/feedback issue 16).
+The defaults are the documented ones. The table of queued tokens is a copy of about January 2026 and knows no newer
+models. A refused create says no more than the API has been seen to say (langchain4j issue 3942). So too many jobs
+and too many tokens look the same. A refused upload names its quota (alphaXiv/feedback issue 16).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Limits(NamedTuple):
     :param max_jobs: batches that have not ended.
     :param max_file_bytes: of one uploaded file.
     :param max_storage_bytes: of all files, results included.
-    :param tier: 1, 2 or 3 for the documented limits of queued tokens by model; 0 = none.
+    :param tier: 1, 2 or 3 for the documented limits of queued tokens by model. 0 = none.
     :param max_queued_tokens: instead of the tier: one limit for every model.
     :param requests_per_minute: single calls of each model; None = any number, also of the next two.
     :param tokens_per_minute: of the input of single calls of each model.

@@ -1,9 +1,9 @@
-"""Which kinds of files an upload may have. Google has no list; this one is a choice.
+"""Which kinds of files an upload may have. Google has no list. This one is a choice.
 
-Taken are all text, images, sound and video, the kinds of ``application/`` that the guides of the Gemini API name
-for prompts and for batches, and the guide's own ``jsonl``, which is no MIME type. Google's own tests have
-``bad/mime_type`` refused; ``png`` and ``application/cu-seeme`` were reported as refused (crush issue 995,
-python-genai issue 744).
+Taken are all text, images, sound and video. Taken are also the kinds of ``application/`` that the guides of the
+Gemini API name for prompts and for batches. The guide's own ``jsonl`` is taken, too, though it is no MIME type.
+Google's own tests have ``bad/mime_type`` refused. ``png`` and ``application/cu-seeme`` were reported as refused
+(crush issue 995, python-genai issue 744).
 """
 
 from __future__ import annotations
@@ -45,6 +45,6 @@ _OTHERS = {
 
 
 def is_supported(mime_type: str) -> bool:
-    """Say whether an upload of this type is taken; parameters such as ``charset`` do not matter."""
+    """Say whether an upload of this type is taken. Parameters such as ``charset`` do not matter."""
     kind = mime_type.partition(";")[0].strip().lower()
     return kind in _OTHERS or _WHOLE_KINDS.fullmatch(kind) is not None

@@ -1,7 +1,7 @@
 """What the emulator remembers: uploads in progress, files and batches, as frozen values.
 
-Times are seconds since the epoch on the emulator's clock. A record is replaced, never changed in
-place: what is on disk is then always one of the values that existed in memory.
+Times are seconds since the epoch on the emulator's clock. A record is replaced, never changed in place. So what is
+on disk is always one of the values that existed in memory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class UploadRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored file; ``active_at`` lies in the future while the file is still PROCESSING."""
+    """A stored file. ``active_at`` lies in the future while the file is still PROCESSING."""
 
     id: str
     project: str
@@ -85,7 +85,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
-    """What a real account would have been billed for; ``input`` includes ``cached``."""
+    """What a real account would have been billed for. ``input`` includes ``cached``."""
 
     input: int = 0
     cached: int = 0
@@ -117,8 +117,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class BatchRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One batch. Its state is not stored: it follows from these facts and the clock.
 
-    Three facts are for faults: from when on it is listed, how much later than its success the results show, and
-    whether the API has forgotten that it exists, while it runs on and is billed.
+    Three facts are for faults. The first is from when on it is listed, the second how much later than its success
+    the results show. The third is whether the API has forgotten that it exists, while it runs on and is billed.
     """
 
     id: str
@@ -157,12 +157,12 @@ def new_batch_id() -> str:
 
 
 def new_file_id() -> str:
-    """Return 12 lowercase alphanumerics; the schema allows up to 40."""
+    """Return 12 lowercase alphanumerics. The schema allows up to 40."""
     return _random_id(12)
 
 
 def new_upload_id() -> str:
-    """Return an id that nobody can guess: it is the only credential of the chunks."""
+    """Return an id that cannot be guessed: it is the only credential of the chunks."""
     return _random_id(48)
 
 

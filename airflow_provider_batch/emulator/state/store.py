@@ -1,7 +1,7 @@
 """Everything that survives a kill: one small JSON record per upload, file and batch, plus the bytes.
 
-Invariant: a record is on disk before the change it describes is answered to a client. The bytes of
-an upload are not flushed to the platter, so the store survives a killed process, not a power cut.
+Invariant: a record is on disk before the change it describes is answered to a client. The bytes of an upload are
+not flushed to the platter. So the store survives a killed process, not a power cut.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from airflow_provider_batch.emulator.state.records import BatchRecord, FileRecor
 Record = TypeVar("Record", UploadRecord, FileRecord, BatchRecord, WebhookRecord)
 Listed = TypeVar("Listed", bound=FileRecord | BatchRecord)
 
-# A stale listing still shows what was deleted; this many of each are remembered, until the process ends.
+# A stale listing still shows what was deleted. This many of each are remembered, until the process ends.
 _GONE = 1000
 
 
 class Store:
     """The records, in memory for reading and on disk for the next process.
 
-    :param data_dir: created if missing; one process at a time.
+    :param data_dir: created if missing. One process at a time.
     :param clock_speed: the clock's seconds in a real second.
     """
 
@@ -57,7 +57,7 @@ class Store:
         return self.data_dir / "uploads" / f"{upload_id}.part"
 
     def has_file(self, file_id: str) -> bool:
-        """Say whether the id is taken, by whatever project."""
+        """Say whether the id is taken, by any project."""
         return file_id in self._files
 
     def file(self, file_id: str, project: str) -> FileRecord | None:
@@ -75,7 +75,7 @@ class Store:
     def files(self, project: str, at: float | None = None) -> list[FileRecord]:
         """Return the visible files of a project, newest first.
 
-        :param at: as of an earlier time; now by default.
+        :param at: as of an earlier time. Now by default.
         """
         at = self.clock.now() if at is None else at
         known = _as_of(self._files, self._gone_files, at)
@@ -86,7 +86,7 @@ class Store:
         return self.data_dir / "files" / f"{file_id}.bin"
 
     def save_file(self, file: FileRecord) -> None:
-        """Create or replace a file's record; its bytes are in place already."""
+        """Create or replace a file's record. Its bytes are in place already."""
         self._files[file.id] = file
         _save(self.data_dir / "files", file)
 
@@ -97,7 +97,7 @@ class Store:
         self.file_path(file_id).unlink(missing_ok=True)
 
     def batch(self, batch_id: str, project: str | None = None) -> BatchRecord | None:
-        """Return a batch; only what its project may see of it, if one is given."""
+        """Return a batch. Only what its project may see of it, if one is given."""
         found = self._batches.get(batch_id)
         if found is None or (project is not None and (found.project != project or found.forgotten)):
             return None
@@ -121,7 +121,7 @@ class Store:
         _save(self.data_dir / "batches", batch)
 
     def delete_batch(self, batch_id: str) -> None:
-        """Forget a batch and its copy of the input; the results file stays."""
+        """Forget a batch and its copy of the input. The results file stays."""
         self._gone_batches.append((self.clock.now(), self._batches.pop(batch_id)))
         _record_path(self.data_dir / "batches", batch_id).unlink(missing_ok=True)
         self.input_path(batch_id).unlink(missing_ok=True)

@@ -1,8 +1,8 @@
 """The bytes of a resumable upload, on their way to the disk.
 
-Pieces from the socket are gathered to a mebibyte and written and hashed in a thread, so neither the
-event loop nor the memory notices a large file. The size of the part file is the truth about how much
-arrived: nothing else is recorded, so nothing can disagree with it after a kill.
+Pieces from the socket are gathered to a mebibyte and written and hashed in a thread. So neither the event loop nor
+the memory notices a large file. The size of the part file is the truth about how much arrived. Nothing else is
+recorded, so nothing can disagree with it after a kill.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _PIECE_BYTES = 1 << 20
 
 
 class UploadTakenOverError(Exception):
-    """Another request writes to this upload now; the older one must stop."""
+    """Another request writes to this upload now. The older one must stop."""
 
 
 class PartFile:
     """One upload's file, fed by at most one request at a time.
 
-    A client that lost its connection comes back on another one, perhaps before the server noticed
-    the loss. The newcomer takes over: whatever the older request would still write is refused.
+    A client that lost its connection comes back on another one, perhaps before the server noticed the loss. The
+    newcomer takes over: anything that the older request would still write is refused.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,12 +32,12 @@ class PartFile:
         self._writer = 0
         self._gathered = bytearray()
         self._writing: asyncio.Task[None] | None = None
-        # The digest of the first `_hashed_bytes` bytes; a restart begins again from the file.
+        # The digest of the first `_hashed_bytes` bytes. A restart begins again from the file.
         self._digest = hashlib.sha256()
         self._hashed_bytes = 0
 
     async def take_over(self) -> int:
-        """Become the writer; what the previous one had gathered is kept.
+        """Become the writer. What the previous one had gathered is kept.
 
         :returns: the number to write with.
         """
@@ -92,7 +92,7 @@ class PartFile:
         await self._end_write()
 
     async def _begin_write(self) -> None:
-        """Hand what was gathered to a thread; the next bytes are received meanwhile."""
+        """Hand what was gathered to a thread. The next bytes are received meanwhile."""
         await self._end_write()
         if self._gathered:
             gathered, self._gathered = self._gathered, bytearray()

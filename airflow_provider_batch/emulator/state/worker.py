@@ -23,7 +23,7 @@ _MAX_WRITERS = 4
 
 
 class Worker:
-    """One task of the event loop for all batches; results are written in threads.
+    """One task of the event loop for all batches. Results are written in threads.
 
     :param function: the user's answers, or None for the built-in ones.
     :param workers: how many of them are asked for at the same time.
@@ -64,7 +64,7 @@ class Worker:
         self._wake.set()
 
     async def ended(self, batch_id: str) -> None:
-        """Wait until a batch that is due has its results; return at once for one that is not."""
+        """Wait until a batch that is due has its results. Return at once for one that is not."""
         self._begin_due()
         task = self._busy.get(batch_id)
         if task is not None:

@@ -20,7 +20,7 @@ def project_keys(entries: Sequence[str]) -> dict[str, str]:
 def project_of(request: Request, keys: Mapping[str, str]) -> str:
     """Return the project of the caller.
 
-    :param keys: the known credentials; if there are none, any non-empty one is accepted.
+    :param keys: the known credentials. If there are none, any non-empty one is accepted.
     :raises ApiError: no credential, or one that is not known.
     """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")

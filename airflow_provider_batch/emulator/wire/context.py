@@ -25,7 +25,7 @@ from airflow_provider_batch.emulator.state.worker import Worker
 from airflow_provider_batch.emulator.wire.errors import invalid
 from airflow_provider_batch.emulator.wire.relaxed_json import decode_relaxed
 
-# The documented limit of a request body; uploads do not pass here.
+# The documented limit of a request body. Uploads do not pass here.
 MAX_BODY_BYTES = 20 * 1024 * 1024
 
 
@@ -74,7 +74,7 @@ class Call:
         return f"{url.scheme}://{url.netloc}"
 
     def listed_at(self) -> float:
-        """Return the time as of which a listing answers."""
+        """Return the point in time that a listing shows."""
         return self.emulation.now() - self.behind_s
 
     def parameter(self, name: str) -> str:
@@ -87,10 +87,10 @@ class Call:
         self.emulation.journal.accept(call, self.project, **facts)
 
     async def json(self, type_name: str | None) -> dict[str, object]:
-        """Read the body; an empty one is an empty message.
+        """Read the body. An empty one is an empty message.
 
         :param type_name: the published type of the message, None for one that has not been published.
-        :raises ApiError: too large, not JSON, or not such a message.
+        :raises ApiError: too large, not JSON, or not a message of this type.
         """
         too_large = invalid(f"Request payload size exceeds the limit: {MAX_BODY_BYTES} bytes.")
         # An honest client is refused before its body is in memory.
@@ -103,9 +103,9 @@ class Call:
 
 
 def message_in(body: bytes, type_name: str | None) -> dict[str, object]:
-    """Read a message; nothing is an empty one. See ``Call.json``.
+    """Read a message. Nothing is an empty one. See ``Call.json``.
 
-    :raises ApiError: not JSON, or not such a message.
+    :raises ApiError: not JSON, or not a message of this type.
     """
     try:
         message = _decode(body or b"{}")
@@ -138,7 +138,7 @@ def number(text: str) -> int | None:
 
 
 def page_size(call: Call, default: int, maximum: int) -> int:
-    """Read ``pageSize``; zero and absence mean the default.
+    """Read ``pageSize``. Zero and absence mean the default.
 
     :raises ApiError: not a number, or negative.
     """

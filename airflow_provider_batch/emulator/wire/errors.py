@@ -38,7 +38,7 @@ _HTTP_STATUS = {
 
 
 class ApiError(Exception):
-    """A call that is refused; the reply is made from the attributes.
+    """A call that is refused. The reply is made from the attributes.
 
     :param status: HTTP status, repeated as ``error.code``.
     :param message: text for the reader of the client's log.
@@ -59,7 +59,7 @@ class ApiError(Exception):
 def error_body(
     status: int, message: str, details: Sequence[Mapping[str, object]] | None = None, rpc_status: str | None = None
 ) -> dict[str, object]:
-    """Build ``{"error": {...}}``; the name of the code follows from the HTTP status unless given."""
+    """Build ``{"error": {...}}``. The name of the code follows from the HTTP status unless given."""
     error: dict[str, object] = {
         "code": status,
         "message": message,

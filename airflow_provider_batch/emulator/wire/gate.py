@@ -32,7 +32,7 @@ class Connections(Protocol):
     """The open connections of the server."""
 
     def close(self, client: object, *, now: bool) -> None:
-        """Close the connection of a client address; ``now`` discards what is still to be sent."""
+        """Close the connection of a client address. ``now`` discards what is still to be sent."""
 
 
 class Gate:
@@ -112,7 +112,7 @@ class Gate:
 
 
 async def _strikes_before(fault: Fault, wire: _Wire) -> bool:
-    """Apply a fault that comes before the work; say whether the call is over."""
+    """Apply a fault that comes before the work. Say whether the call is over."""
     if fault.action == "delay":
         await asyncio.sleep(fault.seconds)
     elif fault.action == "cut":

@@ -28,7 +28,7 @@ def snake_case(name: str) -> str:
 
 
 def camel_case(name: str) -> str:
-    """Return the lowerCamelCase spelling of a field; a name that has it already is unchanged."""
+    """Return the lowerCamelCase spelling of a field. A name that has it already is unchanged."""
     first, *others = name.split("_")
     if not first:
         return name
@@ -36,7 +36,7 @@ def camel_case(name: str) -> str:
 
 
 def field(message: Mapping[str, object], name: str, default: object = None) -> Any:
-    """Read a field in either casing; explicit null counts as absent."""
+    """Read a field in either casing. Explicit null counts as absent."""
     found = message.get(name)
     if found is None:
         found = message.get(snake_case(name))
@@ -44,7 +44,7 @@ def field(message: Mapping[str, object], name: str, default: object = None) -> A
 
 
 def repeated(message: Mapping[str, object], name: str) -> list[Any]:
-    """Read a repeated field; a single value counts as a list of one, as some of the guide's samples have it."""
+    """Read a repeated field. A single value counts as a list of one, as some of the guide's samples have it."""
     found = field(message, name, [])
     return found if isinstance(found, list) else [found]
 
@@ -62,7 +62,7 @@ def file_json(file: FileRecord, base_url: str, now: float) -> dict[str, object]:
         "createTime": timestamp(file.created_at),
         "updateTime": timestamp(file.created_at),
         "expirationTime": timestamp(file.expires_at),
-        # A bytes field, so base64; seen in the wild as base64 of the hexadecimal text.
+        # A bytes field, so base64. It was seen in the wild as base64 of the hexadecimal text.
         "sha256Hash": base64.b64encode(file.sha256.encode()).decode(),
         "uri": f"{base_url}/v1beta/{file.name}",
         "state": "ACTIVE" if now >= file.active_at else "PROCESSING",
@@ -76,8 +76,8 @@ def file_json(file: FileRecord, base_url: str, now: float) -> dict[str, object]:
 def operation_json(batch: BatchRecord, view: JobView, output: dict[str, object] | None) -> dict[str, object]:
     """Return the Operation of a batch.
 
-    :param output: ``responsesFile`` or ``inlinedResponses``; it is sent twice, in the metadata and
-        in the response, because clients read the one or the other.
+    :param output: ``responsesFile`` or ``inlinedResponses``. It is sent twice, in the metadata and in the
+        response, because clients read the one or the other.
     """
     metadata = _metadata(batch, view)
     if output is not None:

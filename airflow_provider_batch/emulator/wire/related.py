@@ -17,7 +17,7 @@ class Related:
     """The parts, to be read in this order: ``message``, ``content_type``, ``content``.
 
     :param content_type: the header of the request, with the boundary.
-    :raises RelatedError: the header names another type or no boundary; the methods raise it, too.
+    :raises RelatedError: the header names another type or no boundary. The methods raise it, too.
     """
 
     def __init__(self, content_type: str, pieces: AsyncIterator[bytes]) -> None:

@@ -1,8 +1,8 @@
 """JSON as Google's servers read it: a little more than the standard allows.
 
 The guide's own commands quote with single quotes. Google's published parser (protobuf's ``json_stream_parser.cc``)
-takes strings in either quote, with any character and any escape in them, names without quotes, and a comma before
-a closing bracket. Nothing else is taken here either.
+takes strings in either quote, with any character and any escape in them. It also takes names without quotes, and a
+comma before a closing bracket. Nothing else is taken here either.
 """
 
 from __future__ import annotations

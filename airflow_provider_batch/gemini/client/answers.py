@@ -71,7 +71,7 @@ def read_named(model: type[N], name: str, call: str, outcome: ApiAnswer | Lost) 
 def expect_done(call: str, outcome: ApiAnswer | Lost) -> None:
     """Return if the API itself says that something was done: it answers with an empty JSON object.
 
-    A page of a proxy, or nothing, is no proof that a job was asked to end or that a file is gone.
+    A page of a proxy is no proof that a job was asked to end or that a file is gone. Nor is an empty answer.
 
     :raises BatchError: As :func:`read`.
     """
@@ -81,11 +81,12 @@ def expect_done(call: str, outcome: ApiAnswer | Lost) -> None:
 def read_page(model: type[M], field: str, call: str, outcome: ApiAnswer | Lost) -> LazyPage[M]:
     """Turn the answer to ``call`` into a page whose items are read one by one, when they are asked for.
 
-    A page of a hundred jobs is thousands of objects. Made all at once they have Python's garbage collector look
-    through all of a triggerer's memory every few pages, which stops its event loop for as long as that takes.
+    A page of a hundred jobs is thousands of objects. If all are made at once, Python's garbage collector looks
+    through all of a triggerer's memory every few pages. That stops the triggerer's event loop for as long as it
+    takes.
 
     :param field: Where the items are.
-    :raises BatchError: As :func:`read`; for an item when it is read.
+    :raises BatchError: As :func:`read`. For an item when it is read.
     """
     fields = _fields(call, outcome)
     try:
@@ -122,7 +123,7 @@ def _fields(call: str, outcome: ApiAnswer | Lost) -> dict[str, msgspec.Raw]:
 class UnreadableEntry:
     """An item of a listing that is not what the API's reference describes.
 
-    :param fields: What it says, as far as that is a JSON object; else empty.
+    :param fields: What it says, as far as that is a JSON object. Else empty.
     """
 
     fields: Mapping[str, object]
@@ -173,7 +174,7 @@ def _valid(model: type[M], body: bytes, call: str, outcome: ApiAnswer | Lost) ->
 
 
 def _validated(model: type[M], body: bytes) -> M:
-    """A null says the same as a field that is left out; looked at only where one is in the way."""
+    """A null says the same as a field that is left out. It is looked at only where one is in the way."""
     try:
         return model.model_validate_json(body)
     except ValidationError:

@@ -66,7 +66,7 @@ class ApiKey:
 
 
 class OAuthToken:
-    """A bearer token that somebody else obtained and will replace when it ends.
+    """A bearer token that other code obtained, and will replace when it ends.
 
     :param token: The access token.
     :param quota_project: Google Cloud project that pays for the quota, or empty.
@@ -89,7 +89,7 @@ class ApplicationDefault:
 
     The credential is looked up and refreshed when first needed, so building this object does no I/O.
 
-    :param quota_project: Google Cloud project that pays for the quota; empty = the credential's own.
+    :param quota_project: Google Cloud project that pays for the quota. Empty = the credential's own.
     """
 
     def __init__(self, quota_project: str = "") -> None:
@@ -102,7 +102,7 @@ class ApplicationDefault:
         """Headers with a token that is valid now.
 
         :raises ConfigError: google-auth is not installed, or finds no credential, or may not refresh it.
-        :raises TemporaryError: The token could not be obtained this time; a later call may succeed.
+        :raises TemporaryError: The token could not be obtained this time. A later call may succeed.
         """
         with self._found(refreshed=True) as credentials:
             project = self._quota_project or getattr(credentials, "quota_project_id", "") or ""
@@ -110,7 +110,7 @@ class ApplicationDefault:
             return _bearer(credentials.token, project)
 
     def project(self) -> str:
-        """The project that pays, as far as the credential says; empty if it does not.
+        """The project that pays, as far as the credential says. Empty if it does not.
 
         :raises ConfigError: As :meth:`headers`.
         """
@@ -159,11 +159,11 @@ def _bearer(token: str, quota_project: str) -> dict[str, str]:
 def account_label(base_url: str, kind: str, secret: str) -> str:
     """Whose credential it is: the same wherever the same one is used, with Airflow and without.
 
-    Not keyed by a secret of Airflow's: those are rotated, and differ where nobody has set them. A key of the API
-    is long and random, so that twelve digits of its digest are of no use to anybody.
+    Not keyed by a secret of Airflow's, as those are rotated, and differ where none is set. A key of the API is
+    long and random. So twelve digits of its digest are of no use to a reader.
 
     :param kind: How it authenticates.
-    :param secret: The API key; the project that pays, where the credential itself changes by the hour.
+    :param secret: The API key. The project that pays, where the credential itself changes by the hour.
     """
     text = "\0".join((base_url.rstrip("/"), kind, secret))
     return hmac.new(b"airflow-provider-batch", text.encode(), hashlib.sha256).hexdigest()[:12]

@@ -35,12 +35,12 @@ P = TypeVar("P", bound=Page[Any])
 
 
 class GeminiClient:
-    """Blocking client, for tasks. Use as a context manager; not safe to share between threads.
+    """Blocking client, for tasks. Use as a context manager. Not safe to share between threads.
 
-    Every method raises :class:`~airflow_provider_batch.errors.BatchError`: ``ApiError`` for an error that the
-    API answered, ``ApiUnreachableError`` for no answer, ``ProtocolError`` for an answer that makes no sense.
-    Whatever may be repeated is repeated for a while if it fails for passing reasons (``docs/retries.md``); a
-    create is sent exactly once.
+    Every method raises :class:`~airflow_provider_batch.errors.BatchError`: ``ApiError`` for an error that the API
+    answered, ``ApiUnreachableError`` for no answer, ``ProtocolError`` for an answer that makes no sense. A call
+    that fails for passing reasons is repeated for a while, if it may be repeated (``docs/retries.md``). A create
+    is sent exactly once.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -79,12 +79,12 @@ class GeminiClient:
     def start_upload(self, size_bytes: int, display_name: str, mime_type: str = upload.JSONL_MIME) -> str:
         """Begin an upload that another process may finish, and return the URL of its session.
 
-        Whoever has the URL can write the file: keep it as a secret.
+        The URL is enough to write the file: keep it as a secret.
         """
         return self._run(upload.start_upload(size_bytes, display_name, mime_type))
 
     def resume_upload(self, session: str, source: BinaryIO, size_bytes: int, display_name: str) -> File:
-        """Send what a session of :meth:`start_upload` does not have yet; return its file if it has all.
+        """Send what a session of :meth:`start_upload` does not have yet. Return its file if it has all.
 
         :raises ApiError: The session does not exist any more.
         """
@@ -102,7 +102,7 @@ class GeminiClient:
     ) -> Batch:
         """Create a paid job from an uploaded file or a few inline requests. Sent exactly once.
 
-        :param priority: Jobs of the project with a higher one go first; may be negative.
+        :param priority: Jobs of the project with a higher one go first. May be negative.
         :param embeddings: The rows are EmbedContentRequests.
         :raises SubmitUnknownError: The request may have arrived: look for ``display_name`` in the listing.
         """
@@ -138,13 +138,13 @@ class GeminiClient:
         priority: int | None = None,
         embeddings: bool = False,
     ) -> Batch:
-        """Change the display name or the priority of a job; what is None stays as it is."""
+        """Change the display name or the priority of a job. An argument that is None changes nothing."""
         return self._run(
             calls.update_batch(name, display_name=display_name, priority=priority, embeddings=embeddings)
         )
 
     def cancel_batch(self, name: str) -> None:
-        """Ask for cancellation; get the batch afterwards to see what it became."""
+        """Ask for cancellation. Get the batch afterwards to see what it became."""
         self._run(calls.cancel_batch(name))
 
     def delete_batch(self, name: str) -> None:
@@ -171,9 +171,9 @@ class GeminiClient:
         self._run(calls.delete_file(name))
 
     def download_file(self, name: str, to: BinaryIO, from_byte: int = 0) -> int:
-        """Write a generated file to a seekable binary file; return the size in bytes.
+        """Write a generated file to a seekable binary file. Return the size in bytes.
 
-        :param from_byte: ``to`` holds the file up to here already; only the rest is fetched.
+        :param from_byte: ``to`` holds the file up to here already. Only the rest is fetched.
         """
         self._run(calls.download_file(name, from_byte), to)
         return to.seek(0, 2)
@@ -203,7 +203,7 @@ class GeminiClient:
         self._run(webhooks.delete_webhook(name))
 
     def rotate_webhook_secret(self, name: str) -> str:
-        """Get a new secret; the old one stays valid for 24 h."""
+        """Get a new secret. The old one stays valid for 24 h."""
         return (self._run(webhooks.rotate_webhook_secret(name))).secret
 
     def _each(self, page_at: Callable[[str], Script[Page[T]]]) -> Iterator[T]:

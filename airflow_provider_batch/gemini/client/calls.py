@@ -1,6 +1,6 @@
 """One script per API call, without I/O: what is sent, what may be repeated, how the answer is read.
 
-Paths follow the published document; the version prefix (``v1beta`` or ``v1``) is the client's.
+Paths follow the published document. The version prefix (``v1beta`` or ``v1``) is the client's.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ def create_batch(
 ) -> Script[Batch]:
     """Create a paid job from an uploaded file or from inline requests: one POST, never repeated.
 
-    :param priority: Jobs of the project with a higher one go first; may be negative.
+    :param priority: Jobs of the project with a higher one go first. May be negative.
     :param embeddings: The rows are EmbedContentRequests.
-    :raises ApiError: A definite no; no job exists.
-    :raises ApiUnreachableError: The request did not leave this machine; no job exists.
-    :raises SubmitUnknownError: The request may have arrived; a job may exist.
+    :raises ApiError: A definite no. No job exists.
+    :raises ApiUnreachableError: The request did not leave this machine. No job exists.
+    :raises SubmitUnknownError: The request may have arrived. A job may exist.
     """
     call = f"create batch {display_name}"
     source: dict[str, Any] = {"fileName": file_name} if file_name else {"requests": {"requests": _rows(requests)}}
@@ -96,7 +96,7 @@ def create_batch(
             raise ProtocolError(f"the answer is of another job, {created.name}", code="AGB-A01")
         return created
     except BatchError as error:
-        # Whatever kept us from reading a job's name here, the server may have made the job.
+        # The server may have made the job, even though its name could not be read here.
         raise SubmitUnknownError(
             f"Whether the job exists is unknown: {error}",
             display_name=display_name,
@@ -130,7 +130,7 @@ def cancel_batch(name: str) -> Script[None]:
 def update_batch(
     name: str, *, display_name: str | None = None, priority: int | None = None, embeddings: bool = False
 ) -> Script[Batch]:
-    """Change what may be changed of a job; what is None stays as it is."""
+    """Change what may be changed of a job. An argument that is None changes nothing."""
     values = {"displayName": display_name, "priority": None if priority is None else str(priority)}
     changes = {field: value for field, value in values.items() if value is not None}
     verb = "updateEmbedContentBatch" if embeddings else "updateGenerateContentBatch"
@@ -188,7 +188,7 @@ def wait_for_file(name: str, timeout_s: float) -> Script[File]:
 
 
 def download_file(name: str, from_byte: int = 0) -> Script[None]:
-    """Stream a generated file's bytes into the sink; a cut transfer goes on where it broke off."""
+    """Stream a generated file's bytes into the sink. A cut transfer goes on where it broke off."""
     request = ApiRequest(
         f"download {name}",
         "GET",

@@ -1,8 +1,8 @@
 """What a call looks like before it meets a network: requests, answers, and the script of a call.
 
-A *script* is a generator. It yields what should happen next (send this request, wait, read this block of
-the upload, stream this body to disk) and is sent what came of it. All protocol logic, repeats included,
-lives in scripts, so it needs no network to be tested and exists once for the sync and the async client.
+A *script* is a generator. It yields what should happen next and is sent what came of it. It may yield: send this
+request, wait, read this block of the upload, stream this body to disk. All protocol logic, repeats included, lives
+in scripts. So the logic needs no network to be tested and exists once for the sync and the async client.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
-"""Largest JSON answer that is read, bytes. Control plane answers are KiB; only inline results come near."""
+"""Largest JSON answer that is read, bytes. Control plane answers are KiB. Only inline results come near."""
 
 
 @dataclass(frozen=True)

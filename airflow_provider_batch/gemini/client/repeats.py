@@ -1,7 +1,7 @@
 """Which request may be sent again after which outcome, and how long to wait before it.
 
-A create call is never repeated: the API has no idempotency token, and its guide says that sending the same
-create twice makes two jobs. Reads, cancel, delete and the steps of an upload change nothing when repeated.
+A create call is never repeated. The API has no idempotency token, and its guide says that sending the same create
+twice makes two jobs. Reads, cancel, delete and the steps of an upload change nothing when repeated.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SLOWEST_BYTES_PER_S = 10 * 1024
 
 
 def persist(request: ApiRequest) -> Generator[Step, Reply, ApiAnswer | Lost]:
-    """Send until the outcome is not a passing one, or tries or time are used up; return the last outcome."""
+    """Send until the outcome is not a passing one, or tries or time are used up. Return the last outcome."""
     attempt = 1
     while True:
         outcome = yield from once(request)
@@ -55,7 +55,7 @@ def persist_delete(request: ApiRequest) -> Generator[Step, Reply, ApiAnswer | Lo
 
 
 def pause(seconds: float) -> Generator[Step, Reply, float]:
-    """Wait; return the seconds since the call began."""
+    """Wait. Return the seconds since the call began."""
     elapsed = yield Pause(seconds)
     if not isinstance(elapsed, float):
         raise TypeError(f"a pause was answered with {type(elapsed).__name__}")
@@ -71,10 +71,11 @@ def once(request: ApiRequest | Download) -> Generator[Step, Reply, ApiAnswer | L
 
 
 def persist_download(request: ApiRequest, from_byte: int = 0) -> Generator[Step, Reply, ApiAnswer | Lost]:
-    """Fetch a body into the sink; after a cut, go on from the last byte that arrived.
+    """Fetch a body into the sink. After a cut, go on from the last byte that arrived.
 
     A cut that brought new bytes does not use up a try: a long body over a poor line still arrives. The body is
-    whole when the sink holds as many bytes as the server said that it has, the first time and each time after.
+    whole when the sink holds as many bytes as the server said. The server must say the same number the first time
+    and each time after.
 
     :param from_byte: The sink holds the body up to here already.
     """
@@ -95,7 +96,7 @@ def persist_download(request: ApiRequest, from_byte: int = 0) -> Generator[Step,
 
 
 def _of_one_body(outcome: ApiAnswer | Lost, offset: int, total: int | None) -> ApiAnswer | Lost:
-    """The outcome of a part of a download, as what it is by all that was said of the body before.
+    """The outcome of a part of a download, in the light of all that was said of the body before.
 
     :param offset: Where the part began.
     :param total: Length of the whole body as it was said before.

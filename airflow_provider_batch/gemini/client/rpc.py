@@ -1,6 +1,6 @@
 """The google.rpc error body, and the hints in an answer about when to come back.
 
-The body may be the error object or a one-element list around it (both were seen), and may not be JSON at all.
+The body may be the error object or a one-element list around it, as both were seen. It may not be JSON at all.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def detail(error: Mapping[str, object], kind: str) -> dict[str, object]:
 def retry_hint_s(answer: ApiAnswer) -> float | None:
     """How long the server asks to wait: the longer of ``Retry-After`` and ``google.rpc.RetryInfo``.
 
-    :return: Seconds within :data:`MIN_HINT_S` and :data:`MAX_HINT_S`; None without a hint that is a number.
+    :return: Seconds within :data:`MIN_HINT_S` and :data:`MAX_HINT_S`. None without a hint that is a number.
     """
     delay = detail(rpc_error(answer.body) or {}, "RetryInfo").get("retryDelay", "")
     hints = [_seconds(answer.headers.get("retry-after", "")), _seconds(str(delay).removesuffix("s"))]

@@ -1,7 +1,7 @@
 """The server's clock, as the Date header of its answers tells it.
 
-Deadlines and expiries are the server's; a worker whose clock is hours off must not see them early. Between two
-answers the time since the last one is measured, so a clock that is set meanwhile changes nothing.
+Deadlines and expiries are the server's. A worker whose clock is hours off must not see them early. Between two
+answers the time since the last one is measured. So a clock that is set meanwhile changes nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ IGNORED_SKEW_S = 2.0
 """The header counts whole seconds and travels for a while: smaller differences mean nothing."""
 
 TOLD_SKEW_S = 60.0
-"""A difference that somebody should look into, seconds."""
+"""A difference that a person should look into, seconds."""
 
 
 class ServerClock:
@@ -33,7 +33,7 @@ class ServerClock:
         self._told = False
 
     def note(self, date_header: str | None) -> None:
-        """Take the ``Date`` header of an answer; one that cannot be read changes nothing."""
+        """Take the ``Date`` header of an answer. One that cannot be read changes nothing."""
         try:
             server = parsedate_to_datetime(date_header or "").timestamp()
         except (TypeError, ValueError):
@@ -46,5 +46,5 @@ class ServerClock:
             log.warning("This machine's clock is %.0f s off the API's; the API's is used.", -skew)
 
     def now(self) -> float:
-        """Unix time, seconds, by the server's clock; by the local one before the first answer."""
+        """Unix time, seconds, by the server's clock. By the local one before the first answer."""
         return steady_s() + self._offset_s if self.is_set else time.time()

@@ -1,8 +1,8 @@
 """Everything about httpx that the sync and the async client share.
 
-Invariants: redirects are never followed, the credential goes to the configured origin only, answers are read
-up to a limit, bodies of files never are in memory as a whole, and no upload session URL (a credential by
-itself) reaches a log. This module and the two clients are the only ones that know httpx.
+Invariants: redirects are never followed, and the credential goes to the configured origin only. Answers are read
+up to a limit, and bodies of files never are in memory as a whole. No upload session URL reaches a log, as it is a
+credential by itself. This module and the two clients are the only ones that know httpx.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Endpoint:
     """Where the API is and how to speak to it.
 
     :param credential: Gives the authentication headers.
-    :param base_url: ``https://host[/path]``; ``http`` on loopback only.
+    :param base_url: ``https://host[/path]``. ``http`` on loopback only.
     :param api_version: ``v1beta`` (documented for batches) or ``v1``.
     :param trust_env: Let proxy and CA environment variables steer the connection that carries the key.
     :raises ConfigError: The base URL must not receive a credential.
@@ -213,7 +213,10 @@ def http_request(
 
 
 def pieces(content: bytes | None) -> Iterator[bytes] | None:
-    """A block in small pieces. httpcore copies what the socket did not take at once: of 8 MiB, 190 MiB in all."""
+    """A block in small pieces. httpcore copies what the socket did not take at once.
+
+    Of 8 MiB, that is 190 MiB in all.
+    """
     return None if content is None else _pieces(content)
 
 
@@ -258,7 +261,7 @@ def http_options(endpoint: Endpoint) -> ClientOptions:
 
 
 _OWN_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Where the environment names certificates to trust; httpx reads them with ``trust_env`` only."""
+"""Where the environment names certificates to trust. ``httpx`` reads them with ``trust_env`` only."""
 
 
 @functools.cache
@@ -268,7 +271,7 @@ def _tls(trust_env: bool) -> ssl.SSLContext:
 
 
 class _OwnTraffic(logging.Filter):
-    """Drops httpx's line per request to our hosts, and blanks upload sessions in whatever else is logged."""
+    """Drops httpx's line per request to our hosts, and blanks upload sessions in all other lines."""
 
     hosts: frozenset[str] = frozenset()
     _session = re.compile(r"upload_id=[^&\s'\"\\]+")

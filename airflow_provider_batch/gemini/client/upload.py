@@ -1,8 +1,8 @@
 """The resumable upload as a script: start a session, send blocks, ask where to go on after any trouble.
 
-The protocol is Google's resumable upload with ``X-Goog-Upload-*`` headers. Invariant: the offset comes from
-the server after every doubt, never from our own count, so a block is never sent twice unless the server
-does not have it, and a lost final answer never makes a second file.
+The protocol is Google's resumable upload with ``X-Goog-Upload-*`` headers. Invariant: the offset comes from the
+server after every doubt, never from our own count. So a block is never sent twice unless the server does not have
+it. And a lost final answer never makes a second file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BLOCK_BYTES = 8 * 1024 * 1024
 """8 MiB, as the official SDK sends: a multiple of every granularity that Google documents elsewhere."""
 
 MAX_FILE_PAGES = 1000
-"""Pages of the file listing that are read at most: 100,000 files, far more than 20 GB and 48 h allow."""
+"""Pages of the file listing that are read at most: 100,000 files. That is far more than 20 GB and 48 h allow."""
 
 JSONL_MIME = "application/jsonl"
 FALLBACK_MIME = "text/plain"
@@ -52,7 +52,7 @@ def upload_file(
     """Upload ``size_bytes`` from the client's source and return the file as the server sees it.
 
     :param mime_type: None = ``application/jsonl``, or ``text/plain`` where the server refuses that.
-    :param name: ``files/...`` that the file is to have: 1 to 40 small letters, digits and dashes; empty = any.
+    :param name: ``files/...`` that the file is to have: 1 to 40 small letters, digits and dashes. Empty = any.
     :param on_session: Called with the URL of each session as it begins, for :func:`resume_upload`.
     :raises ApiError: The server refused the file.
     :raises ApiUnreachableError: The line stayed down. Uploads cost nothing.
@@ -78,7 +78,7 @@ def resume_upload(session: str, size_bytes: int, display_name: str) -> Script[Fi
     """Go on with an upload that another process began: ask how far it came, send the rest.
 
     :param session: What :func:`start_upload` returned.
-    :raises ApiError: The session does not exist any more. Start a new one; uploads cost nothing.
+    :raises ApiError: The session does not exist any more. Start a new one. Uploads cost nothing.
     """
     progress = yield from _where(f"upload {display_name}", session, size_bytes)
     if progress.is_final:
@@ -87,7 +87,7 @@ def resume_upload(session: str, size_bytes: int, display_name: str) -> Script[Fi
 
 
 def start_upload(size_bytes: int, display_name: str, mime_type: str = JSONL_MIME, name: str = "") -> Script[str]:
-    """Begin a session and return its URL. Whoever has the URL can write the file: keep it as a secret.
+    """Begin a session and return its URL. The URL is enough to write the file: keep it as a secret.
 
     :raises InputError: The file is larger than the API takes.
     """
@@ -206,7 +206,7 @@ def _on_session(call: str, session: str, headers: Mapping[str, str], content: by
 def _read_progress(
     call: str, outcome: ApiAnswer | Lost, size_bytes: int, *, if_taken: int | None
 ) -> _Progress | None:
-    """What the answer tells about the session; None if it tells nothing and the session must be asked.
+    """What the answer tells about the session. None if it tells nothing and the session must be asked.
 
     :param if_taken: The offset that a plain success means, None for a query, which must name the offset.
     """

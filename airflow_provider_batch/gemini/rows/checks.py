@@ -1,4 +1,4 @@
-"""What can be said of a request before anybody pays for it: fields in their places, values the API takes.
+"""What can be said of a request before it is paid for: fields in their places, values the API takes.
 
 Both spellings of the protocol's JSON are known, ``generationConfig`` and ``generation_config``. What lies inside
 tools, schemas and function arguments is left to the API.
@@ -46,8 +46,10 @@ _FOREIGN_ROLES = {"assistant": "model", "system": "nothing: put the text into re
 
 _FILE_URI = re.compile(r"https://generativelanguage\.googleapis\.com/(?:\w+/)?(files/[a-z0-9-]{1,40})")
 _EXTERNAL_URI = re.compile(r"https://[^/?#\s]+(?:[/?]|$)", re.IGNORECASE)
-"""An address that the API fetches itself, in batch jobs too, says its documentation ("File input methods"); also a
-video on YouTube."""
+"""An address that the API fetches itself, in batch jobs too, says its documentation ("File input methods").
+
+Also a video on YouTube.
+"""
 
 _LOOKING_UP = frozenset({"googleSearch", "googleSearchRetrieval", "googleMaps", "urlContext", "fileSearch"})
 
@@ -84,8 +86,8 @@ _NOTHING = Facts(0)
 class RequestCheck:
     """Checks GenerateContentRequest objects and what stands beside them.
 
-    :param model: The job's model without ``models/``; None = a row may name any.
-    :param allow_unknown_fields: Pass fields that nobody here has heard of, as a newer API may know them.
+    :param model: The job's model without ``models/``. None = a row may name any.
+    :param allow_unknown_fields: Pass fields that are not known here, as a newer API may know them.
     :param with_files: Pass files that are uploaded before the row is sent.
     """
 
@@ -133,7 +135,7 @@ class RequestCheck:
         return facts
 
     def _once(self, name: str, value: object, check: Callable[[object], Facts]) -> Facts:
-        """Check a field that is the same in most rows; comparing is quicker than checking again."""
+        """Check a field that is the same in most rows. Comparing is quicker than checking again."""
         # As JSON, where true is not 1.
         encoded = _encode(value)
         before, facts = self._seen.get(name, (b"", _NOTHING))
@@ -143,7 +145,7 @@ class RequestCheck:
         return facts
 
     def _fields(self, given: object, known: Mapping[str, str], path: str) -> Mapping[str, Any]:
-        """Fields by their camelCase names, with values of the right type; null means unset."""
+        """Fields by their camelCase names, with values of the right type. Null means unset."""
         if not isinstance(given, dict):
             raise BadRowError("AGB-I15", f"{path} must be an object, got {json_type(given)}")
         fields = given

@@ -18,7 +18,7 @@ from airflow_provider_batch.rows.prompt import names_in
 from airflow_provider_batch.rows.read.strict_json import json_type, parse_row
 
 MAX_KEY_CHARS = 256
-"""Our own limit; the API documents none."""
+"""Our own limit. The API documents none."""
 
 
 class _Asked(msgspec.Struct, rename="camel"):
@@ -40,8 +40,8 @@ _read_key = msgspec.json.Decoder(_Keyed).decode
 class GeminiRows:
     """Implements :class:`~airflow_provider_batch.rows.dialect.RowDialect`.
 
-    :param model: The job's model without ``models/``; None = a row may name any.
-    :param allow_unknown_fields: Pass fields that nobody here has heard of, as a newer API may know them.
+    :param model: The job's model without ``models/``. None = a row may name any.
+    :param allow_unknown_fields: Pass fields that are not known here, as a newer API may know them.
     :param with_files: Pass files that are uploaded before the row is sent.
     """
 
@@ -51,7 +51,7 @@ class GeminiRows:
         self, model: str | None = None, *, allow_unknown_fields: bool = False, with_files: bool = False
     ) -> None:
         self._check = self._checks(model, allow_unknown_fields=allow_unknown_fields, with_files=with_files)
-        # How many numbers the vectors of the rows so far may have, 0 = any; None = they ask for no vectors.
+        # How many numbers the vectors of the rows so far may have, 0 = any. None = they ask for no vectors.
         self._lengths: set[int] | None = None
 
     def check_request(self, line: bytes) -> CheckedRow:

@@ -1,7 +1,7 @@
 """Rows of embeddings jobs: ``{"key": ..., "request": {EmbedContentRequest}}`` in, a vector out.
 
-One content a row, so that each key has one vector: models are reported to fold a list of contents into one
-(graphiti issue 1467). Results are read by :class:`~airflow_provider_batch.gemini.rows.dialect.GeminiRows`.
+There is one content a row, so that each key has one vector. Models are reported to fold a list of contents into
+one (graphiti issue 1467). Results are read by :class:`~airflow_provider_batch.gemini.rows.dialect.GeminiRows`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TASK_TYPES = (
 def check_options(task_type: str | None, dimensions: int | None) -> None:
     """Whether a template can be made of these.
 
-    :raises ConfigError: The API knows no such task type, or a vector cannot have so many numbers.
+    :raises ConfigError: The API does not know the task type, or a vector cannot have so many numbers.
     """
     if task_type is not None and task_type not in TASK_TYPES:
         raise _wrong(f"task_type must be one of {', '.join(TASK_TYPES)}, got {task_type!r}")
@@ -91,7 +91,7 @@ class EmbeddingRows(GeminiRows):
 class EmbeddingTemplate:
     """How a row of columns becomes a text to embed.
 
-    :param prompt: Template or function that gives the text; None = rows are requests already.
+    :param prompt: Template or function that gives the text. None = rows are requests already.
     :param key: Column with the key.
     :param task_type: What the vectors are for.
     :param dimensions: Numbers in each vector, None = what the model gives.

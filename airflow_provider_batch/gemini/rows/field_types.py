@@ -35,7 +35,7 @@ def check_type(kind: str, value: object, path: str) -> None:
 
 
 def number_of(value: object) -> int | float | None:
-    """A number, also one that is written as text; None for what is none, or not finite."""
+    """A number, also one that is written as text. None for what is none, or not finite."""
     number = float(value) if isinstance(value, str) and _NUMERAL.fullmatch(value) else value
     if isinstance(number, bool) or not isinstance(number, int | float):
         return None

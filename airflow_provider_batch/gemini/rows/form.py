@@ -1,4 +1,4 @@
-"""How the rows of a batch become requests and how its answers are read, from what a user says of them.
+"""How the rows of a batch become requests and how its answers are read. A user's words decide both.
 
 The one place for the operators and the shell.
 """
@@ -34,8 +34,8 @@ ToLine = Callable[[bytes | Mapping[str, Any]], bytes]
 class RequestForm:
     """What a user says of the rows of a batch, for requests that a model answers.
 
-    :param model: With or without ``models/``; empty = not known yet.
-    :param prompt: Template or function; None = rows are requests already.
+    :param model: With or without ``models/``. Empty = not known yet.
+    :param prompt: Template or function. None = rows are requests already.
     :param key_column: Column with the key.
     :param keep_columns: Columns that are kept beside the answers.
     :param allow_unknown_fields: Send request fields that are not known here.
@@ -73,7 +73,7 @@ class RequestForm:
 
     @property
     def model_name(self) -> str:
-        """The bare name of the model; empty if it is not known yet."""
+        """The bare name of the model. Empty if it is not known yet."""
         return model_path(self.model).removeprefix("models/") if self.model else ""
 
     def intake(

@@ -50,7 +50,7 @@ MEDIA_TYPES = {
     ".xml": "text/xml",
     ".rtf": "text/rtf",
 }
-"""By the ending of the name; the types that the API documents for images, sound, video and documents."""
+"""By the ending of the name. The types that the API documents for images, sound, video and documents."""
 
 
 class RowFiles:
@@ -65,7 +65,7 @@ class RowFiles:
     def line(self, line: bytes) -> bytes:
         """A request line whose files are in it, or are named with the digest of their content.
 
-        :raises BadRowError: A file is not there, lies elsewhere, or is of a type that nobody said.
+        :raises BadRowError: A file is not there, lies elsewhere, or its type was not said.
         """
         if not _may_name_files(line):
             return line
@@ -79,7 +79,7 @@ class RowFiles:
         return msgspec.json.encode(row) if changed else line
 
     def _take(self, part: dict[str, object]) -> bool:
-        """Find the file of a part; False if it names none of the folder."""
+        """Find the file of a part. False if it names none of the folder."""
         name, data = _file_data(part)
         uri = _uri(data)
         if not isinstance(uri, str) or not uri or is_address(uri):
@@ -129,7 +129,7 @@ def _may_name_files(line: bytes) -> bool:
 
 
 def _file_parts(row: object) -> Iterator[dict[str, object]]:
-    """Parts with ``fileData``, wherever a request may have parts, and whatever else is wrong with the row."""
+    """Parts with ``fileData``, wherever a request may have parts, even if the row is wrong otherwise."""
     request = row.get("request") if isinstance(row, dict) else None
     if not isinstance(request, dict):
         return

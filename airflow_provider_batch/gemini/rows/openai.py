@@ -1,6 +1,6 @@
 """OpenAI's batch rows as Gemini's: ``{"custom_id", "method", "url", "body"}`` of chat completions.
 
-What has no counterpart is refused by name; nothing is dropped silently but the model's name, as a batch job has
+What has no counterpart is refused by name. Nothing is dropped silently but the model's name, as a batch job has
 one model for all rows.
 """
 

@@ -31,12 +31,12 @@ from airflow_provider_batch.rows.templates import check_system_prompt
 class RequestTemplate:
     """How a row of columns becomes a request.
 
-    A function may return a text, a list of contents (a conversation of several turns), or a dict of
-    GenerateContentRequest fields, which is laid over ``params``: the way to set anything row by row.
+    A function may return a text or a list of contents (a conversation of several turns). It may also return a dict
+    of GenerateContentRequest fields. Those are laid over ``params``: the way to set anything row by row.
 
-    :param prompt: Template or function; None = rows are requests already.
+    :param prompt: Template or function. None = rows are requests already.
     :param key: Column with the key.
-    :param system: System instruction for all rows; taken as it is.
+    :param system: System instruction for all rows. Taken as it is.
     :param params: GenerateContentRequest fields for all rows: ``generationConfig``, ``tools`` and so on.
     :param media_columns: Columns with the name of a file, or a list of them, that stand before the text.
     :param beside: Columns that are kept beside the answers: they are no fields of rows that are requests.
@@ -146,7 +146,7 @@ _WHOLE = ("systemInstruction", "responseSchema", "responseJsonSchema", "_respons
 
 
 def laid_over(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
-    """Fields of ``above`` win, in either spelling of their names; objects are merged, lists replaced."""
+    """Fields of ``above`` win, in either spelling of their names. Objects are merged, lists replaced."""
     merged = dict(below)
     spelled = {camel_case(name): name for name in below}
     for name, value in above.items():
@@ -163,7 +163,7 @@ def laid_over(below: Mapping[str, object], above: Mapping[str, object]) -> dict[
 
 
 def _name(value: object) -> str | None:
-    """The name of a file; None for what cannot be one."""
+    """The name of a file. None for what cannot be one."""
     try:
         return text_of(value) if isinstance(value, str | bytes | memoryview | PurePath) else None
     except NoTextError:
@@ -171,7 +171,7 @@ def _name(value: object) -> str | None:
 
 
 def parsed_request(row: dict[str, object]) -> object:
-    """The request of a row; as JSON text it becomes an object, as a table has no other way to hold one.
+    """The request of a row. As JSON text it becomes an object, as a table has no other way to hold one.
 
     :raises BadRowError: It is a text that is not JSON.
     """

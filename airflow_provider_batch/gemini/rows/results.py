@@ -53,7 +53,7 @@ _ODD = frozenset(
 """The model did not do as it was asked, and may the next time."""
 
 _WRONG_REQUEST = frozenset({"MISSING_THOUGHT_SIGNATURE"})
-"""The API finds fault with the request; the same request cannot succeed."""
+"""The API finds fault with the request. The same request cannot succeed."""
 
 _UNSPECIFIED = frozenset({"", "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED"})
 
@@ -63,7 +63,7 @@ _NO_ANSWER = frozenset(
 """Fields of a part that say something about it, and text, which is read by itself. Any other is content."""
 
 _MOST = 2**63
-"""What a column of whole numbers can hold in most tables; nothing counts so far."""
+"""What a column of whole numbers can hold in most tables. Nothing counts so far."""
 
 _EMPTY = msgspec.Raw(b"{}")
 
@@ -134,13 +134,13 @@ _read_line = msgspec.json.Decoder(_ResultLine).decode
 _read_status = msgspec.json.Decoder(_Status | str).decode
 _read_response = msgspec.json.Decoder(_Response, strict=False).decode
 NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding bytes raises that are no JSON, or JSON that is nested deeper than anybody means it."""
+"""What decoding raises for bytes that are no JSON, or for JSON that is nested too deep to be meant."""
 
 
 def read_result(line: bytes, lengths: frozenset[int] | None = None) -> LandedRow:
     """Classify a result line.
 
-    :param lengths: How many numbers a vector may have; empty = any number. None = the job is not one of vectors.
+    :param lengths: How many numbers a vector may have. Empty = any number. None = the job is not one of vectors.
     :raises BadRowError: Not a result line, or one without a key.
     """
     try:
@@ -170,7 +170,7 @@ def _key_of(metadata: msgspec.Raw) -> str | None:
 
 
 def _failure(raw: msgspec.Raw) -> RowError | None:
-    """The reason of a failure, however it is told; None if there is none."""
+    """The reason of a failure, however it is told. None if there is none."""
     if raw == NULL:
         return None
     try:
@@ -192,7 +192,7 @@ def _is_number(text: str) -> bool:
 
 
 def _code(status: _Status) -> int:
-    """The number of a failure; by its word where there is none that can be one."""
+    """The number of a failure. By its word where no number can be one."""
     code = status.code
     if isinstance(code, str):
         code = int(code) if _is_number(code) else _CODES.get(code, 0)
@@ -225,7 +225,7 @@ def _decoded(raw: msgspec.Raw) -> _Response:
     except msgspec.ValidationError:
         if not isinstance(bare, dict):
             raise
-        # An answer is not lost for a count of its tokens that cannot be read; it counts as unmetered.
+        # An answer is not lost for a count of its tokens that cannot be read. It counts as unmetered.
         return _read_response(encode({n: v for n, v in bare.items() if n not in ("usageMetadata", "tokenCount")}))
 
 
@@ -273,7 +273,7 @@ def _embedded(key: str, response: _Response, lengths: frozenset[int], raw: msgsp
     if wrong:
         error = RowError(message=wrong)
         return LandedRow(key, RowStatus.INVALID_OUTPUT, usage=usage, error=error, response=raw)
-    # The vector is the whole answer; keeping the response as well would say everything twice.
+    # The vector is the whole answer. Keeping the response as well would say everything twice.
     return LandedRow(key, RowStatus.SUCCESS, usage=usage, vector=vector)
 
 
@@ -309,7 +309,7 @@ def _blocked(response: _Response) -> RowError | None:
 class _Text(msgspec.Struct, frozen=True):
     """The text of an answer.
 
-    :param value: A JSON string; NULL if there is none at all.
+    :param value: A JSON string. NULL if there is none at all.
     :param blank: There is none, or nothing but white space.
     """
 

@@ -4,11 +4,12 @@ Each keyword is one of these (``docs/schemas.md`` has all of them):
 
 - Sent as it is, or converted: structure that the API can express, and limits that it has a word for. References
   are written out.
-- Put into the description as it stands: limits that the API has no word for (``multipleOf``, ``uniqueItems``, most
-  formats, patterns that look around). The model reads them, and every answer is checked against the whole schema.
-- A note that says nothing about the value, such as ``$comment``: not sent, as the schema is repeated in every row.
-- Refused by name, with its place: structure that the API cannot express (recursion, free-form maps, tuples,
-  anything goes), and what is no keyword at all.
+- Put into the description as it stands: limits that the API has no word for. Examples are ``multipleOf``,
+  ``uniqueItems``, most formats, and patterns that look around. The model reads them, and every answer is checked
+  against the whole schema.
+- Not sent: a note that says nothing about the value, such as ``$comment``. The schema is repeated in every row.
+- Refused by name, with its place: structure that the API cannot express, and what is no keyword at all. Examples
+  are recursion, free-form maps, tuples and schemas that allow anything.
 """
 
 from __future__ import annotations
@@ -78,19 +79,19 @@ _NOTES = frozenset(
 """Keywords that say nothing about the value. ``then`` and ``else`` do so only beside ``if``."""
 
 _OPEN = ("additionalProperties", "unevaluatedProperties", "additionalItems", "unevaluatedItems")
-"""What an object or a list may have besides; the API's objects and lists have nothing."""
+"""What an object or a list may have besides. The API's objects and lists have nothing."""
 
 _STRUCTURE = {"OBJECT": ("properties", "required", "propertyOrdering"), "ARRAY": ("items",)}
 _ANYWHERE = ("type", "nullable", "enum", "const", "anyOf", "oneOf", *_OPEN)
 
 _LOOKS_AROUND = re.compile(r"\(\?<?[=!]|\\[1-9]|\(\?P=")
-"""RE2, the usual engine of Google's services, has no such patterns."""
+"""RE2, the usual engine of Google's services, does not have these patterns."""
 
 
 def response_schema(json_schema: Schema) -> Schema:
     """Convert a JSON Schema, as of :attr:`OutputType.json_schema`.
 
-    :raises ConfigError: The API cannot express it; names the place.
+    :raises ConfigError: The API cannot express it. Names the place.
     """
     return _Conversion(json_schema).convert(json_schema, str(json_schema.get("title") or "schema"), frozenset())
 
@@ -138,7 +139,7 @@ class _Conversion:
                 above = above | {reference}
                 part = resolved(self._root, reference)
                 if isinstance(part, dict) and part.get("title") == reference.rpartition("/")[2]:
-                    # The name of a class is no title that anybody wrote.
+                    # The name of a class is no title that a person wrote.
                     part = {name: value for name, value in part.items() if name != "title"}
             else:
                 if len(node["allOf"]) != 1:
@@ -346,7 +347,7 @@ def ensure_only_schema(params: Mapping[str, Any]) -> None:
 def asking_for(json_schema: Schema) -> Callable[[bytes], bytes]:
     """What makes a checked request line ask for answers of a JSON Schema.
 
-    :raises ConfigError: The API cannot express it; names the place.
+    :raises ConfigError: The API cannot express it. Names the place.
     """
     return functools.partial(with_output, schema=msgspec.Raw(_encode(response_schema(json_schema))))
 

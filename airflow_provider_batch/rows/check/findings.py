@@ -74,7 +74,7 @@ def left_out(record: Record, bad: BadRowError) -> bytes:
 
 
 def _shown_value(value: object) -> object:
-    """A value of a row that was left out; where JSON has no form for it, what it is."""
+    """A value of a row that was left out. Where JSON has no form for the value, a word for what it is."""
     try:
         plain = plain_of(value)
         msgspec.json.encode(plain)

@@ -1,8 +1,8 @@
 """The keys of a batch: which line had each first, and which of them have come back.
 
-:class:`KeyTable` is SQLite's private temporary database, so memory stays flat with a million keys, the answers are
-exact (no hash can collide), and nothing is left behind. :class:`Arrivals` is quicker, for the one question that is
-asked for each result: it holds hashes, 15 bytes a key.
+:class:`KeyTable` is SQLite's private temporary database. So memory stays flat with a million keys, and nothing is
+left behind. The answers are exact, as no hash can collide. :class:`Arrivals` is quicker, for the one question that
+is asked for each result. It holds hashes, 15 bytes a key.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Arrival(enum.Enum):
 class KeyTable:
     """Remembers keys on disk. Use as a context manager.
 
-    One thread at a time; the temporary database disappears on close, or with the process.
+    One thread at a time. The temporary database disappears on close, or with the process.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class KeyTable:
         self._db.close()
 
     def add(self, key: str, line: int) -> int | None:
-        """Remember a key; return None if it is new, else the line that had it first."""
+        """Remember a key. Return None if it is new, else the line that had it first."""
         inserted = self._db.execute("INSERT OR IGNORE INTO keys (key, line) VALUES (?, ?)", (key, line))
         if inserted.rowcount:
             return None
@@ -75,9 +75,9 @@ class Arrivals:
     """Keys that are awaited, and which of them have come.
 
     Two awaited keys with the same hash are noticed when they are put in, and another hash is taken. What is left
-    is a key that nobody awaits and that has the hash of one that is awaited: for a million keys 1 in 10**13.
+    is a key that is not awaited and that has the hash of an awaited one. For a million keys that is 1 in 10**13.
 
-    :param keys: Gives the keys from their beginning, each time it is called; no key comes twice.
+    :param keys: Gives the keys from their beginning, each time it is called. No key comes twice.
     :param count: How many there are.
     :raises ValueError: A key comes twice.
     """

@@ -1,4 +1,4 @@
-"""Rows to a spool, cut where a remote job is full, hashed on the way: one pass, whatever the number of jobs."""
+"""Rows to a spool, cut where a remote job is full and hashed on the way. One pass for any number of jobs."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ShardWriter:
         self._cuts: list[Cut] = []
         self._start = self._size = self._rows = self._tokens = 0
         self._part = hashlib.sha256()
-        # Of all rows; as long as there is one part, its digest is the same and is computed once.
+        # Of all rows. As long as there is one part, its digest is the same and is computed once.
         self._whole: hashlib._Hash | None = None
         self._block: list[bytes] = []
         self._block_bytes = 0
@@ -101,7 +101,7 @@ class ShardWriter:
         return offset
 
     def close(self) -> list[Cut]:
-        """Write what is left; the parts in their order."""
+        """Write what is left. The parts in their order."""
         if self._rows:
             self._cut()
         return self._cuts

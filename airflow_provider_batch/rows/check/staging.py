@@ -1,7 +1,7 @@
 r"""Input to checked local spools: one pass that validates, counts and hashes what will be sent.
 
-Every bad row is found before a byte is uploaded. What is hashed is what is sent: lines are copied as they
-are, with one ``\\n`` each and without a byte more.
+Every bad row is found before a byte is uploaded. What is hashed is what is sent. Lines are copied as they are,
+with one ``\\n`` each and without a byte more.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ class Intake:
     """How input becomes rows that can be sent.
 
     :param to_line: Makes a line in the vendor's format of a record, or raises :class:`BadRowError`.
-    :param rewrite: Changes a checked line before it is hashed and kept, the same way every time; may raise
+    :param rewrite: Changes a checked line before it is hashed and kept, the same way every time. May raise
         :class:`BadRowError`.
-    :param keep_columns: Columns of the source that are put beside the answers; each must be in some row.
+    :param keep_columns: Columns of the source that are put beside the answers. Each must be in some row.
     :param on_bad_row: ``fail``, or ``skip`` to send the rest.
     :param sample_rows: How many rows, drawn evenly, are remembered for counting their tokens.
     :param asked_columns: Columns that the prompt names. An empty text in one is a caution: CSV files have no NULL.
@@ -99,7 +99,7 @@ class Spools:
     """Where rows are put before anything is sent.
 
     :param rows: The rows that can be sent.
-    :param columns: Their kept columns, a JSON object a line, in the same order; empty if none are kept.
+    :param columns: Their kept columns, a JSON object a line, in the same order. Empty if none are kept.
     :param skipped: Bad rows with what is wrong with them, a JSON object a line.
     """
 
@@ -132,7 +132,7 @@ class StagedContent:
     :param uploads: How often rows name files that are yet to be uploaded.
     :param files: Uploaded files that rows refer to, in the order of their first use.
     :param cautions: What is allowed and seldom meant: how many rows, and the place of the first.
-    :param repeats: Rows that ask the same as an earlier one; ``first_repeat`` is the place of the first.
+    :param repeats: Rows that ask the same as an earlier one. ``first_repeat`` is the place of the first.
     """
 
     text_bytes: int = 0
@@ -235,11 +235,11 @@ class _Draw:
 
 
 MOST_REQUESTS = 10_000
-"""Different requests that are remembered; later ones are compared with these only."""
+"""Different requests that are remembered. Later ones are compared with these only."""
 
 
 class _Repeats:
-    """Which rows ask the same as one before, whatever their keys are."""
+    """Which rows ask the same as one before, even under other keys."""
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
@@ -387,7 +387,7 @@ def _empty(record: Record, names: tuple[str, ...]) -> str | None:
 
 
 def _odd_key(key: str) -> str | None:
-    """Keys are compared byte for byte; some look the same to a person."""
+    """Keys are compared byte for byte. Some look the same to a person."""
     if key == key.strip() and unicodedata.is_normalized("NFC", key):
         return None
     return "the key has spaces around it or is not in Unicode's normal form NFC; keys are compared as they are"

@@ -25,7 +25,7 @@ def as_described(instance: BaseModel) -> object:
 
 
 def _renamed(value: object, instance: Any) -> object:
-    """What was written, with the names of reading; as it is where a serializer of the user made another shape."""
+    """What was written, with the names of reading. As it is where a serializer of the user made another shape."""
     if getattr(type(instance), "__pydantic_root_model__", False):
         return _renamed(value, instance.root)
     if isinstance(value, list) and isinstance(instance, list | tuple) and len(value) == len(instance):

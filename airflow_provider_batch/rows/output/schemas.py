@@ -38,7 +38,7 @@ _SINGLES = (
 
 
 def nodes_of(schema: object) -> Iterator[Schema]:
-    """Every schema in a schema, itself included; examples and defaults are none."""
+    """Every schema in a schema, itself included. Examples and defaults are none."""
     if not isinstance(schema, dict):
         return
     yield schema

@@ -1,7 +1,7 @@
-"""The type that answers are asked for: its JSON Schema to send and to note, and the check of each answer.
+"""The type that answers are asked for. Its JSON Schema is sent and noted, and each answer is checked by it.
 
-A pydantic model lives in the DAG's code. Its JSON Schema goes into the ledger, so that a process without that
-code (the sweep, a later version of the DAG) checks the answers as well.
+A pydantic model lives in the DAG's code. Its JSON Schema goes into the ledger. So a process without that code (the
+sweep, a later version of the DAG) checks the answers as well.
 """
 
 from __future__ import annotations
@@ -89,14 +89,14 @@ class OutputType:
     def find(self, text: str) -> tuple[object, bool]:
         """The answer as :meth:`parse` gives it, and whether it stood in a code fence.
 
-        :raises NotOfTypeError: It is not of the type, and neither is what fills one of its code fences; or several
+        :raises NotOfTypeError: It is not of the type, and neither is what fills one of its code fences. Or several
             fences hold different values of the type.
         """
         instance, is_fenced = self._found(text)
         return self._dumped(instance), is_fenced
 
     def read(self, text: str) -> object:
-        """The answer as an instance of the model, or as a JSON value if the type is a schema; also from a fence.
+        """The answer as an instance of the model, or as a JSON value if the type is a schema. Also from a fence.
 
         :raises NotOfTypeError: As :meth:`find`.
         """
@@ -191,7 +191,7 @@ class CheckedAnswers:
         return self._dialect.with_addresses(line, address)
 
     def read_result(self, line: bytes) -> LandedRow:
-        """As the vendor's dialect; a success gets ``parsed`` or becomes ``invalid_output``."""
+        """As the vendor's dialect. A success gets ``parsed`` or becomes ``invalid_output``."""
         row = self._dialect.read_result(line)
         if row.status is not RowStatus.SUCCESS:
             return row

@@ -1,8 +1,8 @@
 """Where rows come from: files, queries, data frames, lists and generators, one record at a time.
 
-A record is either a line (bytes, as it stands in a JSON Lines file) or a mapping from column to value. What
-becomes of it is decided by :mod:`~airflow_provider_batch.rows.check.staging`. No source reads ahead more
-than a block.
+A record is either a line or a mapping from column to value. A line is bytes, as it stands in a JSON Lines file.
+The module :mod:`~airflow_provider_batch.rows.check.staging` decides what becomes of a record. No source reads
+ahead more than a block.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class Record(NamedTuple):
     """One row as it was found.
 
     :param number: 1-based: the line of its file, or the row of its table.
-    :param data: A line without its line break, or columns; or why it is neither. None if the line is longer than
+    :param data: A line without its line break, or columns. Or why it is neither. None if the line is longer than
         the cap.
     :param unit: What ``number`` counts, for messages.
-    :param file: Which file, where the input is more than one; else empty.
+    :param file: Which file, where the input is more than one. Else empty.
     """
 
     number: int
@@ -56,7 +56,7 @@ class Record(NamedTuple):
 
 
 def same_names(columns: Sequence[str]) -> str | None:
-    """What is wrong with the names of columns: of two with one name, a mapping would drop the first in silence."""
+    """What is wrong with the names of columns. Of two with one name, a mapping would drop the first in silence."""
     twice = next((name for name, count in Counter(columns).items() if count > 1), None)
     return None if twice is None else f"has two columns of the same name, {ascii(twice)[:80]}"
 

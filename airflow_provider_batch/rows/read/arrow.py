@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def rows_of(batch: pyarrow.RecordBatch) -> list[dict[str, object]]:
-    """The rows of a batch; maps are dicts, as they are objects in JSON.
+    """The rows of a batch. Maps are dicts, as they are objects in JSON.
 
     :raises KeyError: A map has one key twice.
     """

@@ -1,7 +1,7 @@
-"""Files: JSON Lines, CSV, Parquet and texts, plain or compressed; one, a pattern, or all of a folder.
+"""Files: JSON Lines, CSV, Parquet and texts, plain or compressed. One file, a pattern, or all of a folder.
 
-What a file is follows from its name: ``.csv``, ``.tsv`` and ``.parquet`` are tables, ``.txt`` and ``.md`` are
-texts, each one row with the columns ``key`` (its name) and ``text``; everything else is JSON Lines. ``.gz``,
+What a file is follows from its name. ``.csv``, ``.tsv`` and ``.parquet`` are tables. ``.txt`` and ``.md`` are
+texts, each one row with the columns ``key`` (its name) and ``text``. Everything else is JSON Lines. ``.gz``,
 ``.bz2``, ``.xz`` and ``.zst`` at the end are unpacked while reading. Several files are read in the order of their
 names. Values of a CSV file are text.
 """
@@ -32,7 +32,7 @@ TEXTS = frozenset({".txt", ".md"})
 """Endings of files that are one text each."""
 
 MAX_TEXT_BYTES = 16 * 1024 * 1024
-"""Longest text of a file, bytes; far above what a model reads."""
+"""Longest text of a file, bytes. Far above what a model reads."""
 
 PARQUET_ROWS = 1024
 """Rows of a Parquet file that are in memory at a time."""
@@ -164,7 +164,7 @@ def _noted(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
 def _misquoted(error: csv.Error, first: int, last: int, taken: list[str]) -> UnreadableRow:
     """A row with a quotation mark where none may be.
 
-    One that is never closed has taken the rest of the file: no row of that may be left out in silence.
+    A quote that is never closed has taken the rest of the file. No row of that may be left out in silence.
     """
     if "unexpected end" in str(error):
         raise _DamageError(
@@ -208,7 +208,7 @@ def _ensure_distinct(columns: list[str]) -> None:
 
 @contextmanager
 def _opened(path: UPath, packing: str | None) -> Iterator[BinaryIO]:
-    """Open, unpack, and turn whatever goes wrong while reading into an error about the file."""
+    """Open, unpack, and turn each failure while reading into an error about the file."""
     name = str(path)
     local = local_path(path)
     try:

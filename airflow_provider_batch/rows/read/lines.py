@@ -1,7 +1,7 @@
 r"""Bytes to lines, with line numbers, and a cap on how long one line may be.
 
-Lines end at the byte ``\\n`` and nowhere else. Python's text-mode splitting also breaks at U+2028, U+0085
-and others, which may stand unescaped inside a JSON string and would tear one row in two.
+Lines end at the byte ``\\n`` and nowhere else. Python's text-mode splitting also breaks at U+2028, U+0085 and
+others. Those may stand unescaped inside a JSON string, and a row would be torn in two.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from typing import BinaryIO, NamedTuple
 from typing_extensions import Buffer
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
-"""Longest row that is sent, bytes. The API documents no row limit; inline media of 20 MB fits in base64."""
+"""Longest row that is sent, bytes. The API documents no row limit. Inline media of 20 MB fits in base64."""
 
 MAX_OWN_BYTES = 8 * MAX_LINE_BYTES
-"""Longest line of results and of our own files. A landed row holds its answer up to three times: as the API gave
-it, as text, as a value; with the columns that are kept beside it. What was paid for is not lost for its size."""
+"""Longest line of results and of our own files.
+
+A landed row holds its answer up to three times: as the API gave it, as text, as a value. It also holds the columns
+that are kept beside it. What was paid for is not lost for its size.
+"""
 
 BLOCK_BYTES = 256 * 1024
 """Read at a time."""
@@ -27,7 +30,7 @@ class Line(NamedTuple):
     """One line without its line break.
 
     :param number: 1-based.
-    :param data: The bytes; None if the line is longer than the cap and was passed over.
+    :param data: The bytes. None if the line is longer than the cap and was passed over.
     """
 
     number: int
@@ -37,7 +40,7 @@ class Line(NamedTuple):
 class Cutter:
     """Cuts bytes that come in blocks into lines, without their line breaks and carriage returns before them.
 
-    A line that is longer than the cap is None; its bytes are dropped as soon as they are too many.
+    A line that is longer than the cap is None. Its bytes are dropped as soon as they are too many.
     """
 
     def __init__(self, max_bytes: int = MAX_OWN_BYTES) -> None:
@@ -120,7 +123,7 @@ class Incoming(io.RawIOBase):
         return self._at
 
     def truncate(self, size: int | None = None) -> int:
-        """What was used cannot be taken back; the same bytes come again."""
+        """What was used cannot be taken back. The same bytes come again."""
         return self._at
 
     def rest(self) -> list[bytes | None]:

@@ -1,8 +1,7 @@
 """One line to one JSON object, with everything refused that JSON readers treat differently.
 
-The standard library's parser is used because it can tell what others pass over: a name that appears twice in an
-object, and the column of a fault. It accepts NaN, numbers out of range and unpaired surrogates, so those are
-looked for here.
+The standard library's parser can tell what others pass over: a name that appears twice in an object, and the
+column of a fault. It accepts NaN, numbers out of range and unpaired surrogates. So those are looked for here.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from collections.abc import Callable, Iterator
 from airflow_provider_batch.rows.dialect import BadRowError
 
 MAX_DEPTH = 100
-"""Objects and lists inside each other. Our own limit, far above any request; parsers recurse."""
+"""Objects and lists inside each other. Our own limit, far above any request. Parsers recurse."""
 
 MAX_INT_DIGITS = 4300
-"""What Python converts by default; no field of the API holds more than 19."""
+"""What Python converts by default. No field of the API holds more than 19."""
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _NOT_BRACKETS = re.compile(rb"[^{}\[\]]+")

@@ -27,9 +27,9 @@ FRAME_ROWS = 4_096
 class SqlQuery:
     """Rows of a query, for the ``requests`` of an operator.
 
-    The query is streamed: by a server-side cursor on PostgreSQL, by what the driver offers elsewhere (those of
-    MySQL bring the whole result to the worker unless the connection asks for another cursor). Give it an
-    ``ORDER BY`` and a fixed window (``WHERE day = '{{ ds }}'``), so that each try of a task reads the same rows.
+    The query is streamed. PostgreSQL has a server-side cursor, other drivers do what they offer. Those of MySQL
+    bring the whole result to the worker unless the connection asks for another cursor. Give the query an
+    ``ORDER BY`` and a fixed window (``WHERE day = '{{ ds }}'``). Then each try of a task reads the same rows.
 
     :param sql: One SELECT. Templated.
     :param conn_id: Airflow connection of a database whose hook is a ``DbApiHook``. Templated.
@@ -89,7 +89,7 @@ def _cursor(connection: Connection) -> Cursor:
 
 @dataclass(frozen=True)
 class Frame:
-    """The rows of a pandas or Polars data frame or an Arrow table; only blocks of it become Python values."""
+    """The rows of a pandas or Polars data frame or an Arrow table. Only blocks of it become Python values."""
 
     frame: Any
     name: str = "the data frame"

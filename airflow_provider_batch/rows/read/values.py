@@ -82,7 +82,7 @@ def plain_of(value: object, decimal: Callable[[Decimal], object] = str) -> objec
     """A value as one that JSON has: None, a truth value, a number, a text, a list or an object.
 
     :param decimal: What is made of a decimal number.
-    :raises NoTextError: It has no such form.
+    :raises NoTextError: It has no form as text.
     """
     if value is None or type(value) in (str, bool) or is_missing(value):
         return None if is_missing(value) else value
@@ -112,7 +112,7 @@ def _inside(value: object, decimal: Callable[[Decimal], object]) -> object:
     if isinstance(value, set | frozenset):
         # A set has no order of its own, and each try of a task must send the same.
         return sorted((plain_of(one, decimal) for one in value), key=_encode)
-    # Arrow's intervals of months are tuples whose parts nobody would understand.
+    # Arrow's intervals of months are tuples whose parts a reader would not understand.
     if isinstance(value, list | tuple) and type(value).__name__ != "MonthDayNano":
         return [plain_of(one, decimal) for one in value]
     raise NoTextError(f"a value of type {type(value).__name__}")
@@ -160,7 +160,7 @@ def _digits(value: Decimal) -> object:
 
 
 def _duration(value: timedelta) -> str:
-    """ISO 8601, such as ``P1DT2H0.5S``; exact to the nanosecond where the value is."""
+    """ISO 8601, such as ``P1DT2H0.5S``. Exact to the nanosecond where the value is."""
     micros = (value.days * 86_400 + value.seconds) * 1_000_000 + value.microseconds
     nanos: int | None = getattr(value, "nanoseconds", None)
     return _iso(micros * 1_000 + (nanos or 0))
@@ -183,7 +183,7 @@ _LIBRARIES = frozenset({"numpy", "pandas", "polars", "pyarrow"})
 
 
 def _of_python(value: Any) -> object:
-    """A value of a library for data frames as one of Python's own; its kind is told by its name."""
+    """A value of a library for data frames as one of Python's own. Its kind is told by its name."""
     library, kind = type(value).__module__.partition(".")[0], type(value).__name__
     if library == "numpy":
         return _of_numpy(value)

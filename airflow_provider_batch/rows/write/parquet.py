@@ -1,7 +1,7 @@
-"""Results as a Parquet file, and such a file as results.
+"""Results as a Parquet file, and a Parquet file as results.
 
-Two passes over the rows: the first finds out which kept columns there are, of what kind, and how long the vectors
-are; the second writes block by block. So the types follow the data, and memory does not grow with it.
+There are two passes over the rows. The first finds out which kept columns there are, of what kind, and how long
+the vectors are. The second writes block by block. So the types follow the data, and memory does not grow with it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 BLOCK_ROWS = 1_024
-"""Rows that are read at a time; a block with vectors of 3,072 numbers takes some 100 MB as Python values."""
+"""Rows that are read at a time. A block with vectors of 3,072 numbers takes some 100 MB as Python values."""
 
 BLOCK_BYTES = 8 * 1024 * 1024
 """Of the lines that become one row group: some 4,000 answers of 2 KB, or 250 vectors of 3,072 numbers."""
@@ -92,7 +92,7 @@ class Survey:
 def write_parquet(lines: BinaryIO, out: BinaryIO, output_schema: Schema | None = None) -> None:
     """Write result rows, JSON Lines as they were landed, as one Parquet file.
 
-    :param lines: Seekable; read twice from the beginning.
+    :param lines: Seekable. Read twice from the beginning.
     :param output_schema: JSON Schema of the answers, for the types of their columns.
     """
     from pyarrow import parquet
@@ -175,14 +175,14 @@ def _schema(survey: Survey) -> pyarrow.Schema:
 
 
 def _kind(value: object) -> str:
-    """What a value needs: a whole number may be exact in a float, or too large for it, or for any number."""
+    """What a value needs. A whole number may be exact in a float, or too large for a float, or for any number."""
     if isinstance(value, int) and not isinstance(value, bool):
         return "int" if abs(value) <= EXACT_IN_A_FLOAT else "long" if -LARGEST <= value < LARGEST else "text"
     return type(value).__name__
 
 
 def _arrow_kind(kinds: set[str]) -> str:
-    """One type for all values of a column; text where there is none."""
+    """One type for all values of a column. Text where there is none."""
     if kinds == {"bool"}:
         return "bool_"
     if kinds and kinds <= {"int", "long"}:
@@ -216,7 +216,7 @@ def _columns(rows: list[ResultRow], survey: Survey) -> dict[str, list[object]]:
 
 
 def _int64(number: int) -> int:
-    """A number as a column can hold it; what is beyond is as good as not known."""
+    """A number as a column can hold it. What is beyond is as good as not known."""
     return number if -LARGEST <= number < LARGEST else 0
 
 

@@ -1,9 +1,9 @@
 """Answers of an output type as typed Arrow columns.
 
-An object becomes a column for each of its properties, ``parsed_<name>``; any other type one column, ``parsed``.
-Whole numbers, numbers, booleans, texts, lists and nested objects have their own Arrow types. What has none
-(unions, maps, recursion) is JSON text, and so is a whole column as soon as one value does not fit its type:
-nothing that was paid for is dropped or changed. Dates stay texts, as the model wrote them.
+An object becomes a column for each of its properties, ``parsed_<name>``. Any other type becomes one column,
+``parsed``. Whole numbers, numbers, booleans, texts, lists and nested objects have their own Arrow types. What has
+none (unions, maps, recursion) is JSON text. A whole column becomes JSON text as soon as one value does not fit its
+type. So nothing that was paid for is dropped or changed. Dates stay texts, as the model wrote them.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _struct(node: Schema, root: Schema, above: tuple[str, ...]) -> pyarrow.DataT
 
 
 def _plain(node: object, root: Schema, above: tuple[str, ...]) -> tuple[Schema, tuple[str, ...]]:
-    """A schema without references and without the choice of being null; empty if that leads nowhere."""
+    """A schema without references and without the choice of being null. Empty if that leads nowhere."""
     while isinstance(node, dict):
         reference = node.get("$ref")
         if isinstance(reference, str):

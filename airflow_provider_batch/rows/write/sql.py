@@ -1,7 +1,7 @@
 """Results into a SQL table, so that doing it again changes nothing.
 
-Rows of a key that is there already are replaced: the keys of a block are deleted and its rows inserted, and all
-blocks are one transaction, so readers see the table as it was or as it is. That needs no vendor's own *upsert*.
+Rows of a key that is there already are replaced. The keys of a block are deleted and its rows inserted. All blocks
+are one transaction, so readers see the table as it was or as it is. That needs no vendor's own *upsert*.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _OPEN = {
 """What has an inside that only the rows show, and what belongs there."""
 
 _ABSENT = object()
-"""There is no such name; a name whose value is null is there."""
+"""The name does not exist. A name whose value is null exists."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Target:
 
     :param table: ``table``, ``schema.table`` or ``catalog.schema.table``.
     :param columns: Column of the table to the path of a value in a row: ``key``, ``status``, ``text``,
-        ``usage.output``, ``error.message``, ``source.day``, ``parsed.sentiment``; ``text.sentiment`` looks into an
+        ``usage.output``, ``error.message``, ``source.day``, ``parsed.sentiment``. ``text.sentiment`` looks into an
         answer that is JSON without an output type.
     :param key_column: The column that gets the key.
     :param placeholder: The driver's own, such as ``%s``.
@@ -90,9 +90,9 @@ def ensure_table(name: object) -> str:
 
 
 def ensure_statuses(given: object) -> list[str] | None:
-    """The statuses of rows, as texts; None = all.
+    """The statuses of rows, as texts. None = all.
 
-    :raises ConfigError: There is none of such a name.
+    :raises ConfigError: A status of that name does not exist.
     """
     if given is None:
         return None
@@ -139,7 +139,7 @@ def _ensure_known(path: object) -> None:
 
 
 def load_rows(connection: Connection, target: Target, rows: Iterable[ResultRow]) -> int:
-    """Put rows into a table in one transaction; rows of the same keys are replaced. Streams.
+    """Put rows into a table in one transaction. Rows of the same keys are replaced. Streams.
 
     NUL in an answer becomes U+FFFD.
 
@@ -217,7 +217,7 @@ def _values(row: ResultRow, target: Target, seen: _Seen) -> Sequence[object]:
 
 
 def _answer(text: str | None) -> object:
-    """The answer as JSON, also from a code fence; None where it is none, as of rows without a usable answer."""
+    """The answer as JSON, also from a code fence. None where it is none, as of rows without a usable answer."""
     for part in (text or "", *fenced_values(text or "")):
         try:
             return msgspec.json.decode(part)
@@ -242,9 +242,9 @@ def _at(row: ResultRow, path: list[str], answer: object) -> object:
 
 
 def _plain(value: object) -> object:
-    """A value that every driver takes; what has an inside becomes JSON text.
+    """A value that every driver takes. What has an inside becomes JSON text.
 
-    Models write a NUL now and then, and PostgreSQL holds none: one answer would keep all others out of the table.
+    Models write a NUL now and then, and PostgreSQL holds none. One answer would keep all others out of the table.
     """
     if hasattr(value, "value"):
         return value.value
