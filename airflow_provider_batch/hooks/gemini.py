@@ -209,7 +209,7 @@ class GeminiBatchHook(BaseHook):
         extra = self._extra(self._connection())
         for name in extra.keys() - EXTRAS:
             near = difflib.get_close_matches(name, EXTRAS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(EXTRAS))}."
+            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(sorted(EXTRAS))}."
             raise ConfigError(
                 f"The connection {self.gemini_conn_id!r} has an extra {name[:40]!r}, which means nothing here. "
                 f"{hint}",

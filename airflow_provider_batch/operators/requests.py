@@ -117,7 +117,7 @@ def check_params(params: dict[str, Any], *, allow_unknown_fields: bool) -> None:
         RequestCheck(allow_unknown_fields=allow_unknown_fields).request(request | params)
     except BadRowError as bad:
         raise ConfigError(
-            f"request_params cannot be sent with every row: {bad.what}.",
+            f"request_params cannot be sent with every row: {bad.what}",
             code="AGB-C06",
             remedy="Nothing was sent. The names are those of GenerateContentRequest in the API's reference.",
         ) from None

@@ -34,8 +34,8 @@ class GeminiBatchTrigger(BaseTrigger):
     triggers of a connection in a triggerer share one poller, so many cost little more than one.
 
     The event: ``{"outcome": "finished" | "found" | "due" | "timeout" | "unreadable" | "unknown_state", "job_name":
-    str, "state": str, "message": str, "ledger": str | None}``. The event is only a wake-up. The task that receives it
-    asks the ledger and the API.
+    str, "state": str, "message": str, "ledger": str | None}``. The event is only a wake-up. The task that
+    receives it asks the ledger and the API.
 
     :param conn_id: Airflow connection id. The credential itself is never serialised.
     :param deadline: Unix time in seconds after which the wait gives up.

@@ -170,7 +170,7 @@ ARGUMENTS = [
         "AGB-C06",
         'unknown field "temprature" in request.generationConfig. Did you mean temperature?',
     ),
-    ({"request_params": {"temperature": 1}}, "AGB-C06", "did you mean request.generationConfig.temperature?"),
+    ({"request_params": {"temperature": 1}}, "AGB-C06", "Did you mean request.generationConfig.temperature?"),
     ({"request_params": {"generationConfig": {"temperature": 9}}}, "AGB-C06", "temperature"),
     ({"system_prompt": '{{"a": 1}} {{'}, "AGB-C13", "system_prompt cannot be rendered by Jinja: line 1"),
     ({"system_prompt": 3}, "AGB-C13", "system_prompt must be a text, got int"),

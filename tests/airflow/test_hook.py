@@ -54,8 +54,8 @@ def test_a_key_that_the_api_rejects_fails_the_test_and_is_not_shown(connection, 
 @pytest.mark.parametrize(
     ("extra", "what"),
     [
-        ({"auth_typ": "adc"}, "did you mean auth_type?"),
-        ({"colour": "red"}, "an extra 'colour', which means nothing here; there are account,"),
+        ({"auth_typ": "adc"}, "Did you mean auth_type?"),
+        ({"colour": "red"}, "an extra 'colour', which means nothing here. There are account,"),
         ({"trust_env": "ture"}, "The extra trust_env must be true or false"),
         ({"trust_env": 3}, "The extra trust_env must be true or false"),
         ({"max_enqueued_tokens": "lots"}, "The extra max_enqueued_tokens must be a whole number"),

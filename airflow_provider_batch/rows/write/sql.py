@@ -131,11 +131,11 @@ def _ensure_known(path: object) -> None:
         return
     if first not in _PATHS:
         near = difflib.get_close_matches(first, [*_PATHS, *_OPEN], n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted({*_PATHS, *_OPEN}))}"
-        raise _wrong(f"{path!r} is not in a result row; {hint}")
+        hint = f"Did you mean {near[0]!r}?" if near else f"A row has {', '.join(sorted({*_PATHS, *_OPEN}))}"
+        raise _wrong(f"{path!r} is not in a result row. {hint}")
     if inside and (len(inside) > 1 or inside[0] not in _PATHS[first]):
         has = f"has {', '.join(_PATHS[first])}" if _PATHS[first] else "has nothing inside"
-        raise _wrong(f"{path!r} is not in a result row; {first} {has}")
+        raise _wrong(f"{path!r} is not in a result row. {first} {has}")
 
 
 def load_rows(connection: Connection, target: Target, rows: Iterable[ResultRow]) -> int:
@@ -254,4 +254,4 @@ def _plain(value: object) -> object:
 
 
 def _wrong(what: str) -> ConfigError:
-    return ConfigError(f"{what}.", code="AGB-C12", remedy="Nothing was loaded. Correct the task's arguments.")
+    return ConfigError(what, code="AGB-C12", remedy="Nothing was loaded. Correct the task's arguments.")
