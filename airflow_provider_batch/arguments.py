@@ -1,4 +1,4 @@
-"""How the arguments of a task are checked. The DAG file checks them, or the task if Airflow renders them."""
+"""How the arguments of a task are checked. Where the DAG is read, or in the task if Airflow renders them."""
 
 from __future__ import annotations
 

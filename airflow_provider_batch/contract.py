@@ -29,7 +29,7 @@ RESULTS_PATIENCE_S = 600.0
 
 
 NEVER = datetime.max.replace(tzinfo=timezone.utc)
-"""The time at which a file is deleted that is kept for ever."""
+"""The time of deletion of a file that is kept for ever."""
 
 
 class JobState(str, enum.Enum):

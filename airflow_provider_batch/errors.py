@@ -3,7 +3,7 @@
 ::
 
     BatchError
-    ├── NothingSpentError            found before a paid call; repeating the task costs nothing
+    ├── NothingSpentError            found before a paid call. Repeating the task costs nothing
     │   ├── ConfigError              connection or task parameters
     │   │   └── NoConnectionError    no connection of that name
     │   ├── InputError               the input file or a row of it
@@ -11,7 +11,7 @@
     │   ├── FileNotReadyError        the uploaded file never became usable
     │   └── SubmitRefusedError       the create call had no effect
     ├── TemporaryError               something that failed this time and may work the next
-    ├── LedgerError                  the record of what was sent cannot be used; nothing was sent or cancelled
+    ├── LedgerError                  the record of what was sent cannot be used. Nothing was sent or cancelled
     ├── StorageError                 a disk or an object store failed
     ├── SupersededError              another try of the same task has taken over
     ├── SubmitUnknownError           a create call with an unknown outcome: a job may exist
@@ -25,8 +25,8 @@
         ├── JobFailedError           the API ended the job as failed
         ├── JobExpiredError          the API gave up after 48 h
         ├── JobCancelledError        a person or a program cancelled the job
-        ├── JobTimeoutError          our own deadline passed; the job still runs
-        ├── JobUnreadableError       the job cannot be asked about any more; it may still run
+        ├── JobTimeoutError          our own deadline passed. The job still runs
+        ├── JobUnreadableError       the job cannot be asked about any more. It may still run
         ├── ResultsNotReadyError     the job ended and its results are not there (yet)
         └── PartialResultsError      landed, but more rows failed than the task allows
 

@@ -62,7 +62,7 @@ class LandedBatch:
 
 @dataclass(frozen=True)
 class SubmittedBatch:
-    """Everything is submitted and another program waits."""
+    """Everything is submitted and another task or program waits."""
 
     batch: BatchState
 

@@ -60,8 +60,8 @@ INTERNAL_ERROR = {"code": 13, "message": "internal error"}
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One scripted fault.
 
-    ``call`` is a call name or a pattern (``batches.*``). ``after`` matching calls pass unharmed, the
-    next ``times`` are hit. Null means all of them. With a ``tier`` only calls that ask for it match.
+    ``call`` is a call name or a pattern (``batches.*``). ``after`` matching calls pass unharmed. The next
+    ``times`` are hit. Null means all of them. With a ``tier`` only calls that ask for it match.
     """
 
     action: Action

@@ -75,8 +75,8 @@ class GeminiBatchHook(BaseHook):
     ``auth_type`` is ``api_key``, ``oauth_token`` for a bearer token in the password, or ``adc`` for Application
     Default Credentials. ``quota_project`` is the project that pays for the quota. ``api_version`` is ``v1beta`` or
     ``v1``. ``trust_env`` lets proxy variables apply. ``account`` names whose credential it is, in place of a
-    digest of the key. It is the same for an old and a new key of one project. ``deployment`` tells apart two
-    Airflows that run the same DAGs with the same credential. ``max_enqueued_tokens`` is what one task may have
+    digest of the key. So it can be the same for an old and a new key of one project. ``deployment`` tells apart
+    two Airflows that run the same DAGs with the same credential. ``max_enqueued_tokens`` is what one task may have
     enqueued at a time. ``prices`` is the path or URI of a price file. ``webhook_secret`` is what creating a
     webhook returned.
 

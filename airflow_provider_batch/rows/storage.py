@@ -197,7 +197,7 @@ def _created_locally(target: Path, data: bytes) -> bool:
 
 
 def listed(folder: UPath) -> set[str]:
-    """Names of the files in a folder. None of them if the folder does not exist. Never from a cache."""
+    """Names of the files in a folder. Empty if the folder does not exist. Never from a cache."""
     local = local_path(folder)
     try:
         if local is not None:
@@ -231,7 +231,7 @@ def keep(file: BinaryIO, target: UPath) -> None:
 
 @contextmanager
 def ready(file: BinaryIO, target: UPath, twin: UPath | None = None) -> Iterator[Callable[[], object]]:
-    """A whole file beside its target, synced. Calling it puts it in place of what is there, in one step.
+    """A whole file beside its target, synced. Yields the call that puts it in place, in one step.
 
     On object storage the step is the upload, which shows when it is complete.
 

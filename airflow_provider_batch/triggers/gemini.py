@@ -27,11 +27,11 @@ LOOKS_S = 20.0
 class GeminiBatchTrigger(BaseTrigger):
     """Waits until there is a reason for a worker to go on, then fires exactly one event.
 
-    Reasons are: one of the jobs is finished, a display name shows in the listing, or a time has come. Others are:
-    the deadline has passed, or a job cannot be asked about any more. The trigger survives a restart of the
-    triggerer. All times are absolute and it only looks, so a second start does the same again. Passing errors
-    (429, 5xx, network, connection lookup) are waited out until the deadline. It never submits anything. All
-    triggers of a connection in a triggerer share one poller, so many cost little more than one.
+    There are five reasons. One of the jobs is finished. A display name shows in the listing. A time has come. The
+    deadline has passed. Or a job cannot be asked about any more. The trigger survives a restart of the triggerer.
+    All times are absolute and it only looks, so a second start does the same again. Passing errors (429, 5xx,
+    network, connection lookup) are waited out until the deadline. It never submits anything. All triggers of a
+    connection in a triggerer share one poller, so many cost little more than one.
 
     The event: ``{"outcome": "finished" | "found" | "due" | "timeout" | "unreadable" | "unknown_state", "job_name":
     str, "state": str, "message": str, "ledger": str | None}``. The event is only a wake-up. The task that
@@ -51,7 +51,7 @@ class GeminiBatchTrigger(BaseTrigger):
     :param cancel_note: Name of the document that then says so in the ledger.
     :param looks: False = wait for the time only, as looking from the triggerer has proved of no use.
     :param asked_at: Unix time at which the wait was begun, by the clock that set ``deadline`` and ``until``. Until
-        an answer of the API says what time it is, the time since then is measured. So no machine's clock judges.
+        an answer of the API says what time it is, the time that passes is measured. So no machine's clock judges.
     :param begin_by: The task has not begun yet, and gives up at this Unix time. Comes back in the event.
     :param unknown: Arguments of another version are accepted and ignored, so an upgrade never strands a task.
     """

@@ -108,7 +108,7 @@ def _causes(folder: UPath, manifest: Manifest) -> dict[str, object]:
     if not manifest.failed_uri:
         return {}
     try:
-        # Where the manifest is, even if it says otherwise: it is a file that any user may have written.
+        # Where the manifest is, even if it names another folder: any user may have written that file.
         causes = read_causes(folder / manifest.result_uri.rpartition("/")[2])
     except (OSError, ValueError, ImportError, BatchError) as error:
         return {"cause_trouble": f"The results cannot be read from the API server ({type(error).__name__})."}

@@ -136,7 +136,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Submitted:
-    """Everything was sent. Another program waits."""
+    """Everything was sent. Another task or program waits."""
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def left_over(batch: BatchState, policy: Policy, *, is_new_try: bool, with_mista
 
 
 def goes_on(landed: Landed) -> bool:
-    """The job may do better next time. A job that a person cancelled is not begun again behind their back."""
+    """The job may do better next time. A job that was cancelled on purpose is not begun again."""
     failed_in_passing = landed.state is JobState.FAILED and may_pass(landed.error_code)
     return landed.state is JobState.EXPIRED or failed_in_passing
 

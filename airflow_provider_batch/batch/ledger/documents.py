@@ -113,7 +113,7 @@ class BatchPlan(Document):
 
 
 class Session(Document):
-    """``<shard>.f<n>.session.json``: an upload that was begun. The address is a secret, as it is enough to write.
+    """``<shard>.f<n>.session.json``: an upload that was begun. The address lets its holder write: a secret.
 
     :param attached: Number of the note with the addresses in the rows, 0 if they name no files.
     """

@@ -141,7 +141,7 @@ _KINDS: dict[str, tuple[type[Document], Callable[[Any], Saying]]] = {
     names.PUBLISHED: (Published, _published),
     names.SUPERSEDED: (Superseded, _superseded),
 }
-"""Sessions are not among them. They hold an address that is enough to write to it."""
+"""Sessions are not among them. They hold an address that is enough to write the file."""
 
 
 def history(ledger: Ledger) -> tuple[list[Event], int]:

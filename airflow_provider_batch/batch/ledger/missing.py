@@ -1,8 +1,8 @@
 """Which documents of a ledger are missing, by what the others say. Pure: names in, names out.
 
 Each document was written after those that it rests on. None is ever taken away while the ledger is in use. So a
-document that is there without them tells of a loss, and a loss must stop the task. If the right to send remains
-and what came of it is lost, a second job would be paid for.
+document that is there without them tells of a loss, and a loss must stop the task. Where the right to send is
+lost, and its outcome is not, a second job would be paid for.
 """
 
 from __future__ import annotations

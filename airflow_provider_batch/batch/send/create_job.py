@@ -318,7 +318,7 @@ def _wait_s(error: BatchError, shard: Shard) -> float:
 
 
 def superseded(what: str) -> SupersededError:
-    """Another visit or another program goes on, with these rows or with others.
+    """Another try goes on, with these rows or with others.
 
     :param what: That is no longer this try's.
     """

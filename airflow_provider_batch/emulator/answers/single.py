@@ -26,7 +26,8 @@ class SingleAnswers:
         """Return ``{"response": ...}`` or ``{"error": ...}``, or None when the time is up.
 
         :param model: ``models/...``.
-        :param timeout_s: in real seconds, whatever the speed of the emulator's clock: the source is real.
+        :param timeout_s: in real seconds. The speed of the emulator's clock does not matter, as the source is
+            real.
         """
         loop = asyncio.get_running_loop()
         asked = loop.run_in_executor(self._threads, self._answer, request, model)

@@ -91,7 +91,7 @@ def _check(call: Call, kind: Kind, request: Message) -> None:
     try:
         check_request(kind, request)
     except RowError as fault:
-        # A fault of a field is one of the JSON; one of the rules between fields is not.
+        # A fault of a field is one of the JSON. One of the rules between fields is not.
         type_name = "GenerateContentRequest" if kind == "generate" else "EmbedContentRequest"
         where = f"* {type_name}:" if fault.field_name is None else "Invalid JSON payload received."
         raise invalid(f"{where} {fault.reason}") from None

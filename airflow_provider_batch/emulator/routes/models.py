@@ -26,7 +26,7 @@ class _Model(NamedTuple):
 
 
 # The models of the public price list of November 2026. The token limits are round figures. Models without flex are
-# not on the guide's page of flex inference (2026-05-13), and no newer than the models on it.
+# not on the guide's page of flex inference (2026-05-13). They are no newer than the models on it.
 _MODELS = [
     _Model("gemini-4-argon", "4", 1_048_576, 65_536),
     _Model("gemini-3.8-flash", "3.8", 1_048_576, 65_536),

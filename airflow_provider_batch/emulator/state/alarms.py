@@ -21,7 +21,7 @@ class Alarms:
     async def until(self, at: float) -> None:
         """Wait.
 
-        :param at: a time on the emulator's clock; one that has passed costs no wait.
+        :param at: a time on the emulator's clock. One that has passed costs no wait.
         """
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (at, next(self._numbers), woken))

@@ -51,7 +51,7 @@ class Limits(NamedTuple):
     :param max_storage_bytes: of all files, results included.
     :param tier: 1, 2 or 3 for the documented limits of queued tokens by model. 0 = none.
     :param max_queued_tokens: instead of the tier: one limit for every model.
-    :param requests_per_minute: single calls of each model; None = any number, also of the next two.
+    :param requests_per_minute: single calls of each model. None = any number, also of the next two.
     :param tokens_per_minute: of the input of single calls of each model.
     :param priority_requests_per_minute: what goes beyond is served as standard.
     """

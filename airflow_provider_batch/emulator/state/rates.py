@@ -1,4 +1,4 @@
-"""How many single calls a project made of a model in the last minute, and the refusal of what goes beyond.
+"""How many single calls a project made of a model in the last minute. Calls beyond the limit are refused.
 
 Counted over the 60 s before a call, on the emulator's clock and in memory: a restart begins at zero. A refused
 call does not count. The refusal has the form that was seen of interactive calls, with a wait.

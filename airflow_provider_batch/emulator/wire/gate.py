@@ -86,7 +86,7 @@ class Gate:
             await wire.answer(_scripted(lost))
 
     async def _tier(self, call: Call, names: tuple[str, ...]) -> Tier | None:
-        """Return the tier that a call asks for, if a fault wants to know it: the body is read for that."""
+        """Return the tier that a call asks for, if a fault wants to know it. The body is read for that."""
         if not self._emulation.faults.need_tier(*names):
             return None
         try:

@@ -1,7 +1,7 @@
-"""The service tier of a single call: the one that is asked for, and how an answer names the one that was served.
+"""The service tier of a single call: the one that is asked for, and how an answer names the served one.
 
-The SDK sends ``serviceTier``, the guide's commands ``service_tier``. The header of an answer is named on the
-guide's page of priority inference, and the SDK reads the field of ``usageMetadata``.
+The SDK sends ``serviceTier``, the guide's commands ``service_tier``. The guide's page of priority inference names
+the header of an answer. The SDK reads the field of ``usageMetadata``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TIERS: dict[str, Tier] = {
 
 
 def asked_tier(message: Message) -> Tier:
-    """Return the tier that a request asks for; standard where it names none.
+    """Return the tier that a request asks for. Standard where it names none.
 
     :raises ApiError: 400 for a word that is no tier.
     """

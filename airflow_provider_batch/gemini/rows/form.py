@@ -1,4 +1,4 @@
-"""How the rows of a batch become requests and how its answers are read. A user's words decide both.
+"""How the rows of a batch become requests and how its answers are read. The user's arguments decide both.
 
 The one place for the operators and the shell.
 """
