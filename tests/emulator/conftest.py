@@ -57,7 +57,7 @@ class Api(httpx.Client):
         return b"".join(json.dumps(item).encode() + b"\n" for item in rows)
 
     def finished(self, name: str) -> dict[str, Any]:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             operation = self.get(f"/v1beta/{name}").json()
             if operation.get("done"):
