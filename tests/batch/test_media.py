@@ -175,7 +175,7 @@ def test_a_file_that_changes_after_the_check_is_not_sent(shop, pictures, gemini_
 
 def test_a_batch_whose_folder_of_files_was_forgotten_says_so(shop, gemini_emulator):
     with pytest.raises(Killed):
-        shop.but(wrap=dying_at("attach")).attempt()
+        shop.but(wrap=dying_at("upload_media")).attempt()
     with pytest.raises(ConfigError, match="the media folder is not given any more"):
         shop.but(files=None).resume()
     assert not calls(gemini_emulator, "files.create")
