@@ -91,7 +91,7 @@ class CheckedArguments:
 
 def argument(field: str) -> str:
     """The argument that an attribute holds: ``is_dry_run`` holds ``dry_run``, which Airflow has a method of."""
-    return field.removeprefix("is_").lstrip("_")
+    return field.removeprefix("is_")
 
 
 def rendered(content: Any, render: Callable[[Any], Any]) -> Any:

@@ -31,7 +31,6 @@ from airflow_provider_batch.operators.options import (
     ResultOptions,
 )
 from airflow_provider_batch.operators.requests import (
-    check_params,
     check_requests,
     ensure_consistent,
     is_rendered,
@@ -215,11 +214,9 @@ class GeminiBatchOperator(BaseOperator, CheckedArguments):
         check_requests(self, path_text(self.requests) if self._given is None else self._given)
         wait_for_upstream(self, [self.media, self.failures, self.estimate])
         ensure_one_knob(self.max_failed_fraction, self.fail_on_partial_error)
-        failures = FailureOptions.of(self.failures)
+        media, failures = MediaOptions.of(self.media), FailureOptions.of(self.failures)
         params = None if "request_params" in self._pending else self.request_params
-        ensure_consistent(self.prompt, MediaOptions.of(self.media), params, self.output_type)
-        if params:
-            check_params(dict(params), allow_unknown_fields=failures.allow_unknown_fields)
+        ensure_consistent(self.prompt, media, params, self.output_type, failures.allow_unknown_fields)
 
     def render_template(self, content: Any, context: Context, *others: Any, **named: Any) -> Any:
         """As Airflow's, also of paths and of options."""
@@ -275,7 +272,8 @@ class GeminiBatchOperator(BaseOperator, CheckedArguments):
 
     def _new_run(self, context: Context) -> TaskRun:
         given = BatchArguments(**{argument(name): value for name, value in self._checked().items()})
-        ensure_consistent(given.prompt, given.media, given.request_params, given.output_type)
+        unknown = given.failures.allow_unknown_fields
+        ensure_consistent(given.prompt, given.media, given.request_params, given.output_type, unknown)
         self._run = TaskRun(self, context, given, self._form(given), lambda: self._rows(context))
         return self._run
 

@@ -60,7 +60,11 @@ def wait_for_upstream(task: BaseOperator, groups: Sequence[Options | Mapping[str
 
 
 def ensure_consistent(
-    prompt: Prompt | None, media: MediaOptions, params: Mapping[str, Any] | None, output_type: object
+    prompt: Prompt | None,
+    media: MediaOptions,
+    params: Mapping[str, Any] | None,
+    output_type: object,
+    allow_unknown_fields: bool,
 ) -> None:
     """Check what depends on more than one argument.
 
@@ -80,6 +84,8 @@ def ensure_consistent(
         from airflow_provider_batch.gemini.rows.schema import ensure_only_schema
 
         ensure_only_schema(params)
+    if params:
+        check_params(dict(params), allow_unknown_fields=allow_unknown_fields)
 
 
 def _check_query(query: SqlQuery) -> None:
