@@ -14,18 +14,7 @@ from airflow_provider_batch.batch.observer import Observer
 from airflow_provider_batch.batch.run import Work
 from airflow_provider_batch.batch.send.start import BatchSpec
 from airflow_provider_batch.contract import MAX_TIMEOUT_S, BatchService
-from airflow_provider_batch.rows.check.shards import ShardLimits
 from airflow_provider_batch.rows.dialect import RowDialect
-
-
-def job_limits(*, rows: int | None, tokens: int | None, with_media: bool) -> ShardLimits:
-    """The limits of one remote job.
-
-    :param rows: Most rows, None = as many as fit.
-    :param tokens: Most input tokens that the account may have waiting, None = not known.
-    :param with_media: Rows name files.
-    """
-    return ShardLimits(rows=rows, tokens=tokens, with_media=with_media)
 
 
 def to_send(

@@ -187,10 +187,10 @@ def _ensure_of_one_kind(options: Namespace) -> None:
 
 def limits(options: Namespace, asked: RequestForm, max_enqueued_tokens: int | None) -> ShardLimits:
     """Of one remote job."""
-    from airflow_provider_batch.batch.assemble import job_limits
+    from airflow_provider_batch.rows.check.shards import ShardLimits
 
     with_media = asked.media_folder is not None
-    return job_limits(rows=options.max_rows_per_job or None, tokens=max_enqueued_tokens, with_media=with_media)
+    return ShardLimits(rows=options.max_rows_per_job or None, tokens=max_enqueued_tokens, with_media=with_media)
 
 
 def output_type(options: Namespace) -> OutputType | None:

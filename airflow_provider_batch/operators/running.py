@@ -208,10 +208,10 @@ class TaskRun:
         )
 
     def _spec(self) -> BatchSpec:
-        from airflow_provider_batch.batch.assemble import job_limits
         from airflow_provider_batch.batch.cost.budget import Budget
         from airflow_provider_batch.batch.ledger.documents import Layout
         from airflow_provider_batch.batch.send.start import BatchSpec
+        from airflow_provider_batch.rows.check.shards import ShardLimits
 
         given, results = self._given, self._given.results
         return BatchSpec(
@@ -219,7 +219,7 @@ class TaskRun:
             account=self._account.label,
             model=self._form.model_name,
             folder=object_path(given.result_path, "result_path"),
-            limits=job_limits(
+            limits=ShardLimits(
                 rows=given.max_rows_per_job,
                 tokens=self._account.max_enqueued_tokens,
                 with_media=self._form.media_folder is not None,
