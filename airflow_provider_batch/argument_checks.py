@@ -12,11 +12,12 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from airflow_provider_batch.airflow_compat import ensure_absolute
+from airflow_provider_batch.contract import Tier
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.templates import check_system_prompt, check_template
 
@@ -158,6 +159,30 @@ def seconds(least: float, most: float) -> Check:
 
 between_looks = seconds(MIN_POLL_INTERVAL_S, MAX_POLL_INTERVAL_S)
 """Time between looks at jobs, or between readings of the listing."""
+
+
+def ready_time(name: str, value: Any) -> datetime | timedelta:
+    """A time with its zone, a ``timedelta`` above 0, or a text for either."""
+    given = value
+    if isinstance(value, str):
+        try:
+            given = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", value.strip()))
+        except ValueError:
+            length_s = _seconds_of(value) if ":" in value else math.nan
+            given = timedelta(seconds=length_s) if length_s > 0 else None
+    if isinstance(given, timedelta) and given > timedelta(0):
+        return given
+    if isinstance(given, datetime) and given.tzinfo is not None:
+        return given
+    raise wrong(name, "a time with its time zone, or a timedelta after the end of the data interval", value)
+
+
+def tier_names(name: str, value: Any) -> tuple[str, ...]:
+    """Service tiers, each once, in the order in which they are used."""
+    given = tuple(value) if isinstance(value, list | tuple) else ()
+    if given and len(set(given)) == len(given) and set(given) <= {tier.value for tier in Tier}:
+        return tuple(map(str, given))
+    raise wrong(name, f"a tuple of {' or '.join(repr(tier.value) for tier in Tier)}, each once", value)
 
 
 def _seconds_of(value: Any) -> float:

@@ -198,10 +198,12 @@ class ModelFacts:
 
     :param output_tokens: The most in one answer. 0 = not said.
     :param embeds: Its answers are vectors.
+    :param input_tokens: The most in one request. 0 = not said.
     """
 
     output_tokens: int = 0
     embeds: bool = False
+    input_tokens: int = 0
 
 
 @dataclass(frozen=True)

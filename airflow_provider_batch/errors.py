@@ -41,7 +41,9 @@ from typing import NamedTuple
 
 from airflow_provider_batch.redaction import blanked
 
-FINAL = frozenset({"AGB-C05", "AGB-C06", "AGB-C13", "AGB-C14", "AGB-S09", "AGB-J03", "AGB-R02"})
+FINAL = frozenset(
+    {"AGB-C05", "AGB-C06", "AGB-C13", "AGB-C14", "AGB-S09", "AGB-J03", "AGB-R02", "AGB-T01", "AGB-T02", "AGB-T03"}
+)
 """Codes of errors that stay until a person does something about them. The code that raises one may know better."""
 
 PASSING = frozenset({"AGB-I06", "AGB-I08", "AGB-I12", "AGB-I18", "AGB-I22", "AGB-I25"})
@@ -201,6 +203,10 @@ class TemporaryError(BatchError):
     def may_pass(self) -> bool:
         """Always."""
         return True
+
+
+class TrialError(BatchError):
+    """The rows of a trial have too few usable answers. No batch was sent. The trial itself was paid for."""
 
 
 class LedgerError(BatchError):

@@ -18,8 +18,10 @@ from airflow_provider_batch.batch.ledger.documents import Layout
 from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.batch.ledger.state import read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger, generations
-from airflow_provider_batch.batch.run import Run, Work
-from airflow_provider_batch.batch.send.start import BatchSpec, ledger_for
+from airflow_provider_batch.batch.run import Run
+from airflow_provider_batch.batch.send.spec import BatchSpec
+from airflow_provider_batch.batch.send.start import ledger_for
+from airflow_provider_batch.batch.work import Work
 from airflow_provider_batch.gemini.client.auth import ApiKey
 from airflow_provider_batch.gemini.client.blocking import GeminiClient
 from airflow_provider_batch.gemini.client.transport import Endpoint

@@ -347,7 +347,7 @@ def poison(bench: Bench) -> float:
 
 def cancel_races_success(bench: Bench) -> float:
     """The deadline passes at about the time at which the job finishes: whatever finished is landed."""
-    hasty = bench.task.but(timeout_s=bench.rng.uniform(0.05, 0.5), cancel_on_timeout=True)
+    hasty = bench.task.but(timeout_s=bench.rng.uniform(0.05, 0.5), at_timeout="cancel")
     bench.worker(hasty).wait(WITHIN_S)
     return bench.until_done()
 

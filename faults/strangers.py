@@ -114,7 +114,7 @@ def creates(bench: Bench) -> int:
 def wrong_clock(bench: Bench) -> float:
     """The worker's clock is hours off, and looks fail for a while: no young job is cancelled or given up."""
     shift_s = bench.rng.choice([-1, 1]) * bench.rng.uniform(3_600, 20_000)
-    task = bench.task.but(timeout_s=1_800.0, cancel_on_timeout=bench.rng.random() < 0.5)
+    task = bench.task.but(timeout_s=1_800.0, at_timeout=bench.rng.choice(["fail", "cancel"]))
     bench.emulator.add_fault(call="batches.get", action="status", status=503, times=bench.rng.randint(1, 8))
     real = time.time
     began = time.monotonic()

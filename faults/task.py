@@ -22,8 +22,10 @@ from airflow_provider_batch.batch.ledger.documents import Layout
 from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.batch.observer import Observer
-from airflow_provider_batch.batch.run import LandedBatch, Result, Run, Work
-from airflow_provider_batch.batch.send.start import BatchSpec, estimated, ledger_for
+from airflow_provider_batch.batch.run import LandedBatch, Result, Run
+from airflow_provider_batch.batch.send.spec import BatchSpec
+from airflow_provider_batch.batch.send.start import estimated, ledger_for
+from airflow_provider_batch.batch.work import Work
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.gemini.client.auth import ApiKey
 from airflow_provider_batch.gemini.client.blocking import GeminiClient

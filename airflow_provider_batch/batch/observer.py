@@ -17,7 +17,7 @@ from airflow_provider_batch.rows.manifest import Manifest
 
 log = logging.getLogger(__name__)
 
-SUBMISSION, LANDING = "Submission", "Landing"
+SUBMISSION, CALLS, LANDING = "Submission", "Single calls", "Landing"
 """Chapters of what a task does. What comes before and after them is worth seeing, and has none."""
 
 

@@ -6,45 +6,46 @@ It never sleeps. A task that waits is deferred, or sleeps in its operator, and c
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from upath import UPath
 
-from airflow_provider_batch.batch.cost.receipts import Prices, no_prices, receipt
+from airflow_provider_batch.batch.cost.receipts import receipt
 from airflow_provider_batch.batch.decide import actions, failures, next_step
 from airflow_provider_batch.batch.decide.actions import Action, Wait
 from airflow_provider_batch.batch.decide.common_mistake import common_mistake, in_words
+from airflow_provider_batch.batch.decide.deadlines import deadline, rescue_ends
 from airflow_provider_batch.batch.decide.next_step import Visit, next_action
-from airflow_provider_batch.batch.decide.policy import Policy
-from airflow_provider_batch.batch.decide.rows_again import left_over, those_again
+from airflow_provider_batch.batch.decide.rows_again import left_for_calls, left_over, those_again
 from airflow_provider_batch.batch.land.match_rows import land
 from airflow_provider_batch.batch.land.publish import publish, tidy
 from airflow_provider_batch.batch.ledger import names
-from airflow_provider_batch.batch.ledger.documents import BatchPlan, Extended
+from airflow_provider_batch.batch.ledger.documents import BatchPlan, Extended, RoundKind
 from airflow_provider_batch.batch.ledger.documents import Landed as LandedJob
 from airflow_provider_batch.batch.ledger.folder_owner import ensure_free
 from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
 from airflow_provider_batch.batch.ledger.storage_errors import coded_storage_errors
-from airflow_provider_batch.batch.ledger.store import Ledger
-from airflow_provider_batch.batch.observer import LANDING, SUBMISSION, Observer, tell, turnaround
+from airflow_provider_batch.batch.live.caller import End
+from airflow_provider_batch.batch.live.notes import LEASE_S
+from airflow_provider_batch.batch.live.trial import judge
+from airflow_provider_batch.batch.live.visit import CALL_LIMITS, call_rows, land_called
+from airflow_provider_batch.batch.observer import CALLS, LANDING, SUBMISSION, tell, turnaround
 from airflow_provider_batch.batch.send import create_job
 from airflow_provider_batch.batch.send.end_jobs import EndRequest, ask_to_end, note_end
 from airflow_provider_batch.batch.send.rounds import begin_round
-from airflow_provider_batch.contract import Absent, BatchService, JobSnapshot
+from airflow_provider_batch.batch.work import Calling, Work, reader_of
+from airflow_provider_batch.contract import Absent, JobSnapshot
 from airflow_provider_batch.errors import (
     ApiError,
     ApiUnreachableError,
     AuthError,
     BatchError,
+    ConfigError,
     NotFoundError,
     ProtocolError,
     ResultsNotReadyError,
 )
-from airflow_provider_batch.rows.check.shards import ShardLimits
-from airflow_provider_batch.rows.dialect import RowDialect
 from airflow_provider_batch.rows.manifest import Manifest
-from airflow_provider_batch.rows.output.type import CheckedAnswers, OutputType
 
 log = logging.getLogger(__name__)
 
@@ -70,35 +71,6 @@ class SubmittedBatch:
 Result = Wait | LandedBatch | SubmittedBatch
 
 
-@dataclass(frozen=True)
-class Work:
-    """What a visit works with.
-
-    :param folder: For the results.
-    :param output: The type of the answers. None = what the ledger says.
-    :param prices: What the model costs, for the receipt.
-    :param fence: Raises :class:`SupersededError` if another try of the task has taken over.
-    :param keep_remote_files: Keep them even if the ledger says otherwise.
-    :param on_job: Told the name of each job as soon as it exists.
-    :param files: Folder of the files that rows name.
-    :param observer: Told what the visit does.
-    """
-
-    service: BatchService
-    ledger: Ledger
-    folder: UPath
-    dialect: RowDialect
-    policy: Policy
-    limits: ShardLimits = field(default_factory=ShardLimits)
-    keep_remote_files: bool = False
-    prices: Prices = no_prices
-    output: OutputType | None = None
-    fence: Callable[[], None] = lambda: None
-    on_job: Callable[[str], object] = lambda _: None
-    files: UPath | None = None
-    observer: Observer = field(default_factory=Observer)
-
-
 _CHAPTERS = {
     actions.Send: SUBMISSION,
     actions.Adopt: SUBMISSION,
@@ -106,6 +78,9 @@ _CHAPTERS = {
     actions.Presume: SUBMISSION,
     actions.CancelRound: SUBMISSION,
     actions.BeginRound: SUBMISSION,
+    actions.Judge: None,
+    actions.Call: CALLS,
+    actions.LandCalls: CALLS,
     actions.Land: LANDING,
     actions.Publish: LANDING,
     actions.Done: LANDING,
@@ -149,8 +124,8 @@ class Run:
             if isinstance(action, Wait):
                 self._work.observer.chapter(None)
                 return action
-            if title := _CHAPTERS.get(type(action)):
-                self._work.observer.chapter(title)
+            if type(action) in _CHAPTERS:
+                self._work.observer.chapter(_CHAPTERS[type(action)])
             result = self._finish(batch, action)
             if isinstance(result, LandedBatch):
                 tell(self._work.observer.finished, batch.plan, result.manifest)
@@ -168,7 +143,7 @@ class Run:
 
         :raises BatchError: It is too late for that.
         """
-        now, ends = self._work.service.now(), next_step.deadline(batch.round, self._policy)
+        now, ends = self._work.service.now(), deadline(batch, self._policy)
         if self._work.service.knows_time() and now >= ends + next_step.LOOK_GRACE_S:
             raise error
         log.warning("Waiting, and trying again: %s", error)
@@ -204,15 +179,30 @@ class Run:
         elif isinstance(action, actions.CancelRound):
             self._cancel(batch, action.jobs)
         elif isinstance(action, actions.BeginRound):
-            self._begin_round(batch, is_new_start=action.is_new_start)
-        elif isinstance(action, actions.Publish):
+            self._begin_round(batch, action)
+        elif isinstance(action, actions.Publish | actions.Tidy | actions.Extend):
+            self._close(batch, action)
+        elif isinstance(action, actions.Call | actions.LandCalls | actions.Judge):
+            self._act_on_calls(batch, action)
+        else:
+            self._resolve(action)
+
+    def _close(self, batch: BatchState, action: actions.Publish | actions.Tidy | actions.Extend) -> None:
+        if isinstance(action, actions.Publish):
             self._publish(batch)
         elif isinstance(action, actions.Tidy):
             self._tidy(batch)
-        elif isinstance(action, actions.Extend):
-            self._extend(batch, action.number)
         else:
-            self._resolve(action)
+            self._extend(batch, action.number)
+
+    def _act_on_calls(self, batch: BatchState, action: actions.Call | actions.LandCalls | actions.Judge) -> None:
+        if isinstance(action, actions.Call):
+            self._call(batch, action.shard)
+        elif isinstance(action, actions.LandCalls):
+            self._land_calls(batch, action.shard, action.why)
+        else:
+            judge(self._work, self._calls, batch)
+            self._visit.is_judged = True
 
     def _resolve(self, action: Action) -> None:
         """What time it is, what cannot be sent now, and evidence about a create call whose outcome is unknown."""
@@ -258,7 +248,7 @@ class Run:
                 self._work.ledger,
                 shard,
                 job,
-                _reader(self._work, batch),
+                reader_of(self._work, batch),
                 lambda landed: self._tell_landed(batch, landed, job),
                 self._policy.patience.results,
             )
@@ -271,6 +261,30 @@ class Run:
                 return
             log.warning("The results of %s are fetched later: %s", job.name, error)
             self._visit.not_ready[job.name] = error
+
+    def _call(self, batch: BatchState, shard: Shard) -> None:
+        called = call_rows(self._work, self._calls, batch, batch.round_of(shard), shard)
+        if called.until is not None:
+            log.info("%s is called for later: %s.", shard.name, called.end.value)
+            self._visit.paused[shard.name] = called.until
+        else:
+            self._land_calls(batch, shard, "" if called.end is End.ALL_ANSWERED else called.end.value)
+
+    def _land_calls(self, batch: BatchState, shard: Shard, why: str) -> None:
+        landed = land_called(self._work, batch, shard, why)
+        if landed is None:
+            # The worker that has the lease may be dead. Its lease ends by itself.
+            self._visit.paused[shard.name] = self._work.service.now() + LEASE_S
+
+    @property
+    def _calls(self) -> Calling:
+        if self._work.calls is None:
+            raise ConfigError(
+                "The ledger asks for single calls, and this task makes none.",
+                code="AGB-C06",
+                remedy="Nothing was sent. Run the task that has begun the batch again.",
+            )
+        return self._work.calls
 
     def _tell_submitted(self) -> None:
         plan = self._work.ledger.read(names.PLAN, BatchPlan)
@@ -310,37 +324,47 @@ class Run:
 
     def _cancel(self, batch: BatchState, jobs: tuple[str, ...]) -> None:
         noted = batch.round.cancel
-        why = noted.why if noted else "the deadline passed"
+        late = "the rows that are left are answered by single calls" if self._policy.rescues else ""
+        why = noted.why if noted else late or "the deadline passed"
         if noted is None:
             note = batch.round.document(names.CANCEL)
             note_end(self._work.ledger, note, why, at=self._sender.now())
         for name in jobs:
             self._visit.asked.add(name)
             self._visit.jobs.pop(name, None)
+        for shard in batch.round.shards:
+            if self._policy.rescues and shard.is_unresolved and shard.last:
+                # A create call that is still on its way has nothing to run then.
+                self._work.service.unstage(shard.last.sending.input_file)
         request = EndRequest(f"{why[0].upper()}{why[1:]}, what finished is landed", log)
         ask_to_end(self._work.service, jobs, request)
         request.raise_refusal()
         # What this try has ended it does not begin again.
         self._policy = replace(self._policy, is_new_try=False)
 
-    def _begin_round(self, batch: BatchState, *, is_new_start: bool) -> None:
-        policy = self._policy
+    def _begin_round(self, batch: BatchState, begin: actions.BeginRound) -> None:
+        policy, is_new_start = self._policy, begin.is_new_start
         if is_new_start:
             # What has landed no longer keeps others out of the folder.
             ensure_free(self._work.folder, batch.plan.identity)
             # Days may have passed: is the model still there, and what time is it by the server's clock?
             self._work.service.check_model(batch.plan.model)
+        is_rescue = begin.kind is RoundKind.RESCUE
         begin_round(
             self._work.ledger,
             batch,
             self._work.dialect,
-            self._work.limits.within(self._work.service.limits.file_bytes),
+            CALL_LIMITS if is_rescue else self._work.limits.within(self._work.service.limits.file_bytes),
             self._sender.now(),
-            goes_again=those_again(batch, policy, is_new_try=is_new_start),
+            goes_again=those_again(
+                batch, is_new_try=is_new_start or is_rescue, with_mistaken=False if is_rescue else None
+            ),
             is_new_start=is_new_start,
+            ends_at=rescue_ends(batch, policy, self._work.service.now()) if is_rescue else None,
         )
-        rows = left_over(batch, policy, is_new_try=is_new_start)
-        log.info("Round %d: %d rows are sent again.", batch.round.number + 1, rows)
+        rows = left_for_calls(batch) if is_rescue else left_over(batch, policy, is_new_try=is_new_start)
+        how = "answered by single calls" if is_rescue else "sent again"
+        log.info("Round %d: %d rows are %s.", batch.round.number + 1, rows, how)
         # A new try begins one round. The rounds after it begin by themselves.
         self._policy = replace(policy, is_new_try=False)
 
@@ -362,17 +386,6 @@ class Run:
             tidy(work.service, work.ledger, batch, keep_remote_files=keep)
         except BatchError as error:
             log.warning("Files that are not needed any more are not deleted yet: %s", error)
-
-
-def _reader(work: Work, batch: BatchState) -> RowDialect:
-    """The dialect, with the check of the answers that the rows were sent for."""
-    schema = batch.plan.output_schema
-    if schema is None:
-        return work.dialect
-    # A type that has changed since must not judge answers to the old one. Each would be sent and paid for again.
-    known = work.output is not None and work.output.json_schema == schema
-    output = work.output if work.output and known else OutputType.of(schema)
-    return CheckedAnswers(work.dialect, output, is_strict=batch.plan.is_strict)
 
 
 def _published(work: Work) -> Manifest:

@@ -106,7 +106,8 @@ def estimate(options: Namespace) -> int:
 
     from airflow_provider_batch.batch.cost.budget import Budget, report
     from airflow_provider_batch.batch.ledger.job_names import Identity
-    from airflow_provider_batch.batch.send.start import BatchSpec, estimated
+    from airflow_provider_batch.batch.send.spec import BatchSpec
+    from airflow_provider_batch.batch.send.start import estimated
 
     given = access(options)
     asked = form(options, given.open_path)

@@ -15,7 +15,7 @@ from airflow_provider_batch.cli.running import STOPPED, WELL, log_to_stderr
 
 if TYPE_CHECKING:
     from airflow_provider_batch.batch.run import LandedBatch, SubmittedBatch
-    from airflow_provider_batch.batch.send.start import BatchSpec
+    from airflow_provider_batch.batch.send.spec import BatchSpec
     from airflow_provider_batch.gemini.rows.form import RequestForm
 
 
@@ -45,7 +45,7 @@ def _spec(options: Namespace, given: Access, form: RequestForm) -> BatchSpec:
     from airflow_provider_batch.batch.cost.budget import Budget
     from airflow_provider_batch.batch.ledger.documents import Layout
     from airflow_provider_batch.batch.ledger.job_names import Identity
-    from airflow_provider_batch.batch.send.start import BatchSpec
+    from airflow_provider_batch.batch.send.spec import BatchSpec
     from airflow_provider_batch.cli.ledgers import OWNER
     from airflow_provider_batch.rows.write.parquet import require_pyarrow
 

@@ -18,7 +18,8 @@ from airflow_provider_batch.contract import MAX_TIMEOUT_S
 from airflow_provider_batch.errors import BatchError, ConfigError, JobError, JobUnreadableError
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.batch.run import LandedBatch, SubmittedBatch, Work
+    from airflow_provider_batch.batch.run import LandedBatch, SubmittedBatch
+    from airflow_provider_batch.batch.work import Work
     from airflow_provider_batch.contract import BatchService
     from airflow_provider_batch.gemini.service import GeminiBatchService
 

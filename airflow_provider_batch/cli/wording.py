@@ -39,7 +39,7 @@ _PHRASES = (
     (r"(?:, |, or |or )?earlier_results and ", ""),
     (r"earlier_results or ", ""),
     (r"until max_row_attempts", "three times at most"),
-    (r", set cancel_on_timeout", ""),
+    (r", set at_timeout", ""),
     (r", keep_columns and keep_remote_files stay", " stay"),
     (r"name it in keep_columns to keep it beside the answer, or leave it out", "leave it out"),
     (r'nothing was sent again, as on_ambiguous="fail" asks', "nothing was sent again"),

@@ -133,7 +133,7 @@ class GeminiBatchService:
                 remedy="Nothing was uploaded. GeminiBatchHook().get_conn().list_models() gives the names.",
             ) from None
         self._ensure_kind(model, model_info.supported_generation_methods)
-        return ModelFacts(model_info.output_token_limit, self._embeddings)
+        return ModelFacts(model_info.output_token_limit, self._embeddings, model_info.input_token_limit)
 
     def _ensure_kind(self, model: str, methods: tuple[str, ...]) -> None:
         """The API refuses a job of the wrong kind after the upload.

@@ -161,7 +161,7 @@ def _facet(ledger: Ledger, manifest: Manifest | None) -> GeminiBatchRunFacet:
         model=batch.plan.model,
         jobs=jobs[:MAX_JOBS],
         jobCount=len(jobs),
-        rounds=len(batch.rounds),
+        rounds=batch.round.number,
         rows=batch.plan.rows,
         rowsByStatus={status.value: n for status, n in manifest.counts.items()} if manifest else None,
         tokens=tokens,

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from airflow_provider_batch.batch.ledger.store import Ledger
-    from airflow_provider_batch.batch.run import LandedBatch, Work
+    from airflow_provider_batch.batch.run import LandedBatch
+    from airflow_provider_batch.batch.work import Work
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.observability.task_log import TaskReport
     from airflow_provider_batch.rows.manifest import Manifest

@@ -29,6 +29,7 @@ from airflow_provider_batch.operators.options import (
     FailureOptions,
     MediaOptions,
     ResultOptions,
+    SingleCalls,
 )
 from airflow_provider_batch.operators.requests import (
     check_requests,
@@ -39,7 +40,7 @@ from airflow_provider_batch.operators.requests import (
 from airflow_provider_batch.operators.running import TaskRun
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from airflow.sdk import BaseOperatorLink, Context
     from pydantic import BaseModel
@@ -66,8 +67,9 @@ class GeminiBatchOperator(BaseOperator, CheckedArguments):
     - *Triggerer restart*: nothing. The trigger only looks.
     - *Mark failed*: the jobs are asked to end (``cancel_on_kill``). What finished is billed, and landed by the
       next try. *Clear, mark success, timeout of the DAG run, eviction of a worker*: the jobs are left alone.
-    - *Timeout*: the task fails. The jobs run on and a retry goes on with them. With ``cancel_on_timeout``, they
-      are asked to end and what finished is landed first.
+    - *Timeout*: the task fails. The jobs run on and a retry goes on with them. With ``at_timeout="cancel"``, they
+      are asked to end and what finished is landed first. With ``"answer"``, rows that are left are answered by
+      single calls.
     - *Cancelled by a person or another program*: what finished is landed and the task fails without a retry.
     - *Rows or model changed between tries*: see ``on_content_change``.
     - *An error that no retry can mend*, such as rows that cannot be sent: the task fails at once. It uses up no
@@ -110,6 +112,14 @@ class GeminiBatchOperator(BaseOperator, CheckedArguments):
     :param failures: What to do about failures, as :class:`FailureOptions` or a dict of its fields. These are bad
         rows, an empty input, changed rows, attempts, cancelling.
     :param estimate: What makes the estimate narrower, as :class:`EstimateOptions` or a dict of its fields.
+    :param trial_rows: So many rows, spread over the input, are answered by single calls before the batch is sent.
+        Their answers are checked and shown in the log. The task fails before the batch is sent in two cases: a
+        greater share of them than ``max_failed_fraction`` has no usable answer (all of them, if it is not set), or
+        the batch would cost more than ``max_cost_usd``. They are results like any other, and are not sent again.
+    :param ready_by: When all rows are to be answered: a time with its zone, or a ``timedelta`` after the end of the
+        data interval. Templated. If jobs are late, they are asked to end early enough before it, and the rows that
+        are left are answered by single calls.
+    :param single_calls: How rows are answered one by one, as :class:`SingleCalls` or a dict of its fields.
     :param max_cost_usd: The task fails before anything is uploaded if the batch may cost more, by the upper end of
         the estimate. It also fails if the cost is not known. Rows that failed are sent again only within it. USD,
         above 0. Templated. A template that gives nothing is refused.
@@ -140,6 +150,7 @@ class GeminiBatchOperator(BaseOperator, CheckedArguments):
         "media",
         "failures",
         "estimate",
+        "ready_by",
         "max_cost_usd",
         "timeout",
         "is_dry_run",
@@ -169,6 +180,9 @@ class GeminiBatchOperator(BaseOperator, CheckedArguments):
         results: ResultOptions | Mapping[str, Any] | None = None,
         failures: FailureOptions | Mapping[str, Any] | None = None,
         estimate: EstimateOptions | Mapping[str, Any] | None = None,
+        trial_rows: int = 0,
+        ready_by: datetime | timedelta | str | None = None,
+        single_calls: SingleCalls | Mapping[str, Any] | None = None,
         max_cost_usd: float | str | None = None,
         dry_run: bool | str = False,
         wait_for_completion: bool = True,
@@ -197,6 +211,9 @@ class GeminiBatchOperator(BaseOperator, CheckedArguments):
         self.results = results
         self.failures = failures
         self.estimate = estimate
+        self.trial_rows = trial_rows
+        self.ready_by = ready_by
+        self.single_calls = single_calls
         self.max_cost_usd = max_cost_usd
         # Not dry_run: that is a method of Airflow's operators.
         self.is_dry_run = dry_run

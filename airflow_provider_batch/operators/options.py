@@ -21,20 +21,29 @@ from airflow_provider_batch.argument_checks import (
     output_spec,
     path,
     prompt_spec,
+    ready_time,
     seconds,
     share,
     system_prompt_spec,
     text,
+    tier_names,
     whole,
 )
 from airflow_provider_batch.arguments import Options, options
 from airflow_provider_batch.contract import DEFAULT_INLINE_BYTES, MAX_TIMEOUT_S
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
     from airflow_provider_batch.rows.prompt import Prompt
 
 MAX_INLINE_BYTES = 20 * 1024 * 1024
 """What the API takes in a request (its documentation of file input methods)."""
+
+MAX_TRIAL_ROWS = 1000
+"""More would be a batch."""
+
+MAX_CONCURRENCY = 1000
 
 MAX_COUNTED_ROWS = 1000
 """Rows whose tokens the API counts before a batch is sent. Each is a call."""
@@ -112,7 +121,9 @@ class FailureOptions(Options):
         ``adopt`` goes on with the old ones. Templated.
     :param on_ambiguous: ``resubmit`` or ``fail``, for a create call whose answer was lost. It applies if no job
         shows for at least 12 minutes of complete listings, after the input of the job was deleted.
-    :param cancel_on_timeout: At the deadline, ask the jobs to end and land what finished.
+    :param at_timeout: What becomes of jobs that are late. ``fail``: the task fails and the jobs run on. ``cancel``:
+        the jobs are asked to end, and what finished is landed. ``answer``: the same, and the rows that are left are
+        answered by single calls.
     :param cancel_on_kill: Ask the jobs to end when the task is marked failed.
     """
 
@@ -124,7 +135,7 @@ class FailureOptions(Options):
         "max_row_attempts": whole(1, 10),
         "on_content_change": one_of("fail", "cancel_and_resubmit", "adopt"),
         "on_ambiguous": one_of("resubmit", "fail"),
-        "cancel_on_timeout": flag,
+        "at_timeout": one_of("fail", "cancel", "answer"),
         "cancel_on_kill": flag,
     }
 
@@ -134,8 +145,32 @@ class FailureOptions(Options):
     max_row_attempts: int = 3
     on_content_change: Literal["fail", "cancel_and_resubmit", "adopt"] | str = "fail"
     on_ambiguous: Literal["resubmit", "fail"] = "resubmit"
-    cancel_on_timeout: bool = False
+    at_timeout: Literal["fail", "cancel", "answer"] = "fail"
     cancel_on_kill: bool = True
+
+
+@dataclass(frozen=True)
+class SingleCalls(Options):
+    """How rows are answered one by one, in a trial before the batch or in place of jobs that are late.
+
+    The pace is that of the connection: its extras ``requests_per_minute`` and ``tokens_per_minute``.
+
+    :param tiers: ``flex`` answers in 1 to 15 minutes at the price of batch mode, and is refused when there is no
+        capacity. ``standard`` answers in seconds to minutes, at twice the price. With ``("flex", "standard")`` a
+        row is answered by standard only if flex has no capacity, or no time.
+    :param concurrency: Calls at the same time, at most.
+    :param capacity_refusals: So many refusals for capacity in a row, and rows go to the next tier.
+    """
+
+    checks: ClassVar[Mapping[str, Check]] = {
+        "tiers": tier_names,
+        "concurrency": whole(1, MAX_CONCURRENCY),
+        "capacity_refusals": whole(1, 100),
+    }
+
+    tiers: Sequence[str] = ("flex",)
+    concurrency: int = 100
+    capacity_refusals: int = 3
 
 
 @dataclass(frozen=True)
@@ -170,6 +205,9 @@ CHECKS: Mapping[str, Check] = {
     "results": options(ResultOptions),
     "failures": options(FailureOptions),
     "estimate": options(EstimateOptions),
+    "trial_rows": whole(0, MAX_TRIAL_ROWS),
+    "ready_by": maybe(ready_time),
+    "single_calls": options(SingleCalls),
     "max_cost_usd": maybe(checked_usd),
     "is_dry_run": flag,
     "wait_for_completion": flag,
@@ -201,6 +239,7 @@ RENAMED: Mapping[str, str] = {
     "inline_files_up_to": _MEDIA.format("inline_up_to"),
     "estimate_from": _ESTIMATE.format("earlier_results"),
     "count_tokens_rows": _ESTIMATE.format("count_tokens_rows"),
+    "cancel_on_timeout": 'failures=FailureOptions(at_timeout="cancel")',
     "retry_failed_rows": "failures=FailureOptions(max_row_attempts=1)",
     "input_format": "no argument: rows in OpenAI's batch format are known by their custom_id",
     **{name: _RESULTS.format(name) for name in ResultOptions.checks},
@@ -229,6 +268,9 @@ class BatchArguments:
     results: ResultOptions
     failures: FailureOptions
     estimate: EstimateOptions
+    trial_rows: int
+    ready_by: datetime | timedelta | None
+    single_calls: SingleCalls
     max_cost_usd: Decimal | None
     dry_run: bool
     wait_for_completion: bool

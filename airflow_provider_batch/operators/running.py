@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,10 @@ if TYPE_CHECKING:
     from airflow_provider_batch.batch.ledger.job_names import Identity
     from airflow_provider_batch.batch.ledger.state import BatchState
     from airflow_provider_batch.batch.ledger.store import Ledger
-    from airflow_provider_batch.batch.run import LandedBatch, Result, Work
-    from airflow_provider_batch.batch.send.start import BatchSpec
+    from airflow_provider_batch.batch.run import LandedBatch, Result
+    from airflow_provider_batch.batch.send.spec import BatchSpec
     from airflow_provider_batch.batch.summary import BatchSummary
+    from airflow_provider_batch.batch.work import Calling, Work
     from airflow_provider_batch.gemini.rows.form import RequestForm
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.hooks.gemini import Account
@@ -52,6 +54,9 @@ FIRST_BEGIN_WAIT_S, LAST_BEGIN_WAIT_S, BEGIN_SHARE = 60.0, 600.0, 0.1
 
 Seconds at least, seconds at most, and a share of the time since the first attempt.
 """
+
+TRIAL_S = 2 * 3600.0
+"""For how long the rows of a trial are called at most, seconds. Flex may be without capacity for a while."""
 
 JOB_NAME_KEY = "job_name"
 """XCom key of the newest remote job, pushed as soon as the job exists."""
@@ -163,7 +168,10 @@ class TaskRun:
                 if self._given.dry_run:
                     estimate = asdict(estimated(service, spec, intake, dialect))
                     return end_without_results(self._task, self._context, estimate)
-                for earlier in generations(spec.folder, spec.identity.task_digest)[-1:]:
+                known = generations(spec.folder, spec.identity.task_digest)
+                if not known:
+                    self._ensure_not_late()
+                for earlier in known[-1:]:
                     # A stop of this try while it reads its rows means the jobs of the try before.
                     self.ledger = earlier
                 ledger = ledger_for(service, spec, intake, dialect)
@@ -175,6 +183,20 @@ class TaskRun:
             cleared = is_cleared(self._context["ti"], self._task.retries or 0)
             policy = self._policy(is_new_try=True, is_cleared=cleared)
             return self._go_on(spec, self._work(service, spec, ledger, policy, report), {})
+
+    def _ensure_not_late(self) -> None:
+        """Make sure that a batch that is yet to begin can be in time.
+
+        :raises ConfigError: The time has passed.
+        """
+        ready_by = self._ready_by
+        if ready_by is not None and ready_by <= time.time():
+            raise ConfigError(
+                f"ready_by has passed: {datetime.fromtimestamp(ready_by, timezone.utc):%F %T} UTC.",
+                code="AGB-T03",
+                remedy="Nothing was sent. Give a time that is ahead. Leave ready_by out for backfills and for runs of "
+                "past days.",
+            )
 
     def _begin_later(self, begin_by: float | None, error: BatchError) -> float:
         """What kept the rows from being sent may pass: wait for that without holding a worker slot, if deferred.
@@ -210,7 +232,7 @@ class TaskRun:
     def _spec(self) -> BatchSpec:
         from airflow_provider_batch.batch.cost.budget import Budget
         from airflow_provider_batch.batch.ledger.documents import Layout
-        from airflow_provider_batch.batch.send.start import BatchSpec
+        from airflow_provider_batch.batch.send.spec import BatchSpec
         from airflow_provider_batch.rows.check.shards import ShardLimits
 
         given, results = self._given, self._given.results
@@ -227,6 +249,8 @@ class TaskRun:
             on_content_change=given.failures.on_content_change,  # type: ignore[arg-type]
             budget=Budget(given.max_cost_usd, self._hook.prices().price, self._earlier_outputs),
             files_needed_s=min(given.timeout, DEFAULT_TIMEOUT_S),
+            trial_rows=given.trial_rows,
+            trial_s=TRIAL_S,
             output=self._form.output,
             is_strict=results.strict_output,
             layout=Layout(
@@ -250,7 +274,8 @@ class TaskRun:
         return Policy(
             timeout_s=min([self._given.timeout, *([] if most is None else [most.total_seconds()])]),
             max_row_attempts=failures.max_row_attempts,
-            cancel_on_timeout=failures.cancel_on_timeout,
+            at_timeout=failures.at_timeout,
+            ready_by=self._ready_by,
             resubmit_ambiguous=failures.on_ambiguous == "resubmit",
             is_new_try=is_new_try,
             is_cleared=is_cleared,
@@ -274,7 +299,32 @@ class TaskRun:
             fence=fence,
             on_job=self._tell_job,
             observer=report,
+            calls=self._calling(),
         )
+
+    def _calling(self) -> Calling | None:
+        """How rows are answered by single calls, if any may be."""
+        from airflow_provider_batch.batch.work import Calling
+
+        given = self._given
+        if not (given.trial_rows or given.ready_by or given.failures.at_timeout == "answer"):
+            return None
+        rules = self._account.call_rules(given.single_calls)
+        return Calling(
+            connect=lambda: self._hook.calling_service(rules.concurrency),
+            account=self._account.label,
+            rules=rules,
+            max_failed=given.allowed_failures,
+        )
+
+    @cached_property
+    def _ready_by(self) -> float | None:
+        """Unix time by which all rows are to be answered."""
+        given = self._given.ready_by
+        if not isinstance(given, timedelta):
+            return None if given is None else given.timestamp()
+        interval_end = self._context.get("data_interval_end") or self._context["dag_run"].run_after
+        return float((interval_end + given).timestamp())
 
     def _tell_job(self, name: str) -> None:
         if self._task.do_xcom_push:
@@ -339,12 +389,12 @@ class TaskRun:
         )
 
     def _summary(self, ledger: Ledger, policy: Policy) -> BatchSummary:
-        from airflow_provider_batch.batch.decide.next_step import deadline
+        from airflow_provider_batch.batch.decide.deadlines import deadline
         from airflow_provider_batch.batch.ledger.state import read_batch
         from airflow_provider_batch.batch.summary import of_plan
 
         batch = read_batch(ledger)
-        return of_plan(batch.plan, str(ledger.folder), self._given.gemini_conn_id, deadline(batch.round, policy))
+        return of_plan(batch.plan, str(ledger.folder), self._given.gemini_conn_id, deadline(batch, policy))
 
     def _ended(self, landed: LandedBatch, before: BatchSummary, policy: Policy) -> dict[str, Any]:
         from airflow_provider_batch.batch import summary

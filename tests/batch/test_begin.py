@@ -10,7 +10,8 @@ import pytest
 from airflow_provider_batch.batch.decide.actions import Wait
 from airflow_provider_batch.batch.ledger.documents import Layout
 from airflow_provider_batch.batch.ledger.job_names import Identity
-from airflow_provider_batch.batch.run import Run, Work
+from airflow_provider_batch.batch.run import Run
+from airflow_provider_batch.batch.work import Work
 from airflow_provider_batch.errors import BatchError, ConfigError, InputError, LedgerError, SupersededError
 from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 from airflow_provider_batch.rows.manifest import Manifest

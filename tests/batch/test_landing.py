@@ -14,7 +14,8 @@ from airflow_provider_batch.batch.land.publish import publish
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.kept_rows import results_of
 from airflow_provider_batch.batch.ledger.state import read_batch
-from airflow_provider_batch.batch.run import Run, Work
+from airflow_provider_batch.batch.run import Run
+from airflow_provider_batch.batch.work import Work
 from airflow_provider_batch.contract import JobState
 from airflow_provider_batch.emulator import running_emulator
 from airflow_provider_batch.errors import (

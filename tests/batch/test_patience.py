@@ -68,7 +68,7 @@ def test_one_part_that_cannot_be_uploaded_keeps_no_other_from_being_sent(task, g
 def test_no_young_job_is_given_up_by_a_clock_that_is_hours_off(
     task, gemini_emulator, cancelled, monkeypatch, shift_s
 ):
-    hasty = task.but(timeout_s=1_800.0, cancel_on_timeout=True)
+    hasty = task.but(timeout_s=1_800.0, at_timeout="cancel")
     hasty.attempt()
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + shift_s)

@@ -131,7 +131,7 @@ def test_no_round_begins_after_the_deadline(task, gemini_emulator):
 )
 def test_the_date_of_a_proxy_that_answers_in_place_of_the_api_ends_no_wait(task, gemini_emulator, cancelled, page):
     gemini_emulator.add_fault(action="job", state="STUCK")
-    patient = task.but(cancel_on_timeout=True)
+    patient = task.but(at_timeout="cancel")
     patient.attempt()
     page["headers"] = page.get("headers", {}) | {"Date": "Fri, 01 Jan 2100 00:00:00 GMT"}
     gemini_emulator.add_fault(call="batches.get", action="status", times=None, **page)
@@ -156,7 +156,7 @@ def test_jobs_that_are_ended_at_the_deadline_give_every_row_a_status_and_the_nex
     task, gemini_emulator, created
 ):
     gemini_emulator.add_fault(action="job", state="STUCK")
-    hasty = task.but(cancel_on_timeout=True)
+    hasty = task.but(at_timeout="cancel")
     hasty.attempt()
     gemini_emulator.advance_clock(90_000)
     with pytest.raises(

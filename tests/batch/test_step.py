@@ -134,10 +134,10 @@ UNTIMED = Visit({"batches/a": job(JobState.RUNNING)}, Absent())
 
 def test_no_deadline_is_judged_before_an_answer_has_said_what_time_it_is():
     running = batch(shard(accepted()))
-    assert decide(running, UNTIMED, now=NOW + 99_999, cancel_on_timeout=True) == actions.AskTime()
+    assert decide(running, UNTIMED, now=NOW + 99_999, at_timeout="cancel") == actions.AskTime()
     asked = replace(UNTIMED, time_is_asked=True)
     for now in (NOW + 99_999, NOW - 99_999):
-        wait = decide(running, asked, now=now, cancel_on_timeout=True)
+        wait = decide(running, asked, now=now, at_timeout="cancel")
         assert (wait.jobs, wait.until) == (("batches/a",), now + 60)
 
 
@@ -396,7 +396,7 @@ def test_nothing_is_sent_after_the_deadline():
 
 def test_at_the_deadline_the_jobs_are_asked_to_end_if_the_user_wants_it():
     visit = seen(job(JobState.RUNNING))
-    late = decide(batch(shard(accepted())), visit, now=NOW + 86_400, cancel_on_timeout=True)
+    late = decide(batch(shard(accepted())), visit, now=NOW + 86_400, at_timeout="cancel")
     assert late == actions.CancelRound(("batches/a",))
 
 
@@ -411,13 +411,13 @@ def test_cancelled_jobs_are_waited_for_and_nothing_more_is_sent():
     assert wait.deadline == NOW + 86_400 + 3_600
 
 
-@pytest.mark.parametrize("cancels", [True, False])
+@pytest.mark.parametrize("cancels", ["cancel", "fail"])
 def test_results_are_waited_for_beyond_the_deadline_for_ten_minutes_from_the_end_of_their_job(cancels):
     visit = seen(replace(job(JobState.SUCCEEDED), ended_at=later(86_390)))
     visit.not_ready["batches/a"] = error = BatchError("not there yet")
     one = batch(shard(accepted()))
-    assert decide(one, visit, now=NOW + 86_401, cancel_on_timeout=cancels).until == NOW + 86_401 + 15
-    assert decide(one, visit, now=NOW + 86_991, cancel_on_timeout=cancels) == actions.ResultsOverdue(error)
+    assert decide(one, visit, now=NOW + 86_401, at_timeout=cancels).until == NOW + 86_401 + 15
+    assert decide(one, visit, now=NOW + 86_991, at_timeout=cancels) == actions.ResultsOverdue(error)
 
 
 @pytest.mark.parametrize(("ended_ago_s", "wait_s"), [(10, 15), (1_000, 100), (36_000, 600)])

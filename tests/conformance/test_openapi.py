@@ -131,7 +131,7 @@ def by_the_operator(address, emulator):
         emulator.add_fault(action="job", state="STUCK")
         emulator.add_fault(call="batches.create", action="accept_then_drop")
         with pytest.raises(JobTimeoutError):
-            stopped.but(timeout_s=0.5, cancel_on_timeout=True).finish()
+            stopped.but(timeout_s=0.5, at_timeout="cancel").finish()
 
 
 def by_the_sdk(address, emulator):

@@ -47,7 +47,7 @@ partial = case("case_partial", deferrable=True, fail_on_partial_error=True)
 half = case("case_half", retries=2, deferrable=True, max_failed_fraction=0.5)
 short = case("case_short", deferrable=True, timeout=2)
 short_synchronous = case("case_short_synchronous", deferrable=False, timeout=2)
-short_cancelled = case("case_short_cancelled", deferrable=True, timeout=2, failures={"cancel_on_timeout": True})
+short_cancelled = case("case_short_cancelled", deferrable=True, timeout=2, failures={"at_timeout": "cancel"})
 once = case("case_once", deferrable=True, failures={"max_row_attempts": 1})
 sharded = case("case_sharded", deferrable=True, max_rows_per_job=2)
 typed = case(

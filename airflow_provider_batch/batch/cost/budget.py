@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -43,6 +44,15 @@ class Budget:
     max_usd: Decimal | None = None
     prices: Prices = no_prices
     earlier: Callable[[], Sequence[int]] = tuple
+
+    def spent_at_most(self, batch: BatchState) -> float:
+        """USD of all that has landed, and what jobs that may run on can still come to."""
+        spent = cost_of(batch.landed, batch.plan.model, self.prices).batch_usd
+        span = batch.plan.estimate.batch_usd if batch.plan.estimate else None
+        dearest = math.inf if span is None or span.most is None else span.most / batch.plan.rows
+        left = sum(sum(one.counts.values()) for one in batch.landed if one.may_run_on)
+        lost = sum(one.lost_usd for one in batch.landed)
+        return (math.inf if spent is None else spent) + (left * dearest if left else 0.0) + lost
 
     def affords(self, batch: BatchState, rows: int) -> bool:
         """Rows may be sent again: what was spent, and the same again for them, is within the budget."""
@@ -93,7 +103,7 @@ def estimate(
         caps = Caps(content.output_caps, content.answers - content.capped, facts.output_tokens)
         tokens_out, output_basis = output_span(staged.requests, caps, budget.earlier())
     limits = service.limits
-    prices = _prices(budget.prices, model, service.now(), limits.job_life_s)
+    prices = prices_ahead(budget.prices, model, service.now(), limits.job_life_s)
     cost = cost_span(prices, text, tokens_in, tokens_out, limits.long_prompt_tokens)
     return Estimate(
         rows=staged.requests,
@@ -129,13 +139,11 @@ def report(estimate: Estimate, model: str, max_usd: Decimal | None) -> tuple[str
     )
 
 
-def ensure_affordable(estimate: Estimate, model: str, max_usd: Decimal | None) -> None:
-    """Make sure that the batch cannot cost more than it may, as far as the estimate goes.
+def ensure_priced(estimate: Estimate, model: str, max_usd: Decimal) -> None:
+    """Make sure that the model has a price.
 
-    :raises BudgetError: It can, or the cost is not known.
+    :raises BudgetError: No price is known, so no limit could be kept.
     """
-    if max_usd is None:
-        return
     if estimate.batch_usd is None:
         raise BudgetError(
             f"max_cost_usd is {max_usd}, and no price is known for {model}.",
@@ -143,13 +151,23 @@ def ensure_affordable(estimate: Estimate, model: str, max_usd: Decimal | None) -
             remedy="Nothing was uploaded. Give the connection's extra prices a file with the model, or leave "
             "max_cost_usd out.",
         )
-    if estimate.batch_usd.most is None:
+
+
+def ensure_affordable(estimate: Estimate, model: str, max_usd: Decimal | None) -> None:
+    """Make sure that the batch cannot cost more than it may, as far as the estimate goes.
+
+    :raises BudgetError: It can, or the cost is not known.
+    """
+    if max_usd is None:
+        return
+    ensure_priced(estimate, model, max_usd)
+    if estimate.batch_usd is None or estimate.batch_usd.most is None:
         basis = estimate.output_basis if estimate.output_tokens.most is None else estimate.input_basis
         raise BudgetError(
             f"max_cost_usd is {max_usd}, and the cost of the batch is not known: {basis}.",
             code="AGB-C09",
-            remedy="Nothing was uploaded. Set maxOutputTokens, earlier_results or count_tokens_rows, or leave "
-            "max_cost_usd out.",
+            remedy="Nothing was uploaded. Set maxOutputTokens, trial_rows, earlier_results or count_tokens_rows. "
+            "Or leave max_cost_usd out.",
         )
     if Decimal(str(estimate.batch_usd.most)) > max_usd:
         raise BudgetError(
@@ -158,7 +176,7 @@ def ensure_affordable(estimate: Estimate, model: str, max_usd: Decimal | None) -
             f"{estimate.output_tokens} ({estimate.output_basis}).",
             code="AGB-C09",
             remedy="Nothing was uploaded. Raise max_cost_usd, lower maxOutputTokens, send fewer rows, or narrow "
-            "the estimate with earlier_results and count_tokens_rows.",
+            "the estimate with trial_rows, earlier_results and count_tokens_rows.",
         )
 
 
@@ -198,7 +216,8 @@ def _line(rows: BinaryIO, start: int, size_bytes: int) -> bytes:
     return rows.read(size_bytes)
 
 
-def _prices(prices: Prices, model: str, now: float, job_life_s: float) -> list[Price | None]:
+def prices_ahead(prices: Prices, model: str, now: float, job_life_s: float) -> list[Price | None]:
+    """What a model costs on each day on which a job that begins now may run."""
     first = datetime.fromtimestamp(now, timezone.utc)
     longest = timedelta(seconds=job_life_s).days
     days: set[date] = {(first + timedelta(days=day)).date() for day in range(longest + 1)}

@@ -13,7 +13,7 @@ from decimal import Decimal
 import msgspec
 
 from airflow_provider_batch.batch.ledger.documents import Landed
-from airflow_provider_batch.contract import JobState
+from airflow_provider_batch.contract import JobState, Tier
 from airflow_provider_batch.rows.dialect import RowStatus, Usage
 from airflow_provider_batch.rows.money import Price
 
@@ -30,8 +30,8 @@ def no_prices(model: str, day: date) -> Price | None:
 class Cost:
     """USD. None where a price is not known, which is never 0.
 
-    :param batch_usd: By the price list for batch mode.
-    :param standard_usd: The same tokens in single calls.
+    :param batch_usd: By the price list for batch mode, and for standard single calls where rows were answered so.
+    :param standard_usd: The same tokens in standard single calls.
     """
 
     batch_usd: float | None
@@ -89,10 +89,20 @@ def receipt(landed: Landed, model: str, prices: Prices) -> JobReceipt:
 
 
 def _usd(landed: Landed, model: str, prices: Prices) -> tuple[Decimal, Decimal] | None:
-    """In batch mode and in single calls. None without a price, and for a job without any count."""
+    """What was paid, and what standard single calls cost.
+
+    None without a price, and for a job without any count.
+    """
     price = prices(model, (landed.ended_at or landed.at).date())
     if price is None or (landed.unmetered and not landed.tokens.input):
         return None
     usage, of_long = landed.tokens.usage(), landed.long_tokens.usage()
-    paid, single = price.batch_usd(usage, of_long), price.standard_usd(usage, of_long)
-    return None if paid is None or single is None else (paid, single)
+    batch, single = price.batch_usd(usage, of_long), price.standard_usd(usage, of_long)
+    if batch is None or single is None:
+        return None
+    standard = [one for one in landed.calls if one.tier is Tier.STANDARD]
+    for one in standard:
+        # Flex has the price of batch mode. Standard costs more.
+        tokens = one.tokens.usage(), one.long_tokens.usage()
+        batch += (price.standard_usd(*tokens) or Decimal(0)) - (price.batch_usd(*tokens) or Decimal(0))
+    return batch, single

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from airflow_provider_batch.batch.ledger.documents import RoundKind
 from airflow_provider_batch.batch.ledger.state import Shard
 from airflow_provider_batch.contract import JobSnapshot
 from airflow_provider_batch.errors import BatchError
@@ -87,6 +88,29 @@ class Land:
 
 
 @dataclass(frozen=True)
+class Judge:
+    """Say by the trial what the batch will come to, and whether it may be sent."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """Have the rows of a shard answered by single calls."""
+
+    shard: Shard
+
+
+@dataclass(frozen=True)
+class LandCalls:
+    """Put together what single calls for a shard brought.
+
+    :param why: Of rows that are left.
+    """
+
+    shard: Shard
+    why: str
+
+
+@dataclass(frozen=True)
 class CancelRound:
     """The deadline: ask the jobs to end, send nothing more. Asked again at each visit, as a call can get lost."""
 
@@ -95,12 +119,14 @@ class CancelRound:
 
 @dataclass(frozen=True)
 class BeginRound:
-    """Send rows again that are left over.
+    """Have rows answered that are left over.
 
+    :param kind: By jobs, or by single calls.
     :param is_new_start: A new try wants it, so rows of cancelled jobs are among them and the clock starts anew.
     """
 
     is_new_start: bool
+    kind: RoundKind = RoundKind.BATCH
 
 
 @dataclass(frozen=True)
@@ -179,6 +205,9 @@ Action = (
     | CannotSend
     | Extend
     | Land
+    | Judge
+    | Call
+    | LandCalls
     | CancelRound
     | BeginRound
     | Publish

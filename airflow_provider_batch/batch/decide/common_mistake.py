@@ -54,7 +54,7 @@ def common_mistake(batch: BatchState) -> Fault | None:
     """
     rows: Counter[str] = Counter()
     keys: dict[str, str] = {}
-    for shard in batch.round.shards:
+    for shard in batch.latest:
         for fault in shard.landed.faults if shard.landed else ():
             rows[fault.cause] += fault.rows
             keys.setdefault(fault.cause, fault.key)

@@ -30,7 +30,7 @@ def timed_out(action: actions.TimedOut, not_sent: Mapping[str, BatchError]) -> B
         job_name=action.jobs[0],
         code="AGB-P05",
         remedy="Clear the task to wait on for the same jobs, which are not paid for again. Or raise timeout, set "
-        "cancel_on_timeout, or end the jobs with `airflow-batch cancel`.",
+        "at_timeout, or end the jobs with `airflow-batch cancel`.",
     )
 
 

@@ -16,11 +16,14 @@ from airflow_provider_batch.batch.decide.actions import (
     Ambiguous,
     AskTime,
     BeginRound,
+    Call,
     CancelRound,
     CannotSend,
     Done,
     Extend,
+    Judge,
     Land,
+    LandCalls,
     List,
     LookAtJobs,
     NoteScan,
@@ -35,13 +38,14 @@ from airflow_provider_batch.batch.decide.actions import (
     UnknownState,
     Wait,
 )
+from airflow_provider_batch.batch.decide.deadlines import calls_end, deadline, rescue_begins
 from airflow_provider_batch.batch.decide.evidence import due_at, of_attempt, of_shard, shows_known_job
 from airflow_provider_batch.batch.decide.policy import Policy
-from airflow_provider_batch.batch.decide.rows_again import left_over
-from airflow_provider_batch.batch.ledger.documents import Refusal
+from airflow_provider_batch.batch.decide.rows_again import left_for_calls, left_over
+from airflow_provider_batch.batch.ledger.documents import NOT_ENDED, Refusal, RoundKind
 from airflow_provider_batch.batch.ledger.job_names import without_sender
 from airflow_provider_batch.batch.ledger.state import Attempt, BatchState, Round, Shard
-from airflow_provider_batch.contract import RESULTS_PATIENCE_S, CannotTell, FindOutcome, JobSnapshot
+from airflow_provider_batch.contract import RESULTS_PATIENCE_S, CannotTell, FindOutcome, JobSnapshot, JobState
 from airflow_provider_batch.errors import BatchError
 
 
@@ -56,6 +60,8 @@ class Visit:
     :param not_revoked: Shards whose input could not be deleted now.
     :param doubted: Jobs whose results were fetched in this visit and not believed.
     :param asked: Jobs that were asked to end.
+    :param paused: Shards that cannot be called for now, and the Unix time at which they may be.
+    :param is_judged: The trial says that the batch may be sent.
     :param is_tidied: This visit did all it can to delete what is not needed.
     :param is_timed: An answer of this visit has said what time it is.
     :param time_is_asked: A call was made for that.
@@ -68,13 +74,12 @@ class Visit:
     not_revoked: set[str] = field(default_factory=set)
     doubted: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
+    paused: dict[str, float] = field(default_factory=dict)
+    is_judged: bool = False
     is_tidied: bool = False
     is_timed: bool = False
     time_is_asked: bool = False
 
-
-AFTER_CANCEL_S = 3600.0
-"""How long cancelled jobs are waited for, seconds."""
 
 LOOK_GRACE_S = 300.0
 """The deadline is judged by a look that worked, but not for longer than this, seconds."""
@@ -96,32 +101,26 @@ def next_action(batch: BatchState, visit: Visit, policy: Policy, now: float) -> 
     """
     last = batch.round
     if last.published:
-        return _after_publication(batch, visit, policy)
-    open_shards = [shard for shard in last.shards if shard.landed is None]
+        return _after_publication(batch, visit, policy, now)
+    called = batch.trial if batch.trial and batch.trial.open_shards else last
+    if called.is_live and called.open_shards:
+        return _time(batch, [], visit, policy, now) or _call(batch, called, visit, policy, now)
+    open_shards = list(last.open_shards)
     if not open_shards:
         return _after_landing(batch, visit, policy, now)
     return (
         _look(open_shards, visit)
         or _land(open_shards, visit)
         or _resolve(batch, open_shards, visit, policy, now)
-        or _time(open_shards, last, visit, policy, now)
-        or _extend(last, open_shards, policy, now)
+        or _time(batch, open_shards, visit, policy, now)
+        or _extend(batch, open_shards, policy, now)
+        or _judge(batch, visit, policy)
         or _send(batch, open_shards, visit, policy, now)
         or _submitted(last, policy)
         or _ask_again(last, open_shards, visit, policy)
-        or _give_up(last, open_shards, visit, policy, now)
-        or _wait(last, open_shards, visit, policy, now)
+        or _give_up(batch, open_shards, visit, policy, now)
+        or _wait(batch, open_shards, visit, policy, now)
     )
-
-
-def deadline(last: Round, policy: Policy) -> float:
-    """Unix time at which the user's patience ends, or that with jobs asked to end."""
-    if last.cancel:
-        return last.cancel.at.timestamp() + AFTER_CANCEL_S
-    began = last.plan.clock_from.timestamp()
-    extended = max((one.at.timestamp() + policy.timeout_s for one in last.extended), default=began)
-    # The vendor ends the jobs itself, so no person's new time for them reaches further.
-    return max(began + policy.timeout_s, min(extended, began + policy.job_life_s))
 
 
 def retry_helps(batch: BatchState, policy: Policy) -> bool:
@@ -134,22 +133,56 @@ def retry_helps(batch: BatchState, policy: Policy) -> bool:
     return not is_ended_by_person and _goes_again(batch, policy, is_new_try=True, with_mistaken=False)
 
 
-def _after_publication(batch: BatchState, visit: Visit, policy: Policy) -> Action:
+def _after_publication(batch: BatchState, visit: Visit, policy: Policy, now: float) -> Action:
     if policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
-        return BeginRound(is_new_start=True)
+        return BeginRound(is_new_start=True, kind=_kind(batch, policy, now))
     return Done() if batch.round.is_tidied or visit.is_tidied else Tidy()
 
 
 def _after_landing(batch: BatchState, visit: Visit, policy: Policy, now: float) -> Action:
     last = batch.round
+    if last.is_live:
+        return Publish()
     # What a person has ended goes on when a person clears the task, and not by a retry.
-    may_go_on = last.cancel is not None and last.cancel.by is None
-    if may_go_on and policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
+    may_go_on = last.cancel is None or last.cancel.by is None
+    if policy.rescues and may_go_on and left_for_calls(batch):
+        if (ask := _time(batch, [], visit, policy, now)) is not None:
+            return ask
+        if last.cancel is not None or now >= deadline(batch, policy):
+            return BeginRound(is_new_start=False, kind=RoundKind.RESCUE)
+    if last.cancel is not None and may_go_on and policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
         return BeginRound(is_new_start=True)
     if last.cancel is not None or policy.submit_only or not _goes_again(batch, policy, is_new_try=False):
         return Publish()
-    begin = BeginRound(is_new_start=False) if now < deadline(last, policy) else Publish()
-    return _time([], last, visit, policy, now) or begin
+    begin = BeginRound(is_new_start=False) if now < deadline(batch, policy) else Publish()
+    return _time(batch, [], visit, policy, now) or begin
+
+
+def _kind(batch: BatchState, policy: Policy, now: float) -> RoundKind:
+    """How a new try has the rows answered that are left: jobs may be too late for them already."""
+    begins = rescue_begins(batch, policy) if policy.ready_by is not None else None
+    return RoundKind.RESCUE if begins is not None and now >= begins else RoundKind.BATCH
+
+
+def _call(batch: BatchState, called: Round, visit: Visit, policy: Policy, now: float) -> Action:
+    """Single calls for the shards of a round, one shard after another."""
+    why = None
+    if called.cancel or batch.round.cancel:
+        why = "the batch was asked to end"
+    elif now >= calls_end(called):
+        why = "the time was up"
+    elif not policy.may_call:
+        why = "no task went on with the rows"
+    for shard in called.open_shards:
+        if shard.name not in visit.paused:
+            return Call(shard) if why is None else LandCalls(shard, why)
+    return Wait((), (), min(visit.paused.values()), calls_end(called))
+
+
+def _judge(batch: BatchState, visit: Visit, policy: Policy) -> Action | None:
+    """After a trial, and before anything is sent."""
+    is_due = batch.trial is not None and not batch.has_spent and policy.may_send and not batch.round.cancel
+    return Judge() if is_due and not visit.is_judged else None
 
 
 def _goes_again(batch: BatchState, policy: Policy, *, is_new_try: bool, with_mistaken: bool | None = None) -> bool:
@@ -210,22 +243,25 @@ def _presume(
     return Presume(shard) if policy.resubmit_ambiguous else Ambiguous(shard)
 
 
-def _time(shards: list[Shard], last: Round, visit: Visit, policy: Policy, now: float) -> Action | None:
+def _time(batch: BatchState, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Action | None:
     """What time it is must be known from here on, by the server's clock: this machine's may be hours off."""
     if visit.is_timed:
         return None
     if not visit.time_is_asked:
         return AskTime()
-    return replace(_wait(last, shards, visit, policy, now), until=now + policy.patience.retry)
+    return replace(_wait(batch, shards, visit, policy, now), until=now + policy.patience.retry)
 
 
-def _extend(last: Round, shards: list[Shard], policy: Policy, now: float) -> Action | None:
+def _extend(batch: BatchState, shards: list[Shard], policy: Policy, now: float) -> Action | None:
     """A person who clears the task after the deadline wants its jobs to go on.
 
     They go on as long as the API lets them.
     """
-    runs = any(shard.job or shard.is_unresolved for shard in shards)
-    if not (policy.is_cleared and policy.is_new_try and runs) or last.cancel or now < deadline(last, policy):
+    last, runs = batch.round, any(shard.job or shard.is_unresolved for shard in shards)
+    if not (policy.is_cleared and policy.is_new_try and runs) or last.cancel or now < deadline(batch, policy):
+        return None
+    if policy.rescues:
+        # Its rows have a quicker way.
         return None
     began = last.plan.clock_from.timestamp()
     return Extend(len(last.extended) + 1) if now < began + policy.job_life_s else None
@@ -236,7 +272,7 @@ def _send(batch: BatchState, shards: list[Shard], visit: Visit, policy: Policy, 
     unsent = [shard for shard in shards if not shard.job and not shard.is_unresolved]
     if last.cancel:
         return Land(unsent[0], None) if unsent else None
-    if now >= deadline(last, policy) or not policy.may_send:
+    if now >= deadline(batch, policy) or not policy.may_send:
         return None
     for shard in unsent:
         retry_at = shard.outcome.retry_at if shard.outcome else None
@@ -286,18 +322,32 @@ def _ask_again(last: Round, shards: list[Shard], visit: Visit, policy: Policy) -
     return CancelRound(running) if last.cancel and policy.may_send and running else None
 
 
-def _give_up(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Action | None:
+def _give_up(batch: BatchState, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Action | None:
+    last = batch.round
     if any(_ended_lately(visit.jobs.get(name), now) for name in visit.not_ready):
         # However late it is: its results are paid for, and may come a moment after its end.
         return None
     jobs = tuple(shard.job for shard in shards if shard.job and shard.job not in visit.not_ready)
     unseen = any(visit.jobs.get(job) is None for job in jobs) or any(shard.is_unresolved for shard in shards)
-    if now < deadline(last, policy) + (LOOK_GRACE_S if unseen else 0.0):
+    if now < deadline(batch, policy) + (LOOK_GRACE_S if unseen else 0.0):
         return None
-    if jobs and policy.cancel_on_timeout and last.cancel is None:
+    if (jobs or policy.rescues) and policy.ends_jobs and last.cancel is None:
         return CancelRound(jobs)
+    if policy.rescues and last.cancel and last.cancel.by is None:
+        return _leave(shards, visit)
     late = next(iter(visit.not_ready.values()), None)
     return TimedOut(jobs) if late is None else ResultsOverdue(late)
+
+
+def _leave(shards: list[Shard], visit: Visit) -> Action | None:
+    """A job that was asked to end, and has not, is not waited for: its rows are called."""
+    for shard in shards:
+        job = visit.jobs.get(shard.job) if shard.job else None
+        if job is not None:
+            return Land(shard, replace(job, state=JobState.CANCELLED, error=NOT_ENDED))
+        if not shard.job:
+            return Land(shard, None)
+    return None
 
 
 def _ended_lately(job: JobSnapshot | None, now: float) -> bool:
@@ -305,7 +355,7 @@ def _ended_lately(job: JobSnapshot | None, now: float) -> bool:
     return ended is not None and now < ended.timestamp() + RESULTS_PATIENCE_S
 
 
-def _wait(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Wait:
+def _wait(batch: BatchState, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Wait:
     times = []
     names = []
     for shard in shards:
@@ -320,7 +370,7 @@ def _wait(last: Round, shards: list[Shard], visit: Visit, policy: Policy, now: f
         elif shard.job and shard.job in visit.not_ready:
             times.append(now + _results_wait_s(visit.jobs.get(shard.job), now))
     jobs = tuple(shard.job for shard in shards if shard.job and shard.job not in visit.not_ready)
-    return Wait(jobs, tuple(names), min(times, default=None), deadline(last, policy))
+    return Wait(jobs, tuple(names), min(times, default=None), deadline(batch, policy))
 
 
 def _results_wait_s(job: JobSnapshot | None, now: float) -> float:

@@ -37,10 +37,18 @@ def left_over(batch: BatchState, policy: Policy, *, is_new_try: bool, with_mista
 
     :param with_mistaken: Also those that share one mistake. None = if this is a new try.
     """
-    last = batch.round
-    if last.number >= policy.max_row_attempts:
+    if batch.attempts >= policy.max_row_attempts:
         return 0
-    landed = [shard.landed for shard in last.shards if shard.landed]
+    return _left_over(batch, is_new_try=is_new_try, with_mistaken=with_mistaken)
+
+
+def left_for_calls(batch: BatchState) -> int:
+    """How many rows of a landed batch have no usable answer, and may get one from a single call."""
+    return _left_over(batch, is_new_try=True, with_mistaken=False)
+
+
+def _left_over(batch: BatchState, *, is_new_try: bool, with_mistaken: bool | None) -> int:
+    landed = [shard.landed for shard in batch.latest if shard.landed]
     passing = sum(one.passing for one in landed)
     if passing and not (is_new_try if with_mistaken is None else with_mistaken) and common_mistake(batch):
         passing -= sum(one.counts.get(RowStatus.INVALID_OUTPUT, 0) for one in landed)
@@ -54,9 +62,12 @@ def goes_on(landed: Landed) -> bool:
     return landed.state is JobState.EXPIRED or failed_in_passing
 
 
-def those_again(batch: BatchState, policy: Policy, *, is_new_try: bool) -> Callable[[LandedRow, Landed], bool]:
+def those_again(
+    batch: BatchState, *, is_new_try: bool, with_mistaken: bool | None = None
+) -> Callable[[LandedRow, Landed], bool]:
     """What says of a landed row whether it is among those of :func:`left_over`."""
-    is_mistaken = not is_new_try and common_mistake(batch) is not None
+    takes_mistaken = is_new_try if with_mistaken is None else with_mistaken
+    is_mistaken = not takes_mistaken and common_mistake(batch) is not None
 
     def goes_again(row: LandedRow, landed: Landed) -> bool:
         if is_undone(row, landed.state):

@@ -19,7 +19,7 @@ from upath import UPath
 from airflow_provider_batch.batch.decide.outcome import ensure_succeeded
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import (
-    LEDGER_VERSION,
+    PLAIN_VERSION,
     BatchPlan,
     Layout,
     RoundPlan,
@@ -135,7 +135,7 @@ def _begin(
     ledger.bind(content)
     note_adopted(ledger, 1, job, name, now)
     plan = BatchPlan(
-        ledger_version=LEDGER_VERSION,
+        ledger_version=PLAIN_VERSION,
         identity=wanted.identity,
         account=wanted.account,
         model=wanted.model,

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 import msgspec
 
 from airflow_provider_batch.batch.ledger.digests import Hashing, differs
-from airflow_provider_batch.batch.ledger.kept_rows import requests_of
+from airflow_provider_batch.batch.ledger.kept_rows import input_rows
 from airflow_provider_batch.batch.ledger.state import BatchState
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.errors import LedgerError
@@ -37,14 +37,13 @@ def in_input_order(
             places.add(row.key, file.tell())
             file.write(encode(row) + b"\n")
         columns = _columns(ledger, batch)
-        for shard in batch.rounds[0].shards:
-            for key, _ in requests_of(ledger, shard, dialect):
-                place = places.line_of(key)
-                if place is None:
-                    raise _lost(ledger, "a row that was sent has no result")
-                file.seek(place)
-                row = decode(file.readline())
-                yield row if columns is None else msgspec.structs.replace(row, source=_next(columns, ledger))
+        for key, _ in input_rows(ledger, batch, dialect):
+            place = places.line_of(key)
+            if place is None:
+                raise _lost(ledger, "a row that was sent has no result")
+            file.seek(place)
+            row = decode(file.readline())
+            yield row if columns is None else msgspec.structs.replace(row, source=_next(columns, ledger))
         if columns is not None and next(columns, None) is not None:
             raise _lost(ledger, "the kept columns are more than the rows")
 

@@ -26,7 +26,7 @@ from airflow_provider_batch.batch.ledger.documents import Fetched, Landed
 from airflow_provider_batch.batch.ledger.kept_rows import requests_of, rows_lost
 from airflow_provider_batch.batch.ledger.state import Shard
 from airflow_provider_batch.batch.ledger.store import Ledger
-from airflow_provider_batch.contract import BatchService, JobSnapshot, JobState
+from airflow_provider_batch.contract import BatchService, JobSnapshot, JobState, Limits
 from airflow_provider_batch.errors import ResultsNotReadyError
 from airflow_provider_batch.rows.check.keys import Arrival, Arrivals
 from airflow_provider_batch.rows.dialect import (
@@ -150,6 +150,27 @@ def land(
     return landed
 
 
+def land_calls(
+    limits: Limits, ledger: Ledger, shard: Shard, dialect: RowDialect, brought: Iterable[list[bytes]], why: str
+) -> Landed:
+    """Match what single calls brought to the shard's rows, keep it beside the ledger, and note nothing yet.
+
+    :param brought: Result lines, as a job has them, some at a time.
+    :param why: Of rows that no call was answered for.
+    """
+    state = JobState.EXPIRED if why else JobState.SUCCEEDED
+    calls = JobSnapshot(f"single calls of {shard.name}", state, "single calls", error=why)
+
+    def bring(match: _Match) -> int:
+        for lines in brought:
+            match.take(list(lines))
+        return 0
+
+    left = RowStatus.EXPIRED, "the row was not answered by a single call"
+    landed, _ = _matched(_Tally(calls, limits.long_prompt_tokens), ledger, shard, dialect, bring, left)
+    return landed.model_copy(update={"job": None, "input_file": None, "output_file": None})
+
+
 def _landed(
     service: BatchService,
     ledger: Ledger,
@@ -162,22 +183,45 @@ def _landed(
 
     Returns what is to be noted, and the size of the results.
     """
-    tally = _Tally(job or _NEVER_SENT, service.limits.long_prompt_tokens)
+
+    def fetch(match: _Match) -> int | None:
+        size = _fetch(service, job, match) if job else None
+        if job and size is not None:
+            _ensure_believed(service, ledger, shard, job, match.arrived(size), patience)
+        return size
+
+    of = job or _NEVER_SENT
+    tally = _Tally(of, service.limits.long_prompt_tokens)
+    landed, size = _matched(tally, ledger, shard, dialect, fetch, _LEFT[of.state])
+    return landed if job else landed.model_copy(update={"job": None}), size or 0
+
+
+def _matched(
+    tally: _Tally,
+    ledger: Ledger,
+    shard: Shard,
+    dialect: RowDialect,
+    bring: Callable[[_Match], int | None],
+    left: tuple[RowStatus, str],
+) -> tuple[Landed, int | None]:
+    """Put the rows beside the ledger.
+
+    :param bring: Gives the result lines to the match. Returns their size in bytes, None if there are none.
+    :param left: What becomes of rows that no line came for.
+    """
     with spool() as quarantine:
         with published(ledger.path(shard.document(names.RESULTS))) as file:
             keys = _arrivals(ledger, shard, dialect)
             results = Hashing(file)
             with Behind(cast(BinaryIO, results)) as behind:
                 match = _Match(keys, behind, quarantine, dialect, tally)
-                size = _fetch(service, job, match) if job else None
-                if job and size is not None:
-                    _ensure_believed(service, ledger, shard, job, match.arrived(size), patience)
+                size = bring(match)
                 if tally.rows < shard.plan.rows:
-                    match.leave(_keys(ledger, shard, dialect))
+                    match.leave(_keys(ledger, shard, dialect), left)
         lines = digest(quarantine) if tally.quarantined else ""
         if tally.quarantined:
             keep(quarantine, ledger.path(shard.document(names.QUARANTINE)))
-    return _document(tally, job, results, lines), size or 0
+    return _document(tally, results, lines), size
 
 
 def _ensure_believed(
@@ -278,9 +322,9 @@ class _Match:
                 rows.append(row)
         self._write(rows)
 
-    def leave(self, keys: Iterable[str]) -> None:
+    def leave(self, keys: Iterable[str], left: tuple[RowStatus, str]) -> None:
         """Rows that no line came for."""
-        status, why = _LEFT[self._tally.job.state]
+        status, why = left
         job = self._tally.job
         error = RowError(
             job.error_code if job.state is JobState.FAILED else 0, f"{why}: {job.error}" if job.error else why
@@ -308,18 +352,19 @@ class _Match:
         return f"AGB-R05 {'its key came before' if arrival is Arrival.AGAIN else 'no row with its key was sent'}"
 
 
-def _document(tally: _Tally, job: JobSnapshot | None, results: Hashing, quarantine_sha256: str) -> Landed:
+def _document(tally: _Tally, results: Hashing, quarantine_sha256: str) -> Landed:
+    job = tally.job
     return Landed(
         at=datetime.now(timezone.utc),
-        job=job.name if job else None,
-        state=tally.job.state,
-        raw_state=tally.job.raw_state,
-        error=tally.job.error,
-        error_code=tally.job.error_code,
+        job=job.name,
+        state=job.state,
+        raw_state=job.raw_state,
+        error=job.error,
+        error_code=job.error_code,
         counts=tally.counts,
         size_bytes=results.size_bytes,
         sha256=results.sha256,
-        ended_at=job.ended_at if job else None,
+        ended_at=job.ended_at,
         tokens=TokenTotals.of(tally.usage),
         long_tokens=TokenTotals.of(tally.of_long),
         unmetered=tally.unmetered,
@@ -329,6 +374,6 @@ def _document(tally: _Tally, job: JobSnapshot | None, results: Hashing, quaranti
         faults=tally.faults.common,
         quarantined=tally.quarantined,
         quarantine_sha256=quarantine_sha256,
-        input_file=job.input_file if job else None,
-        output_file=job.output_file if job else None,
+        input_file=job.input_file,
+        output_file=job.output_file,
     )

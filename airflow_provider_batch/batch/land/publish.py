@@ -167,7 +167,7 @@ def tidy(service: BatchService, ledger: Ledger, batch: BatchState, *, keep_remot
     if sleepers(ledger, batch):
         log.info("The copies of rows in %s are left for a later visit to delete.", ledger.folder)
         return
-    if not any(shard.landed and (shard.landed.passing or shard.landed.undone) for shard in batch.round.shards):
+    if not any(shard.landed and (shard.landed.passing or shard.landed.undone) for shard in batch.latest):
         for name in ledger.names_now():
             if name.endswith(".jsonl"):
                 ledger.remove(name)
@@ -219,7 +219,7 @@ def _assemble(
             _write_rows(ledger, batch, dialect, results, tally, unanswered)
         tally.failed = len(unanswered) + batch.plan.skipped
         if len(unanswered):
-            for shard in batch.rounds[0].shards:
+            for shard in batch.originals:
                 for key, line in requests_of(ledger, shard, dialect):
                     if key in unanswered:
                         failed.write(line + b"\n")
@@ -231,18 +231,18 @@ def _is_as_landed(batch: BatchState) -> bool:
     """What landed is what is published: one round, in no particular order, and every row a success."""
     is_plain = not batch.plan.layout.in_input_order and batch.plan.columns_file is None
     landed = [shard.landed for shard in batch.shards if shard.landed]
-    return is_plain and len(batch.rounds) == 1 and all(set(one.counts) <= {RowStatus.SUCCESS} for one in landed)
+    return is_plain and batch.round.number == 1 and all(set(one.counts) <= {RowStatus.SUCCESS} for one in landed)
 
 
 def _whole(batch: BatchState) -> Shard | None:
     """The one shard that is the results, as it stands."""
-    shards = batch.round.shards
+    shards = batch.originals
     is_whole = len(shards) == 1 and batch.plan.layout.format == "jsonl" and _is_as_landed(batch)
     return shards[0] if is_whole else None
 
 
 def _copy_landed(ledger: Ledger, batch: BatchState, results: BinaryIO | None, tally: _Tally) -> None:
-    for shard in batch.round.shards:
+    for shard in batch.originals:
         if results is not None:
             copy_results(ledger, shard, results)
         if shard.landed:
@@ -278,13 +278,13 @@ def _last_words(ledger: Ledger, batch: BatchState) -> Iterator[LandedRow]:
                     if not row.has_text and row.key in answered:
                         continue
                     # Of a batch of one round every key is new, so nothing has to be remembered.
-                    if len(batch.rounds) == 1 or seen.add(row.key, 0) is None:
+                    if batch.round.number == 1 or seen.add(row.key, 0) is None:
                         yield row
 
 
 def _note_answered(ledger: Ledger, batch: BatchState, answered: KeyTable) -> None:
     """Keys with an answer of the wrong type. A later round that brought no answer at all must not hide it."""
-    if batch.plan.output_schema is None or len(batch.rounds) == 1:
+    if batch.plan.output_schema is None or batch.round.number == 1:
         return
     for shard in batch.shards:
         if shard.landed and shard.landed.counts.get(RowStatus.INVALID_OUTPUT):
@@ -342,7 +342,7 @@ def _manifest(
     return Manifest(
         job_name=jobs[0] if jobs else "",
         job_count=len(jobs),
-        rounds=len(batch.rounds),
+        rounds=batch.round.number,
         model=batch.plan.model,
         task_mark=batch.plan.identity.task_digest,
         result_uri=str(folder / RESULTS_FILES[batch.plan.layout.format]),

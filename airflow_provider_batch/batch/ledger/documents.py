@@ -12,14 +12,20 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from airflow_provider_batch.batch.cost.estimate import Estimate
+from airflow_provider_batch.batch.cost.estimate import Estimate, Span
 from airflow_provider_batch.batch.ledger.job_names import Identity
-from airflow_provider_batch.contract import JobState
+from airflow_provider_batch.contract import JobState, Tier
 from airflow_provider_batch.rows.dialect import RowStatus
 from airflow_provider_batch.rows.manifest import TokenTotals
 
-LEDGER_VERSION = 1
+LEDGER_VERSION = 2
 """Raised when an older version of this package could misread what is written."""
+
+PLAIN_VERSION = 1
+"""Of a document without single calls, which older versions read as it is meant."""
+
+TRIAL_ROUND = 0
+"""The number of the round of the trial, which comes before the first."""
 
 
 class Document(BaseModel):
@@ -50,16 +56,32 @@ class ShardPlan(Document):
     sha256: str = ""
 
 
+class RoundKind(str, enum.Enum):
+    """How the rows of a round are answered."""
+
+    BATCH = "batch"
+    """By remote jobs."""
+    TRIAL = "trial"
+    """By single calls, before the first job is sent."""
+    RESCUE = "rescue"
+    """By single calls, as the jobs were late."""
+
+
 class RoundPlan(Document):
     """``r<round>.plan.json`` from the second round on: rows to be sent.
 
+    :param kind: How they are answered.
+    :param ends_at: When the single calls of a round end, whatever is left. None for jobs.
     :param clock_from: Where the task's timeout is counted from. A round that was begun by itself shares it with
         the round before. A new try of an ended batch starts anew.
     """
 
+    ledger_version: int = PLAIN_VERSION
+    kind: RoundKind = RoundKind.BATCH
     shards: tuple[ShardPlan, ...]
     created_at: datetime
     clock_from: datetime
+    ends_at: datetime | None = None
 
 
 class Layout(Document):
@@ -87,6 +109,9 @@ class BatchPlan(Document):
     :param output_schema: JSON Schema that answers are checked against, None = they are not.
     :param is_strict: An answer in a code fence is not of that type.
     :param names_files: Rows name files that are uploaded before the rows are.
+    :param text_bytes: UTF-8 bytes of the text of all rows. 0 in plans of earlier versions.
+    :param trial: Rows that are tried before the first round, which does not have them. None = none are.
+    :param trial_places: Where these rows stand among all rows, from 0.
     :param estimate: What it was to cost, before it was sent.
     :param skipped_file: Beside this document: the rows that were left out, with what is wrong with them.
     """
@@ -106,6 +131,9 @@ class BatchPlan(Document):
     skipped_file: str | None = None
     skipped_sha256: str = ""
     names_files: bool = False
+    text_bytes: int = 0
+    trial: RoundPlan | None = None
+    trial_places: tuple[int, ...] = ()
     first: RoundPlan
     output_schema: dict[str, object] | None = None
     is_strict: bool = False
@@ -226,10 +254,36 @@ class Fault(Document):
     key: str
 
 
+NOT_ENDED = "it was asked to end, and had not ended when its rows were called"
+"""The error of a job whose rows are answered by single calls before its end. It may still be billed."""
+
+
+class CallTotals(Document):
+    """Answers of single calls that were served in one tier.
+
+    :param rows: How many were answered.
+    :param tokens: Of these, as the API reported them.
+    :param long_tokens: The part of ``tokens`` that is of rows with long prompts.
+    :param unmetered: Answers without a token count.
+    :param assumed: Answers that did not say their tier. It is the one that was asked for.
+    """
+
+    tier: Tier
+    rows: int = 0
+    tokens: TokenTotals = TokenTotals()
+    long_tokens: TokenTotals = TokenTotals()
+    unmetered: int = 0
+    assumed: int = 0
+
+
 class Landed(Document):
     """``<shard>.landed.json``: the rows of a job are beside this document, each with a status.
 
     :param job: None if no job was made for the shard.
+    :param calls: What single calls for its rows brought, by tier. Empty for a job.
+    :param lost_calls: Single calls that may have been billed, and whose answers did not come.
+    :param lost_usd: What these may have cost at most, where money was limited. Not in the cost of the batch.
+    :param called_again: Answers of single calls to rows that had an answer.
     :param size_bytes: Of the rows beside this document. ``sha256`` is of the same file.
     :param ended_at: When the job ended, None if not known.
     :param long_tokens: The part of ``tokens`` that is of rows with long prompts. Some models charge more for them.
@@ -247,6 +301,10 @@ class Landed(Document):
     error: str = ""
     error_code: int = 0
     counts: dict[RowStatus, int]
+    calls: tuple[CallTotals, ...] = ()
+    lost_calls: int = 0
+    lost_usd: float = 0.0
+    called_again: int = 0
     size_bytes: int = 0
     sha256: str = ""
     ended_at: datetime | None = None
@@ -261,6 +319,29 @@ class Landed(Document):
     quarantine_sha256: str = ""
     input_file: str | None = None
     output_file: str | None = None
+
+    @property
+    def may_run_on(self) -> bool:
+        """Its job was not waited for to its end. What the job finishes is billed, and not in the cost."""
+        return self.error == NOT_ENDED
+
+
+class TrialForecast(Document):
+    """``r0.forecast.json``: what all rows will take, by those of the trial. Ranges of 95 %.
+
+    :param rows_tried: Rows of the trial.
+    :param unmetered: Of these, rows without a token count.
+    :param input: Tokens. ``output`` leaves thinking out.
+    :param usd: In batch mode. None if no price is known.
+    """
+
+    at: datetime
+    rows_tried: int
+    unmetered: int = 0
+    input: Span
+    output: Span
+    thinking: Span
+    usd: Span | None = None
 
 
 class Fetched(Document):

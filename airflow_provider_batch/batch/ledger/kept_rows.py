@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import BinaryIO, cast
 
 import msgspec
@@ -19,7 +20,7 @@ from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.digests import Hashing, differs, digest, hashed
 from airflow_provider_batch.batch.ledger.documents import Landed, ShardPlan
 from airflow_provider_batch.batch.ledger.job_names import content_digest
-from airflow_provider_batch.batch.ledger.state import Shard
+from airflow_provider_batch.batch.ledger.state import BatchState, Shard
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.rows.check.shards import Cut
@@ -73,6 +74,24 @@ def requests_of(ledger: Ledger, shard: Shard, dialect: RowDialect) -> Iterator[t
         raise rows_lost(ledger, shard, f"{count} rows instead of {shard.plan.rows}")
     if wrong := differs(shard.plan.sha256, rows.sha256):
         raise rows_lost(ledger, shard, wrong)
+
+
+def input_rows(ledger: Ledger, batch: BatchState, dialect: RowDialect) -> Iterator[tuple[str, bytes]]:
+    """Stream the rows of the input in their order: key and line."""
+    trial = batch.trial
+    tried = _rows_of(ledger, trial.shards if trial else (), dialect)
+    others = _rows_of(ledger, (shard for shard in batch.originals if shard.round), dialect)
+    places = set(batch.plan.trial_places)
+    for place in range(batch.plan.rows if places else 0):
+        yield from islice(tried if place in places else others, 1)
+    # Only a stream that was read to its end has proven that its rows are those that were planned.
+    yield from tried
+    yield from others
+
+
+def _rows_of(ledger: Ledger, shards: Iterable[Shard], dialect: RowDialect) -> Iterator[tuple[str, bytes]]:
+    for shard in shards:
+        yield from requests_of(ledger, shard, dialect)
 
 
 def ensure_kept(ledger: Ledger, shard: Shard) -> None:

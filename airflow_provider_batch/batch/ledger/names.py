@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 PLAN = "plan.json"
-"""Of the first round, and of the batch."""
+"""Of the first round, of the trial before it, and of the batch."""
 
 SUPERSEDED = "superseded.json"
 
@@ -31,6 +31,11 @@ REVOKED = "r#.s#.e#.revoked.json"
 SCAN = "r#.s#.e#.scan#.json"
 FETCHED = "r#.s#.fetched#.json"
 LANDED = "r#.s#.landed.json"
+
+NOTE = "r#.s#.note#.jsonl"
+"""What single calls brought, and the right to make more of them."""
+
+FORECAST = "r#.forecast.json"
 
 RESULTS = "r#.s#.results.jsonl"
 """Result rows of a shard."""
@@ -98,5 +103,5 @@ def shard_name(round_number: int, shard_number: int) -> str:
 
 
 def plan_of(round_number: int) -> str:
-    """The plan of a round."""
-    return PLAN if round_number == 1 else name_of(NEXT_PLAN, round_number)
+    """The plan of a round. The trial, round 0, and the first round are planned together."""
+    return PLAN if round_number <= 1 else name_of(NEXT_PLAN, round_number)

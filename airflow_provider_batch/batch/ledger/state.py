@@ -9,6 +9,7 @@ from datetime import datetime
 
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import (
+    TRIAL_ROUND,
     BatchPlan,
     Cancel,
     Extended,
@@ -18,6 +19,7 @@ from airflow_provider_batch.batch.ledger.documents import (
     Published,
     Refusal,
     Revoked,
+    RoundKind,
     RoundPlan,
     Sending,
     Session,
@@ -137,6 +139,16 @@ class Round:
     extended: tuple[Extended, ...] = ()
 
     @property
+    def is_live(self) -> bool:
+        """Its rows are answered by single calls, not by jobs."""
+        return self.plan.kind is not RoundKind.BATCH
+
+    @property
+    def open_shards(self) -> tuple[Shard, ...]:
+        """Those that have not landed."""
+        return tuple(shard for shard in self.shards if shard.landed is None)
+
+    @property
     def open_jobs(self) -> tuple[str, ...]:
         """The jobs that exist and have not landed."""
         return tuple(shard.job for shard in self.shards if shard.job and not shard.landed)
@@ -148,7 +160,10 @@ class Round:
 
 @dataclass(frozen=True)
 class BatchState:
-    """Everything that a ledger says."""
+    """Everything that a ledger says.
+
+    :param rounds: In their order, that of the trial included.
+    """
 
     plan: BatchPlan
     generation: int
@@ -159,6 +174,30 @@ class BatchState:
     def round(self) -> Round:
         """The newest round."""
         return self.rounds[-1]
+
+    @property
+    def trial(self) -> Round | None:
+        """The round before the first, None if there was no trial."""
+        return self.rounds[0] if self.rounds[0].number == TRIAL_ROUND else None
+
+    def round_of(self, shard: Shard) -> Round:
+        """The round that a shard is part of."""
+        return next(round_ for round_ in self.rounds if round_.number == shard.round)
+
+    @property
+    def originals(self) -> tuple[Shard, ...]:
+        """The shards in which each row of the input is exactly once."""
+        return tuple(shard for shard in self.shards if shard.round <= 1)
+
+    @property
+    def latest(self) -> tuple[Shard, ...]:
+        """The shards whose rows may be sent again: of the newest round, and of the trial before the first."""
+        return self.originals if self.round.number == 1 else self.round.shards
+
+    @property
+    def attempts(self) -> int:
+        """How often rows were sent in jobs."""
+        return sum(not round_.is_live for round_ in self.rounds)
 
     @property
     def shards(self) -> Iterator[Shard]:
@@ -178,10 +217,11 @@ class BatchState:
 
     @property
     def has_spent(self) -> bool:
-        """A create call was accepted or may have been."""
+        """A create call was accepted or may have been. What a trial has spent is not meant."""
         return any(
             s.landed or s.is_unresolved or any(e.outcome and e.outcome.job for e in s.attempts)
             for s in self.shards
+            if s.round != TRIAL_ROUND
         )
 
     @property
@@ -218,9 +258,10 @@ def read_batch(ledger: Ledger) -> BatchState:
         )
     ledger.bind(plan.content)
     there = ledger.documents()
-    rounds = [_round(ledger, there, 1, plan.first)]
-    while (name := names.plan_of(len(rounds) + 1)) in there:
-        rounds.append(_round(ledger, there, len(rounds) + 1, _there(ledger, name, RoundPlan)))
+    trial = [] if plan.trial is None else [_round(ledger, there, TRIAL_ROUND, plan.trial)]
+    rounds = [*trial, _round(ledger, there, 1, plan.first)]
+    while (name := names.plan_of(rounds[-1].number + 1)) in there:
+        rounds.append(_round(ledger, there, rounds[-1].number + 1, _there(ledger, name, RoundPlan)))
     for round_ in rounds:
         _ensure_landed(ledger, there, round_)
     superseded = ledger.read(names.SUPERSEDED, Superseded) if names.SUPERSEDED in there else None
@@ -242,7 +283,8 @@ def _if_there(ledger: Ledger, there: set[str], name: str, kind: type[D]) -> D | 
 
 def _ensure_landed(ledger: Ledger, there: set[str], round_: Round) -> None:
     """Make sure that all has landed of a round that was published, or that another followed."""
-    after = {round_.document(names.PUBLISHED), names.plan_of(round_.number + 1)} & there
+    number = max(round_.number, 1)
+    after = {names.name_of(names.PUBLISHED, number), names.plan_of(number + 1)} & there
     for shard in round_.shards:
         landed = shard.document(names.LANDED)
         if after and shard.landed is None:

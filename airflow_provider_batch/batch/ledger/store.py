@@ -122,9 +122,21 @@ class Ledger:
 
         :raises LedgerError: The store did not take it, or it is too large to be read again.
         """
+        return self._put(name, self._text(document, indent=1))
+
+    def put_lines(self, name: str, head: Document, lines: bytes) -> bool:
+        """The same for a file of lines with a document as its first.
+
+        :param lines: Each with its line break.
+        """
+        return self._put(name, self._text(head) + lines)
+
+    def _text(self, document: Document, indent: int | None = None) -> bytes:
         document = document.model_copy(update={"batch": self._batch}) if self._batch else document
         unbound = None if self._batch else {"batch"}
-        text = document.model_dump_json(exclude_none=True, exclude=unbound, indent=1).encode() + b"\n"
+        return document.model_dump_json(exclude_none=True, exclude=unbound, indent=indent).encode() + b"\n"
+
+    def _put(self, name: str, text: bytes) -> bool:
         if len(text) > MAX_DOCUMENT_BYTES:
             raise LedgerError(
                 f"{name} of the ledger at {self.folder} would have {len(text):,} bytes.",

@@ -7,13 +7,19 @@ has changed since.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 from airflow_provider_batch.batch.ledger import names
-from airflow_provider_batch.batch.ledger.documents import Landed, RoundPlan
+from airflow_provider_batch.batch.ledger.documents import (
+    LEDGER_VERSION,
+    PLAIN_VERSION,
+    Landed,
+    RoundKind,
+    RoundPlan,
+)
 from airflow_provider_batch.batch.ledger.kept_rows import keep_shards, landed_of, requests_of, result_rows
-from airflow_provider_batch.batch.ledger.state import BatchState, Round
+from airflow_provider_batch.batch.ledger.state import BatchState, Shard
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.rows.check.keys import KeyTable
 from airflow_provider_batch.rows.check.shards import ShardLimits, ShardWriter
@@ -30,29 +36,36 @@ def begin_round(
     *,
     goes_again: Callable[[LandedRow, Landed], bool],
     is_new_start: bool,
+    ends_at: datetime | None = None,
 ) -> None:
     """Plan the next round: the rows of the last one that are left over.
 
     :param goes_again: Says of a landed row, and of how its job ended, whether it is sent again.
     :param is_new_start: The task's timeout starts anew.
+    :param ends_at: When single calls for the rows end. None = the rows go into jobs.
     """
     last = batch.round
-    lines = _left_lines(ledger, last, dialect, goes_again)
+    lines = _left_lines(ledger, batch.latest, dialect, goes_again)
     with spool(ledger.folder) as rows:
         writer = ShardWriter(rows, limits)
         for line in lines:
             writer.add(line)
         shards = keep_shards(ledger, last.number + 1, rows, writer.close(), batch.plan.model)
     plan = RoundPlan(
-        shards=tuple(shards), created_at=now, clock_from=now if is_new_start else last.plan.clock_from
+        ledger_version=PLAIN_VERSION if ends_at is None else LEDGER_VERSION,
+        kind=RoundKind.BATCH if ends_at is None else RoundKind.RESCUE,
+        shards=tuple(shards),
+        created_at=now,
+        clock_from=now if is_new_start else last.plan.clock_from,
+        ends_at=ends_at,
     )
     ledger.put(names.plan_of(last.number + 1), plan)
 
 
 def _left_lines(
-    ledger: Ledger, last: Round, dialect: RowDialect, goes_again: Callable[[LandedRow, Landed], bool]
+    ledger: Ledger, shards: Iterable[Shard], dialect: RowDialect, goes_again: Callable[[LandedRow, Landed], bool]
 ) -> Iterator[bytes]:
-    for shard in last.shards:
+    for shard in shards:
         with KeyTable() as left:
             landed = landed_of(shard)
             for row in result_rows(ledger, shard):

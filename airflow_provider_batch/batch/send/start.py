@@ -6,36 +6,24 @@ one goes on (:mod:`claim`).
 
 from __future__ import annotations
 
-import io
 import logging
-import secrets
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import BinaryIO, Literal
-
-from upath import UPath
 
 from airflow_provider_batch.batch.cost.budget import (
-    Budget,
     ensure_affordable,
     ensure_files_last,
+    ensure_priced,
     estimate,
     report,
 )
 from airflow_provider_batch.batch.cost.estimate import Estimate
 from airflow_provider_batch.batch.ledger import names
-from airflow_provider_batch.batch.ledger.digests import digest
 from airflow_provider_batch.batch.ledger.documents import (
-    LEDGER_VERSION,
-    BatchPlan,
-    Layout,
-    RoundPlan,
     Sending,
     Superseded,
 )
 from airflow_provider_batch.batch.ledger.folder_owner import ensure_free, ensure_not_replaced
-from airflow_provider_batch.batch.ledger.job_names import Identity, content_digest, folder_digest
-from airflow_provider_batch.batch.ledger.kept_rows import keep_shards
+from airflow_provider_batch.batch.ledger.job_names import content_digest
 from airflow_provider_batch.batch.ledger.state import BatchState, read_batch
 from airflow_provider_batch.batch.ledger.storage_errors import coded_storage_errors
 from airflow_provider_batch.batch.ledger.store import (
@@ -47,60 +35,23 @@ from airflow_provider_batch.batch.ledger.store import (
     remove_ledgers,
 )
 from airflow_provider_batch.batch.send.end_jobs import EndRequest, ask_to_end
+from airflow_provider_batch.batch.send.plan import plan_of
+from airflow_provider_batch.batch.send.spec import BatchSpec, StagedRows
 from airflow_provider_batch.batch.send.unrecorded_jobs import adopt, ensure_expected, jobs_without_ledger
-from airflow_provider_batch.contract import DEFAULT_TIMEOUT_S, BatchService
+from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.errors import (
     BatchError,
     ConfigError,
     InputError,
 )
 from airflow_provider_batch.rows.check.keys import KeyTable
-from airflow_provider_batch.rows.check.shards import ShardLimits
-from airflow_provider_batch.rows.check.staging import Intake, Spools, Staged, spools, stage
+from airflow_provider_batch.rows.check.staging import Intake, Staged, spools, stage
 from airflow_provider_batch.rows.dialect import RowDialect
-from airflow_provider_batch.rows.output.type import OutputType
-from airflow_provider_batch.rows.storage import keep
 
 log = logging.getLogger(__name__)
 
 MAX_NAMED = 3
 """Jobs that one message names."""
-
-OnContentChange = Literal["fail", "cancel_and_resubmit", "adopt"]
-
-
-@dataclass(frozen=True)
-class BatchSpec:
-    """Who wants what done where.
-
-    :param identity: The task instance.
-    :param account: Whose credential pays, as a label without a secret.
-    :param folder: For the results.
-    :param limits: Of one remote job.
-    :param on_content_change: What to do if the task instance has submitted other rows or another model before.
-    :param layout: How the results are written, if this order begins the batch.
-    :param budget: What the batch may cost.
-    :param files_needed_s: How long uploaded files that rows refer to must still live, seconds.
-    :param output: The type of the answers, None = any answer will do.
-    :param is_strict: An answer in a code fence is not of that type.
-    """
-
-    identity: Identity
-    account: str
-    model: str
-    folder: UPath
-    limits: ShardLimits = field(default_factory=ShardLimits)
-    on_content_change: OnContentChange = "fail"
-    layout: Layout = field(default_factory=Layout)
-    output: OutputType | None = None
-    budget: Budget = field(default_factory=Budget)
-    files_needed_s: float = DEFAULT_TIMEOUT_S
-    is_strict: bool = False
-
-    @property
-    def folder_digest(self) -> str:
-        """Digest of the folder."""
-        return folder_digest(str(self.folder))
 
 
 def ledger_for(service: BatchService, spec: BatchSpec, intake: Intake, dialect: RowDialect) -> Ledger:
@@ -122,7 +73,7 @@ def ledger_for(service: BatchService, spec: BatchSpec, intake: Intake, dialect: 
             log.warning("The rows cannot be read any more; going on with what was sent. %s", error)
             return known[-1]
         _tell(staged)
-        return open_ledger(service, spec, StagedRows(files, staged, intake.source.name))
+        return open_ledger(service, spec, StagedRows(files, staged, intake.source.name, dialect.read_key))
 
 
 def estimated(service: BatchService, spec: BatchSpec, intake: Intake, dialect: RowDialect) -> Estimate:
@@ -135,7 +86,9 @@ def estimated(service: BatchService, spec: BatchSpec, intake: Intake, dialect: R
         staged = stage(intake, dialect, files, keys, spec.limits.within(service.limits.file_bytes))
         _tell(staged)
         cost_estimate = estimate(service, spec.model, files.rows, staged, spec.budget, spec.limits.tokens)
-        _ensure_acceptable(service, spec, StagedRows(files, staged, intake.source.name), cost_estimate)
+        _ensure_acceptable(
+            service, spec, StagedRows(files, staged, intake.source.name, dialect.read_key), cost_estimate
+        )
         return cost_estimate
 
 
@@ -147,20 +100,6 @@ def _tell(staged: Staged) -> None:
         log.warning("%d rows, the first at %s: %s.", count, first, caution)
     if staged.skipped:
         log.warning("%d bad rows are left out; they will be in failed.jsonl.", staged.skipped)
-
-
-@dataclass(frozen=True)
-class StagedRows:
-    """Checked rows.
-
-    :param files: The rows and what belongs to them, seekable.
-    :param staged: What checking them found.
-    :param source: What the input is called in messages.
-    """
-
-    files: Spools
-    staged: Staged
-    source: str
 
 
 def open_ledger(service: BatchService, spec: BatchSpec, rows: StagedRows) -> Ledger:
@@ -216,8 +155,10 @@ def current(spec: BatchSpec, known: list[Ledger]) -> BatchState | None:
 
 def _goes_on(service: BatchService, spec: BatchSpec, ledger: Ledger, batch: BatchState, content: str) -> bool:
     """The batch is the one for these rows, or the user wants to go on with it all the same."""
-    if batch.superseded or batch.plan.content == content:
-        return batch.superseded is None
+    if batch.superseded is not None:
+        return False
+    if batch.plan.content == content and not _is_trial_void(batch):
+        return True
     if not batch.has_spent:
         _abandon(service, ledger, content)
         return False
@@ -238,6 +179,12 @@ def _goes_on(service: BatchService, spec: BatchSpec, ledger: Ledger, batch: Batc
         'paid for. Or set on_content_change="cancel_and_resubmit" to pay for the new rows, or "adopt" to keep the '
         "old ones.",
     )
+
+
+def _is_trial_void(batch: BatchState) -> bool:
+    """No row of a trial was answered, so a new try makes it anew."""
+    landed = [shard.landed for shard in batch.trial.shards if shard.landed] if batch.trial else []
+    return bool(landed) and not batch.has_spent and not any(one.calls for one in landed)
 
 
 def _named(jobs: tuple[str, ...]) -> str:
@@ -299,7 +246,7 @@ def _begin(
             # Noted by a try that was gone before it had a plan. If the note is of other rows, it must not be taken
             # over.
             ledger.read(name, Sending)
-    plan = _plan(service, spec, rows, content, ledger, cost_estimate)
+    plan = plan_of(service, spec, rows, content, ledger, cost_estimate)
     ensure_expected(strangers, plan)
     adopt(ledger, plan, strangers, plan.first.created_at)
     if not ledger.put(names.PLAN, plan):
@@ -311,35 +258,6 @@ def _begin(
         withdraw(ledger)
         raise
     return True
-
-
-def _plan(
-    service: BatchService, spec: BatchSpec, rows: StagedRows, content: str, ledger: Ledger, estimate: Estimate
-) -> BatchPlan:
-    """The plan of the batch. Its rows are kept beside the ledger."""
-    shards = keep_shards(ledger, 1, rows.files.rows, rows.staged.cuts, spec.model)
-    now = _time(service)
-    return BatchPlan(
-        ledger_version=LEDGER_VERSION,
-        identity=spec.identity,
-        account=spec.account,
-        model=spec.model,
-        content=content,
-        place=spec.folder_digest,
-        rows=rows.staged.requests,
-        size_bytes=rows.staged.size_bytes,
-        skipped=rows.staged.skipped,
-        names_files=rows.staged.content.uploads > 0,
-        estimate=estimate,
-        layout=spec.layout,
-        output_schema=spec.output.json_schema if spec.output else None,
-        is_strict=spec.is_strict,
-        columns_file=_keep(rows.files.columns, ledger, "columns"),
-        columns_sha256=digest(rows.files.columns),
-        skipped_file=_keep(rows.files.skipped, ledger, "skipped"),
-        skipped_sha256=digest(rows.files.skipped),
-        first=RoundPlan(shards=tuple(shards), created_at=now, clock_from=now),
-    )
 
 
 def _estimate(service: BatchService, spec: BatchSpec, rows: StagedRows) -> Estimate:
@@ -354,17 +272,12 @@ def _ensure_acceptable(service: BatchService, spec: BatchSpec, rows: StagedRows,
     """
     for line in report(estimate, spec.model, spec.budget.max_usd):
         log.info("%s", line)
-    ensure_affordable(estimate, spec.model, spec.budget.max_usd)
+    if not spec.trial_rows:
+        ensure_affordable(estimate, spec.model, spec.budget.max_usd)
+    elif spec.budget.max_usd is not None:
+        # What the batch may cost is judged after the trial.
+        ensure_priced(estimate, spec.model, spec.budget.max_usd)
     ensure_files_last(service, rows.staged, rows.source, spec.files_needed_s)
-
-
-def _keep(part: BinaryIO, ledger: Ledger, what: str) -> str | None:
-    """Keep a spool beside the plan. It has a name of its own, as two tries may do so at the same moment."""
-    if not part.seek(0, io.SEEK_END):
-        return None
-    name = names.spool_name(what, secrets.token_hex(4))
-    keep(part, ledger.path(name))
-    return name
 
 
 def withdraw(ledger: Ledger) -> None:

@@ -15,7 +15,7 @@ from airflow_provider_batch.contract import BatchService, CannotTell, JobSnapsho
 from airflow_provider_batch.errors import AuthError, BatchError, ConfigError, TemporaryError
 
 if TYPE_CHECKING:
-    from airflow_provider_batch.batch.send.start import BatchSpec
+    from airflow_provider_batch.batch.send.spec import BatchSpec
 
 log = logging.getLogger(__name__)
 

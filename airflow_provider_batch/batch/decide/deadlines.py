@@ -1,0 +1,70 @@
+"""Until when jobs are waited for, and when single calls take their place. Pure.
+
+All times are Unix times, seconds, by the vendor's clock.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timezone
+
+from airflow_provider_batch.batch.decide.policy import Policy
+from airflow_provider_batch.batch.decide.rows_again import left_for_calls
+from airflow_provider_batch.batch.ledger.state import BatchState, Round
+from airflow_provider_batch.batch.live.rules import END_JOBS_S, MARGIN_S
+
+AFTER_CANCEL_S = 3600.0
+"""How long cancelled jobs are waited for, seconds."""
+
+
+def deadline(batch: BatchState, policy: Policy) -> float:
+    """Unix time at which something is done about what is late, whatever it is."""
+    last = batch.round
+    if last.is_live:
+        return calls_end(last)
+    if last.cancel:
+        is_rescued = policy.rescues and last.cancel.by is None
+        return last.cancel.at.timestamp() + (END_JOBS_S if is_rescued else AFTER_CANCEL_S)
+    ends = _patience_ends(last, policy)
+    begins = rescue_begins(batch, policy)
+    return ends if begins is None else min(ends, begins)
+
+
+def calls_end(called: Round) -> float:
+    """Unix time at which the single calls of a round end."""
+    return called.plan.ends_at.timestamp() if called.plan.ends_at else math.inf
+
+
+def rescue_begins(batch: BatchState, policy: Policy) -> float | None:
+    """Unix time at which the rows that are left must begin to be answered by single calls.
+
+    None if they are not to be.
+    """
+    if not policy.rescues:
+        return None
+    ends = _patience_ends(batch.round, policy) if policy.at_timeout == "answer" else math.inf
+    if policy.ready_by is None:
+        return ends
+    rows = sum(shard.plan.rows for shard in batch.round.open_shards) + left_for_calls(batch)
+    return min(ends, policy.ready_by - policy.rules.rescue_s(rows, tokens_per_row(batch)))
+
+
+def rescue_ends(batch: BatchState, policy: Policy, now: float) -> datetime:
+    """When the single calls of a rescue that begins now end, whatever is left."""
+    ends = policy.ready_by
+    if ends is None or ends <= now:
+        # There is no such time, or it has passed: twice what the rows should take.
+        ends = now + 2 * policy.rules.calls_s(left_for_calls(batch), tokens_per_row(batch)) + MARGIN_S
+    return datetime.fromtimestamp(ends, timezone.utc)
+
+
+def tokens_per_row(batch: BatchState) -> float:
+    """Rough number of input tokens."""
+    return sum(shard.plan.tokens for shard in batch.originals) / max(1, batch.plan.rows)
+
+
+def _patience_ends(last: Round, policy: Policy) -> float:
+    began = last.plan.clock_from.timestamp()
+    extended = max((one.at.timestamp() + policy.timeout_s for one in last.extended), default=began)
+    # The vendor ends the jobs itself, so no person's new time for them reaches further.
+    return max(began + policy.timeout_s, min(extended, began + policy.job_life_s))

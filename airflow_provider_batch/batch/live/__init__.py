@@ -1,0 +1,1 @@
+"""Single calls beside the batch: the trial before it is paid for, and the rescue before it is late."""

@@ -1,0 +1,70 @@
+"""How the rows of a batch may be answered by single calls, and how long that takes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from airflow_provider_batch.contract import Tier
+
+CALL_S: Mapping[Tier, float] = {Tier.FLEX: 900.0, Tier.STANDARD: 300.0}
+"""How long one call may take, seconds.
+
+The API's documentation names 1 to 15 minutes as the target of flex, and seconds to minutes for standard.
+"""
+
+USUAL_CALL_S: Mapping[Tier, float] = {Tier.FLEX: 300.0, Tier.STANDARD: 20.0}
+"""How long one takes, for the reckoning of a pace, seconds. Our own choice: no figures are published."""
+
+END_JOBS_S = 900.0
+"""How long jobs that were asked to end are waited for before their rows are called, seconds."""
+
+MARGIN_S = 900.0
+"""What a rescue begins earlier than it would have to, at least, seconds."""
+
+MARGIN_SHARE = 0.25
+"""The same as a share of the time that the calls take."""
+
+REQUESTS_PER_MINUTE = 60
+"""The pace where the connection says none: below the limits of every paid tier that is known to us."""
+
+TOKENS_PER_MINUTE = 250_000
+"""The same for input tokens."""
+
+
+@dataclass(frozen=True)
+class CallRules:
+    """How rows are called.
+
+    :param tiers: In this order. A later one is for rows that the one before cannot serve in time.
+    :param concurrency: Calls at the same time, at most.
+    :param capacity_refusals: So many refusals for capacity in a row, and rows go to the next tier.
+    :param requests_per_minute: Calls that leave in a minute, at most.
+    :param tokens_per_minute: Input tokens that leave in a minute, at most.
+    """
+
+    tiers: tuple[Tier, ...] = (Tier.FLEX,)
+    concurrency: int = 100
+    capacity_refusals: int = 3
+    requests_per_minute: float = REQUESTS_PER_MINUTE
+    tokens_per_minute: float = TOKENS_PER_MINUTE
+
+    def rows_per_minute(self, tokens_per_row: float) -> float:
+        """The pace that can be kept, in the first tier.
+
+        :param tokens_per_row: Input tokens, roughly.
+        """
+        at_once = self.concurrency * 60.0 / USUAL_CALL_S[self.tiers[0]]
+        by_tokens = self.tokens_per_minute / max(tokens_per_row, 1.0)
+        return min(self.requests_per_minute, by_tokens, at_once)
+
+    def calls_s(self, rows: int, tokens_per_row: float) -> float:
+        """Seconds in which so many rows can be answered, the last call included."""
+        if not rows:
+            return 0.0
+        return 60.0 * rows / self.rows_per_minute(tokens_per_row) + CALL_S[self.tiers[0]]
+
+    def rescue_s(self, rows: int, tokens_per_row: float) -> float:
+        """Seconds before the time at which all rows must be answered, at which a rescue of them begins."""
+        calls_s = self.calls_s(rows, tokens_per_row)
+        return END_JOBS_S + calls_s + max(MARGIN_S, MARGIN_SHARE * calls_s)

@@ -1,0 +1,233 @@
+"""Writes down what a visit's calls bring, every few seconds, and keeps the lease of their shard alive."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from airflow_provider_batch.batch.ledger.documents import CallTotals
+from airflow_provider_batch.batch.live.notes import LEASE_S, NoteWriter
+from airflow_provider_batch.batch.live.purse import usd_of
+from airflow_provider_batch.batch.live.totals import added, of_row
+from airflow_provider_batch.contract import RowAnswer, Tier
+from airflow_provider_batch.errors import BatchError
+from airflow_provider_batch.rows.dialect import RowDialect
+from airflow_provider_batch.rows.money import Price
+from airflow_provider_batch.steady import steady_s
+
+NOTE_S = 5.0
+"""Between notes while answers come, seconds."""
+
+NOTE_ROWS = 100
+"""Answers that are not noted yet, at most."""
+
+ALIVE_S = LEASE_S / 3
+"""Between notes while no answers come, seconds."""
+
+SAFE_S = 30.0
+"""Before the end of its lease a visit begins no more calls, seconds."""
+
+LOOK_S = 0.25
+"""Between looks whether a note is due, seconds."""
+
+DEAR_CALLS = 20
+"""Where money is limited, a note leaves room for so many of the dearest calls. Then the next note is due."""
+
+WRITE_WAITS_S = (1.0, 3.0, 6.0, 10.0)
+"""Seconds between tries to write a note."""
+
+GIVEN_UP = 4
+"""google.rpc code DEADLINE_EXCEEDED."""
+
+
+@dataclass
+class _News:
+    """What is not noted yet.
+
+    :param calls: That have ended, answered or lost.
+    :param most_usd: What they may have cost at most.
+    """
+
+    lines: list[bytes] = field(default_factory=list)
+    billed: dict[Tier, CallTotals] = field(default_factory=dict)
+    lost: int = 0
+    lost_usd: float = 0.0
+    calls: int = 0
+    most_usd: float = 0.0
+
+    def add(self, other: _News) -> None:
+        self.lines = other.lines + self.lines
+        self.billed = added(self.billed, other.billed.values())
+        self.lost += other.lost
+        self.lost_usd += other.lost_usd
+        self.calls += other.calls
+        self.most_usd += other.most_usd
+
+
+class Scribe:
+    """The book of one visit to a shard.
+
+    :param look: Says whether the calls are wanted on, every minute. Raises :class:`SupersededError` if another try
+        of the task has taken over.
+    :param concurrency: Calls at the same time, at most.
+    :param is_limited: Money is limited, so notes bound it too.
+    :ivar is_superseded: Another visit has the lease. Nothing more may be called.
+    :ivar is_unwanted: A person has ended the batch.
+    :ivar leased_at: When the lease was last renewed, by the steady clock.
+    """
+
+    def __init__(
+        self,
+        writer: NoteWriter,
+        dialect: RowDialect,
+        price: Price | None,
+        look: Callable[[], bool],
+        *,
+        long_prompt_tokens: int,
+        concurrency: int,
+        is_limited: bool,
+    ) -> None:
+        self._writer = writer
+        self._dialect = dialect
+        self._price = price
+        self._look = look
+        self._long = long_prompt_tokens
+        self._window = concurrency + NOTE_ROWS
+        self._is_limited = is_limited
+        self._fresh, self._in_writing = _News(), _News()
+        self._under_way = 0
+        self._under_way_usd = 0.0
+        self._dearest_usd = 0.0
+        self._allowed_usd = 0.0
+        self._noted_at = self._looked_at = self.leased_at = steady_s()
+        self._is_due = False
+        self._lock = threading.Lock()
+        self.is_superseded = False
+        self.is_unwanted = False
+
+    def take_lease(self) -> bool:
+        """Lease the shard. False if another visit was quicker."""
+        self.leased_at = steady_s()
+        return self._writer.take(window_rows=self._window, window_usd=0.0)
+
+    @property
+    def is_leased(self) -> bool:
+        """The lease holds for a while yet."""
+        return not self.is_superseded and steady_s() - self.leased_at < LEASE_S - SAFE_S
+
+    def admits(self, most_usd: float | None) -> bool:
+        """One more call may be begun before the next note."""
+        self._dearest_usd = max(self._dearest_usd, most_usd or 0.0)
+        is_admitted = self._open_calls < self._window and (
+            not self._is_limited or self._open_usd + (most_usd or 0.0) <= self._allowed_usd
+        )
+        self._is_due = self._is_due or not is_admitted
+        return is_admitted
+
+    def begin(self, most_usd: float | None) -> None:
+        """A call leaves."""
+        self._under_way += 1
+        self._under_way_usd += most_usd or 0.0
+
+    def take(self, answer: RowAnswer, most_usd: float | None) -> float | None:
+        """A row was answered.
+
+        :return: What it cost, USD. None where that is not known.
+        """
+        row = self._dialect.read_result(answer.line)
+        totals = of_row(row, answer.tier, is_tier_said=answer.is_tier_said, long_prompt_tokens=self._long)
+        self._end(most_usd)
+        self._fresh.lines.append(answer.line)
+        self._fresh.billed = added(self._fresh.billed, [totals])
+        return None if totals.unmetered else usd_of(totals, self._price)
+
+    def lose(self, most_usd: float | None) -> None:
+        """A call may be billed, and its answer will not come."""
+        self._end(most_usd)
+        self._fresh.lost += 1
+        self._fresh.lost_usd += most_usd or 0.0
+
+    def forget(self, most_usd: float | None) -> None:
+        """A call was refused. Nothing is billed."""
+        self._under_way -= 1
+        self._under_way_usd -= most_usd or 0.0
+
+    def give_up(self, key: str, why: str) -> None:
+        """A row is left as it is."""
+        self._fresh.lines.append(msgspec.json.encode({"key": key, "error": {"code": GIVEN_UP, "message": why}}))
+
+    async def keep_noting(self) -> None:
+        """Note what is new when it is time, for as long as the calls go on.
+
+        :raises BatchError: A note cannot be written, or another try has taken over.
+        """
+        while not self.is_superseded:
+            if steady_s() - self._looked_at >= ALIVE_S:
+                self._looked_at = steady_s()
+                self.is_unwanted = not await asyncio.to_thread(self._look)
+            if self._is_time():
+                await asyncio.to_thread(self._note)
+            await asyncio.sleep(LOOK_S)
+
+    def close(self, refusals: Mapping[Tier, int]) -> None:
+        """Note what is left, and give the lease back."""
+        self._note(refusals=refusals, gives_back=True)
+
+    @property
+    def _open_calls(self) -> int:
+        """Calls that no note tells of."""
+        return self._under_way + self._fresh.calls + self._in_writing.calls
+
+    @property
+    def _open_usd(self) -> float:
+        return self._under_way_usd + self._fresh.most_usd + self._in_writing.most_usd
+
+    def _end(self, most_usd: float | None) -> None:
+        self.forget(most_usd)
+        self._fresh.calls += 1
+        self._fresh.most_usd += most_usd or 0.0
+
+    def _is_time(self) -> bool:
+        since_s = steady_s() - self._noted_at
+        has_news = since_s >= NOTE_S and self._fresh.calls > 0
+        return self._is_due or has_news or len(self._fresh.lines) >= NOTE_ROWS or since_s >= ALIVE_S
+
+    def _note(self, *, refusals: Mapping[Tier, int] | None = None, gives_back: bool = False) -> None:
+        """Write a note. What a note before it could not say is in it as well: it is paid for."""
+        with self._lock:
+            news, self._fresh = self._fresh, _News()
+            self._is_due = False
+            news.add(self._in_writing)
+            self._in_writing = news
+            for wait_s in (*WRITE_WAITS_S[: 1 if gives_back else None], None):
+                try:
+                    self._write(news, refusals, gives_back=gives_back)
+                except BatchError:
+                    if wait_s is None:
+                        raise
+                    time.sleep(wait_s)
+                else:
+                    self._in_writing = _News()
+                    return
+
+    def _write(self, news: _News, refusals: Mapping[Tier, int] | None, *, gives_back: bool) -> None:
+        began = steady_s()
+        allowed_usd = self._open_usd + DEAR_CALLS * self._dearest_usd if self._is_limited else 0.0
+        is_ours = self._writer.write(
+            news.lines,
+            news.billed.values(),
+            lost=news.lost,
+            lost_usd=news.lost_usd,
+            window_rows=0 if gives_back else self._window,
+            window_usd=0.0 if gives_back else allowed_usd,
+            refusals=refusals,
+            gives_back=gives_back,
+        )
+        self._allowed_usd = allowed_usd
+        self._noted_at = self.leased_at = began
+        self.is_superseded = self.is_superseded or not is_ours

@@ -1,0 +1,159 @@
+"""After the calls of a trial: what came back, what the batch will come to by it, and whether it may be sent."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from decimal import Decimal
+
+import msgspec
+
+from airflow_provider_batch.batch.cost.budget import prices_ahead
+from airflow_provider_batch.batch.cost.estimate import Span
+from airflow_provider_batch.batch.cost.receipts import cost_of
+from airflow_provider_batch.batch.cost.trial_range import Forecast, TriedRow, Whole, row_usd
+from airflow_provider_batch.batch.ledger import names
+from airflow_provider_batch.batch.ledger.documents import TRIAL_ROUND, TrialForecast
+from airflow_provider_batch.batch.ledger.kept_rows import requests_of, result_rows
+from airflow_provider_batch.batch.ledger.state import BatchState, Round
+from airflow_provider_batch.batch.work import Calling, Work
+from airflow_provider_batch.errors import TrialError
+from airflow_provider_batch.redaction import blanked
+from airflow_provider_batch.rows.dialect import LandedRow, RowStatus
+from airflow_provider_batch.rows.manifest import counts_in_words
+
+log = logging.getLogger(__name__)
+
+SHOWN_ROWS = 5
+"""Of a trial, in the log."""
+
+SHOWN_CHARS = 100
+"""Of an answer, in the log."""
+
+
+def judge(work: Work, calls: Calling, batch: BatchState) -> None:
+    """Show the answers of a trial, and estimate the batch by them.
+
+    :raises TrialError: Too many of its rows have no usable answer, or the batch may cost more than it is allowed
+        to.
+    """
+    trial = batch.trial
+    if trial is None:
+        return
+    counts: Counter[RowStatus] = Counter()
+    empty = 0
+    for number, row in enumerate(_rows(work, trial)):
+        counts[row.status] += 1
+        empty += row.is_empty
+        if number < SHOWN_ROWS:
+            log.info("Trial: %s, %s: %s", ascii(row.key)[:60], row.status.value, _shown(row))
+    cost = cost_of((shard.landed for shard in trial.shards if shard.landed), batch.plan.model, work.prices).batch_usd
+    paid = "an unknown sum" if cost is None else f"USD {cost:,.6f}"
+    log.info("The trial of %d rows has cost %s: %s.", counts.total(), paid, counts_in_words(counts))
+    _ensure_usable(trial, counts, empty, calls.max_failed, paid)
+    if not batch.plan.first.shards:
+        log.info("All rows were tried, so no batch is sent.")
+        return
+    forecast = _forecast(work, batch, trial)
+    _note(work, forecast)
+    for line in in_words(forecast):
+        log.info("%s", line)
+    _ensure_affordable(forecast, calls.max_usd, paid)
+
+
+def in_words(forecast: Forecast) -> tuple[str, ...]:
+    """The estimate for a log, a line for each thing."""
+    usd = "no price is known for this model" if forecast.usd is None else f"USD {_usd(forecast.usd)}"
+    return (
+        f"estimate:      by {forecast.rows_tried} tried rows, ranges of 95 %, for all rows",
+        f"input tokens:  {forecast.input}",
+        f"output tokens: {forecast.output}, and thinking {forecast.thinking}",
+        f"cost:          {usd} in batch mode",
+    )
+
+
+def _usd(span: Span) -> str:
+    return f"{span.least:,.4f} to {'an unknown sum' if span.most is None else f'{span.most:,.4f}'}"
+
+
+def _rows(work: Work, trial: Round) -> Iterator[LandedRow]:
+    for shard in trial.shards:
+        yield from result_rows(work.ledger, shard)
+
+
+def _shown(row: LandedRow) -> str:
+    if row.error is not None and not row.has_text:
+        return _one_line(row.error.message)
+    return _one_line(str(msgspec.json.decode(row.text) or ""))
+
+
+def _one_line(text: str) -> str:
+    words = " ".join(blanked(text).split())
+    return words if len(words) <= SHOWN_CHARS else f"{words[:SHOWN_CHARS]}…"
+
+
+def _ensure_usable(
+    trial: Round, counts: Counter[RowStatus], empty: int, most_failed: float | None, paid: str
+) -> None:
+    # A row that was not called tells nothing of the prompt.
+    rows, usable = counts.total() - counts[RowStatus.EXPIRED], counts[RowStatus.SUCCESS] - empty
+    without = rows - usable
+    if usable and (most_failed is None or without / rows <= most_failed):
+        return
+    reasons = {shard.landed.error for shard in trial.shards if shard.landed and shard.landed.error}
+    if not rows:
+        error = TrialError(
+            f"No row of the trial was answered: {'; '.join(sorted(reasons))}.",
+            code="AGB-T01",
+            remedy="No batch was sent. The next try of the task begins a new trial.",
+        )
+        error.is_final = False
+        raise error
+    allowed = "" if most_failed is None else f" At most {most_failed * 100:g} % may."
+    raise TrialError(
+        f"{without} of {rows} rows of the trial have no usable answer ({counts_in_words(counts)}).{allowed}",
+        code="AGB-T01",
+        remedy=f"No batch was sent. The trial has cost {paid}. Correct the prompt, the output type or the model, "
+        "which begins a new trial. Or raise max_failed_fraction.",
+    )
+
+
+def _forecast(work: Work, batch: BatchState, trial: Round) -> Forecast:
+    sizes = {
+        key: work.dialect.check_request(line).text_bytes
+        for shard in trial.shards
+        for key, line in requests_of(work.ledger, shard, work.dialect)
+    }
+    limits = work.service.limits
+    prices = prices_ahead(work.prices, batch.plan.model, work.service.now(), limits.job_life_s)
+    tried = []
+    for row in _rows(work, trial):
+        usage = row.usage
+        usd = None if usage is None else row_usd(prices, usage, limits.long_prompt_tokens)
+        tried.append(TriedRow(sizes[row.key], usage, usd))
+    return Forecast.of(tried, Whole(batch.plan.rows, max(batch.plan.text_bytes, sum(sizes.values()))))
+
+
+def _note(work: Work, forecast: Forecast) -> None:
+    spans = {name: getattr(forecast, name) for name in ("input", "output", "thinking", "usd")}
+    at = datetime.fromtimestamp(work.service.now(), timezone.utc)
+    note = TrialForecast(at=at, rows_tried=forecast.rows_tried, unmetered=forecast.unmetered, **spans)
+    work.ledger.put(names.name_of(names.FORECAST, TRIAL_ROUND), note)
+
+
+def _ensure_affordable(forecast: Forecast, max_usd: float | None, paid: str) -> None:
+    if max_usd is None:
+        return
+    most = forecast.usd.most if forecast.usd else None
+    if most is not None and Decimal(str(most)) <= Decimal(str(max_usd)):
+        return
+    spent = "an unknown sum" if most is None else f"up to USD {most:,.4f}"
+    raise TrialError(
+        f"By the trial the batch will cost {spent}, and max_cost_usd is {max_usd:g}. Input tokens: "
+        f"{forecast.input}; output tokens: {forecast.output}, and thinking {forecast.thinking}.",
+        code="AGB-T02",
+        remedy=f"No batch was sent. The trial has cost {paid}, and its answers are kept. Raise max_cost_usd, lower "
+        "maxOutputTokens or the thinking budget, or try more rows for a narrower range.",
+    )

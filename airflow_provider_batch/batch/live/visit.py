@@ -1,0 +1,207 @@
+"""A visit's single calls for one shard, from the lease to the landed rows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta, timezone
+from functools import partial
+
+import msgspec
+
+from airflow_provider_batch.batch.land.match_rows import land_calls
+from airflow_provider_batch.batch.ledger import names
+from airflow_provider_batch.batch.ledger.documents import Landed
+from airflow_provider_batch.batch.ledger.kept_rows import requests_of
+from airflow_provider_batch.batch.ledger.state import BatchState, Round, Shard
+from airflow_provider_batch.batch.live.caller import Called, Caller, End, Row
+from airflow_provider_batch.batch.live.capacity import Capacity
+from airflow_provider_batch.batch.live.notes import Noted, NoteWriter, notes_of, read_notes
+from airflow_provider_batch.batch.live.pace import Pace, shared_place
+from airflow_provider_batch.batch.live.purse import Purse, RowCosts, spent_on
+from airflow_provider_batch.batch.live.scribe import Scribe
+from airflow_provider_batch.batch.send.media import rows_with_addresses, uploaded_media
+from airflow_provider_batch.batch.work import Calling, Work, reader_of
+from airflow_provider_batch.rows.check.keys import KeyTable
+from airflow_provider_batch.rows.check.shards import ShardLimits
+from airflow_provider_batch.rows.dialect import Usage
+from airflow_provider_batch.rows.manifest import TokenTotals, counts_in_words
+from airflow_provider_batch.rows.money import Price
+from airflow_provider_batch.rows.read.lines import read_lines
+
+log = logging.getLogger(__name__)
+
+ONE_WAIT_S = 15.0
+"""After another visit was quicker to lease a shard, seconds."""
+
+MEDIA_LIFE_S = 6 * 3600.0
+"""What an uploaded media file must still have of its life before rows with it are called, seconds."""
+
+
+CALL_LIMITS = ShardLimits(rows=10_000)
+"""Of one lease: the notes of as many rows are read again after a worker was lost."""
+
+
+class _Keyed(msgspec.Struct):
+    key: str
+
+
+_key_of = msgspec.json.Decoder(_Keyed).decode
+
+
+def call_rows(work: Work, calls: Calling, batch: BatchState, called: Round, shard: Shard) -> Called:
+    """Have the rows of a shard answered that no note has an answer for.
+
+    :param called: The round of the shard.
+    :raises SupersededError: Another try of the task has taken over.
+    :raises BatchError: What no row would fare better with. Answers that came before are noted.
+    """
+    now = work.service.now()
+    with ExitStack() as stack:
+        answered = stack.enter_context(KeyTable())
+        noted = read_notes(work.ledger, shard, lambda line: answered.add(_key_of(line).key, 0))
+        leased = noted.leased_until()
+        if leased is not None and leased.timestamp() > now:
+            return Called(End.PAUSE, leased.timestamp())
+        if len(answered) == shard.plan.rows:
+            return Called(End.ALL_ANSWERED)
+        lines = stack.enter_context(_lines(work, batch, shard))
+        caller = _caller(work, calls, batch, called, shard, noted)
+        if not caller.scribe.take_lease():
+            return Called(End.PAUSE, now + ONE_WAIT_S)
+        costs = RowCosts(_price(work, batch), work.service.check_model(batch.plan.model))
+        caller.rows = _rows(work, lines, answered, costs)
+        log.info("%d rows of %s are called, %s.", shard.plan.rows - len(answered), shard.name, _tiers(calls))
+        return asyncio.run(_run(caller, calls))
+
+
+async def _run(caller: Caller, calls: Calling) -> Called:
+    service = calls.connect()
+    try:
+        return await caller.run(service)
+    finally:
+        await service.aclose()
+
+
+def _caller(
+    work: Work, calls: Calling, batch: BatchState, called: Round, shard: Shard, noted: Noted
+) -> Caller:
+    price, rules = _price(work, batch), calls.rules
+    scribe = Scribe(
+        NoteWriter(work.ledger, shard, noted, lambda: _time(work)),
+        work.dialect,
+        price,
+        lambda: _is_wanted(work, batch, called),
+        long_prompt_tokens=work.service.limits.long_prompt_tokens,
+        concurrency=rules.concurrency,
+        is_limited=calls.max_usd is not None,
+    )
+    spent = calls.spent(batch) + spent_in_notes(work, batch, price)
+    pace = Pace(rules.requests_per_minute, rules.tokens_per_minute, shared_place(calls.account, batch.plan.model))
+    ends_at = called.plan.ends_at.timestamp() if called.plan.ends_at else float("inf")
+    refusals = dict(noted.last.refusals) if noted.last else {}
+    return Caller(
+        model=batch.plan.model,
+        scribe=scribe,
+        pace=pace,
+        purse=Purse(calls.max_usd, spent),
+        capacity=Capacity(rules, ends_at, refusals),
+        rules=rules,
+        ends_at=ends_at,
+        clock=work.service.now,
+    )
+
+
+def spent_in_notes(work: Work, batch: BatchState, price: Price | None) -> float:
+    """What the notes of shards that have not landed cost at most, USD. What may be lost is in it."""
+    spent = 0.0
+    for round_ in batch.rounds:
+        for shard in round_.open_shards if round_.is_live else ():
+            noted = read_notes(work.ledger, shard)
+            spent += spent_on(noted.billed.values(), price) + noted.lost_usd + noted.unnoted_usd
+    return spent
+
+
+def land_called(work: Work, batch: BatchState, shard: Shard, why: str) -> Landed | None:
+    """Land what single calls brought. None if another visit still calls for rows of the shard.
+
+    :param why: Of rows that no call was answered for.
+    """
+    noted = read_notes(work.ledger, shard)
+    leased = noted.leased_until()
+    if leased is not None and leased.timestamp() > work.service.now():
+        return None
+    brought = (lines for _, lines in notes_of(work.ledger, shard))
+    rows = sum(one.rows for one in noted.billed.values())
+    landed = land_calls(work.service.limits, work.ledger, shard, reader_of(work, batch), brought, why)
+    landed = landed.model_copy(
+        update={
+            "at": _time(work),
+            "calls": tuple(noted.billed.values()),
+            "lost_calls": noted.lost + noted.unnoted_rows,
+            "lost_usd": noted.lost_usd + noted.unnoted_usd,
+            "called_again": landed.quarantined,
+            "tokens": _total(one.tokens for one in noted.billed.values()),
+            "long_tokens": _total(one.long_tokens for one in noted.billed.values()),
+            "unmetered": sum(one.unmetered for one in noted.billed.values()),
+        }
+    )
+    if work.ledger.put(shard.document(names.LANDED), landed):
+        work.ledger.written.add(landed.sha256)
+    log.info("Landed the single calls of %s: %d answers, %s.", shard.name, rows, counts_in_words(landed.counts))
+    if landed.lost_calls:
+        log.warning(
+            "AGB-R13 %d single calls of %s may have been billed without an answer that could be kept.",
+            landed.lost_calls,
+            shard.name,
+        )
+    return landed
+
+
+def _total(totals: Iterator[TokenTotals]) -> TokenTotals:
+    return TokenTotals.of(sum((one.usage() for one in totals), Usage()))
+
+
+def _time(work: Work) -> datetime:
+    return datetime.fromtimestamp(work.service.now(), timezone.utc)
+
+
+def _price(work: Work, batch: BatchState) -> Price | None:
+    return work.prices(batch.plan.model, _time(work).date())
+
+
+def _tiers(calls: Calling) -> str:
+    return f"{' then '.join(calls.rules.tiers)}, up to {calls.rules.requests_per_minute:g} a minute"
+
+
+def _is_wanted(work: Work, batch: BatchState, called: Round) -> bool:
+    """No person has ended the batch.
+
+    :raises SupersededError: Another try of the task has taken over.
+    """
+    work.fence()
+    there = work.ledger.names()
+    notes = {names.SUPERSEDED, called.document(names.CANCEL), batch.round.document(names.CANCEL)}
+    return not notes & there
+
+
+@contextmanager
+def _lines(work: Work, batch: BatchState, shard: Shard) -> Iterator[Iterator[bytes]]:
+    """The rows of a shard as they are sent, with the addresses of the files that they name."""
+    if not batch.plan.names_files:
+        yield (line for _, line in requests_of(work.ledger, shard, work.dialect))
+        return
+    until = _time(work) + timedelta(seconds=MEDIA_LIFE_S)
+    media = uploaded_media(work.service, work.ledger, shard, work.dialect, work.files, until)
+    with rows_with_addresses(work.ledger, shard, work.dialect, media) as spool:
+        spool.seek(0)
+        yield (line or b"" for _, line in read_lines(spool))
+
+
+def _rows(work: Work, lines: Iterator[bytes], answered: KeyTable, costs: RowCosts) -> Iterator[Row]:
+    for line in lines:
+        checked = work.dialect.check_request(line)
+        if checked.key not in answered:
+            yield Row(checked.key, line, checked.tokens, partial(costs.most_usd, checked))
