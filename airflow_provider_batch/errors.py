@@ -15,6 +15,7 @@
     ├── StorageError                 a disk or an object store failed
     ├── SupersededError              another try of the same task has taken over
     ├── SubmitUnknownError           a create call with an unknown outcome: a job may exist
+    ├── AnswerLostError              a single call whose answer did not arrive: it may be billed
     ├── ApiError                     the API answered a call with an error
     │   ├── AuthError                401 or 403
     │   ├── NotFoundError            404
@@ -230,6 +231,22 @@ class SubmitUnknownError(BatchError):
     def __init__(self, message: str, *, display_name: str, code: str = "", remedy: str = "") -> None:
         self.display_name = display_name
         super().__init__(message, code=code, remedy=remedy)
+
+
+class AnswerLostError(BatchError):
+    """The answer to a single call did not arrive or cannot be read. It may be billed, and is not asked for again.
+
+    :param cause: What was seen in its place.
+    """
+
+    def __init__(self, message: str, *, cause: BatchError, code: str = "", remedy: str = "") -> None:
+        self.cause = cause
+        super().__init__(message, code=code, remedy=remedy)
+
+    @property
+    def may_pass(self) -> bool:
+        """As what was seen in its place."""
+        return self.cause.may_pass
 
 
 class ApiError(BatchError):

@@ -1,3 +1,3 @@
 """The Gemini Developer API over HTTP, and nothing else."""
 
-__all__ = ["client", "limits", "prices", "rows", "service", "webhooks", "wire"]
+__all__ = ["calling", "client", "limits", "prices", "rows", "service", "webhooks", "wire"]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from airflow.sdk import BaseHook
 
 from airflow_provider_batch.airflow_compat import not_found_error
-from airflow_provider_batch.argument_checks import flag
 from airflow_provider_batch.errors import BatchError, ConfigError, NoConnectionError, TemporaryError
 from airflow_provider_batch.gemini.client.auth import (
     DEFAULT_BASE_URL,
@@ -22,14 +21,18 @@ from airflow_provider_batch.gemini.client.auth import (
     OAuthToken,
     account_label,
 )
+from airflow_provider_batch.hooks import extras
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from airflow.sdk import Connection
 
+    from airflow_provider_batch.contract import Tier
+    from airflow_provider_batch.gemini.calling import GeminiCallingService
     from airflow_provider_batch.gemini.client.asynchronous import AsyncGeminiClient
     from airflow_provider_batch.gemini.client.blocking import GeminiClient
+    from airflow_provider_batch.gemini.client.single import SingleAnswer
     from airflow_provider_batch.gemini.client.transport import Endpoint
     from airflow_provider_batch.gemini.prices import PriceTable
     from airflow_provider_batch.gemini.service import AsyncGeminiBatchService, GeminiBatchService
@@ -113,16 +116,18 @@ class GeminiBatchHook(BaseHook):
 
         return GeminiClient(self._endpoint(self._connection()))
 
-    async def aget_conn(self) -> AsyncGeminiClient:
+    async def aget_conn(self, connections: int = 100) -> AsyncGeminiClient:
         """A client for an event loop. The connection is looked up without blocking.
 
+        :param connections: How many may be open at a time.
         :raises ConfigError: The connection does not exist or cannot work.
         :raises BatchError: It could not be looked up this time.
         """
         from airflow_provider_batch.gemini.client.asynchronous import AsyncGeminiClient
 
         # In a thread: TLS takes tens of milliseconds to set up.
-        return await asyncio.to_thread(AsyncGeminiClient, self._endpoint(await self._aconnection()))
+        endpoint = self._endpoint(await self._aconnection())
+        return await asyncio.to_thread(AsyncGeminiClient, endpoint, connections=connections)
 
     @contextmanager
     def service(self, *, embeddings: bool = False) -> Iterator[GeminiBatchService]:
@@ -141,6 +146,37 @@ class GeminiBatchHook(BaseHook):
 
         return AsyncGeminiBatchService(await self.aget_conn())
 
+    async def acalling_service(self, connections: int = 100) -> GeminiCallingService:
+        """What calls single rows: each answer is billed. Close it with ``aclose()``.
+
+        :param connections: Calls that may be on their way at a time. More than that wait for a connection.
+        """
+        from airflow_provider_batch.gemini.calling import GeminiCallingService
+
+        return GeminiCallingService(await self.aget_conn(connections))
+
+    def generate_content(
+        self, model: str, request: Mapping[str, object], *, tier: Tier | str = "standard", timeout_s: float = 900.0
+    ) -> SingleAnswer:
+        """Have one GenerateContentRequest answered now, as one stands in the row of a batch.
+
+        A refusal for now (429, 503) is repeated for a while. A lost answer is not asked for again.
+
+        :param tier: ``standard``, or ``flex``: in 1 to 15 minutes at the price of batch mode.
+        :param timeout_s: After which the API is to give up, seconds.
+        :raises ApiError: A definite no. Nothing is billed.
+        :raises AnswerLostError: The answer did not arrive and may be billed.
+        """
+        with self.get_conn() as client:
+            return client.generate_content(model, request, tier=tier, timeout_s=timeout_s)
+
+    async def agenerate_content(
+        self, model: str, request: Mapping[str, object], *, tier: Tier | str = "standard", timeout_s: float = 900.0
+    ) -> SingleAnswer:
+        """As :meth:`generate_content`, without blocking the event loop."""
+        async with await self.aget_conn() as client:
+            return await client.generate_content(model, request, tier=tier, timeout_s=timeout_s)
+
     def account(self) -> Account:
         """Whose credential this is, without the credential.
 
@@ -153,7 +189,7 @@ class GeminiBatchHook(BaseHook):
                 label=str(extra.get("account") or "") or _account_label(connection, extra),
                 deployment=str(extra.get("deployment") or ""),
                 prices=str(extra.get("prices") or ""),
-                max_enqueued_tokens=_count(extra, "max_enqueued_tokens"),
+                max_enqueued_tokens=extras.count(extra, "max_enqueued_tokens"),
             )
 
     def prices(self) -> PriceTable:
@@ -280,8 +316,8 @@ class GeminiBatchHook(BaseHook):
             return Endpoint(
                 self._credential(connection, extra),
                 base_url=_base_url(connection),
-                api_version=_choice(extra, "api_version", API_VERSIONS),
-                trust_env=_flag(extra, "trust_env"),
+                api_version=extras.choice(extra, "api_version", API_VERSIONS),
+                trust_env=extras.flag(extra, "trust_env"),
             )
 
     def _extra(self, connection: Connection) -> dict[str, object]:
@@ -300,7 +336,7 @@ class GeminiBatchHook(BaseHook):
         return extra
 
     def _credential(self, connection: Connection, extra: dict[str, object]) -> Credential:
-        kind = _choice(extra, "auth_type", AUTH_TYPES)
+        kind = extras.choice(extra, "auth_type", AUTH_TYPES)
         project = str(extra.get("quota_project") or "")
         if kind == "adc":
             return ApplicationDefault(project)
@@ -318,7 +354,7 @@ def _base_url(connection: Connection) -> str:
 
 
 def _account_label(connection: Connection, extra: dict[str, object]) -> str:
-    kind = _choice(extra, "auth_type", AUTH_TYPES)
+    kind = extras.choice(extra, "auth_type", AUTH_TYPES)
     if kind == "api_key":
         return account_label(_base_url(connection), kind, connection.password or "")
     # Tokens change by the hour. The project that pays does not, and it alone sees its jobs.
@@ -331,41 +367,3 @@ def _account_label(connection: Connection, extra: dict[str, object]) -> str:
             "your own for the credential.",
         )
     return account_label(_base_url(connection), kind, project)
-
-
-def _count(extra: dict[str, object], name: str) -> int | None:
-    value = extra.get(name)
-    if value in (None, ""):
-        return None
-    if not str(value).isdigit() or int(str(value)) == 0:
-        raise ConfigError(
-            f"The extra {name} must be a whole number above 0.",
-            code="AGB-C02",
-            remedy="Correct the extra in the connection form.",
-        )
-    return int(str(value))
-
-
-def _choice(extra: dict[str, object], name: str, values: tuple[str, ...]) -> str:
-    value = extra.get(name) or values[0]
-    if value not in values:
-        raise ConfigError(
-            f"The extra {name} must be one of {', '.join(values)}.",
-            code="AGB-C02",
-            remedy="Correct the extra in the connection form.",
-        )
-    return str(value)
-
-
-def _flag(extra: dict[str, object], name: str) -> bool:
-    value = extra.get(name)
-    if value in (None, ""):
-        return False
-    try:
-        return flag(name, value)
-    except ConfigError:
-        raise ConfigError(
-            f"The extra {name} must be true or false.",
-            code="AGB-C02",
-            remedy="Correct the extra in the connection form.",
-        ) from None

@@ -1,6 +1,7 @@
 """From an Airflow connection to the API."""
 
 import asyncio
+import json
 import ssl
 import threading
 import traceback
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from packaging.version import Version
 
 from airflow_provider_batch.airflow_compat import POINTER, Fence
+from airflow_provider_batch.contract import Tier
 from airflow_provider_batch.errors import BatchError, ConfigError, SupersededError
 from airflow_provider_batch.gemini.client.auth import DEFAULT_BASE_URL
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
@@ -121,6 +123,35 @@ def test_the_async_lookup_gives_a_working_client(connection, in_triggerer):
             return [list(page) async for page in client.list_batch_pages()]
 
     assert asyncio.run(listed()) == [[]]
+
+
+FLASH, HI = "gemini-2.5-flash", {"contents": [{"parts": [{"text": "hi"}]}]}
+
+
+def test_a_single_call_is_answered_in_the_tier_that_is_asked_for(connection, gemini_emulator):
+    hook = GeminiBatchHook()
+    answers = [
+        hook.generate_content(FLASH, HI),
+        hook.generate_content(FLASH, HI, tier="flex"),
+        asyncio.run(hook.agenerate_content(FLASH, HI, tier="flex")),
+    ]
+
+    assert [str(answer.tier) for answer in answers] == ["standard", "flex", "flex"]
+    assert answers[2].response["candidates"][0]["content"]["parts"] == [{"text": "Answer to: hi"}]
+    assert [billed["tier"] for billed in gemini_emulator.billed_calls()] == ["standard", "flex", "flex"]
+
+
+def test_the_service_of_single_calls_answers_rows_with_lines_of_results(connection):
+    async def answered():
+        service = await GeminiBatchHook().acalling_service(connections=2)
+        try:
+            line = json.dumps({"key": "a", "request": HI}).encode()
+            return await service.answer(FLASH, "a", line, Tier.FLEX, 60.0)
+        finally:
+            await service.aclose()
+
+    outcome = asyncio.run(answered())
+    assert (json.loads(outcome.line)["key"], outcome.tier) == ("a", Tier.FLEX)
 
 
 def test_the_extras_choose_the_version_and_the_kind_of_credential(connection, gemini_emulator):

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import assert_type
 
 from airflow_provider_batch import BatchError, GeminiBatchHook, SqlQuery
-from airflow_provider_batch.contract import Absent, Accepted, CannotTell, Found, JobSnapshot, Refused, Unknown
+from airflow_provider_batch.contract import (
+    Absent,
+    Accepted,
+    CallingService,
+    CannotTell,
+    Found,
+    JobSnapshot,
+    LostCall,
+    NoCapacity,
+    Refused,
+    RowAnswer,
+    Tier,
+    TooManyCalls,
+    Unknown,
+)
 from airflow_provider_batch.emulator import Emulator, running_emulator
-from airflow_provider_batch.errors import ApiError, InputError, JobError, NothingSpentError, SubmitUnknownError
+from airflow_provider_batch.errors import (
+    AnswerLostError,
+    ApiError,
+    InputError,
+    JobError,
+    NothingSpentError,
+    SubmitUnknownError,
+)
+from airflow_provider_batch.gemini.calling import GeminiCallingService
 from airflow_provider_batch.gemini.client.asynchronous import AsyncGeminiClient
 from airflow_provider_batch.gemini.client.blocking import GeminiClient
+from airflow_provider_batch.gemini.client.single import SingleAnswer
 from airflow_provider_batch.gemini.prices import PriceTable
 from airflow_provider_batch.gemini.service import AsyncGeminiBatchService, GeminiBatchService
 from airflow_provider_batch.gemini.wire import Batch
@@ -34,6 +58,20 @@ def a_hook_gives_clients_and_services(hook: GeminiBatchHook) -> None:
 async def a_hook_gives_them_to_an_event_loop(hook: GeminiBatchHook) -> None:
     assert_type(await hook.aget_conn(), AsyncGeminiClient)
     assert_type(await hook.aservice(), AsyncGeminiBatchService)
+    calling = await hook.acalling_service(connections=8)
+    assert_type(calling, GeminiCallingService)
+    engine: CallingService = calling  # noqa: F841
+    outcome = await calling.answer("gemini-2.5-flash", "a", b"{}", Tier.FLEX, 900.0)
+    assert_type(outcome, RowAnswer | NoCapacity | TooManyCalls | LostCall)
+
+
+async def a_hook_makes_single_calls(hook: GeminiBatchHook) -> None:
+    answer = hook.generate_content("gemini-2.5-flash", {"contents": []}, tier="flex", timeout_s=60)
+    assert_type(answer, SingleAnswer)
+    assert_type(answer.tier, Tier)
+    assert_type(answer.response, dict[str, Any])
+    assert_type(await hook.agenerate_content("gemini-2.5-flash", {}, tier=Tier.STANDARD), SingleAnswer)
+    hook.generate_content("gemini-2.5-flash", {}, "flex")  # type: ignore[call-arg]  # the tier is named
 
 
 def outcomes_are_told_apart(service: GeminiBatchService) -> None:
@@ -70,6 +108,8 @@ def errors_carry_their_facts(error: BatchError) -> None:
         case ApiError():
             assert_type(error.http_status, int)
             assert_type(error.retry_after_s, float | None)
+        case AnswerLostError():
+            assert_type(error.cause, BatchError)
         case SubmitUnknownError():
             assert_type(error.display_name, str)
         case JobError():

@@ -75,7 +75,7 @@ def expect_done(call: str, outcome: ApiAnswer | Lost) -> None:
 
     :raises BatchError: As :func:`read`.
     """
-    _fields(call, outcome)
+    fields_of(call, outcome)
 
 
 def read_page(model: type[M], field: str, call: str, outcome: ApiAnswer | Lost) -> LazyPage[M]:
@@ -88,7 +88,7 @@ def read_page(model: type[M], field: str, call: str, outcome: ApiAnswer | Lost) 
     :param field: Where the items are.
     :raises BatchError: As :func:`read`. For an item when it is read.
     """
-    fields = _fields(call, outcome)
+    fields = fields_of(call, outcome)
     try:
         items = _decoded(fields, field, list[msgspec.Raw]) or []
         token = _decoded(fields, "nextPageToken", str) or ""
@@ -107,7 +107,7 @@ def _decoded(fields: Mapping[str, msgspec.Raw], name: str, kind: type[T]) -> T |
     return msgspec.json.decode(fields[name], type=kind | None) if name in fields else None
 
 
-def _fields(call: str, outcome: ApiAnswer | Lost) -> dict[str, msgspec.Raw]:
+def fields_of(call: str, outcome: ApiAnswer | Lost) -> dict[str, msgspec.Raw]:
     """The fields of a JSON object that is not an error."""
     body = expect_ok(call, outcome).body
     try:

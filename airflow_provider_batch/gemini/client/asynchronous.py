@@ -1,24 +1,27 @@
 """The client for an event loop: scripts of :mod:`calls`, performed without blocking.
 
-It has the calls of a wait, and no others: tasks use the blocking client. The two differ in how they wait, and in
-nothing else.
+It has the calls of a wait, and single calls, of which many run at a time. For all others tasks use the blocking
+client. The two differ in how they wait, and in nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TypeVar
 
 import httpx
 
-from airflow_provider_batch.gemini.client import calls
+from airflow_provider_batch.contract import Tier
+from airflow_provider_batch.gemini.client import calls, single
 from airflow_provider_batch.gemini.client.answers import UnreadableEntry
 from airflow_provider_batch.gemini.client.exchange import Act, ApiRequest, Pause, Reply, Script
 from airflow_provider_batch.gemini.client.pages import PageWalk
 from airflow_provider_batch.gemini.client.server_clock import ServerClock
+from airflow_provider_batch.gemini.client.single import SingleAnswer
 from airflow_provider_batch.gemini.client.transport import (
+    CONNECTIONS,
     COPY_BYTES,
     Endpoint,
     Taken,
@@ -33,16 +36,18 @@ T = TypeVar("T")
 
 
 class AsyncGeminiClient:
-    """The client of triggers: it looks at jobs and asks them to end. Nothing in it blocks the loop.
+    """The client of triggers and of single calls. Nothing in it blocks the loop.
 
     Close it with ``await client.aclose()`` or use it as an async context manager.
+
+    :param connections: How many may be open at a time. More calls than that wait for one.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, connections: int = CONNECTIONS) -> None:
         self.endpoint = endpoint
         self.clock = ServerClock()
         quiet_own_traffic(endpoint)
-        self._http = httpx.AsyncClient(**http_options(endpoint))
+        self._http = httpx.AsyncClient(**http_options(endpoint, connections))
 
     async def __aenter__(self) -> AsyncGeminiClient:
         return self
@@ -75,6 +80,23 @@ class AsyncGeminiClient:
         """As :meth:`GeminiClient.cancel_batch`."""
         await self._run(calls.cancel_batch(name))
 
+    async def generate_content(
+        self,
+        model: str,
+        request: Mapping[str, object],
+        *,
+        tier: Tier | str = Tier.STANDARD,
+        timeout_s: float = single.TIMEOUT_S,
+    ) -> SingleAnswer:
+        """As :meth:`GeminiClient.generate_content`."""
+        return await self._run(single.generate_content(model, request, tier, timeout_s))
+
+    async def generate_content_once(
+        self, model: str, request: Mapping[str, object], *, tier: Tier | str, timeout_s: float
+    ) -> SingleAnswer:
+        """The same with exactly one request on the wire, for a caller who paces by itself."""
+        return await self._run(single.generate_content_once(model, request, tier, timeout_s))
+
     async def _run(self, script: Script[T]) -> T:
         began = time.monotonic()
         reply: Reply = None
@@ -92,11 +114,11 @@ class AsyncGeminiClient:
     async def _perform(self, step: Act) -> Reply:
         if not isinstance(step, ApiRequest):
             raise TypeError("files are uploaded and downloaded by the blocking client only")
-        taken = Taken(None, None)
+        taken = Taken(step)
         headers = await asyncio.to_thread(self.endpoint.headers, step)
         try:
             async with self._http.stream(
-                **http_request(step, None, self.endpoint.address(step), headers)
+                **http_request(step, None, self.endpoint.address(step), headers), content=step.content
             ) as response:
                 taken.begin(response)
                 self.clock.note(api_date(response))

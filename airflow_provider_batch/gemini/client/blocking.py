@@ -11,12 +11,14 @@ from typing import Any, BinaryIO, TypeVar
 
 import httpx
 
+from airflow_provider_batch.contract import Tier
 from airflow_provider_batch.gemini import webhooks
-from airflow_provider_batch.gemini.client import calls, upload
+from airflow_provider_batch.gemini.client import calls, single, upload
 from airflow_provider_batch.gemini.client.answers import UnreadableEntry
 from airflow_provider_batch.gemini.client.exchange import Act, Pause, ReadBlock, Reply, Script
 from airflow_provider_batch.gemini.client.pages import Page, PageWalk
 from airflow_provider_batch.gemini.client.server_clock import ServerClock
+from airflow_provider_batch.gemini.client.single import SingleAnswer
 from airflow_provider_batch.gemini.client.transport import (
     Endpoint,
     Taken,
@@ -190,6 +192,25 @@ class GeminiClient:
         """Tokens of a GenerateContentRequest, as the model counts them."""
         return self._run(calls.count_tokens(model, request))
 
+    def generate_content(
+        self,
+        model: str,
+        request: Mapping[str, object],
+        *,
+        tier: Tier | str = Tier.STANDARD,
+        timeout_s: float = single.TIMEOUT_S,
+    ) -> SingleAnswer:
+        """Have one GenerateContentRequest answered now. The answer is billed by the tier that served it.
+
+        A refusal for now (429, 503) is repeated for a while. A lost answer is not asked for again.
+
+        :param request: As in the row of a batch. It holds no tier.
+        :param tier: ``standard``, or ``flex``: in 1 to 15 minutes at the price of batch mode.
+        :param timeout_s: After which the API is to give up, seconds.
+        :raises AnswerLostError: The answer did not arrive and may be billed.
+        """
+        return self._run(single.generate_content(model, request, tier, timeout_s))
+
     def create_webhook(self, uri: str, events: Iterable[str] = webhooks.EVENTS) -> Webhook:
         """Register a receiver of events. ``new_signing_secret`` of the answer is told only here."""
         return self._run(webhooks.create_webhook(uri, events))
@@ -235,7 +256,7 @@ class GeminiClient:
         if isinstance(step, ReadBlock):
             return read_block(file, step)
         request, download = parts(step)
-        taken = Taken(download, file)
+        taken = Taken(request, download, file)
         try:
             with self._http.stream(
                 **http_request(request, download, self.endpoint.address(request), self.endpoint.headers(request)),

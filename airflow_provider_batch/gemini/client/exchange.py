@@ -26,6 +26,8 @@ class ApiRequest:
     :param json_body: JSON body, or None.
     :param content: Raw body, or None.
     :param with_credentials: False for the chunks of an upload, whose session URL is the credential.
+    :param timeout_s: How long the answer may let us wait, seconds. None = as long as that of any call.
+    :param max_bytes: The largest answer that is read, bytes.
     """
 
     call: str
@@ -36,6 +38,8 @@ class ApiRequest:
     json_body: Mapping[str, object] | None = None
     content: bytes | None = field(default=None, repr=False)
     with_credentials: bool = True
+    timeout_s: float | None = None
+    max_bytes: int = MAX_JSON_BYTES
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,15 @@
 """Which request may be sent again after which outcome, and how long to wait before it.
 
 A create call is never repeated. The API has no idempotency token, and its guide says that sending the same create
-twice makes two jobs. Reads, cancel, delete and the steps of an upload change nothing when repeated.
+twice makes two jobs. Each answer to a single call is billed, so it is repeated after a refusal only. Reads,
+cancel, delete and the steps of an upload change nothing when repeated.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from airflow_provider_batch.errors import PASSING_STATUSES
 from airflow_provider_batch.gemini.client.exchange import ApiAnswer, ApiRequest, Download, Lost, Pause, Reply, Step
@@ -30,10 +31,21 @@ SLOWEST_BYTES_PER_S = 10 * 1024
 
 def persist(request: ApiRequest) -> Generator[Step, Reply, ApiAnswer | Lost]:
     """Send until the outcome is not a passing one, or tries or time are used up. Return the last outcome."""
+    return (yield from _repeat(request, may_pass))
+
+
+def persist_refused(request: ApiRequest) -> Generator[Step, Reply, ApiAnswer | Lost]:
+    """The same for a single call: an answer that is lost may be billed, so it is not asked for again."""
+    return (yield from _repeat(request, is_refused_for_now))
+
+
+def _repeat(
+    request: ApiRequest, passes: Callable[[ApiAnswer | Lost], bool]
+) -> Generator[Step, Reply, ApiAnswer | Lost]:
     attempt = 1
     while True:
         outcome = yield from once(request)
-        if not may_pass(outcome) or attempt == MAX_TRIES:
+        if not passes(outcome) or attempt == MAX_TRIES:
             return outcome
         hint = retry_hint_s(outcome) if isinstance(outcome, ApiAnswer) else None
         if hint is not None and hint > MAX_WAIT_S:
@@ -129,6 +141,16 @@ def _beyond(answer: ApiAnswer, offset: int, total: int | None) -> ApiAnswer | Lo
 def may_pass(outcome: ApiAnswer | Lost) -> bool:
     """True if the same request may well succeed a little later."""
     return isinstance(outcome, Lost) or outcome.status in PASSING_STATUSES
+
+
+def is_refused_for_now(outcome: ApiAnswer | Lost) -> bool:
+    """True if a single call was certainly not served, and may well be a little later.
+
+    A 503 of a gateway, without the API's own error, may stand in place of an answer that is billed.
+    """
+    if isinstance(outcome, Lost):
+        return not outcome.was_sent
+    return outcome.status == 429 or (outcome.status == 503 and rpc_error(outcome.body) is not None)
 
 
 def wait_s(attempt: int) -> float:

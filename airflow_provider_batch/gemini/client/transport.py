@@ -23,7 +23,6 @@ from airflow_provider_batch import __version__
 from airflow_provider_batch.errors import ProtocolError
 from airflow_provider_batch.gemini.client.auth import DEFAULT_BASE_URL, Credential, checked_base_url, origin
 from airflow_provider_batch.gemini.client.exchange import (
-    MAX_JSON_BYTES,
     ApiAnswer,
     ApiRequest,
     Download,
@@ -32,8 +31,14 @@ from airflow_provider_batch.gemini.client.exchange import (
 )
 from airflow_provider_batch.gemini.client.repeats import MAX_CALL_S, SLOWEST_BYTES_PER_S
 
-TIMEOUT = httpx.Timeout(75.0, connect=15.0)
+CONNECT_S = 15.0
+"""Seconds until a connection must be there."""
+
+TIMEOUT = httpx.Timeout(75.0, connect=CONNECT_S)
 """Seconds. The API's front end gives up at about 60 s, so its own answer arrives before we stop listening."""
+
+CONNECTIONS = 100
+"""Connections that a client has open at a time, unless it is told otherwise."""
 
 COPY_BYTES = 1024 * 1024
 """Size of the pieces in which a download is written."""
@@ -88,7 +93,10 @@ class ForeignError(httpx.TransportError):
 class Taken:
     """Takes one answer's body: into memory up to a limit, or into the sink of a download."""
 
-    def __init__(self, download: Download | None, sink: BinaryIO | None) -> None:
+    def __init__(
+        self, request: ApiRequest, download: Download | None = None, sink: BinaryIO | None = None
+    ) -> None:
+        self._request = request
         self._download = download
         self._sink = sink
         self._status = 0
@@ -138,15 +146,17 @@ class Taken:
         :raises httpx.ReadTimeout: The body comes so slowly that it may never end.
         """
         self._size += len(chunk)
-        if time.monotonic() - self._began > MAX_CALL_S + self._size / SLOWEST_BYTES_PER_S:
+        # The head may come at once and the body when a model has thought: a paid answer must not be cut.
+        patience_s = max(MAX_CALL_S, self._request.timeout_s or 0.0)
+        if time.monotonic() - self._began > patience_s + self._size / SLOWEST_BYTES_PER_S:
             raise httpx.ReadTimeout(f"{self._size} bytes in {time.monotonic() - self._began:.0f} s")
         if self.to_file:
             self._file().write(chunk)
             return
         self._body += chunk
-        if len(self._body) > MAX_JSON_BYTES:
+        if len(self._body) > self._request.max_bytes:
             raise ProtocolError(
-                f"An answer is larger than {MAX_JSON_BYTES // 2**20} MiB.",
+                f"An answer is larger than {self._request.max_bytes // 2**20} MiB.",
                 code="AGB-A09",
                 remedy="Use file input, so that results go to a file instead of into the answer.",
             )
@@ -193,6 +203,7 @@ class RequestArguments(TypedDict):
     params: dict[str, str] | None
     headers: dict[str, str]
     json: Mapping[str, object] | None
+    timeout: httpx.Timeout
 
 
 def http_request(
@@ -209,6 +220,7 @@ def http_request(
         "params": dict(request.params) or None,
         "headers": headers,
         "json": request.json_body,
+        "timeout": TIMEOUT if request.timeout_s is None else httpx.Timeout(request.timeout_s, connect=CONNECT_S),
     }
 
 
@@ -246,10 +258,14 @@ class ClientOptions(TypedDict):
     trust_env: bool
     verify: ssl.SSLContext
     headers: dict[str, str]
+    limits: httpx.Limits
 
 
-def http_options(endpoint: Endpoint) -> ClientOptions:
-    """Arguments for the constructor of either httpx client."""
+def http_options(endpoint: Endpoint, connections: int = CONNECTIONS) -> ClientOptions:
+    """Arguments for the constructor of either httpx client.
+
+    :param connections: How many may be open at a time. More calls than that wait for one.
+    """
     return {
         "timeout": TIMEOUT,
         "follow_redirects": False,
@@ -257,6 +273,7 @@ def http_options(endpoint: Endpoint) -> ClientOptions:
         "verify": _tls(endpoint.trust_env),
         # Nothing is decompressed, so no answer can grow while it is read.
         "headers": {"User-Agent": f"airflow-provider-batch/{__version__}", "Accept-Encoding": "identity"},
+        "limits": httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
     }
 
 

@@ -24,7 +24,7 @@ from airflow_provider_batch.rows.dialect import (
 _CANCELLED = 1
 """google.rpc.Code of a row whose job was cancelled before the row's turn."""
 
-_CODES = {
+CODES = {
     "CANCELLED": 1,
     "UNKNOWN": 2,
     "INVALID_ARGUMENT": 3,
@@ -195,8 +195,8 @@ def _code(status: _Status) -> int:
     """The number of a failure. By its word where no number can be one."""
     code = status.code
     if isinstance(code, str):
-        code = int(code) if _is_number(code) else _CODES.get(code, 0)
-    return code if code and abs(code) < _MOST else _CODES.get(status.status, 0)
+        code = int(code) if _is_number(code) else CODES.get(code, 0)
+    return code if code and abs(code) < _MOST else CODES.get(status.status, 0)
 
 
 def without_nulls(value: object) -> Any:
