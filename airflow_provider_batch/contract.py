@@ -371,10 +371,6 @@ CallOutcome = RowAnswer | NoCapacity | TooManyCalls | LostCall
 class CallingService(Protocol):
     """Single calls: asynchronous, and every answer costs money. Called in tasks only."""
 
-    def now(self) -> float:
-        """As :meth:`BatchService.now`."""
-        ...
-
     async def answer(self, model: str, key: str, line: bytes, tier: Tier, timeout_s: float) -> CallOutcome:
         """Have one row answered, with exactly one request on the wire.
 

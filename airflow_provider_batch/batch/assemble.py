@@ -10,9 +10,9 @@ from upath import UPath
 
 from airflow_provider_batch.batch.cost.budget import Budget
 from airflow_provider_batch.batch.cost.receipts import Prices, no_prices
+from airflow_provider_batch.batch.decide.call_rules import CallRules
 from airflow_provider_batch.batch.decide.policy import AtTimeout, Policy
 from airflow_provider_batch.batch.ledger.store import Ledger
-from airflow_provider_batch.batch.live.rules import CallRules
 from airflow_provider_batch.batch.observer import Observer
 from airflow_provider_batch.batch.send.spec import BatchSpec
 from airflow_provider_batch.batch.work import Calling, Work

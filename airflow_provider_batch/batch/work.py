@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from upath import UPath
 
 from airflow_provider_batch.batch.cost.receipts import Prices, no_prices
+from airflow_provider_batch.batch.decide.call_rules import CallRules
 from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.ledger.state import BatchState
 from airflow_provider_batch.batch.ledger.store import Ledger
-from airflow_provider_batch.batch.live.rules import CallRules
 from airflow_provider_batch.batch.observer import Observer
 from airflow_provider_batch.contract import BatchService, CallingService
 from airflow_provider_batch.rows.check.shards import ShardLimits

@@ -24,10 +24,11 @@ from airflow_provider_batch.gemini.client.auth import (
 from airflow_provider_batch.hooks import extras
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow.sdk import Connection
 
+    from airflow_provider_batch.batch.decide.call_rules import CallRules
     from airflow_provider_batch.contract import Tier
     from airflow_provider_batch.gemini.calling import GeminiCallingService
     from airflow_provider_batch.gemini.client.asynchronous import AsyncGeminiClient
@@ -49,6 +50,8 @@ EXTRAS = frozenset(
         "account",
         "deployment",
         "max_enqueued_tokens",
+        "requests_per_minute",
+        "tokens_per_minute",
         "prices",
         "webhook_secret",
     }
@@ -63,12 +66,33 @@ class Account:
     :param prices: Path or URI of a price file in place of the package's own.
     :param label: The same for the same credential. Holds nothing of it.
     :param max_enqueued_tokens: Rough number of input tokens that one task may have enqueued, None = no limit.
+    :param requests_per_minute: Single calls that leave a machine in a minute, at most. None = 60.
+    :param tokens_per_minute: Input tokens of single calls in a minute, at most. None = 250,000.
     """
 
     label: str
     deployment: str = ""
     prices: str = ""
     max_enqueued_tokens: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+    def call_rules(self, tiers: Sequence[str], concurrency: int, capacity_refusals: int) -> CallRules:
+        """How rows are answered by single calls, at the pace of this connection."""
+        from airflow_provider_batch.batch.decide.call_rules import (
+            REQUESTS_PER_MINUTE,
+            TOKENS_PER_MINUTE,
+            CallRules,
+        )
+        from airflow_provider_batch.contract import Tier
+
+        return CallRules(
+            tiers=tuple(map(Tier, tiers)),
+            concurrency=concurrency,
+            capacity_refusals=capacity_refusals,
+            requests_per_minute=self.requests_per_minute or REQUESTS_PER_MINUTE,
+            tokens_per_minute=self.tokens_per_minute or TOKENS_PER_MINUTE,
+        )
 
 
 class GeminiBatchHook(BaseHook):
@@ -80,8 +104,9 @@ class GeminiBatchHook(BaseHook):
     ``v1``. ``trust_env`` lets proxy variables apply. ``account`` names whose credential it is, in place of a
     digest of the key. So it can be the same for an old and a new key of one project. ``deployment`` tells apart
     two Airflows that run the same DAGs with the same credential. ``max_enqueued_tokens`` is what one task may have
-    enqueued at a time. ``prices`` is the path or URI of a price file. ``webhook_secret`` is what creating a
-    webhook returned.
+    enqueued at a time. ``requests_per_minute`` and ``tokens_per_minute`` are the pace of single calls of each
+    worker machine. ``prices`` is the path or URI of a price file. ``webhook_secret`` is what creating a webhook
+    returned.
 
     :param gemini_conn_id: Airflow connection id.
     :ivar has_webhook: The connection has a ``webhook_secret``, as far as it was looked up for a client.
@@ -146,14 +171,16 @@ class GeminiBatchHook(BaseHook):
 
         return AsyncGeminiBatchService(await self.aget_conn())
 
-    async def acalling_service(self, connections: int = 100) -> GeminiCallingService:
-        """What calls single rows: each answer is billed. Close it with ``aclose()``.
+    def calling_service(self, connections: int = 100) -> GeminiCallingService:
+        """What calls single rows in an event loop: each answer is billed. Close it with ``aclose()``.
 
         :param connections: Calls that may be on their way at a time. More than that wait for a connection.
+        :raises ConfigError: The connection does not exist or cannot work.
         """
         from airflow_provider_batch.gemini.calling import GeminiCallingService
+        from airflow_provider_batch.gemini.client.asynchronous import AsyncGeminiClient
 
-        return GeminiCallingService(await self.aget_conn(connections))
+        return GeminiCallingService(AsyncGeminiClient(self._endpoint(self._connection()), connections=connections))
 
     def generate_content(
         self, model: str, request: Mapping[str, object], *, tier: Tier | str = "standard", timeout_s: float = 900.0
@@ -190,6 +217,8 @@ class GeminiBatchHook(BaseHook):
                 deployment=str(extra.get("deployment") or ""),
                 prices=str(extra.get("prices") or ""),
                 max_enqueued_tokens=extras.count(extra, "max_enqueued_tokens"),
+                requests_per_minute=extras.count(extra, "requests_per_minute"),
+                tokens_per_minute=extras.count(extra, "tokens_per_minute"),
             )
 
     def prices(self) -> PriceTable:

@@ -116,9 +116,9 @@ class GeminiBatchOperator(BaseOperator, CheckedArguments):
         Their answers are checked and shown in the log. The task fails before the batch is sent in two cases: a
         greater share of them than ``max_failed_fraction`` has no usable answer (all of them, if it is not set), or
         the batch would cost more than ``max_cost_usd``. They are results like any other, and are not sent again.
-    :param ready_by: When all rows are to be answered: a time with its zone, or a ``timedelta`` after the end of the
-        data interval. Templated. If jobs are late, they are asked to end early enough before it, and the rows that
-        are left are answered by single calls.
+    :param ready_by: When all rows are to be answered: a time with its zone, or a ``timedelta`` after the end of
+        the data interval. Templated. If jobs are late, they are asked to end early enough before it, and the rows
+        that are left are answered by single calls.
     :param single_calls: How rows are answered one by one, as :class:`SingleCalls` or a dict of its fields.
     :param max_cost_usd: The task fails before anything is uploaded if the batch may cost more, by the upper end of
         the estimate. It also fails if the cost is not known. Rows that failed are sent again only within it. USD,

@@ -121,9 +121,9 @@ class FailureOptions(Options):
         ``adopt`` goes on with the old ones. Templated.
     :param on_ambiguous: ``resubmit`` or ``fail``, for a create call whose answer was lost. It applies if no job
         shows for at least 12 minutes of complete listings, after the input of the job was deleted.
-    :param at_timeout: What becomes of jobs that are late. ``fail``: the task fails and the jobs run on. ``cancel``:
-        the jobs are asked to end, and what finished is landed. ``answer``: the same, and the rows that are left are
-        answered by single calls.
+    :param at_timeout: What becomes of jobs that are late. ``fail``: the task fails and the jobs run on.
+        ``cancel``: the jobs are asked to end, and what finished is landed. ``answer``: the same, and the rows that
+        are left are answered by single calls.
     :param cancel_on_kill: Ask the jobs to end when the task is marked failed.
     """
 

@@ -194,8 +194,8 @@ class TaskRun:
             raise ConfigError(
                 f"ready_by has passed: {datetime.fromtimestamp(ready_by, timezone.utc):%F %T} UTC.",
                 code="AGB-T03",
-                remedy="Nothing was sent. Give a time that is ahead. Leave ready_by out for backfills and for runs of "
-                "past days.",
+                remedy="Nothing was sent. Give a time that is ahead. Leave ready_by out for backfills and for runs "
+                "of past days.",
             )
 
     def _begin_later(self, begin_by: float | None, error: BatchError) -> float:
@@ -304,12 +304,14 @@ class TaskRun:
 
     def _calling(self) -> Calling | None:
         """How rows are answered by single calls, if any may be."""
+        from dataclasses import asdict
+
         from airflow_provider_batch.batch.work import Calling
 
         given = self._given
         if not (given.trial_rows or given.ready_by or given.failures.at_timeout == "answer"):
             return None
-        rules = self._account.call_rules(given.single_calls)
+        rules = self._account.call_rules(**asdict(given.single_calls))
         return Calling(
             connect=lambda: self._hook.calling_service(rules.concurrency),
             account=self._account.label,

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from datetime import datetime, timezone
 
+from airflow_provider_batch.batch.decide.call_rules import END_JOBS_S, MARGIN_S
 from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.decide.rows_again import left_for_calls
 from airflow_provider_batch.batch.ledger.state import BatchState, Round
-from airflow_provider_batch.batch.live.rules import END_JOBS_S, MARGIN_S
 
 AFTER_CANCEL_S = 3600.0
 """How long cancelled jobs are waited for, seconds."""

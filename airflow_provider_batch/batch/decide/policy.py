@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from airflow_provider_batch.batch.decide.call_rules import CallRules
 from airflow_provider_batch.batch.decide.evidence import LostCallPatience
 from airflow_provider_batch.batch.ledger.state import BatchState
-from airflow_provider_batch.batch.live.rules import CallRules
 from airflow_provider_batch.contract import DEFAULT_TIMEOUT_S
 
 AtTimeout = Literal["fail", "cancel", "answer"]

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from airflow_provider_batch.batch.decide.call_rules import CALL_S, CallRules
 from airflow_provider_batch.batch.live.capacity import Capacity
 from airflow_provider_batch.batch.live.pace import Pace
 from airflow_provider_batch.batch.live.purse import Purse
-from airflow_provider_batch.batch.live.rules import CALL_S, CallRules
 from airflow_provider_batch.batch.live.scribe import Scribe
 from airflow_provider_batch.contract import CallingService, LostCall, NoCapacity, RowAnswer, Tier, TooManyCalls
 from airflow_provider_batch.errors import BatchError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from airflow_provider_batch.batch.live.rules import CALL_S, CallRules
+from airflow_provider_batch.batch.decide.call_rules import CALL_S, CallRules
 from airflow_provider_batch.contract import Tier
 
 FIRST_WAIT_S, MOST_WAIT_S = 5.0, 300.0

@@ -49,7 +49,9 @@ def judge(work: Work, calls: Calling, batch: BatchState) -> None:
         empty += row.is_empty
         if number < SHOWN_ROWS:
             log.info("Trial: %s, %s: %s", ascii(row.key)[:60], row.status.value, _shown(row))
-    cost = cost_of((shard.landed for shard in trial.shards if shard.landed), batch.plan.model, work.prices).batch_usd
+    cost = cost_of(
+        (shard.landed for shard in trial.shards if shard.landed), batch.plan.model, work.prices
+    ).batch_usd
     paid = "an unknown sum" if cost is None else f"USD {cost:,.6f}"
     log.info("The trial of %d rows has cost %s: %s.", counts.total(), paid, counts_in_words(counts))
     _ensure_usable(trial, counts, empty, calls.max_failed, paid)
@@ -154,6 +156,6 @@ def _ensure_affordable(forecast: Forecast, max_usd: float | None, paid: str) -> 
         f"By the trial the batch will cost {spent}, and max_cost_usd is {max_usd:g}. Input tokens: "
         f"{forecast.input}; output tokens: {forecast.output}, and thinking {forecast.thinking}.",
         code="AGB-T02",
-        remedy=f"No batch was sent. The trial has cost {paid}, and its answers are kept. Raise max_cost_usd, lower "
-        "maxOutputTokens or the thinking budget, or try more rows for a narrower range.",
+        remedy=f"No batch was sent. The trial has cost {paid}, and its answers are kept. Raise max_cost_usd, or "
+        "lower maxOutputTokens or the thinking budget. More trial rows give a narrower range.",
     )

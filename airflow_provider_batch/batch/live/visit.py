@@ -85,9 +85,7 @@ async def _run(caller: Caller, calls: Calling) -> Called:
         await service.aclose()
 
 
-def _caller(
-    work: Work, calls: Calling, batch: BatchState, called: Round, shard: Shard, noted: Noted
-) -> Caller:
+def _caller(work: Work, calls: Calling, batch: BatchState, called: Round, shard: Shard, noted: Noted) -> Caller:
     price, rules = _price(work, batch), calls.rules
     scribe = Scribe(
         NoteWriter(work.ledger, shard, noted, lambda: _time(work)),

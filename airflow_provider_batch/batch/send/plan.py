@@ -21,8 +21,8 @@ from airflow_provider_batch.batch.ledger.documents import (
 )
 from airflow_provider_batch.batch.ledger.kept_rows import keep_shards
 from airflow_provider_batch.batch.ledger.store import Ledger
-from airflow_provider_batch.batch.live.choose import chosen_apart
 from airflow_provider_batch.batch.send.spec import BatchSpec, StagedRows
+from airflow_provider_batch.batch.send.trial_rows import chosen_apart
 from airflow_provider_batch.contract import BatchService
 from airflow_provider_batch.rows.storage import keep
 
