@@ -54,27 +54,29 @@ class OnLoop:
 def client(emulator: Emulator, request: pytest.FixtureRequest) -> Iterator[Any]:
     version, _, face = request.param.partition(" ")
     options = types.HttpOptions(base_url=emulator.base_url, api_version=version)
-    with genai.Client(api_key="emulator", http_options=options) as blocking:
-        if not face:
-            yield blocking
-            return
-        loop = asyncio.new_event_loop()
-        yield OnLoop(blocking.aio, loop)
-        loop.run_until_complete(blocking.aio.aclose())
-        loop.close()
+    with genai.Client(api_key="emulator", http_options=options) as blocking, contextlib.ExitStack() as stack:
+        yield on_loop(stack, blocking) if face else blocking
 
 
-@pytest.fixture
-def connect_sdk() -> Iterator[Callable[..., Any]]:
+@pytest.fixture(params=["blocking", "async"])
+def connect_sdk(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     """Start a server with the options that a test names, and make the SDK's client of it."""
     with contextlib.ExitStack() as stack:
 
         def make(**options: Any) -> Any:
             emulator = stack.enter_context(running_emulator(**options))
             http = types.HttpOptions(base_url=emulator.base_url)
-            return stack.enter_context(genai.Client(api_key="emulator", http_options=http))
+            blocking = stack.enter_context(genai.Client(api_key="emulator", http_options=http))
+            return on_loop(stack, blocking) if request.param == "async" else blocking
 
         yield make
+
+
+def on_loop(stack: contextlib.ExitStack, blocking: genai.Client) -> OnLoop:
+    loop = asyncio.new_event_loop()
+    stack.callback(loop.close)
+    stack.callback(lambda: loop.run_until_complete(blocking.aio.aclose()))
+    return OnLoop(blocking.aio, loop)
 
 
 @pytest.fixture
@@ -209,6 +211,17 @@ def test_a_single_call_is_answered_and_says_its_tier(client: Any) -> None:
     assert answer.text == "Answer to: Name a moon."
     assert answer.usage_metadata.total_token_count == 3 + 6
     assert answer.sdk_http_response.headers["x-gemini-service-tier"] == "standard"
+
+
+@pytest.mark.skipif(not HAS_TIERS, reason="this SDK knows no service tiers")
+@pytest.mark.parametrize("tier", ["standard", "flex", "priority"])
+def test_each_tier_is_served_and_billed_as_it_was_asked_for(client: Any, emulator: Emulator, tier: str) -> None:
+    before = len(emulator.billed_calls())
+
+    answer = client.models.generate_content(model=MODEL, contents="hi", config={"service_tier": tier})
+
+    assert answer.sdk_http_response.headers["x-gemini-service-tier"] == tier
+    assert [billed["tier"] for billed in emulator.billed_calls()[before:]] == [tier]
 
 
 @pytest.mark.skipif(not HAS_TIERS, reason="this SDK knows no service tiers")

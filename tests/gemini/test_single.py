@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -260,6 +263,33 @@ def test_a_server_that_never_answers_is_given_up_shortly_after_its_time(ask, mon
     monkeypatch.setattr(single, "GRACE_S", 0.2)
     with slow_server() as base_url, pytest.raises(AnswerLostError, match="ReadTimeout"):
         ask(base_url, model="silent", timeout_s=1)
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux shows the timers of its connections")
+def test_a_connection_without_a_byte_is_kept_alive(ask, monkeypatch):
+    monkeypatch.setattr(single, "GRACE_S", 0.2)
+    with slow_server() as base_url, ThreadPoolExecutor() as pool:
+        call = pool.submit(ask, base_url, model="silent", timeout_s=2)
+        while not (timers := timers_towards(base_url)) and not call.done():
+            time.sleep(0.01)
+        with pytest.raises(AnswerLostError):
+            call.result()
+
+    assert timers == [KEPT_ALIVE]
+
+
+KEPT_ALIVE = "02"
+
+
+def timers_towards(base_url):
+    """What the kernel has timed for each connection that is waiting for bytes of this server."""
+    port = f":{int(base_url.rpartition(':')[2]):04X}"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    # Remote address, ESTABLISHED, nothing unsent.
+    mine = [
+        line for line in lines if line[2].endswith(port) and line[3] == "01" and line[4].startswith("00000000:")
+    ]
+    return [line[5].partition(":")[0] for line in mine]
 
 
 def test_a_body_may_come_as_late_as_the_call_may_last(ask, monkeypatch):

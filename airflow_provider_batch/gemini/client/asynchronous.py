@@ -26,6 +26,7 @@ from airflow_provider_batch.gemini.client.transport import (
     Endpoint,
     Taken,
     api_date,
+    async_transport,
     http_options,
     http_request,
     quiet_own_traffic,
@@ -47,7 +48,8 @@ class AsyncGeminiClient:
         self.endpoint = endpoint
         self.clock = ServerClock()
         quiet_own_traffic(endpoint)
-        self._http = httpx.AsyncClient(**http_options(endpoint, connections))
+        transport = async_transport(endpoint, connections)
+        self._http = httpx.AsyncClient(**http_options(endpoint, connections), transport=transport)
 
     async def __aenter__(self) -> AsyncGeminiClient:
         return self

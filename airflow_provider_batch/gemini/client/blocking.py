@@ -23,6 +23,7 @@ from airflow_provider_batch.gemini.client.transport import (
     Endpoint,
     Taken,
     api_date,
+    blocking_transport,
     http_options,
     http_request,
     parts,
@@ -49,7 +50,7 @@ class GeminiClient:
         self.endpoint = endpoint
         self.clock = ServerClock()
         quiet_own_traffic(endpoint)
-        self._http = httpx.Client(**http_options(endpoint))
+        self._http = httpx.Client(**http_options(endpoint), transport=blocking_transport(endpoint))
 
     def __enter__(self) -> GeminiClient:
         return self

@@ -11,6 +11,7 @@ import functools
 import logging
 import os
 import re
+import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,13 @@ CONNECT_S = 15.0
 
 TIMEOUT = httpx.Timeout(75.0, connect=CONNECT_S)
 """Seconds. The API's front end gives up at about 60 s, so its own answer arrives before we stop listening."""
+
+KEEP_ALIVE_S = 60
+"""Seconds without a byte after which the network is shown that a connection is in use.
+
+A flex call is silent for up to 15 minutes, and gateways of clouds forget a silent connection after 5 to 10. Its
+answer would be billed and lost.
+"""
 
 CONNECTIONS = 100
 """Connections that a client has open at a time, unless it is told otherwise."""
@@ -273,8 +281,37 @@ def http_options(endpoint: Endpoint, connections: int = CONNECTIONS) -> ClientOp
         "verify": _tls(endpoint.trust_env),
         # Nothing is decompressed, so no answer can grow while it is read.
         "headers": {"User-Agent": f"airflow-provider-batch/{__version__}", "Accept-Encoding": "identity"},
-        "limits": httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        "limits": _limits(connections),
     }
+
+
+def blocking_transport(endpoint: Endpoint, connections: int = CONNECTIONS) -> httpx.HTTPTransport | None:
+    """With connections that are kept alive. None where proxies of the environment count: httpx sets those up."""
+    if endpoint.trust_env:
+        return None
+    options = _keep_alive()
+    return httpx.HTTPTransport(verify=_tls(False), limits=_limits(connections), socket_options=options)
+
+
+def async_transport(endpoint: Endpoint, connections: int = CONNECTIONS) -> httpx.AsyncHTTPTransport | None:
+    """The same for an event loop."""
+    if endpoint.trust_env:
+        return None
+    options = _keep_alive()
+    return httpx.AsyncHTTPTransport(verify=_tls(False), limits=_limits(connections), socket_options=options)
+
+
+def _limits(connections: int) -> httpx.Limits:
+    return httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+
+
+def _keep_alive() -> list[tuple[int, int, int]]:
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    # The first is Linux's name of the time, the second that of macOS.
+    for name in ("TCP_KEEPIDLE", "TCP_KEEPALIVE", "TCP_KEEPINTVL"):
+        if hasattr(socket, name):
+            options.append((socket.IPPROTO_TCP, getattr(socket, name), KEEP_ALIVE_S))
+    return options
 
 
 _OWN_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
