@@ -17,7 +17,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from airflow_provider_batch.airflow_compat import ensure_absolute
-from airflow_provider_batch.contract import Tier
+from airflow_provider_batch.contract_calls import Tier
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.rows.templates import check_system_prompt, check_template
 

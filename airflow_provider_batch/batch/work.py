@@ -13,7 +13,8 @@ from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.ledger.state import BatchState
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.batch.observer import Observer
-from airflow_provider_batch.contract import BatchService, CallingService
+from airflow_provider_batch.contract import BatchService
+from airflow_provider_batch.contract_calls import CallingService
 from airflow_provider_batch.rows.check.shards import ShardLimits
 from airflow_provider_batch.rows.dialect import RowDialect
 from airflow_provider_batch.rows.output.type import CheckedAnswers, OutputType

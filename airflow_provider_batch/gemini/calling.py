@@ -10,7 +10,7 @@ import re
 
 import msgspec
 
-from airflow_provider_batch.contract import CallOutcome, LostCall, NoCapacity, RowAnswer, Tier, TooManyCalls
+from airflow_provider_batch.contract_calls import CallOutcome, LostCall, NoCapacity, RowAnswer, Tier, TooManyCalls
 from airflow_provider_batch.errors import (
     AnswerLostError,
     ApiError,

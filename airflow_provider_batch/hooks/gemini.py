@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from airflow_provider_batch.batch.decide.call_rules import CallRules
-    from airflow_provider_batch.contract import Tier
+    from airflow_provider_batch.contract_calls import Tier
     from airflow_provider_batch.gemini.calling import GeminiCallingService
     from airflow_provider_batch.gemini.client.asynchronous import AsyncGeminiClient
     from airflow_provider_batch.gemini.client.blocking import GeminiClient
@@ -84,7 +84,7 @@ class Account:
             TOKENS_PER_MINUTE,
             CallRules,
         )
-        from airflow_provider_batch.contract import Tier
+        from airflow_provider_batch.contract_calls import Tier
 
         return CallRules(
             tiers=tuple(map(Tier, tiers)),

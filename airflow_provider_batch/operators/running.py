@@ -194,8 +194,8 @@ class TaskRun:
             raise ConfigError(
                 f"ready_by has passed: {datetime.fromtimestamp(ready_by, timezone.utc):%F %T} UTC.",
                 code="AGB-T03",
-                remedy="Nothing was sent. Give a time that is ahead. Leave ready_by out for backfills and for runs "
-                "of past days.",
+                remedy="Nothing was sent. Give a time that is ahead. Leave ready_by out for backfills and "
+                "for runs of past days.",
             )
 
     def _begin_later(self, begin_by: float | None, error: BatchError) -> float:

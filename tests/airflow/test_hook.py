@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from packaging.version import Version
 
 from airflow_provider_batch.airflow_compat import POINTER, Fence
-from airflow_provider_batch.contract import Tier
+from airflow_provider_batch.contract_calls import Tier
 from airflow_provider_batch.errors import BatchError, ConfigError, SupersededError
 from airflow_provider_batch.gemini.client.auth import DEFAULT_BASE_URL
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
@@ -143,7 +143,7 @@ def test_a_single_call_is_answered_in_the_tier_that_is_asked_for(connection, gem
 
 def test_the_service_of_single_calls_answers_rows_with_lines_of_results(connection):
     async def answered():
-        service = await GeminiBatchHook().acalling_service(connections=2)
+        service = GeminiBatchHook().calling_service(connections=2)
         try:
             line = json.dumps({"key": "a", "request": HI}).encode()
             return await service.answer(FLASH, "a", line, Tier.FLEX, 60.0)

@@ -9,7 +9,7 @@ from io import BytesIO
 import httpx
 import pytest
 
-from airflow_provider_batch.contract import LostCall, NoCapacity, RowAnswer, Tier, TooManyCalls
+from airflow_provider_batch.contract_calls import LostCall, NoCapacity, RowAnswer, Tier, TooManyCalls
 from airflow_provider_batch.emulator import Limits
 from airflow_provider_batch.errors import (
     ApiError,

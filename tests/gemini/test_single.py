@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_batch.contract import Tier
+from airflow_provider_batch.contract_calls import Tier
 from airflow_provider_batch.emulator import Limits
 from airflow_provider_batch.errors import (
     AnswerLostError,

@@ -8,20 +8,14 @@ from typing import Any
 from typing_extensions import assert_type
 
 from airflow_provider_batch import BatchError, GeminiBatchHook, SqlQuery
-from airflow_provider_batch.contract import (
-    Absent,
-    Accepted,
+from airflow_provider_batch.contract import Absent, Accepted, CannotTell, Found, JobSnapshot, Refused, Unknown
+from airflow_provider_batch.contract_calls import (
     CallingService,
-    CannotTell,
-    Found,
-    JobSnapshot,
     LostCall,
     NoCapacity,
-    Refused,
     RowAnswer,
     Tier,
     TooManyCalls,
-    Unknown,
 )
 from airflow_provider_batch.emulator import Emulator, running_emulator
 from airflow_provider_batch.errors import (
@@ -58,7 +52,7 @@ def a_hook_gives_clients_and_services(hook: GeminiBatchHook) -> None:
 async def a_hook_gives_them_to_an_event_loop(hook: GeminiBatchHook) -> None:
     assert_type(await hook.aget_conn(), AsyncGeminiClient)
     assert_type(await hook.aservice(), AsyncGeminiBatchService)
-    calling = await hook.acalling_service(connections=8)
+    calling = hook.calling_service(connections=8)
     assert_type(calling, GeminiCallingService)
     engine: CallingService = calling  # noqa: F841
     outcome = await calling.answer("gemini-2.5-flash", "a", b"{}", Tier.FLEX, 900.0)

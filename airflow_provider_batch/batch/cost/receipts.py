@@ -13,7 +13,8 @@ from decimal import Decimal
 import msgspec
 
 from airflow_provider_batch.batch.ledger.documents import Landed
-from airflow_provider_batch.contract import JobState, Tier
+from airflow_provider_batch.contract import JobState
+from airflow_provider_batch.contract_calls import Tier
 from airflow_provider_batch.rows.dialect import RowStatus, Usage
 from airflow_provider_batch.rows.money import Price
 

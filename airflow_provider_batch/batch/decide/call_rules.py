@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from airflow_provider_batch.contract import Tier
+from airflow_provider_batch.contract_calls import Tier
 
 CALL_S: Mapping[Tier, float] = {Tier.FLEX: 900.0, Tier.STANDARD: 300.0}
 """How long one call may take, seconds.

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 from airflow_provider_batch.batch.cost.estimate import Estimate, Span
 from airflow_provider_batch.batch.ledger.job_names import Identity
-from airflow_provider_batch.contract import JobState, Tier
+from airflow_provider_batch.contract import JobState
+from airflow_provider_batch.contract_calls import Tier
 from airflow_provider_batch.rows.dialect import RowStatus
 from airflow_provider_batch.rows.manifest import TokenTotals
 

@@ -20,7 +20,14 @@ from airflow_provider_batch.batch.live.capacity import Capacity
 from airflow_provider_batch.batch.live.pace import Pace
 from airflow_provider_batch.batch.live.purse import Purse
 from airflow_provider_batch.batch.live.scribe import Scribe
-from airflow_provider_batch.contract import CallingService, LostCall, NoCapacity, RowAnswer, Tier, TooManyCalls
+from airflow_provider_batch.contract_calls import (
+    CallingService,
+    LostCall,
+    NoCapacity,
+    RowAnswer,
+    Tier,
+    TooManyCalls,
+)
 from airflow_provider_batch.errors import BatchError
 
 log = logging.getLogger(__name__)

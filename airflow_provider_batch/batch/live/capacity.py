@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from airflow_provider_batch.batch.decide.call_rules import CALL_S, CallRules
-from airflow_provider_batch.contract import Tier
+from airflow_provider_batch.contract_calls import Tier
 
 FIRST_WAIT_S, MOST_WAIT_S = 5.0, 300.0
 """Between refusals for capacity, seconds. It doubles each time."""

@@ -28,7 +28,7 @@ from airflow_provider_batch.batch.ledger.documents import CallTotals, Document
 from airflow_provider_batch.batch.ledger.state import Shard
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.batch.live.totals import added
-from airflow_provider_batch.contract import Tier
+from airflow_provider_batch.contract_calls import Tier
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.rows.storage import opened
 

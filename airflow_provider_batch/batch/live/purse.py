@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from airflow_provider_batch.batch.ledger.documents import CallTotals
-from airflow_provider_batch.contract import ModelFacts, Tier
+from airflow_provider_batch.contract import ModelFacts
+from airflow_provider_batch.contract_calls import Tier
 from airflow_provider_batch.rows.dialect import CheckedRow, Usage
 from airflow_provider_batch.rows.money import Price, Rates
 

@@ -14,7 +14,7 @@ from airflow_provider_batch.batch.ledger.documents import CallTotals
 from airflow_provider_batch.batch.live.notes import LEASE_S, NoteWriter
 from airflow_provider_batch.batch.live.purse import usd_of
 from airflow_provider_batch.batch.live.totals import added, of_row
-from airflow_provider_batch.contract import RowAnswer, Tier
+from airflow_provider_batch.contract_calls import RowAnswer, Tier
 from airflow_provider_batch.errors import BatchError
 from airflow_provider_batch.rows.dialect import RowDialect
 from airflow_provider_batch.rows.money import Price

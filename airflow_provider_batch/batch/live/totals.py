@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from airflow_provider_batch.batch.ledger.documents import CallTotals
-from airflow_provider_batch.contract import Tier
+from airflow_provider_batch.contract_calls import Tier
 from airflow_provider_batch.rows.dialect import LandedRow, Usage
 from airflow_provider_batch.rows.manifest import TokenTotals
 

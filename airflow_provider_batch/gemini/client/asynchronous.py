@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import httpx
 
-from airflow_provider_batch.contract import Tier
+from airflow_provider_batch.contract_calls import Tier
 from airflow_provider_batch.gemini.client import calls, single
 from airflow_provider_batch.gemini.client.answers import UnreadableEntry
 from airflow_provider_batch.gemini.client.exchange import Act, ApiRequest, Pause, Reply, Script

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import httpx
 
-from airflow_provider_batch.contract import Tier
+from airflow_provider_batch.contract_calls import Tier
 from airflow_provider_batch.gemini import webhooks
 from airflow_provider_batch.gemini.client import calls, single, upload
 from airflow_provider_batch.gemini.client.answers import UnreadableEntry

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_batch.contract import Tier
+from airflow_provider_batch.contract_calls import Tier
 from airflow_provider_batch.errors import (
     AnswerLostError,
     ApiError,
