@@ -203,6 +203,12 @@ class Task:
             else Calling(self._callers, "account", self.calls, max_failed=self.max_failed),
         )
 
+    @property
+    def _calling(self) -> Calling | None:
+        if self.calls is None:
+            return None
+        return Calling(self._callers, "account", self.calls, max_failed=self.max_failed)
+
     def _callers(self) -> CallingService:
         endpoint = Endpoint(ApiKey(self.key), base_url=self.base_url)
         return GeminiCallingService(AsyncGeminiClient(endpoint, connections=100))
