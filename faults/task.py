@@ -10,11 +10,13 @@ from typing import Any
 
 from upath import UPath
 
+from airflow_provider_batch.batch.assemble import to_send
 from airflow_provider_batch.batch.cost.budget import Budget
 from airflow_provider_batch.batch.cost.estimate import Estimate
 from airflow_provider_batch.batch.cost.receipts import Prices, no_prices
 from airflow_provider_batch.batch.decide.actions import Wait
 from airflow_provider_batch.batch.decide.belief import BeliefPatience
+from airflow_provider_batch.batch.decide.call_rules import CallRules
 from airflow_provider_batch.batch.decide.evidence import LostCallPatience
 from airflow_provider_batch.batch.decide.outcome import ensure_done
 from airflow_provider_batch.batch.decide.policy import Policy
@@ -25,8 +27,11 @@ from airflow_provider_batch.batch.observer import Observer
 from airflow_provider_batch.batch.run import LandedBatch, Result, Run
 from airflow_provider_batch.batch.send.spec import BatchSpec
 from airflow_provider_batch.batch.send.start import estimated, ledger_for
-from airflow_provider_batch.batch.work import Work
+from airflow_provider_batch.batch.work import Calling, Work
 from airflow_provider_batch.contract import BatchService
+from airflow_provider_batch.contract_calls import CallingService
+from airflow_provider_batch.gemini.calling import GeminiCallingService
+from airflow_provider_batch.gemini.client.asynchronous import AsyncGeminiClient
 from airflow_provider_batch.gemini.client.auth import ApiKey
 from airflow_provider_batch.gemini.client.blocking import GeminiClient
 from airflow_provider_batch.gemini.client.transport import Endpoint
@@ -65,6 +70,10 @@ class Task:
     :param base_url: Of the emulator.
     :param folder: For the results.
     :param rows: What it sends.
+    :param trial_rows: Rows that are tried.
+    :param trial_s: For how long, at most, seconds.
+    :param calls: How rows are called. None = none are.
+    :param max_failed: The share of tried rows that may have no usable answer.
     :param wrap: Puts something around the service of each visit.
     :param observer: Told what the visits do.
     """
@@ -89,6 +98,10 @@ class Task:
     files: UPath | None = None
     inline_up_to: int = 0
     fence: Callable[[], None] = lambda: None
+    trial_rows: int = 0
+    trial_s: float = 60.0
+    calls: CallRules | None = None
+    max_failed: float | None = None
     wrap: Callable[[Any], Any] = _same
     jobs: list[str] = field(default_factory=list)
     observer: Observer = field(default_factory=Observer)
@@ -137,6 +150,8 @@ class Task:
             self.output,
             self.budget,
             is_strict=self.is_strict,
+            trial_rows=self.trial_rows,
+            trial_s=self.trial_s,
         )
 
     @property
@@ -172,17 +187,28 @@ class Task:
         return GeminiRows(self.model, with_files=self.files is not None)
 
     def _work(self, service: BatchService, ledger: Ledger, policy: Policy) -> Work:
-        return Work(
-            service=service,
-            ledger=ledger,
-            folder=self.folder,
-            dialect=GeminiRows(),
-            policy=replace(policy, affords=self.budget.affords, job_life_s=service.limits.job_life_s),
-            limits=self.limits,
-            prices=self.prices,
-            output=self.output,
+        order = replace(self.order, budget=replace(self.budget, prices=self.prices))
+        return to_send(
+            order,
+            service,
+            ledger,
+            GeminiRows(),
+            policy,
+            files=self.files,
             fence=self.fence,
             on_job=self.jobs.append,
-            files=self.files,
             observer=self.observer,
+            calls=None
+            if self.calls is None
+            else Calling(self._callers, "account", self.calls, max_failed=self.max_failed),
         )
+
+    @property
+    def _calling(self) -> Calling | None:
+        if self.calls is None:
+            return None
+        return Calling(self._callers, "account", self.calls, max_failed=self.max_failed)
+
+    def _callers(self) -> CallingService:
+        endpoint = Endpoint(ApiKey(self.key), base_url=self.base_url)
+        return GeminiCallingService(AsyncGeminiClient(endpoint, connections=100))

@@ -1,15 +1,15 @@
 """What all rows will take, from the counts of a few that were answered: ranges of 95 %. Pure.
 
-The rows of a trial are a simple random sample. Their own sum is known, so only the rows that are left have a range.
-It is made in two ways, and the narrower one counts:
+The rows of a trial are a simple random sample. Their own sum is known, so only the rows that are left need a
+range. There are two ways to it, and the narrower range counts.
 
-- by the mean of the trial's values, whatever the sizes of the rows;
-- by a line through sizes and values, at the mean size of the rows that are left. A row counts by one over its size.
+- The mean of the trial's values. Sizes play no part in it.
+- A line through sizes and values, at the mean size of the rows that are left. A row weighs one over its size.
 
-Either way leaves each row out once, to see how far the result moves. Token counts have long tails to the right. So
-the range has one, too, by Hall's transformation of Student's t (1992). The line is doubted where a line with other
-weights ends elsewhere, and where the rows that are left are larger or smaller than those of the trial. Where chance
-does not explain that difference, the range holds both ways.
+Either way leaves each row out once, to see how far the result moves. Token counts have long tails to the right.
+So the range has one, too, by Hall's transformation of Student's t (1992). Two things widen the range of the line.
+A line with other weights may end elsewhere. The rows that are left may be larger or smaller than those of the
+trial. Where chance does not explain that difference, the range holds both ways.
 
 A kind of row that is not among those of the trial is in no range.
 """
@@ -130,7 +130,7 @@ def row_usd(prices: Sequence[Price | None], usage: Usage, long_prompt_tokens: in
 def total_range(tried: Sequence[Tried], whole: Whole) -> Span:
     """The range of 95 % for the sum of the values of all rows.
 
-    A single row shows no spread. The range then begins at its value, and ends at the cap or nowhere. That of no row
+    A single row shows no spread. Its range begins at its value, and ends at the cap or nowhere. That of no row
     begins at 0. A trial of all rows has their sum at both ends.
 
     :raises ValueError: The input has fewer rows or bytes than the trial, or a value is below 0.
@@ -208,9 +208,10 @@ def _by_size(sizes: Sequence[float], values: Sequence[float], aim: float) -> _Gu
     line, other = _line(sizes, values, aim, 1), _line(sizes, values, aim, 2)
     if count < FEWEST_FOR_A_LINE or line is None or other is None:
         return None
-    # What a byte more may take besides, from how far the rows are off the line.
-    off = sum(((y - line.start - line.slope * x) / max(x, 1.0)) ** 2 for x, y in zip(sizes, values, strict=True))
-    further = (aim - math.fsum(sizes) / count) * math.sqrt(off / (count - 2))
+    # What a further byte may take besides: how far the rows are off the line, for each byte.
+    off = math.fsum((y - line.start - line.slope * x) ** 2 for x, y in zip(sizes, values, strict=True))
+    per_byte = math.sqrt(off / math.fsum(x * x for x in sizes) * count / (count - 2))
+    further = (aim - math.fsum(sizes) / count) * per_byte
     return _Guess(line.at_aim, line.moves, count - 2, math.hypot(line.at_aim - other.at_aim, further))
 
 

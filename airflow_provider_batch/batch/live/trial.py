@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from decimal import Decimal
 
@@ -58,7 +59,7 @@ def judge(work: Work, calls: Calling, batch: BatchState) -> None:
     if not batch.plan.first.shards:
         log.info("All rows were tried, so no batch is sent.")
         return
-    forecast = _forecast(work, batch, trial)
+    forecast = _forecast(work, batch, trial, cost)
     _note(work, forecast)
     for line in in_words(forecast):
         log.info("%s", line)
@@ -122,7 +123,7 @@ def _ensure_usable(
     )
 
 
-def _forecast(work: Work, batch: BatchState, trial: Round) -> Forecast:
+def _forecast(work: Work, batch: BatchState, trial: Round, cost: float | None) -> Forecast:
     sizes = {
         key: work.dialect.check_request(line).text_bytes
         for shard in trial.shards
@@ -135,7 +136,14 @@ def _forecast(work: Work, batch: BatchState, trial: Round) -> Forecast:
         usage = row.usage
         usd = None if usage is None else row_usd(prices, usage, limits.long_prompt_tokens)
         tried.append(TriedRow(sizes[row.key], usage, usd))
-    return Forecast.of(tried, Whole(batch.plan.rows, max(batch.plan.text_bytes, sum(sizes.values()))))
+    forecast = Forecast.of(tried, Whole(batch.plan.rows, max(batch.plan.text_bytes, sum(sizes.values()))))
+    if forecast.usd is None or cost is None:
+        return replace(forecast, usd=None)
+    # What the trial took is paid already, and may not have had the price of batch mode.
+    more = cost - sum(row.usd or 0.0 for row in tried)
+    span = batch.plan.estimate.batch_usd if batch.plan.estimate else None
+    bounds = [usd for usd in (forecast.usd.most, span.most if span else None) if usd is not None]
+    return replace(forecast, usd=Span(forecast.usd.least + more, min(bounds) + more if bounds else None))
 
 
 def _note(work: Work, forecast: Forecast) -> None:
