@@ -174,6 +174,13 @@ def wrong_fields(error: ValidationError) -> str:
     return f"wrong: {', '.join(str(e['loc'][0]) for e in error.errors() if e['loc']) or 'its form'}"
 
 
+def way_in_words(totals: WayTotals) -> str:
+    """``1,000 rows, 5,000 tokens in, 200 out, USD 0.001200``."""
+    usd = "at an unknown cost" if totals.cost_usd is None else f"USD {totals.cost_usd:.6f}"
+    rows = f"{totals.rows:,} row{'' if totals.rows == 1 else 's'}"
+    return f"{rows}, {totals.input:,} tokens in, {totals.output:,} out, {usd}"
+
+
 def counts_in_words(counts: dict[RowStatus, int]) -> str:
     """``3 error, 997 success``."""
     return ", ".join(f"{n} {status.value}" for status, n in sorted(counts.items())) or "no rows"

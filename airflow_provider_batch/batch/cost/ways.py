@@ -49,6 +49,19 @@ def rescue_extra_usd(batch: BatchState, prices: Prices) -> float | None:
     return cost_of(landed, batch.plan.model, prices).extra_usd if landed else None
 
 
+def bill_of_calls(
+    batch: BatchState, called: Round, landed: Landed, prices: Prices
+) -> tuple[list[JobReceipt], float | None]:
+    """What the single calls of one shard cost, for an observer: see :meth:`Observer.called`.
+
+    :param called: The round of the shard.
+    """
+    model = batch.plan.model
+    is_rescue = called.plan.kind is RoundKind.RESCUE
+    extra = cost_of([landed], model, prices).extra_usd if is_rescue else None
+    return list(receipts_of_calls(called, [landed], model, prices)), extra
+
+
 def call_receipts(batch: BatchState, prices: Prices) -> Iterator[JobReceipt]:
     """What the single calls of each round cost, a line for each tier."""
     for round_ in batch.rounds:
