@@ -191,3 +191,10 @@ def mapped_case(dag_id: str, result_path: str):
 
 mapped = mapped_case("case_mapped", "/{{ ti.map_index }}")
 mapped_together = mapped_case("case_mapped_together", "")
+tried = case("case_tried", deferrable=True, trial_rows=2)
+late_answered = case("case_late_answered", deferrable=True, timeout=3, failures={"at_timeout": "answer"})
+late_answered_synchronous = case(
+    "case_late_answered_synchronous", deferrable=False, timeout=3, failures={"at_timeout": "answer"}
+)
+ready = case("case_ready", deferrable=True, ready_by="{{ dag_run.conf['ready_by'] }}")
+ready_after_interval = case("case_ready_after_interval", deferrable=True, ready_by=datetime.timedelta(hours=2))

@@ -55,10 +55,10 @@ def judge(work: Work, calls: Calling, batch: BatchState) -> None:
     ).batch_usd
     paid = "an unknown sum" if cost is None else f"USD {cost:,.6f}"
     log.info("The trial of %d rows has cost %s: %s.", counts.total(), paid, counts_in_words(counts))
-    _ensure_usable(trial, counts, empty, calls.max_failed, paid)
     if not batch.plan.first.shards:
         log.info("All rows were tried, so no batch is sent.")
         return
+    _ensure_usable(trial, counts, empty, calls.max_failed, paid)
     forecast = _forecast(work, batch, trial, cost)
     _note(work, forecast)
     for line in in_words(forecast):
