@@ -201,3 +201,22 @@ def test_a_manifest_with_all_ways_fits_into_an_xcom():
     )
     assert len(json.dumps(manifest.to_xcom())) < MAX_XCOM_BYTES
     assert Manifest.load(manifest.to_xcom()) == manifest
+
+
+def test_a_job_that_was_not_waited_for_is_counted_in_the_manifest(task, gemini_emulator):
+    gemini_emulator.add_fault(call="batches.cancel", action="status", status=200, body={}, times=None)
+    late = task.but(calls=QUICKLY, prices=prices, timeout_s=3600.0, at_timeout="answer")
+    late.attempt()
+    gemini_emulator.force_job(late.jobs[0], state="STUCK")
+    gemini_emulator.advance_clock(3605)
+    late.attempt()
+    gemini_emulator.advance_clock(901)
+    manifest = late.finish()
+    assert (manifest.counts, manifest.jobs_left_running) == ({"success": 3}, 1)
+    assert manifest.ways == {"flex": WayTotals(rows=3, **_in_and_out(manifest), cost_usd=manifest.cost_usd)}
+    assert manifest.rescue_extra_usd == 0.0
+
+
+def _in_and_out(manifest):
+    tokens = manifest.tokens
+    return {"input": tokens.input, "output": tokens.output + tokens.thinking}
