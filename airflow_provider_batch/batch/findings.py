@@ -96,8 +96,8 @@ def _counted(kind: RoundKind, landed: list[Landed], where: str) -> Iterator[Find
         yield Finding(Kind.LOST, text, ledger=where)
     if again:
         text = (
-            f"{_several(again, 'answer')} of the {kind.value} came to rows that had one. The bill has this, and the "
-            "cost of the batch has it. Nothing is to be done."
+            f"{_several(again, 'answer')} of the {kind.value} came to rows that had one. The bill has this, and "
+            "the cost of the batch has it. Nothing is to be done."
         )
         yield Finding(Kind.AGAIN, text, ledger=where)
 

@@ -105,10 +105,11 @@ def _single_calls(manifest: Manifest) -> list[str]:
     if manifest.lost_calls:
         lines.append(f"lost calls:   {manifest.lost_calls:,}, which may be billed, and are not in the cost")
     if manifest.called_again:
-        lines.append(f"called again: {manifest.called_again:,} answers to rows that had one, in the cost")
+        lines.append(f"called again: {manifest.called_again:,}, answers to rows that had one, in the cost")
     if manifest.jobs_left_running:
+        what = "What it finishes is" if manifest.jobs_left_running == 1 else "What they finish is"
         lines.append(
-            f"left running: {manifest.jobs_left_running:,} of the jobs had not ended when their rows were called. "
-            "What they finish is billed, and not in the cost"
+            f"left running: {manifest.jobs_left_running:,} of the jobs had not ended when the rows were called. "
+            f"{what} billed, and not in the cost"
         )
     return lines

@@ -91,6 +91,15 @@ def test_an_unknown_price_is_left_out_and_never_zero(connection, tmp_path):
     assert (facet.costUsd, facet.standardUsd, facet.tokens, facet.rowsByStatus) == (None, None, None, None)
 
 
+def test_single_calls_are_told_by_way(connection, tmp_path):
+    operator = batch_of(tmp_path, "abcdefgh", trial_rows=2)
+    run_try(operator, until_ready=True)
+    facet = operator.get_openlineage_facets_on_complete(None).run_facets["gemini_batch"]
+    assert {way: of["rows"] for way, of in facet.ways.items()} == {"batch": 6, "flex": 2}
+    assert sum(of["cost_usd"] for of in facet.ways.values()) == pytest.approx(facet.costUsd, abs=1e-6)
+    assert (facet.rescueExtraUsd, facet.lostCalls, facet.calledAgain, facet.jobsLeftRunning) == (None, 0, 0, 0)
+
+
 def test_fetching_tells_the_results_too(connection, tmp_path):
     submission = run_try(batch_of(tmp_path, "ab", wait_for_completion=False))
     fetch = GeminiBatchFetchResultsOperator(task_id="fetch", submission=submission)
