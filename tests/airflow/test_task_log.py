@@ -38,7 +38,7 @@ def test_rows_money_and_the_place_of_the_results_are_outside_of_closed_sections(
 
 
 def test_what_came_by_single_calls_is_told_with_what_it_cost(case):
-    shown = open_lines(of_our_task(case("tried", *"abcdefgh").log))
+    shown = open_lines(case("tried", *"abcdefgh").log)
     assert re.search(r"by batch: +6 rows, \d+ tokens in, \d+ out, USD 0\.", shown)
     assert re.search(r"by flex: +2 rows, \d+ tokens in, \d+ out, USD 0\.", shown)
     assert "lost calls" not in shown
