@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         FailureOptions,
         MediaOptions,
         ResultOptions,
+        SingleCalls,
     )
     from airflow_provider_batch.rows.dialect import ResultRow, RowStatus
     from airflow_provider_batch.rows.frames import to_arrow_batches, to_pandas
@@ -47,6 +48,7 @@ __all__ = [
     "ResultOptions",
     "ResultRow",
     "RowStatus",
+    "SingleCalls",
     "SqlQuery",
     "read_results",
     "to_arrow_batches",
@@ -69,6 +71,7 @@ _MODULES = {
     "ResultOptions": "operators.options",
     "ResultRow": "rows.dialect",
     "RowStatus": "rows.dialect",
+    "SingleCalls": "operators.options",
     "SqlQuery": "rows.read.tables",
     "read_results": "rows.results",
     "to_arrow_batches": "rows.frames",

@@ -112,6 +112,8 @@ def _is_as_promised(case: Case, figures: Figures) -> bool:
         and max(figures.duplicates, figures.unlanded) <= case.tolerates
         and case.resends in (None, figures.resent)
         and not (case.tells_all and figures.unaccounted)
+        and not figures.untold
+        and not figures.needless
     )
 
 

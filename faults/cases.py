@@ -17,6 +17,7 @@ from typing import Any
 
 from airflow_provider_batch.errors import ConfigError, JobUnreadableError, LedgerError
 from airflow_provider_batch.rows.check.shards import ShardLimits
+from faults.calls import CASES as OF_CALLS
 from faults.crash import DONE, FAILED, Points
 from faults.harness import WITHIN_S, Bench, Case, CaseError, index, kill_at, trace
 from faults.strangers import CASES as OF_STRANGERS
@@ -428,4 +429,5 @@ CASES = [
     Case("50", "a poison row", poison, resends=2, weight=0.5),
     Case("53", "cancel races success", cancel_races_success, resends=None, job_seconds=0.3),
     *OF_STRANGERS,
+    *OF_CALLS,
 ]

@@ -16,7 +16,7 @@ from airflow_provider_batch.batch.cost.estimate import Estimate
 from airflow_provider_batch.batch.cost.receipts import Prices, no_prices
 from airflow_provider_batch.batch.decide.actions import Wait
 from airflow_provider_batch.batch.decide.belief import BeliefPatience
-from airflow_provider_batch.batch.decide.call_rules import CallRules
+from airflow_provider_batch.batch.decide.call_rules import CallRules, Keeping
 from airflow_provider_batch.batch.decide.evidence import LostCallPatience
 from airflow_provider_batch.batch.decide.outcome import ensure_done
 from airflow_provider_batch.batch.decide.policy import Policy
@@ -73,6 +73,7 @@ class Task:
     :param trial_rows: Rows that are tried.
     :param trial_s: For how long, at most, seconds.
     :param calls: How rows are called. None = none are.
+    :param keeping: How answers are noted, in tenths of seconds instead of minutes.
     :param max_failed: The share of tried rows that may have no usable answer.
     :param wrap: Puts something around the service of each visit.
     :param observer: Told what the visits do.
@@ -102,6 +103,7 @@ class Task:
     trial_s: float = 60.0
     calls: CallRules | None = None
     max_failed: float | None = None
+    keeping: Keeping = field(default_factory=lambda: Keeping(lease_s=0.6, note_s=0.05))
     wrap: Callable[[Any], Any] = _same
     jobs: list[str] = field(default_factory=list)
     observer: Observer = field(default_factory=Observer)
@@ -198,16 +200,15 @@ class Task:
             fence=self.fence,
             on_job=self.jobs.append,
             observer=self.observer,
-            calls=None
-            if self.calls is None
-            else Calling(self._callers, "account", self.calls, max_failed=self.max_failed),
+            calls=self._calling,
         )
 
     @property
     def _calling(self) -> Calling | None:
         if self.calls is None:
             return None
-        return Calling(self._callers, "account", self.calls, max_failed=self.max_failed)
+        account = f"{self.identity.run_id} of {self.folder}"
+        return Calling(self._callers, account, self.calls, self.keeping, max_failed=self.max_failed)
 
     def _callers(self) -> CallingService:
         endpoint = Endpoint(ApiKey(self.key), base_url=self.base_url)

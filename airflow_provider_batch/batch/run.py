@@ -26,7 +26,6 @@ from airflow_provider_batch.batch.ledger.folder_owner import ensure_free
 from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
 from airflow_provider_batch.batch.ledger.storage_errors import coded_storage_errors
 from airflow_provider_batch.batch.live.caller import End
-from airflow_provider_batch.batch.live.notes import LEASE_S
 from airflow_provider_batch.batch.live.trial import judge
 from airflow_provider_batch.batch.live.visit import CALL_LIMITS, call_rows, land_called
 from airflow_provider_batch.batch.observer import CALLS, LANDING, SUBMISSION, tell, turnaround
@@ -270,9 +269,10 @@ class Run:
 
     def _call(self, batch: BatchState, shard: Shard) -> None:
         called = call_rows(self._work, self._calls, batch, batch.round_of(shard), shard)
-        if called.until is not None:
+        if called.end in (End.PAUSE, End.LEASE_LOST):
             log.info("%s is called for later: %s.", shard.name, called.end.value)
-            self._visit.paused[shard.name] = called.until
+            soon = self._work.service.now() + self._policy.patience.retry
+            self._visit.paused[shard.name] = soon if called.until is None else called.until
         else:
             self._land_calls(batch, shard, "" if called.end is End.ALL_ANSWERED else called.end.value)
 
@@ -280,7 +280,7 @@ class Run:
         landed = land_called(self._work, batch, shard, why)
         if landed is None:
             # The worker that has the lease may be dead. Its lease ends by itself.
-            self._visit.paused[shard.name] = self._work.service.now() + LEASE_S
+            self._visit.paused[shard.name] = self._work.service.now() + self._policy.patience.retry
 
     @property
     def _calls(self) -> Calling:

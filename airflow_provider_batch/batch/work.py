@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from upath import UPath
 
 from airflow_provider_batch.batch.cost.receipts import Prices, no_prices
-from airflow_provider_batch.batch.decide.call_rules import CallRules
+from airflow_provider_batch.batch.decide.call_rules import CallRules, Keeping
 from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.ledger.state import BatchState
 from airflow_provider_batch.batch.ledger.store import Ledger
@@ -35,6 +35,7 @@ class Calling:
     connect: Callable[[], CallingService]
     account: str
     rules: CallRules = field(default_factory=CallRules)
+    keeping: Keeping = field(default_factory=Keeping)
     max_usd: float | None = None
     spent: Callable[[BatchState], float] = lambda _: 0.0
     max_failed: float | None = None

@@ -35,6 +35,7 @@ def test_every_example_has_a_test_here():
         "gemini_batch_images",
         "gemini_batch_in_pieces",
         "gemini_batch_nightly",
+        "gemini_batch_ready_by",
         "gemini_batch_sweep",
         "gemini_batch_table_to_table",
     ]
@@ -158,6 +159,16 @@ def test_the_nightly_batch_counts_a_hundred_answers(run_example):
     run = run_example("gemini_batch_nightly")
     assert run.state == "success", run.log
     assert run.xcom["report"] == {"success": 100}
+
+
+def test_a_batch_is_tried_and_in_time(run_example, connection, gemini_emulator):
+    connection(extra={"requests_per_minute": 60_000, "tokens_per_minute": 100_000_000})
+    run = run_example("gemini_batch_ready_by")
+    assert run.state == "success", run.log
+    assert sum(run.xcom["count"].values()) == 200
+    assert set(run.xcom["count"]) <= {"positive", "neutral", "negative"}
+    assert len(gemini_emulator.billed_calls()) == 10
+    assert "by 10 tried rows, ranges of 95 %" in run.log
 
 
 def test_the_chain_labels_every_review_in_its_table(run_example, lake):

@@ -140,17 +140,13 @@ def test_a_ready_by_that_cannot_be_met_is_told_as_the_batch_is_sent(late, caplog
     assert any("AGB-T05" in line and "20 rows" in line for line in caplog.messages)
 
 
-def test_what_is_left_at_the_end_is_expired_and_says_why(late, stuck, gemini_emulator, monkeypatch):
-    from airflow_provider_batch.batch.live import capacity
-
-    monkeypatch.setattr(capacity, "FIRST_WAIT_S", 0.05)
-    monkeypatch.setattr(capacity, "MOST_WAIT_S", 0.05)
+def test_what_is_left_at_the_end_is_expired_and_says_why(late, stuck, gemini_emulator):
     begun(late, stuck)
     gemini_emulator.add_fault(
         call=CALL, action="status", tier="flex", message="No capacity now.", after=7, times=None
     )
     gemini_emulator.advance_clock(LATE_S)
-    hasty = late.but(ready_by=time.time() + LATE_S + 3)
+    hasty = late.but(ready_by=time.time() + LATE_S + 3, calls=replace(QUICKLY, capacity_wait_s=(0.05, 0.05)))
     with pytest.raises(JobTimeoutError, match=r"AGB-P06 \d+ of 20 rows have no answer: the time was up") as error:
         hasty.finish()
     assert not error.value.is_final

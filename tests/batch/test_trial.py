@@ -205,12 +205,9 @@ def test_a_model_without_flex_is_named_before_the_batch(trying, created):
     assert created() == []
 
 
-def test_flex_without_capacity_is_waited_for_without_a_worker(trying, called, gemini_emulator, monkeypatch):
-    from airflow_provider_batch.batch.live import capacity
-
-    monkeypatch.setattr(capacity, "FIRST_WAIT_S", 100.0)
+def test_flex_without_capacity_is_waited_for_without_a_worker(trying, called, gemini_emulator):
     gemini_emulator.add_fault(call=CALL, action="status", tier="flex", message="No capacity now.", times=None)
-    patient = trying.but(trial_s=7_200.0)
+    patient = trying.but(trial_s=7_200.0, calls=replace(QUICKLY, capacity_wait_s=(100.0, 300.0)))
     wait = patient.attempt()
     assert isinstance(wait, Wait)
     assert (wait.jobs, called()) == ((), [])
@@ -223,11 +220,8 @@ def test_flex_without_capacity_is_waited_for_without_a_worker(trying, called, ge
 def test_rows_go_to_standard_after_so_many_refusals_and_the_bill_says_so(
     trying, called, gemini_emulator, monkeypatch
 ):
-    from airflow_provider_batch.batch.live import capacity
-
-    monkeypatch.setattr(capacity, "FIRST_WAIT_S", 0.05)
     gemini_emulator.add_fault(call=CALL, action="status", tier="flex", message="No capacity now.", times=None)
-    rules = replace(QUICKLY, tiers=(Tier.FLEX, Tier.STANDARD), capacity_refusals=2)
+    rules = replace(QUICKLY, tiers=(Tier.FLEX, Tier.STANDARD), capacity_refusals=2, capacity_wait_s=(0.05, 1.0))
     # Standard is for those whom flex leaves no time, too, so there must be enough.
     assert trying.but(calls=rules, trial_s=7_200.0).finish().counts == {"success": 40}
     assert [call["tier"] for call in called()] == ["standard"] * 10

@@ -33,12 +33,27 @@ TOKENS_PER_MINUTE = 250_000
 
 
 @dataclass(frozen=True)
+class Keeping:
+    """How often answers are noted, and for how long a note keeps other visits away.
+
+    :param lease_s: A note leases its shard so long, seconds. The owner renews it at a third of that.
+    :param note_s: Between notes while answers come, seconds.
+    :param note_rows: Answers that are not noted yet, at most.
+    """
+
+    lease_s: float = 180.0
+    note_s: float = 5.0
+    note_rows: int = 100
+
+
+@dataclass(frozen=True)
 class CallRules:
     """How rows are called.
 
     :param tiers: In this order. A later one is for rows that the one before cannot serve in time.
     :param concurrency: Calls at the same time, at most.
     :param capacity_refusals: So many refusals for capacity in a row, and rows go to the next tier.
+    :param capacity_wait_s: After the first of such refusals, seconds, and at most. It doubles each time.
     :param requests_per_minute: Calls that leave in a minute, at most.
     :param tokens_per_minute: Input tokens that leave in a minute, at most.
     """
@@ -46,6 +61,7 @@ class CallRules:
     tiers: tuple[Tier, ...] = (Tier.FLEX,)
     concurrency: int = 100
     capacity_refusals: int = 3
+    capacity_wait_s: tuple[float, float] = (5.0, 300.0)
     requests_per_minute: float = REQUESTS_PER_MINUTE
     tokens_per_minute: float = TOKENS_PER_MINUTE
 

@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from airflow_provider_batch.batch.decide.call_rules import CALL_S, CallRules
 from airflow_provider_batch.contract_calls import Tier
 
-FIRST_WAIT_S, MOST_WAIT_S = 5.0, 300.0
-"""Between refusals for capacity, seconds. It doubles each time."""
-
 
 @dataclass
 class Capacity:
@@ -53,13 +50,13 @@ class Capacity:
         """
         if began >= self._opens.get(tier, 0.0):
             self.refusals[tier] = self.refusals.get(tier, 0) + 1
-            self._opens[tier] = now + max(_wait_s(self.refusals[tier]), wait_s or 0.0)
+            self._opens[tier] = now + max(self._wait_s(self.refusals[tier]), wait_s or 0.0)
 
     def unreachable(self, began: float, now: float) -> None:
         """A call did not reach the vendor. This is no reason to pay more."""
         if began >= self._reachable_at:
             self._unreachable += 1
-            self._reachable_at = now + _wait_s(self._unreachable)
+            self._reachable_at = now + self._wait_s(self._unreachable)
 
     def answer(self, tier: Tier) -> None:
         """A call was answered."""
@@ -67,6 +64,6 @@ class Capacity:
         self._opens.pop(tier, None)
         self._reachable_at, self._unreachable = 0.0, 0
 
-
-def _wait_s(in_a_row: int) -> float:
-    return float(min(MOST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(in_a_row - 1, 10)))
+    def _wait_s(self, in_a_row: int) -> float:
+        first, most = self.rules.capacity_wait_s
+        return float(min(most, first * 2.0 ** min(in_a_row - 1, 20)))

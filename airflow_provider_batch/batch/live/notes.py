@@ -32,9 +32,6 @@ from airflow_provider_batch.contract_calls import Tier
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.rows.storage import opened
 
-LEASE_S = 180.0
-"""For how long a note leases its shard, seconds."""
-
 
 class NoteHead(Document):
     """The first line of a note.
@@ -151,10 +148,14 @@ class NoteWriter:
     """Writes the notes of one visit to a shard.
 
     :param now: The vendor's time.
+    :param lease_s: For how long a note leases the shard, seconds.
     """
 
-    def __init__(self, ledger: Ledger, shard: Shard, noted: Noted, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, ledger: Ledger, shard: Shard, noted: Noted, now: Callable[[], datetime], lease_s: float
+    ) -> None:
         self._ledger = ledger
+        self._lease_s = lease_s
         self._shard = shard
         self._now = now
         self._owner = secrets.token_hex(8)
@@ -220,5 +221,5 @@ class NoteWriter:
 
     def _head(self, *, gives_back: bool = False, **said: object) -> NoteHead:
         at = self._now()
-        until = at if gives_back else at + timedelta(seconds=LEASE_S)
+        until = at if gives_back else at + timedelta(seconds=self._lease_s)
         return NoteHead.model_validate({"owner": self._owner, "at": at, "until": until, **said})

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from airflow_provider_batch.batch.decide.call_rules import Keeping
 from airflow_provider_batch.batch.ledger.documents import CallTotals
-from airflow_provider_batch.batch.live.notes import LEASE_S, NoteWriter
+from airflow_provider_batch.batch.live.notes import NoteWriter
 from airflow_provider_batch.batch.live.purse import usd_of
 from airflow_provider_batch.batch.live.totals import added, of_row
 from airflow_provider_batch.contract_calls import RowAnswer, Tier
@@ -20,19 +21,10 @@ from airflow_provider_batch.rows.dialect import RowDialect
 from airflow_provider_batch.rows.money import Price
 from airflow_provider_batch.steady import steady_s
 
-NOTE_S = 5.0
-"""Between notes while answers come, seconds."""
+SAFE_SHARE = 5 / 6
+"""Of its lease, after which a visit begins no more calls."""
 
-NOTE_ROWS = 100
-"""Answers that are not noted yet, at most."""
-
-ALIVE_S = LEASE_S / 3
-"""Between notes while no answers come, seconds."""
-
-SAFE_S = 30.0
-"""Before the end of its lease a visit begins no more calls, seconds."""
-
-LOOK_S = 0.25
+LOOK_S = 0.1
 """Between looks whether a note is due, seconds."""
 
 DEAR_CALLS = 20
@@ -74,7 +66,7 @@ class Scribe:
 
     :param look: Says whether the calls are wanted on, every minute. Raises :class:`SupersededError` if another try
         of the task has taken over.
-    :param concurrency: Calls at the same time, at most.
+    :param window_rows: Calls that may be begun and not noted, at most.
     :param is_limited: Money is limited, so notes bound it too.
     :ivar is_superseded: Another visit has the lease. Nothing more may be called.
     :ivar is_unwanted: A person has ended the batch.
@@ -87,9 +79,10 @@ class Scribe:
         dialect: RowDialect,
         price: Price | None,
         look: Callable[[], bool],
+        keeping: Keeping,
         *,
         long_prompt_tokens: int,
-        concurrency: int,
+        window_rows: int,
         is_limited: bool,
     ) -> None:
         self._writer = writer
@@ -97,7 +90,8 @@ class Scribe:
         self._price = price
         self._look = look
         self._long = long_prompt_tokens
-        self._window = concurrency + NOTE_ROWS
+        self._window = window_rows
+        self._keeping = keeping
         self._is_limited = is_limited
         self._fresh, self._in_writing = _News(), _News()
         self._under_way = 0
@@ -118,7 +112,7 @@ class Scribe:
     @property
     def is_leased(self) -> bool:
         """The lease holds for a while yet."""
-        return not self.is_superseded and steady_s() - self.leased_at < LEASE_S - SAFE_S
+        return not self.is_superseded and steady_s() - self.leased_at < SAFE_SHARE * self._keeping.lease_s
 
     def admits(self, most_usd: float | None) -> bool:
         """One more call may be begun before the next note."""
@@ -167,7 +161,7 @@ class Scribe:
         :raises BatchError: A note cannot be written, or another try has taken over.
         """
         while not self.is_superseded:
-            if steady_s() - self._looked_at >= ALIVE_S:
+            if steady_s() - self._looked_at >= self._keeping.lease_s / 3:
                 self._looked_at = steady_s()
                 self.is_unwanted = not await asyncio.to_thread(self._look)
             if self._is_time():
@@ -194,8 +188,9 @@ class Scribe:
 
     def _is_time(self) -> bool:
         since_s = steady_s() - self._noted_at
-        has_news = since_s >= NOTE_S and self._fresh.calls > 0
-        return self._is_due or has_news or len(self._fresh.lines) >= NOTE_ROWS or since_s >= ALIVE_S
+        keeping, news = self._keeping, self._fresh
+        is_time = since_s >= (keeping.note_s if news.calls else keeping.lease_s / 3)
+        return self._is_due or is_time or len(news.lines) >= keeping.note_rows
 
     def _note(self, *, refusals: Mapping[Tier, int] | None = None, gives_back: bool = False) -> None:
         """Write a note. What a note before it could not say is in it as well: it is paid for."""

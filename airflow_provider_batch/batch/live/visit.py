@@ -67,15 +67,16 @@ def call_rows(work: Work, calls: Calling, batch: BatchState, called: Round, shar
         leased = noted.leased_until()
         if leased is not None and leased.timestamp() > now:
             return Called(End.PAUSE, leased.timestamp())
-        if len(answered) == shard.plan.rows:
+        left = shard.plan.rows - len(answered)
+        if not left:
             return Called(End.ALL_ANSWERED)
         lines = stack.enter_context(_lines(work, batch, shard))
-        caller = _caller(work, calls, batch, called, shard, noted)
+        caller = _caller(work, calls, batch, called, shard, noted, left)
         if not caller.scribe.take_lease():
             return Called(End.PAUSE, now + ONE_WAIT_S)
         costs = RowCosts(_price(work, batch), work.service.check_model(batch.plan.model))
         caller.rows = _rows(work, lines, answered, costs)
-        log.info("%d rows of %s are called, %s.", shard.plan.rows - len(answered), shard.name, _tiers(calls))
+        log.info("%d rows of %s are called, %s.", left, shard.name, _tiers(calls))
         return asyncio.run(_run(caller, calls))
 
 
@@ -87,15 +88,22 @@ async def _run(caller: Caller, calls: Calling) -> Called:
         await service.aclose()
 
 
-def _caller(work: Work, calls: Calling, batch: BatchState, called: Round, shard: Shard, noted: Noted) -> Caller:
+def _caller(
+    work: Work, calls: Calling, batch: BatchState, called: Round, shard: Shard, noted: Noted, rows: int
+) -> Caller:
+    """The calls of a visit.
+
+    :param rows: Without an answer.
+    """
     price, rules = _price(work, batch), calls.rules
     scribe = Scribe(
-        NoteWriter(work.ledger, shard, noted, lambda: _time(work)),
+        NoteWriter(work.ledger, shard, noted, lambda: _time(work), calls.keeping.lease_s),
         work.dialect,
         price,
         lambda: _is_wanted(work, batch, called),
+        calls.keeping,
         long_prompt_tokens=work.service.limits.long_prompt_tokens,
-        concurrency=rules.concurrency,
+        window_rows=min(rows, rules.concurrency + calls.keeping.note_rows),
         is_limited=calls.max_usd is not None,
     )
     spent = calls.spent(batch) + spent_in_notes(work, batch, price)
