@@ -7,7 +7,7 @@ and a second landing count nothing again. A worker that dies between the two tel
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from airflow_provider_batch.batch.cost.receipts import JobReceipt
@@ -34,6 +34,14 @@ class Observer:
         """The results of a remote job are here, however it ended.
 
         :param turnaround: From its submission to its end, by the server's clock. None if the server did not say.
+        """
+
+    def called(self, plan: BatchPlan, receipts: Sequence[JobReceipt], extra_usd: float | None) -> None:
+        """The answers of single calls for a part of the rows are here.
+
+        :param receipts: One for each tier that served them.
+        :param extra_usd: What a rescue cost more than the same tokens in batch mode. None where there is
+            no rescue, or no price.
         """
 
     def finished(self, plan: BatchPlan, manifest: Manifest) -> None:

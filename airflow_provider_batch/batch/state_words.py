@@ -16,6 +16,8 @@ class Standing(str, enum.Enum):
     WORKING = "working"
     WAITING = "waiting"
     RETRYING = "will retry"
+    TRYING = "trying some rows"
+    RESCUING = "answering rows by single calls"
     UNSENT = "not submitted"
     PARTLY = "partly submitted"
     SUBMITTED = "submitted"
@@ -65,8 +67,12 @@ def by_ledger(batch: BatchState) -> Standing:
         return Standing.SUPERSEDED
     if batch.round.published:
         return Standing.LANDED
+    if batch.trial and batch.trial.open_shards:
+        return Standing.TRYING
     if batch.is_refused:
         return Standing.REFUSED
+    if batch.round.is_live and batch.round.open_shards:
+        return Standing.RESCUING
     shards = batch.round.shards
     if any(shard.is_unresolved and not shard.landed for shard in shards):
         return Standing.UNCLEAR
@@ -80,8 +86,13 @@ def by_ledger(batch: BatchState) -> Standing:
     return Standing.SUBMITTED if len(sent) == len(shards) else Standing.PARTLY
 
 
-def of_shard(shard: Shard) -> str:
-    """How one shard stands: how its job ended, or how far it is."""
+def of_shard(shard: Shard, *, is_live: bool = False) -> str:
+    """How one shard stands: how its job ended, or how far it is.
+
+    :param is_live: Its rows are answered by single calls.
+    """
+    if is_live:
+        return _of_calls(shard)
     if shard.landed:
         return shard.landed.state.value
     if shard.job:
@@ -89,6 +100,12 @@ def of_shard(shard: Shard) -> str:
     if shard.is_unresolved:
         return Standing.UNCLEAR.value
     return Standing.REFUSED.value if shard.outcome else Standing.UNSENT.value
+
+
+def _of_calls(shard: Shard) -> str:
+    if shard.landed is None:
+        return "being called"
+    return "answered" if shard.landed.state is JobState.SUCCEEDED else "not all answered"
 
 
 def of_job(job: JobSnapshot) -> str:

@@ -7,7 +7,6 @@ uploads of batches that have ended. Neither ever sends a create call or cancels.
 
 from __future__ import annotations
 
-import enum
 import logging
 import math
 from collections import defaultdict
@@ -20,8 +19,9 @@ from upath import UPath
 from airflow_provider_batch.batch.assemble import to_land
 from airflow_provider_batch.batch.cost.lifetime import results_until
 from airflow_provider_batch.batch.cost.receipts import Prices, no_prices
+from airflow_provider_batch.batch.findings import Finding, Kind, hours_left, of_calls
 from airflow_provider_batch.batch.ledger import names
-from airflow_provider_batch.batch.ledger.documents import Retired
+from airflow_provider_batch.batch.ledger.documents import TRIAL_ROUND, Retired
 from airflow_provider_batch.batch.ledger.job_names import PREFIX, JobTag
 from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
 from airflow_provider_batch.batch.ledger.store import FOLDER, RETIRED, Ledger, retire
@@ -35,37 +35,6 @@ log = logging.getLogger(__name__)
 
 ABANDONED_S = 6 * 3600.0
 """A job that ended so long ago and has not landed has no task that comes back for it soon. Seconds."""
-
-
-class Kind(str, enum.Enum):
-    """What was found."""
-
-    UNLANDED = "unlanded"
-    """A job has ended, is paid for, and its results were not taken."""
-    DUPLICATE = "duplicate"
-    """Two jobs for the same rows."""
-    ORPHAN = "orphan"
-    """A job of this package that no ledger knows."""
-    UNRESOLVED = "unresolved"
-    """A create call whose outcome was not noted."""
-    GONE = "gone"
-    """A job that the ledger waits for and the server does not know."""
-    DAMAGED = "damaged"
-    """A ledger that cannot be read."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that a person should know.
-
-    :param hours_left: Until the server deletes the results, None if it does not apply.
-    """
-
-    kind: Kind
-    text: str
-    job: str = ""
-    ledger: str = ""
-    hours_left: float | None = None
 
 
 @dataclass(frozen=True)
@@ -233,6 +202,9 @@ def _read(roots: Sequence[UPath], jobs: dict[str, JobSnapshot], account: str | N
 
 def _is_complete(there: set[str]) -> bool:
     """The newest round is published, and what is not needed is deleted."""
+    if names.name_of(names.LANDED, TRIAL_ROUND, 1) in there and names.name_of(names.LANDED, 1, 1) not in there:
+        # All rows were tried. No listing says whether calls of these were lost.
+        return False
     last = 1 + sum(names.kind_of(name)[0] == names.NEXT_PLAN for name in there)
     return {names.PLAN, names.name_of(names.TIDIED, last)} <= there
 
@@ -258,6 +230,7 @@ def _compare(known: list[Known], jobs: dict[str, JobSnapshot], service: BatchSer
             if name:
                 noted[name] = str(one.ledger.folder)
             findings += _open_shard(one, shard, jobs, service)
+        findings += of_calls(one.batch, str(one.ledger.folder), jobs, service)
         noted |= dict.fromkeys(one.earlier, str(one.ledger.folder))
     findings += _duplicates(jobs)
     findings += [
@@ -265,7 +238,7 @@ def _compare(known: list[Known], jobs: dict[str, JobSnapshot], service: BatchSer
             Kind.ORPHAN,
             f"{job.name} ({job.raw_state}) is in no ledger here.",
             name,
-            hours_left=_left(job, service),
+            hours_left=hours_left(job, service),
         )
         for name, job in jobs.items()
         if name not in noted and _matters(job, service)
@@ -303,7 +276,7 @@ def _open_shard(known: Known, shard: Shard, jobs: dict[str, JobSnapshot], servic
     if not job.state.is_terminal:
         return []
     text = f"{job.name} is {job.raw_state} and has not landed."
-    return [Finding(Kind.UNLANDED, text, job.name, where, _left(job, service))]
+    return [Finding(Kind.UNLANDED, text, job.name, where, hours_left(job, service))]
 
 
 def _duplicates(jobs: dict[str, JobSnapshot]) -> list[Finding]:
@@ -352,8 +325,3 @@ def _matters(job: JobSnapshot, service: BatchService) -> bool:
 
 def _job_of(shard: Shard) -> str | None:
     return shard.landed.job if shard.landed else shard.job
-
-
-def _left(job: JobSnapshot, service: BatchService) -> float | None:
-    until = results_until(job, service.limits.result_life_s)
-    return None if until is None else (until - service.now()) / 3600

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
+from airflow_provider_batch.batch.ledger.state import BatchState, Round, Shard, read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger, generations, task_digests
 from airflow_provider_batch.batch.state_words import of_shard
 from airflow_provider_batch.cli.targets import NEEDED
@@ -41,16 +41,23 @@ def owner_of(batch: BatchState) -> str:
     return "a command line" if who.dag_id == OWNER else str(who)
 
 
-def shard_view(shard: Shard) -> dict[str, object]:
-    """Plain values of one job's part."""
+def shard_view(round_: Round, shard: Shard) -> dict[str, object]:
+    """Plain values of one job's part, or of a part that is answered by single calls.
+
+    :param round_: The round of the shard.
+    """
     landed = shard.landed
     return {
         "round": shard.round,
+        "kind": round_.plan.kind.value,
         "shard": shard.number,
         "rows": shard.plan.rows,
         "job": landed.job if landed else shard.job,
-        "state": of_shard(shard),
+        "state": of_shard(shard, is_live=round_.is_live),
         "counts": {status.value: n for status, n in landed.counts.items()} if landed else {},
         "tokens": landed.tokens.model_dump() if landed else None,
         "error": landed.error if landed else "",
+        "calls": {one.tier.value: one.rows for one in landed.calls} if landed else {},
+        "lost_calls": landed.lost_calls if landed else 0,
+        "called_again": landed.called_again if landed else 0,
     }

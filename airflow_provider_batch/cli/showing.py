@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.cli import printing, targets, views
 from airflow_provider_batch.cli.access import access, open_plain
 from airflow_provider_batch.cli.running import WELL
+
+if TYPE_CHECKING:
+    from airflow_provider_batch.batch.ledger.state import BatchState
+    from airflow_provider_batch.batch.ledger.store import Ledger
 
 
 def show(options: Namespace) -> int:
@@ -44,8 +48,9 @@ def _batch(options: Namespace) -> int:
         "model": plan.model,
         "rows": plan.rows,
         "skipped": plan.skipped,
-        "shards": [shard_view(shard) for shard in batch.shards],
+        "shards": [shard_view(round_, shard) for round_ in batch.rounds for shard in round_.shards],
         "estimate": asdict(plan.estimate) if plan.estimate else None,
+        "trial": _trial(ledger, batch),
         "results": manifest.to_xcom() if manifest else None,
         "history": [asdict(event) for event in events],
         "history_left_out": left_out,
@@ -59,9 +64,22 @@ def _batch(options: Namespace) -> int:
         views.say_results(manifest)
     elif standing in (Standing.REFUSED, Standing.UNSENT, Standing.PARTLY):
         printing.say("next: the same airflow-batch submit again, which goes on with what exists")
+    elif standing in (Standing.TRYING, Standing.RESCUING):
+        printing.say("next: what has begun the calls goes on with them; run it again if it has stopped")
     elif standing in (Standing.SUBMITTED, Standing.ENDING, Standing.UNPUBLISHED):
         printing.say(f"next: {views.command(options, 'wait', options.target)}")
     return WELL
+
+
+def _trial(ledger: Ledger, batch: BatchState) -> dict[str, Any] | None:
+    """The estimate by the trial, None if there is none."""
+    from airflow_provider_batch.batch.ledger import names
+    from airflow_provider_batch.batch.ledger.documents import TRIAL_ROUND, TrialForecast
+
+    if batch.trial is None:
+        return None
+    forecast = ledger.read(names.name_of(names.FORECAST, TRIAL_ROUND), TrialForecast)
+    return None if forecast is None else forecast.model_dump(exclude={"batch"})
 
 
 def _say(view: dict[str, Any]) -> None:
@@ -73,15 +91,16 @@ def _say(view: dict[str, Any]) -> None:
     usd = (view["estimate"] or {}).get("batch_usd")
     if usd and usd["most"] is not None:
         printing.say(f"  estimated USD {usd['least']:,.4f} to {usd['most']:,.4f}")
+    _say_trial(view["trial"])
     printing.say(f"  ledger {view['ledger']}\n")
     printing.table(
         ("ROUND", "SHARD", "ROWS", "JOB", "STATE", "ANSWERS"),
         [
             (
-                shard["round"],
+                shard["round"] or "trial",
                 shard["shard"],
                 f"{shard['rows']:,}",
-                shard["job"] or "-",
+                _job_or_calls(shard),
                 shard["state"],
                 ", ".join(f"{n} {status}" for status, n in sorted(shard["counts"].items())),
             )
@@ -95,6 +114,21 @@ def _say(view: dict[str, Any]) -> None:
     if view["history_left_out"]:
         printing.say(f"and {printing.counted(view['history_left_out'], 'document')} more, in the ledger")
     printing.say("")
+
+
+def _say_trial(trial: dict[str, Any] | None) -> None:
+    usd = trial and trial["usd"]
+    if trial and usd:
+        most = "an unknown sum" if usd["most"] is None else f"{usd['most']:,.4f}"
+        printing.say(f"  by {trial['rows_tried']} tried rows USD {usd['least']:,.4f} to {most} (95 %)")
+
+
+def _job_or_calls(shard: dict[str, Any]) -> str:
+    if shard["kind"] == "batch":
+        return shard["job"] or "-"
+    tiers = ", ".join(f"{rows:,} {tier}" for tier, rows in shard["calls"].items())
+    lost = f"; {shard['lost_calls']:,} lost" if shard["lost_calls"] else ""
+    return f"single calls{f': {tiers}' if tiers else ''}{lost}"
 
 
 def _part(event: dict[str, Any]) -> str:

@@ -88,7 +88,7 @@ def ended_well(job: JobSnapshot) -> bool:
 
 def say_results(manifest: Manifest) -> None:
     """Results that have landed, for people."""
-    from airflow_provider_batch.rows.manifest import counts_in_words
+    from airflow_provider_batch.rows.manifest import counts_in_words, way_in_words
 
     tokens = manifest.tokens
     printing.say(f"landed   {manifest.result_uri}")
@@ -99,6 +99,19 @@ def say_results(manifest: Manifest) -> None:
         printing.say(f"failed   {manifest.failed_uri}")
     printing.say(f"tokens   {tokens.input:,} in, {tokens.output:,} out, {tokens.thinking:,} thinking")
     printing.say(f"cost     {cost_in_words(manifest)}")
+    for way, totals in (manifest.ways or {}).items():
+        printing.say(f"{way:<8} {way_in_words(totals)}")
+    if manifest.rescue_extra_usd is not None:
+        printing.say(f"rescue   USD {manifest.rescue_extra_usd:.6f} more than in batch mode, in the cost")
+    if manifest.lost_calls:
+        lost = printing.counted(manifest.lost_calls, "call")
+        printing.say(f"lost     {lost} may be billed, and not in the cost")
+    if manifest.called_again:
+        again = printing.counted(manifest.called_again, "answer")
+        printing.say(f"again    {again} to rows that had one, in the cost")
+    if manifest.jobs_left_running:
+        jobs = printing.counted(manifest.jobs_left_running, "job")
+        printing.say(f"running  {jobs} had not ended when the rows were called; airflow-batch reconcile says more")
 
 
 def cost_in_words(manifest: Manifest) -> str:
@@ -109,7 +122,7 @@ def cost_in_words(manifest: Manifest) -> str:
         why = f"no price for {manifest.model}, or not for all of its tokens"
         return f"unknown: {f'{bare}, or {why}' if bare else why}"
     rest = f"; {bare}, which is not in it" if bare else ""
-    return f"USD {manifest.cost_usd:.6f} by the price list; single calls USD {manifest.standard_usd:.6f}{rest}"
+    return f"USD {manifest.cost_usd:.6f} by the price list; at standard USD {manifest.standard_usd:.6f}{rest}"
 
 
 def command(options: Namespace, *words: str) -> str:

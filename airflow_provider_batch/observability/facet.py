@@ -10,7 +10,7 @@ from openlineage.client.facet_v2 import RunFacet
 NAME = "gemini_batch"
 """Key among the facets of a run."""
 
-SCHEMA = "urn:airflow-provider-batch:facets:1-0-0:GeminiBatchRunFacet"
+SCHEMA = "urn:airflow-provider-batch:facets:1-0-1:GeminiBatchRunFacet"
 """Its version goes up with each change of the fields, the first number with one that breaks readers."""
 
 
@@ -23,8 +23,13 @@ class GeminiBatchRunFacet(RunFacet):  # type: ignore[misc, unused-ignore]
     :param rows: Rows that were to be sent.
     :param rowsByStatus: How they ended. None while not all have.
     :param tokens: By kind, of all jobs that have landed.
-    :param costUsd: By the price list for batch mode.
-    :param standardUsd: The same tokens in single calls.
+    :param costUsd: By the price list, for batch mode and for single calls.
+    :param standardUsd: The same tokens in single calls of the standard tier.
+    :param ways: Rows, tokens and cost by ``batch``, ``flex`` and ``standard``. None without single calls.
+    :param rescueExtraUsd: What a rescue cost more than the same tokens in batch mode.
+    :param lostCalls: Single calls that may have been billed, and whose answers did not come.
+    :param calledAgain: Answers of single calls to rows that had an answer.
+    :param jobsLeftRunning: Jobs that were asked to end, and had not ended when their rows were called.
     :param unmetered: Answers without a token count, whose cost is not in ``costUsd``.
     :param ledgerUri: The record of what was sent.
     """
@@ -38,6 +43,11 @@ class GeminiBatchRunFacet(RunFacet):  # type: ignore[misc, unused-ignore]
     tokens: dict[str, int] | None = None
     costUsd: float | None = None  # noqa: N815
     standardUsd: float | None = None  # noqa: N815
+    ways: dict[str, dict[str, float]] | None = None
+    rescueExtraUsd: float | None = None  # noqa: N815
+    lostCalls: int | None = None  # noqa: N815
+    calledAgain: int | None = None  # noqa: N815
+    jobsLeftRunning: int | None = None  # noqa: N815
     unmetered: int | None = None
     ledgerUri: str  # noqa: N815
 

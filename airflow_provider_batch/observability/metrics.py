@@ -7,13 +7,14 @@ a dollar. A counter adds up over tasks and workers, as a gauge would not, and Ai
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from airflow_provider_batch.airflow_compat import stats
+from airflow_provider_batch.batch.cost.receipts import answered
 from airflow_provider_batch.batch.observer import Observer
 from airflow_provider_batch.contract import JobState
 
@@ -43,8 +44,23 @@ class BatchMetrics(Observer):
         self._count("landed", 1, tags)
         if receipt.state in _BAD_ENDS:
             self._count("failed", 1, tags | {"state": receipt.state.value})
+        self._count_bill(receipt, answered(receipt.counts, receipt.state), tags)
+        if turnaround is not None:
+            self._send(lambda to: to.timing(f"{PREFIX}.turnaround", turnaround, tags=tags))
+
+    def called(self, plan: BatchPlan, receipts: Sequence[JobReceipt], extra_usd: float | None) -> None:
+        """The answers of single calls are here."""
+        tags = _tags(plan)
+        for receipt in receipts:
+            self._count_bill(receipt, receipt.rows, tags)
+            self._count("lost_calls", receipt.lost_calls, tags)
+        self._count("rescue_extra_micro_usd", round((extra_usd or 0.0) * 1e6), tags)
+
+    def _count_bill(self, receipt: JobReceipt, answers: int, tags: dict[str, str]) -> None:
         for status, rows in receipt.counts.items():
             self._count(f"rows.{status.value}", rows, tags)
+        tags = tags | {"way": receipt.way}
+        self._count("answers", answers, tags)
         for kind, tokens in msgspec.structs.asdict(receipt.tokens).items():
             self._count(f"tokens.{kind}", tokens, tags)
         if receipt.cost_usd is None or receipt.standard_usd is None:
@@ -52,8 +68,6 @@ class BatchMetrics(Observer):
         else:
             self._count("cost_micro_usd", round(receipt.cost_usd * 1e6), tags)
             self._count("standard_micro_usd", round(receipt.standard_usd * 1e6), tags)
-        if turnaround is not None:
-            self._send(lambda to: to.timing(f"{PREFIX}.turnaround", turnaround, tags=tags))
 
     def found(self, report: Report, conn_id: str) -> None:
         """What a sweep or a reconciliation has found: how many there are now."""

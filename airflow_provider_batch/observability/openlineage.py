@@ -169,7 +169,20 @@ def _facet(ledger: Ledger, manifest: Manifest | None) -> GeminiBatchRunFacet:
         standardUsd=manifest.standard_usd if manifest else None,
         unmetered=manifest.unmetered if manifest else None,
         ledgerUri=_bare(str(ledger.folder)),
+        **(_of_calls(manifest) if manifest and manifest.ways is not None else {}),
     )
+
+
+def _of_calls(manifest: Manifest) -> dict[str, Any]:
+    """The fields of the facet about single calls."""
+    ways = manifest.ways or {}
+    return {
+        "ways": {way: totals.model_dump(exclude_none=True) for way, totals in ways.items()},
+        "rescueExtraUsd": manifest.rescue_extra_usd,
+        "lostCalls": manifest.lost_calls,
+        "calledAgain": manifest.called_again,
+        "jobsLeftRunning": manifest.jobs_left_running,
+    }
 
 
 def _jobs(batch: BatchState) -> list[str]:

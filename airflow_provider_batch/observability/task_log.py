@@ -70,6 +70,7 @@ def summary(manifest: Manifest, estimate: Estimate | None) -> list[str]:
         f"rows:         {manifest.request_count:,} ({counts_in_words(manifest.counts)}){left_out}",
         f"tokens:       {_tokens(manifest.tokens)}",
         *_money(manifest),
+        *_single_calls(manifest),
     ]
     if estimate is not None and estimate.batch_usd is not None:
         most = "an unknown sum" if estimate.batch_usd.most is None else f"{estimate.batch_usd.most:.6f}"
@@ -90,5 +91,25 @@ def _money(manifest: Manifest) -> list[str]:
     rest = f"; {bare}, which is not in it" if bare else ""
     return [
         f"cost:         USD {manifest.cost_usd:.6f}, by the price list{rest}",
-        f"single calls: USD {manifest.standard_usd:.6f}, {manifest.standard_usd - manifest.cost_usd:.6f} more",
+        f"at standard:  USD {manifest.standard_usd:.6f}, {manifest.standard_usd - manifest.cost_usd:.6f} more",
     ]
+
+
+def _single_calls(manifest: Manifest) -> list[str]:
+    """What came by single calls, and what is billed beside the cost. No line where there is nothing to say."""
+    from airflow_provider_batch.rows.manifest import way_in_words
+
+    lines = [f"by {way + ':':<11}{way_in_words(totals)}" for way, totals in (manifest.ways or {}).items()]
+    if manifest.rescue_extra_usd is not None:
+        lines.append(f"rescue:       USD {manifest.rescue_extra_usd:.6f} more than in batch mode, in the cost")
+    if manifest.lost_calls:
+        lines.append(f"lost calls:   {manifest.lost_calls:,}, which may be billed, and are not in the cost")
+    if manifest.called_again:
+        lines.append(f"called again: {manifest.called_again:,}, answers to rows that had one, in the cost")
+    if manifest.jobs_left_running:
+        what = "What it finishes is" if manifest.jobs_left_running == 1 else "What they finish is"
+        lines.append(
+            f"left running: {manifest.jobs_left_running:,} of the jobs had not ended when the rows were called. "
+            f"{what} billed, and not in the cost"
+        )
+    return lines

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -42,6 +43,27 @@ class TokenTotals(BaseModel):
         return Usage(self.input, self.cached, self.output, self.thinking, self.audio)
 
 
+Way = Literal["batch", "flex", "standard"]
+"""How rows are answered: by jobs, or by single calls in the tier that served them."""
+
+
+class WayTotals(BaseModel):
+    """What came by one way, over all rounds.
+
+    :param rows: Answers. A row that was answered in two rounds counts in both, as both are billed.
+    :param input: Tokens.
+    :param output: Tokens, thinking included.
+    :param cost_usd: By the price list of this way. None if a price is not known.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int = 0
+    input: int = 0
+    output: int = 0
+    cost_usd: float | None = None
+
+
 class Manifest(BaseModel):
     """What the operator returns.
 
@@ -59,8 +81,18 @@ class Manifest(BaseModel):
         usable answer.
     :param skipped: Bad rows that were left out before anything was sent. They are in ``failed.jsonl``.
     :param tokens: Totals as reported by the API, of all rounds.
-    :param cost_usd: What the tokens of all jobs cost by the price list, USD. None if a price is not known.
-    :param standard_usd: What they would have cost in single calls.
+    :param cost_usd: What all tokens cost by the price list, those of single calls too, USD. None if a price is not
+        known.
+    :param standard_usd: What they would have cost in single calls of the standard tier. The difference is saved.
+    :param ways: Rows, tokens and cost by how they were answered: ``batch``, ``flex``, ``standard``. They add up to
+        ``cost_usd``. None where no single calls were made.
+    :param rescue_extra_usd: What the single calls of a rescue cost more than the same tokens in batch mode. It is
+        in ``cost_usd``. None where there was no rescue, or a price is not known.
+    :param lost_calls: Single calls that may have been billed, and whose answers did not come. Their cost is not in
+        ``cost_usd``.
+    :param called_again: Answers of single calls to rows that had an answer. Their cost is in ``cost_usd``.
+    :param jobs_left_running: Jobs that were asked to end, and had not ended when their rows were called. What they
+        finish is billed, and not in ``cost_usd``.
     :param unmetered: Answers without a token count. Their cost is not in ``cost_usd``.
     :param quarantine_uri: Result lines that belong to no row (unreadable, unknown key, said twice), if any.
     :param quarantined: How many result lines belong to no row.
@@ -84,6 +116,11 @@ class Manifest(BaseModel):
     tokens: TokenTotals = TokenTotals()
     cost_usd: float | None = None
     standard_usd: float | None = None
+    ways: dict[Way, WayTotals] | None = None
+    rescue_extra_usd: float | None = None
+    lost_calls: int = 0
+    called_again: int = 0
+    jobs_left_running: int = 0
     unmetered: int = 0
     quarantine_uri: str | None = None
     quarantined: int = 0
@@ -135,6 +172,13 @@ class Manifest(BaseModel):
 def wrong_fields(error: ValidationError) -> str:
     """Which fields of a document are wrong, such as ``wrong: rows, model``. Never what is in them."""
     return f"wrong: {', '.join(str(e['loc'][0]) for e in error.errors() if e['loc']) or 'its form'}"
+
+
+def way_in_words(totals: WayTotals) -> str:
+    """``1,000 rows, 5,000 tokens in, 200 out, USD 0.001200``."""
+    usd = "at an unknown cost" if totals.cost_usd is None else f"USD {totals.cost_usd:.6f}"
+    rows = f"{totals.rows:,} row{'' if totals.rows == 1 else 's'}"
+    return f"{rows}, {totals.input:,} tokens in, {totals.output:,} out, {usd}"
 
 
 def counts_in_words(counts: dict[RowStatus, int]) -> str:

@@ -9,12 +9,15 @@ import msgspec
 from upath import UPath
 
 from airflow_provider_batch.airflow_compat import object_path
-from airflow_provider_batch.batch.cost.receipts import JobReceipt
+from airflow_provider_batch.batch.cost.receipts import JobReceipt, no_prices
+from airflow_provider_batch.batch.cost.ways import receipts_of_calls
 from airflow_provider_batch.batch.land.publish import JOBS_FILE
+from airflow_provider_batch.batch.ledger import names
+from airflow_provider_batch.batch.ledger.documents import TRIAL_ROUND, TrialForecast
 from airflow_provider_batch.batch.ledger.history import history
-from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
+from airflow_provider_batch.batch.ledger.state import BatchState, Round, Shard, read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger
-from airflow_provider_batch.batch.state_words import of_shard
+from airflow_provider_batch.batch.state_words import Standing, by_ledger, of_shard
 from airflow_provider_batch.errors import BatchError, LedgerError
 from airflow_provider_batch.rows.causes import read_causes
 from airflow_provider_batch.rows.manifest import Manifest
@@ -25,6 +28,9 @@ from airflow_provider_batch.web.views import Row
 
 MOST_SHARDS = 500
 MOST_RECEIPTS = 2000
+
+Receipts = dict[object, JobReceipt]
+"""By the name of the job, or by round and tier of single calls."""
 
 # Sixteen users with places that do not answer hold all threads. Threads that wait cost next to nothing.
 _details = Bounded(threads=32, keep_s=5.0, patience_s=10.0, each=2)
@@ -93,6 +99,8 @@ def _read(row: Row) -> dict[str, object]:
         "left_out": left_out,
         "rounds": _rounds(batch, receipts),
         "estimate": _estimate(batch),
+        "trial": _trial(ledger, batch),
+        "phase": _phase(batch),
     }
     places = {"Folder": row.folder, "Ledger": row.ledger}
     manifest = Manifest.read(folder, ledger.folder)
@@ -101,7 +109,7 @@ def _read(row: Row) -> dict[str, object]:
     results = {"Results": manifest.result_uri, "Failed rows": manifest.failed_uri}
     results["Quarantine"] = manifest.quarantine_uri
     places |= {name: uri for name, uri in results.items() if uri}
-    return found | {"places": places} | _causes(folder, manifest)
+    return found | {"places": places, "bill": _bill(manifest)} | _causes(folder, manifest)
 
 
 def _causes(folder: UPath, manifest: Manifest) -> dict[str, object]:
@@ -123,15 +131,37 @@ def _estimate(batch: BatchState) -> dict[str, object] | None:
     return None if batch.plan.estimate is None else asdict(batch.plan.estimate)
 
 
-def _rounds(batch: BatchState, receipts: dict[str, JobReceipt]) -> list[dict[str, object]]:
+def _trial(ledger: Ledger, batch: BatchState) -> dict[str, object] | None:
+    """The estimate by the trial, None if there is none."""
+    if batch.trial is None:
+        return None
+    forecast = ledger.read(names.name_of(names.FORECAST, TRIAL_ROUND), TrialForecast)
+    return None if forecast is None else forecast.model_dump(mode="json", exclude={"batch", "at"})
+
+
+def _phase(batch: BatchState) -> str:
+    """In words, where single calls are made now."""
+    standing = by_ledger(batch)
+    return standing.value if standing in (Standing.TRYING, Standing.RESCUING) else ""
+
+
+def _bill(manifest: Manifest) -> dict[str, object] | None:
+    """What came by single calls, None if there were none."""
+    figures = {"ways", "rescue_extra_usd", "lost_calls", "called_again", "jobs_left_running"}
+    return None if manifest.ways is None else manifest.model_dump(mode="json", include=figures)
+
+
+def _rounds(batch: BatchState, receipts: Receipts) -> list[dict[str, object]]:
     room = MOST_SHARDS
-    rounds = []
+    rounds: list[dict[str, object]] = []
     for round_ in batch.rounds:
-        shards = [_shard(shard, receipts) for shard in islice(round_.shards, room)]
+        shards = [_shard(shard, receipts, is_live=round_.is_live) for shard in islice(round_.shards, room)]
         room -= len(shards)
         rounds.append(
             {
                 "number": round_.number,
+                "kind": round_.plan.kind.value,
+                "calls": _calls(batch, round_, receipts),
                 "rows": sum(shard.plan.rows for shard in round_.shards),
                 "cancelled": round_.cancel is not None,
                 "shards": shards,
@@ -141,7 +171,25 @@ def _rounds(batch: BatchState, receipts: dict[str, JobReceipt]) -> list[dict[str
     return rounds
 
 
-def _shard(shard: Shard, receipts: dict[str, JobReceipt]) -> dict[str, object]:
+def _calls(batch: BatchState, called: Round, receipts: Receipts) -> list[dict[str, object]]:
+    """What the single calls of a round have brought so far, by tier. The cost is there once it is published."""
+    landed = [shard.landed for shard in called.shards if shard.landed and called.is_live]
+    lines = receipts_of_calls(called, landed, batch.plan.model, no_prices)
+    return [_call_line(line, receipts.get((called.number, line.way))) for line in lines]
+
+
+def _call_line(line: JobReceipt, published: JobReceipt | None) -> dict[str, object]:
+    return {
+        "way": line.way,
+        "rows": line.rows,
+        "lost_calls": line.lost_calls,
+        "called_again": line.called_again,
+        "assumed": line.assumed,
+        "cost_usd": published.cost_usd if published else None,
+    }
+
+
+def _shard(shard: Shard, receipts: Receipts, *, is_live: bool) -> dict[str, object]:
     landed = shard.landed
     job = landed.job if landed else shard.job
     document: dict[str, object] = {
@@ -149,7 +197,7 @@ def _shard(shard: Shard, receipts: dict[str, JobReceipt]) -> dict[str, object]:
         "rows": shard.plan.rows,
         "size_bytes": shard.plan.size_bytes,
         "job": job,
-        "state": of_shard(shard),
+        "state": of_shard(shard, is_live=is_live),
     }
     if landed:
         document |= {
@@ -157,18 +205,18 @@ def _shard(shard: Shard, receipts: dict[str, JobReceipt]) -> dict[str, object]:
             "tokens": landed.tokens.model_dump(),
             "error": landed.error[:1000],
         }
-    receipt = receipts.get(job or "")
+    receipt = receipts.get(job)
     if receipt is not None:
         document |= {"cost_usd": receipt.cost_usd, "standard_usd": receipt.standard_usd}
     return document
 
 
-def _receipts(folder: UPath) -> dict[str, JobReceipt]:
-    """What each job cost, once the results are published."""
+def _receipts(folder: UPath) -> Receipts:
+    """What each job cost, and the calls of each round and tier, once the results are published."""
     decode = msgspec.json.Decoder(JobReceipt).decode
     try:
         with opened(folder / JOBS_FILE) as file:
             receipts = [decode(data or b"") for _, data in islice(read_lines(file), MOST_RECEIPTS)]
     except (OSError, msgspec.MsgspecError):
         return {}
-    return {receipt.job: receipt for receipt in receipts}
+    return {receipt.job or (receipt.round, receipt.way): receipt for receipt in receipts}

@@ -130,6 +130,9 @@ class Totals(BaseModel):
 class Detail(BaseModel):
     """Everything about a batch.
 
+    :param trial: The estimate by the trial: ranges of 95 % for all rows.
+    :param phase: In words, where single calls are made now.
+    :param bill: What came by single calls, as in the manifest. None if there were none.
     :param trouble: Why the ledger could not be read, empty if it was.
     :param cause_trouble: The same of the results.
     """
@@ -142,6 +145,9 @@ class Detail(BaseModel):
     left_out: int = 0
     rounds: list[dict[str, object]] = []
     estimate: dict[str, object] | None = None
+    trial: dict[str, object] | None = None
+    phase: str = ""
+    bill: dict[str, object] | None = None
     places: dict[str, str] = {}
     causes: list[dict[str, object]] = []
     causes_of: int = 0

@@ -57,7 +57,8 @@ def test_a_run_tells_its_input_results_and_what_it_cost(airflow_db, connection, 
     assert (facet["costUsd"], facet["standardUsd"]) == (manifest["cost_usd"], manifest["standard_usd"])
     assert (facet["model"], facet["rounds"], facet["rows"]) == ("gemini-2.5-flash", 1, 3)
     assert facet["ledgerUri"] == manifest["ledger_uri"]
-    assert facet["_schemaURL"].endswith("1-0-0:GeminiBatchRunFacet")
+    assert "ways" not in facet
+    assert facet["_schemaURL"].endswith("1-0-1:GeminiBatchRunFacet")
     assert "hello" not in json.dumps(of_batch)
 
 
@@ -88,6 +89,15 @@ def test_an_unknown_price_is_left_out_and_never_zero(connection, tmp_path):
     facet = operator.get_openlineage_facets_on_complete(None).run_facets["gemini_batch"]
     assert (facet.jobs, facet.jobCount) == ([submission["job_name"]], 1)
     assert (facet.costUsd, facet.standardUsd, facet.tokens, facet.rowsByStatus) == (None, None, None, None)
+
+
+def test_single_calls_are_told_by_way(connection, tmp_path):
+    operator = batch_of(tmp_path, "abcdefgh", trial_rows=2)
+    run_try(operator, until_ready=True)
+    facet = operator.get_openlineage_facets_on_complete(None).run_facets["gemini_batch"]
+    assert {way: of["rows"] for way, of in facet.ways.items()} == {"batch": 6, "flex": 2}
+    assert sum(of["cost_usd"] for of in facet.ways.values()) == pytest.approx(facet.costUsd, abs=1e-6)
+    assert (facet.rescueExtraUsd, facet.lostCalls, facet.calledAgain, facet.jobsLeftRunning) == (None, 0, 0, 0)
 
 
 def test_fetching_tells_the_results_too(connection, tmp_path):

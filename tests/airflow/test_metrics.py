@@ -24,7 +24,7 @@ import datetime
 from airflow_provider_batch.airflow_compat import start_stats
 from airflow_provider_batch.contract import JobState
 from airflow_provider_batch.batch.cost.receipts import JobReceipt
-from airflow_provider_batch.batch.ledger.documents import BatchPlan, RoundPlan
+from airflow_provider_batch.batch.ledger.documents import BatchPlan, RoundKind, RoundPlan
 from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.batch.sweep import Finding, Kind, Report
 from airflow_provider_batch.observability.metrics import BatchMetrics
@@ -41,6 +41,11 @@ metrics.submitted(plan)
 for state, usd in (JobState.SUCCEEDED, 0.25), (JobState.EXPIRED, None):
     receipt = JobReceipt("batches/a", state, "m", every, Usage(1, 2, 3, 4, 5), cost_usd=usd, standard_usd=usd)
     metrics.landed(plan, receipt, datetime.timedelta(seconds=90))
+called = JobReceipt(
+    "", JobState.SUCCEEDED, "m", {RowStatus.SUCCESS: 2}, Usage(1, 2, 3, 4, 5), cost_usd=0.5, standard_usd=0.5,
+    way="standard", kind=RoundKind.RESCUE, round=2, rows=2, lost_calls=3,
+)
+metrics.called(plan, [called], 0.125)
 metrics.found(Report(1, 1, (Finding(Kind.UNLANDED, ""), Finding(Kind.DUPLICATE, ""))), "gemini_default")
 """
 
@@ -84,11 +89,22 @@ def titles(log):
 def test_each_kind_of_metric_arrives_with_its_type(sent):
     assert "gemini_batch.failed,dag_id=dag,task_id=task,model=m,state=expired:1|c" in sent
     assert "gemini_batch.turnaround,dag_id=dag,task_id=task,model=m:90000.000000|ms" in sent
-    assert "gemini_batch.cost_micro_usd,dag_id=dag,task_id=task,model=m:250000|c" in sent
-    assert "gemini_batch.unpriced,dag_id=dag,task_id=task,model=m:1|c" in sent
+    assert "gemini_batch.cost_micro_usd,dag_id=dag,task_id=task,model=m,way=batch:250000|c" in sent
+    assert "gemini_batch.unpriced,dag_id=dag,task_id=task,model=m,way=batch:1|c" in sent
     assert "gemini_batch.unlanded,conn_id=gemini_default:1|g" in sent
     assert "gemini_batch.rows.invalid_output,dag_id=dag,task_id=task,model=m:1|c" in sent
-    assert "gemini_batch.tokens.thinking,dag_id=dag,task_id=task,model=m:4|c" in sent
+    assert "gemini_batch.tokens.thinking,dag_id=dag,task_id=task,model=m,way=batch:4|c" in sent
+
+
+def test_single_calls_arrive_by_the_tier_that_served_them(sent):
+    by_tier = "dag_id=dag,task_id=task,model=m,way=standard"
+    assert f"gemini_batch.answers,{by_tier}:2|c" in sent
+    assert f"gemini_batch.cost_micro_usd,{by_tier}:500000|c" in sent
+    assert f"gemini_batch.tokens.thinking,{by_tier}:4|c" in sent
+    assert "gemini_batch.lost_calls,dag_id=dag,task_id=task,model=m:3|c" in sent
+    assert "gemini_batch.rescue_extra_micro_usd,dag_id=dag,task_id=task,model=m:125000|c" in sent
+    # Of eight rows of a job, one in each status, five were answered.
+    assert sent.count("gemini_batch.answers,dag_id=dag,task_id=task,model=m,way=batch:5|c") == 2
 
 
 @pytest.mark.skipif(BEFORE_3_2, reason="Airflow 3.1 drops what a process that ends early has counted")
@@ -97,16 +113,20 @@ def test_the_same_arrives_by_opentelemetry_as_differences_when_the_process_ends(
         subprocess.run([sys.executable, "-c", SEND_ALL], env=os.environ | receiver.settings, check=True, cwd=ROOT)
         metrics = receiver.received()
     assert set(metrics) == names(sent)
-    (point,) = metrics["gemini_batch.cost_micro_usd"].sum.data_points
-    assert point.as_int == 250_000
-    assert {tag.key: tag.value.string_value for tag in point.attributes} == {
-        "dag_id": "dag",
-        "task_id": "task",
-        "model": "m",
+    points = metrics["gemini_batch.cost_micro_usd"].sum.data_points
+    by_way = {tags(point)["way"]: (point.as_int, tags(point)) for point in points}
+    task = {"dag_id": "dag", "task_id": "task", "model": "m"}
+    assert by_way == {
+        "batch": (250_000, {**task, "way": "batch"}),
+        "standard": (500_000, {**task, "way": "standard"}),
     }
     delta = 1
     assert metrics["gemini_batch.landed"].sum.aggregation_temporality == delta
     assert metrics["gemini_batch.unlanded"].gauge.data_points[0].as_int == 1
+
+
+def tags(point):
+    return {tag.key: tag.value.string_value for tag in point.attributes}
 
 
 def test_the_page_names_every_metric_that_is_sent_and_no_other(sent):

@@ -9,6 +9,8 @@ import pytest
 
 from airflow_provider_batch.airflow_compat import airflow_exception, saving_retries
 from airflow_provider_batch.errors import BadRow, InputError, JobCancelledError
+from airflow_provider_batch.observability.task_log import summary
+from airflow_provider_batch.rows.manifest import Manifest, WayTotals
 
 
 def open_lines(log):
@@ -33,6 +35,43 @@ def test_rows_money_and_the_place_of_the_results_are_outside_of_closed_sections(
     assert "cost:         USD" in shown
     assert f"results:      {case.folder}/results.jsonl" in shown
     assert re.search(r"cost: +USD 0\.0000 to", shown)
+
+
+def test_what_came_by_single_calls_is_told_with_what_it_cost(case):
+    shown = open_lines(case("tried", *"abcdefgh").log)
+    assert re.search(r"by batch: +6 rows, \d+ tokens in, \d+ out, USD 0\.", shown)
+    assert re.search(r"by flex: +2 rows, \d+ tokens in, \d+ out, USD 0\.", shown)
+    assert "lost calls" not in shown
+    assert "rescue:" not in shown
+
+
+def test_what_is_billed_beside_the_cost_has_a_line_of_its_own():
+    way = WayTotals(rows=1, input=2, output=3, cost_usd=0.5)
+    told = summary(
+        Manifest(
+            job_name="",
+            model="m",
+            result_uri="r",
+            request_count=1,
+            counts={"success": 1},
+            cost_usd=0.5,
+            standard_usd=0.5,
+            ways={"standard": way},
+            rescue_extra_usd=0.25,
+            lost_calls=2,
+            called_again=1,
+            jobs_left_running=1,
+        ),
+        None,
+    )
+    assert told[-5:] == [
+        "by standard:  1 row, 2 tokens in, 3 out, USD 0.500000",
+        "rescue:       USD 0.250000 more than in batch mode, in the cost",
+        "lost calls:   2, which may be billed, and are not in the cost",
+        "called again: 1, answers to rows that had one, in the cost",
+        "left running: 1 of the jobs had not ended when the rows were called. What it finishes is billed, "
+        "and not in the cost",
+    ]
 
 
 def test_each_bad_row_has_a_line_before_the_one_line_of_the_error(run_dag, tmp_path):

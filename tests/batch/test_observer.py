@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from airflow_provider_batch.batch.decide.call_rules import CallRules
 from airflow_provider_batch.batch.observer import Observer
 from airflow_provider_batch.batch.sweep import sweep
 from airflow_provider_batch.contract import JobState
@@ -17,7 +18,7 @@ class Notes(Observer):
     """Writes down what it is told."""
 
     def __init__(self):
-        self.chapters, self.jobs, self.bills, self.times = [], 0, [], []
+        self.chapters, self.jobs, self.bills, self.times, self.called_bills = [], 0, [], [], []
 
     def chapter(self, title):
         self.chapters.append(title)
@@ -30,6 +31,9 @@ class Notes(Observer):
         assert plan.identity.dag_id == "dag"
         self.bills.append(receipt)
         self.times.append(turnaround)
+
+    def called(self, plan, receipts, extra_usd):
+        self.called_bills.append((receipts, extra_usd))
 
 
 @pytest.fixture
@@ -86,3 +90,14 @@ def test_an_observer_that_fails_is_logged_and_costs_no_row(task, caplog):
 
     assert task.but(observer=Broken()).finish().counts == {"success": 3}
     assert "no receiver" in caplog.text
+
+
+def test_single_calls_are_told_once_by_tier(task, notes):
+    calls = CallRules(requests_per_minute=60_000, tokens_per_minute=10_000_000)
+    task = task.but(observer=notes, trial_rows=2, calls=calls, may_call=True)
+    task.finish()
+    task.finish()
+    ((receipts, extra_usd),) = notes.called_bills
+    assert [(one.way, one.rows, one.counts) for one in receipts] == [("flex", 2, {"success": 2})]
+    assert extra_usd is None
+    assert [bill.counts for bill in notes.bills] == [{"success": 1}]

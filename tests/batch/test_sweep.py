@@ -13,6 +13,7 @@ from upath import UPath
 
 from airflow_provider_batch.batch.cost.lifetime import results_until
 from airflow_provider_batch.batch.decide.actions import Wait
+from airflow_provider_batch.batch.decide.call_rules import CallRules
 from airflow_provider_batch.batch.ledger.documents import Layout
 from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag
 from airflow_provider_batch.batch.sweep import Kind, prune, reconcile, sweep
@@ -312,3 +313,54 @@ def test_old_ledgers_are_pruned_and_what_was_paid_for_is_remembered(nightly, lak
     assert len(created()) == 2
     assert old.but(on_content_change="cancel_and_resubmit").finish().counts == manifest.counts
     assert running.finish().counts == {"success": 3}
+
+
+@pytest.fixture
+def rescued(nightly, gemini_emulator):
+    """A task whose only job does not end when it is asked to: single calls answer its rows."""
+    gemini_emulator.add_fault(call="batches.cancel", action="status", status=200, body={}, times=None)
+    calls = CallRules(requests_per_minute=60_000, tokens_per_minute=10_000_000)
+    task = nightly("monday").but(calls=calls, timeout_s=3600.0, at_timeout="answer")
+    task.attempt()
+    gemini_emulator.force_job(task.jobs[0], state="STUCK")
+    gemini_emulator.advance_clock(3605)
+    task.attempt()
+    gemini_emulator.advance_clock(901)
+    assert task.finish().jobs_left_running == 1
+    return task
+
+
+def test_a_job_that_runs_on_beside_its_called_rows_is_found_while_it_can_be_ended(rescued, lake):
+    (finding,) = found(rescued, lake)
+    assert (finding.kind, finding.job, finding.hours_left) == (Kind.RAN_ON, rescued.jobs[0], None)
+    assert f"airflow-batch cancel {rescued.jobs[0]}" in finding.text
+
+
+def test_what_such_a_job_has_finished_is_billed_twice_and_can_be_looked_at(rescued, lake, gemini_emulator):
+    gemini_emulator.force_job(rescued.jobs[0], state="SUCCEEDED")
+    (finding,) = found(rescued, lake)
+    assert (finding.kind, round(finding.hours_left)) == (Kind.RAN_ON, 48)
+    assert "It has finished 3 of them: these are billed twice." in finding.text
+    gemini_emulator.advance_clock(49 * 3600)
+    assert found(rescued, lake) == ()
+
+
+def test_such_a_job_that_ended_with_nothing_is_no_finding(rescued, lake, gemini_emulator):
+    gemini_emulator.force_job(rescued.jobs[0], state="CANCELLED")
+    assert found(rescued, lake) == ()
+
+
+def test_lost_calls_and_answers_to_answered_rows_are_counted_for_two_days(nightly, lake, gemini_emulator):
+    calls = CallRules(requests_per_minute=60_000, tokens_per_minute=10_000_000)
+    task = nightly("monday").but(calls=calls, trial_rows=3, may_call=True)
+    task.finish()
+    assert found(task, lake) == ()
+    path = task.ledger.path("r0.s1.landed.json")
+    said = json.loads(path.read_text()) | {"lost_calls": 2, "lost_usd": 0.5, "called_again": 1}
+    path.write_text(json.dumps(said))
+    lost, again = found(task, lake)
+    assert (lost.kind, again.kind) == (Kind.LOST, Kind.AGAIN)
+    assert lost.text.startswith("2 single calls of the trial may have been billed without an answer, USD 0.5000")
+    assert again.text.startswith("1 answer of the trial came to rows that had one.")
+    gemini_emulator.advance_clock(49 * 3600)
+    assert found(task, lake) == ()

@@ -292,6 +292,45 @@ def test_an_editor_cancels_and_the_task_fails_without_a_retry(stage, runs, opene
     shot("cancelled", whole=True)
 
 
+@pytest.fixture(scope="session")
+def rescued(stage, runs):
+    """A batch of which some rows were tried, and the others answered by single calls as its job was late."""
+    run_id = stage.run("nightly_labels")
+    until(lambda: stage.task("nightly_labels", run_id)["state"] == "success", 120)
+    return run_id
+
+
+def test_a_trial_and_a_rescue_are_shown_as_single_calls_with_their_cost(rescued, runs, opened, tab, shot):
+    runs["nightly_labels"] = rescued
+    opened("nightly_labels", "label")
+    timeline = text_of(tab, ".timeline")
+    for said in (
+        "Trial",
+        "4 rows are answered by single calls before the batch is sent",
+        "Estimate by the trial",
+        "Rescue",
+        "the jobs were late: 8 rows are answered by single calls",
+        "Rescue landed",
+    ):
+        assert said in timeline
+    titles = tab.run("[...document.querySelectorAll('h3')].map((one) => one.innerText.split(': $')[0])")
+    assert [title.split(" $")[0] for title in titles] == [
+        "Trial 4 rows by single calls: 4 flex",
+        "Round 1 8 rows in 1 job, asked to end",
+        "Round 2: rescue 8 rows by single calls: 8 flex",
+    ]
+    ways = text_of(tab, "#ways")
+    assert "Single calls, flex\t12\t" in ways
+    assert "The rescue cost $0.00 more than the same tokens in batch mode." in ways
+    assert tab.run("!!document.querySelector('.line-chart .tried')")
+    assert "4 rows, a range of 95 %" in text_of(tab, ".pairs")
+    assert text_of(tab, ".pill") == "Landed"
+    shot("rescued", whole=True)
+    tab.size(360, 780, phone=True)
+    tab.until("document.documentElement.scrollWidth == 360")
+    assert errors(tab) == []
+
+
 def test_screenshots_of_all_views_were_kept():
     names = {path.stem for path in SHOTS.glob("*.png")}
     assert names >= {"table", "details", "in-airflow", "running-dark", "phone-table", "phone-details", "cancelled"}

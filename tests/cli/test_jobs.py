@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 
 import httpx
 import pytest
+from upath import UPath
 
+from airflow_provider_batch.batch.decide.call_rules import CallRules
 from airflow_provider_batch.cli.jobs import SETTLED, _newest
 from airflow_provider_batch.cli.parsers import build
+from airflow_provider_batch.gemini.prices import PriceTable
 from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 from airflow_provider_batch.gemini.wire import Batch
+from faults.task import Task, ask
 from tests.cli.conftest import KEY, SUBMIT
 
 QUICK = ("--poll-interval", "1")
@@ -117,6 +122,34 @@ def test_a_batch_is_shown_as_a_history_without_a_key(ab, rows, calls, tmp_path, 
     assert f"    2      1     1  {second}  succeeded  1 success" in shown.splitlines()
     assert "rows     3 (3 success)" in shown
     assert len(gemini_emulator.requests()) == asked
+
+
+def test_a_rescued_batch_is_shown_with_its_calls_and_what_they_cost(ab, gemini_emulator, tmp_path):
+    calls = CallRules(requests_per_minute=60_000, tokens_per_minute=10_000_000)
+    rows = [ask(key) for key in "abcdefgh"]
+    task = Task(gemini_emulator.base_url, UPath(tmp_path / "out"), rows, prices=PriceTable.shipped().price)
+    task = task.but(calls=calls, trial_rows=2, timeout_s=3600.0, at_timeout="answer")
+    task.attempt()
+    gemini_emulator.force_job(task.jobs[0], state="STUCK")
+    gemini_emulator.advance_clock(3605)
+    task.finish()
+    shown = ab("show", "out").out.splitlines()
+    parts = [re.split(" {2,}", line.strip()) for line in shown]
+    assert ["trial", "1", "2", "single calls: 2 flex", "answered", "2 success"] in parts
+    assert ["2", "1", "6", "single calls: 6 flex", "answered", "6 success"] in parts
+    told = [line[25:] for line in shown if line.startswith("20")]
+    assert "Trial: 2 rows are answered by single calls before the batch is sent" in told
+    assert "round 2: Rescue: the jobs were late: 6 rows are answered by single calls" in told
+    assert any(line.startswith("flex     8 rows, ") for line in shown)
+    assert "rescue   USD 0.000000 more than in batch mode, in the cost" in shown
+    assert any(line.startswith("  by 2 tried rows USD 0.0") for line in shown)
+    said = ab("show", "out", "--json").json
+    assert [(shard["kind"], shard["calls"]) for shard in said["shards"]] == [
+        ("trial", {"flex": 2}),
+        ("batch", {}),
+        ("rescue", {"flex": 6}),
+    ]
+    assert said["trial"]["rows_tried"] == 2
 
 
 def test_the_history_for_scripts_holds_no_address_of_an_upload(ab, rows, tmp_path):

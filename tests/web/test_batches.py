@@ -212,3 +212,43 @@ def test_a_note_that_an_xcom_backend_keeps_elsewhere_is_listed_all_the_same(look
     said = look()
     assert (said["row"]["state"], said["row"]["model"]) == ("submitted", "")
     assert said["trouble"] == "What the task noted is kept by an XCom backend."
+
+
+def test_a_trial_is_shown_as_single_calls_with_its_estimate_and_the_cost_by_way(case, look):
+    run = case("tried", *"abcdefgh")
+    said = look()
+    trial, first = said["rounds"]
+    assert (trial["kind"], trial["number"], trial["rows"], first["kind"]) == ("trial", 0, 2, "batch")
+    ((line,), (shard,)) = trial["calls"], trial["shards"]
+    assert (line["way"], line["rows"], line["lost_calls"]) == ("flex", 2, 0)
+    assert (shard["job"], shard["state"]) == (None, "answered")
+    assert first["calls"] == []
+    ways = run.xcom["batch"]["ways"]
+    assert {way: of["rows"] for way, of in ways.items()} == {"batch": 6, "flex": 2}
+    assert (said["bill"]["ways"], line["cost_usd"]) == (ways, ways["flex"]["cost_usd"])
+    assert (said["bill"]["rescue_extra_usd"], said["phase"]) == (None, "")
+    assert said["trial"]["rows_tried"] == 2
+    assert said["trial"]["usd"]["least"] > 0
+    titles = [event["title"] for event in said["history"]]
+    assert titles[:2] == ["Planned", "Trial"]
+    assert titles.index("Trial landed") < titles.index("Estimate by the trial") < titles.index("Accepted")
+
+
+def test_a_batch_of_jobs_alone_has_no_cost_by_way(case, look):
+    case("deferred", "a")
+    said = look()
+    assert (said["bill"], said["trial"], said["phase"]) == (None, None, "")
+
+
+def test_a_rescue_is_shown_as_one_with_the_jobs_that_were_ended(case, look, gemini_emulator):
+    gemini_emulator.add_fault(action="job", state="STUCK", times=None)
+    case("late_answered", "a", "b")
+    said = look()
+    first, rescue = said["rounds"]
+    assert (first["kind"], first["cancelled"]) == ("batch", True)
+    assert (rescue["kind"], rescue["number"], rescue["shards"][0]["job"]) == ("rescue", 2, None)
+    assert [(line["way"], line["rows"]) for line in rescue["calls"]] == [("flex", 2)]
+    assert said["bill"]["rescue_extra_usd"] == 0.0
+    (told,) = [event["text"] for event in said["history"] if event["kind"] == "rescue"]
+    assert told == "the jobs were late: 2 rows are answered by single calls"
+    assert (said["row"]["state"], said["row"]["jobs"], said["row"]["counts"]) == ("landed", 1, {"success": 2})

@@ -10,14 +10,17 @@ from datetime import datetime, timezone
 
 import pytest
 from airflow.utils.session import create_session
+from upath import UPath
 
-from airflow_provider_batch.batch.ledger.job_names import folder_digest
+from airflow_provider_batch.batch.ledger.documents import BatchPlan, Landed, RoundKind, RoundPlan, ShardPlan
+from airflow_provider_batch.batch.ledger.job_names import Identity, folder_digest
+from airflow_provider_batch.batch.ledger.store import generation
 from airflow_provider_batch.batch.state_words import by_task
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.errors import LedgerError
 from airflow_provider_batch.web import totals
 from airflow_provider_batch.web.bounded import Bounded, TookTooLongError
-from airflow_provider_batch.web.detail import message_for_page
+from airflow_provider_batch.web.detail import detail, forget, message_for_page
 from airflow_provider_batch.web.live import seen_as
 from airflow_provider_batch.web.totals import BOUNDS_S, BatchFigures, noted, summed
 from airflow_provider_batch.web.views import Row
@@ -230,3 +233,32 @@ def test_a_reader_of_slow_things_leaves_threads_to_others():
     while bounded._readers:
         time.sleep(0.001)
     assert bounded.get("slow again", lambda: "there", "eve") == "there"
+
+
+def test_a_batch_whose_rows_are_tried_or_called_now_says_so(tmp_path):
+    at = datetime(2026, 5, 4, tzinfo=timezone.utc)
+    shard = ShardPlan(file="f", rows=2, size_bytes=1, content="c", tokens=1)
+    trial, first, rescue = (
+        RoundPlan(kind=kind, shards=(shard,), created_at=at, clock_from=at)
+        for kind in (RoundKind.TRIAL, RoundKind.BATCH, RoundKind.RESCUE)
+    )
+    whose = Identity("d", "t", "r")
+    ledger = generation(UPath(tmp_path), whose.task_digest, 1)
+    said = {"account": "a", "place": "p", "model": "m", "content": "c", "rows": 4, "size_bytes": 2}
+    ledger.put("plan.json", BatchPlan(ledger_version=2, identity=whose, trial=trial, first=first, **said))
+    named = {"dag_id": "d", "run_id": "r", "task_id": "t", "state": "working", "task_state": "running"}
+    places = {"ledger": str(ledger.folder), "folder": str(tmp_path), "task_digest": whose.task_digest}
+    row = Row(**named, **places, try_number=1, changed_at=0)
+
+    def phase():
+        forget(row)
+        said = detail(row, "somebody")
+        assert "trouble" not in said, said
+        return said["phase"], [round_["shards"][0]["state"] for round_ in said["rounds"]]
+
+    assert phase() == ("trying some rows", ["being called", "not submitted"])
+    ledger.put("r0.s1.landed.json", Landed(at=at, state=JobState.EXPIRED, counts={"success": 1, "expired": 1}))
+    assert phase() == ("", ["not all answered", "not submitted"])
+    ledger.put("r1.s1.landed.json", Landed(at=at, state=JobState.CANCELLED, counts={"cancelled": 2}))
+    ledger.put("r2.plan.json", rescue)
+    assert phase() == ("answering rows by single calls", ["not all answered", "cancelled", "being called"])

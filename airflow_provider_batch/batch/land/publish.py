@@ -20,6 +20,7 @@ import msgspec
 from upath import UPath
 
 from airflow_provider_batch.batch.cost.receipts import Prices, cost_of, no_prices, receipt
+from airflow_provider_batch.batch.cost.ways import call_receipts, rescue_extra_usd, ways_of
 from airflow_provider_batch.batch.land.input_order import in_input_order
 from airflow_provider_batch.batch.land.replace import LateError, Replacing, sleepers
 from airflow_provider_batch.batch.ledger import names
@@ -46,7 +47,7 @@ FAILED_FILE = "failed.jsonl"
 QUARANTINE_FILE = "quarantine.jsonl"
 
 JOBS_FILE = "jobs.jsonl"
-"""What each remote job came to."""
+"""What each remote job came to, and the single calls of each round."""
 
 
 @dataclass
@@ -331,6 +332,8 @@ def _receipts(batch: BatchState, lines: BinaryIO, prices: Prices) -> None:
     for landed in batch.landed:
         if landed.job:
             lines.write(encode(receipt(landed, batch.plan.model, prices)) + b"\n")
+    for calls in call_receipts(batch, prices):
+        lines.write(encode(calls) + b"\n")
 
 
 def _manifest(
@@ -355,6 +358,11 @@ def _manifest(
         tokens=TokenTotals.of(sum((one.tokens.usage() for one in landed), Usage())),
         cost_usd=cost.batch_usd,
         standard_usd=cost.standard_usd,
+        ways=ways_of(batch, prices),
+        rescue_extra_usd=rescue_extra_usd(batch, prices),
+        lost_calls=sum(one.lost_calls for one in landed),
+        called_again=sum(one.called_again for one in landed),
+        jobs_left_running=sum(one.may_run_on for one in landed),
         unmetered=sum(one.unmetered for one in landed),
         quarantine_uri=str(folder / QUARANTINE_FILE) if quarantined else None,
         quarantined=quarantined,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import (
+    TRIAL_ROUND,
     BatchPlan,
     Cancel,
     Document,
@@ -17,10 +18,12 @@ from airflow_provider_batch.batch.ledger.documents import (
     Published,
     Refusal,
     Revoked,
+    RoundKind,
     RoundPlan,
     Scan,
     Sending,
     Superseded,
+    TrialForecast,
     Uploaded,
 )
 from airflow_provider_batch.batch.ledger.store import Ledger
@@ -32,13 +35,16 @@ MOST_DOCUMENTS = 400
 
 SHOWN_KINDS = (
     "plan",
+    "trial",
     "round",
+    "rescue",
     "uploaded",
     "sent",
     "accepted",
     "refused",
     "landed",
     "ended",
+    "forecast",
     "trouble",
     "cancel",
     "published",
@@ -52,7 +58,7 @@ class Event:
 
     :param kind: One of :data:`SHOWN_KINDS`.
     :param text: May hold words of the API. Nothing in it is to be trusted as markup.
-    :param round: 0 where the batch as a whole is meant.
+    :param round: 0 where the batch as a whole, or its trial, is meant.
     :param shard: 0 where the round as a whole is meant.
     """
 
@@ -75,9 +81,23 @@ def _plan(document: BatchPlan) -> Saying:
     return document.first.created_at, "plan", "Planned", details
 
 
+def _trial(document: RoundPlan) -> Saying:
+    verb = "is" if _rows_in(document) == 1 else "are"
+    text = f"{_rows(_rows_in(document))} {verb} answered by single calls before the batch is sent"
+    return document.created_at, "trial", "Trial", text
+
+
 def _round(document: RoundPlan) -> Saying:
-    rows = sum(shard.rows for shard in document.shards)
-    return document.created_at, "round", "Sent again", f"{_rows(rows)}, {_jobs(document)}"
+    rows = _rows(_rows_in(document))
+    if document.kind is RoundKind.RESCUE:
+        verb = "is" if _rows_in(document) == 1 else "are"
+        return (
+            document.created_at,
+            "rescue",
+            "Rescue",
+            f"the jobs were late: {rows} {verb} answered by single calls",
+        )
+    return document.created_at, "round", "Sent again", f"{rows}, {_jobs(document)}"
 
 
 def _uploaded(document: Uploaded) -> Saying:
@@ -116,6 +136,29 @@ def _landed(document: Landed) -> Saying:
     return document.at, kind, f"Landed, {document.state.value}", "; ".join(words)
 
 
+def _called(document: Landed, kind: RoundKind) -> Saying:
+    """The single calls of a shard."""
+    words = [counts_in_words(document.counts)]
+    words += [f"{one.rows:,} by {one.tier}" for one in document.calls]
+    if document.lost_calls:
+        words.append(f"{_calls(document.lost_calls)} lost, which may be billed")
+    if document.error:
+        words.append(document.error)
+    shown = "landed" if document.state is JobState.SUCCEEDED else "ended"
+    return document.at, shown, f"{kind.value.capitalize()} landed", "; ".join(words)
+
+
+def _forecast(document: TrialForecast) -> Saying:
+    usd = document.usd
+    cost = "no price is known for this model"
+    if usd is not None:
+        most = "an unknown sum" if usd.most is None else f"{usd.most:,.4f}"
+        cost = f"USD {usd.least:,.4f} to {most} in batch mode"
+    tokens = f"{document.input} input, {document.output} output and {document.thinking} thinking tokens"
+    text = f"by {_rows(document.rows_tried)}, for all rows (95 %): {cost}; {tokens}"
+    return document.at, "forecast", "Estimate by the trial", text
+
+
 def _cancel(document: Cancel) -> Saying:
     return document.at, "cancel", "Asked to end", document.why
 
@@ -137,11 +180,14 @@ _KINDS: dict[str, tuple[type[Document], Callable[[Any], Saying]]] = {
     names.REVOKED: (Revoked, _revoked),
     names.SCAN: (Scan, _scan),
     names.LANDED: (Landed, _landed),
+    names.FORECAST: (TrialForecast, _forecast),
     names.CANCEL: (Cancel, _cancel),
     names.PUBLISHED: (Published, _published),
     names.SUPERSEDED: (Superseded, _superseded),
 }
-"""Sessions are not among them. They hold an address that is enough to write the file."""
+"""Sessions are not among them. They hold an address that is enough to write the file. Nor are the notes of single
+calls: there is one every few seconds.
+"""
 
 
 def history(ledger: Ledger) -> tuple[list[Event], int]:
@@ -152,15 +198,40 @@ def history(ledger: Ledger) -> tuple[list[Event], int]:
     found = ((*names.kind_of(name), name) for name in ledger.names())
     known = sorted((each for each in found if each[0] in _KINDS), key=_place)
     events = []
+    live: dict[int, RoundKind] = {}
     for kind, numbers, name in known[:MOST_DOCUMENTS]:
-        document_type, words = _KINDS[kind]
-        document = ledger.read(name, document_type)
+        document = ledger.read(name, _KINDS[kind][0])
         if document is not None:
             round_, shard, *_ = (*numbers, 0, 0)
-            events.append(Event(*words(document), round=round_, shard=shard if _is_of_shard(kind) else 0))
+            # The plans come before what landed by them.
+            live |= _live(document, round_)
+            shard = shard if _is_of_shard(kind) else 0
+            events += [Event(*said, round=round_, shard=shard) for said in _said(kind, document, live.get(round_))]
     order = {kind: number for number, kind in enumerate(SHOWN_KINDS)}
     events.sort(key=lambda event: (event.at, order[event.kind]))
     return events, max(0, len(known) - MOST_DOCUMENTS)
+
+
+def _live(document: Document, number: int) -> dict[int, RoundKind]:
+    """Rounds of single calls that a plan tells of."""
+    if isinstance(document, BatchPlan):
+        return {TRIAL_ROUND: RoundKind.TRIAL} if document.trial else {}
+    if isinstance(document, RoundPlan) and document.kind is not RoundKind.BATCH:
+        return {number: document.kind}
+    return {}
+
+
+def _said(kind: str, document: Document, live: RoundKind | None) -> Iterator[Saying]:
+    """What a document tells.
+
+    :param live: Why the rows of its round are called, None if they are sent in jobs.
+    """
+    if live and isinstance(document, Landed):
+        yield _called(document, live)
+    else:
+        yield _KINDS[kind][1](document)
+    if isinstance(document, BatchPlan) and document.trial:
+        yield _trial(document.trial)
 
 
 def _place(known: tuple[str, tuple[int, ...], str]) -> tuple[bool, int, int, str]:
@@ -172,6 +243,14 @@ def _place(known: tuple[str, tuple[int, ...], str]) -> tuple[bool, int, int, str
 
 def _is_of_shard(kind: str) -> bool:
     return ".s#." in kind
+
+
+def _rows_in(plan: RoundPlan) -> int:
+    return sum(shard.rows for shard in plan.shards)
+
+
+def _calls(count: int) -> str:
+    return f"{count:,} call{'' if count == 1 else 's'}"
 
 
 def _rows(count: int) -> str:

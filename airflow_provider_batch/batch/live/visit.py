@@ -11,6 +11,7 @@ from functools import partial
 
 import msgspec
 
+from airflow_provider_batch.batch.cost.ways import bill_of_calls
 from airflow_provider_batch.batch.land.match_rows import land_calls
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import Landed
@@ -22,6 +23,7 @@ from airflow_provider_batch.batch.live.notes import Noted, NoteWriter, notes_of,
 from airflow_provider_batch.batch.live.pace import Pace, shared_place
 from airflow_provider_batch.batch.live.purse import Purse, RowCosts, spent_on
 from airflow_provider_batch.batch.live.scribe import Scribe
+from airflow_provider_batch.batch.observer import tell
 from airflow_provider_batch.batch.send.media import rows_with_addresses, uploaded_media
 from airflow_provider_batch.batch.work import Calling, Work, reader_of
 from airflow_provider_batch.rows.check.keys import KeyTable
@@ -156,6 +158,8 @@ def land_called(work: Work, batch: BatchState, shard: Shard, why: str) -> Landed
     )
     if work.ledger.put(shard.document(names.LANDED), landed):
         work.ledger.written.add(landed.sha256)
+        bill = bill_of_calls(batch, batch.round_of(shard), landed, work.prices)
+        tell(work.observer.called, batch.plan, *bill)
     log.info("Landed the single calls of %s: %d answers, %s.", shard.name, rows, counts_in_words(landed.counts))
     if landed.lost_calls:
         log.warning(

@@ -11,7 +11,7 @@ export function tiles(totals) {
     tile("Failed", number(totals.failed), `in ${totals.days} days`, totals.failed ? "bad" : ""),
     tile("Rows", short(totals.rows), "landed"),
     tile("Cost", usd(totals.cost_usd), unknown),
-    tile("Saved", usd(totals.saved_usd), "against single calls", "good")),
+    tile("Saved", usd(totals.saved_usd), "against single calls at standard", "good")),
     totals.is_all ? "" : el("p", { class: "quiet" }, "There are too many batches to add up; the sums and charts are of the newest only. Choose fewer days.")];
 }
 

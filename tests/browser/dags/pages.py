@@ -41,3 +41,4 @@ tickets = batch(
 archive = batch(
     "product_archive", "caption", rows(200), max_rows_per_job=100, retries=2, retry_delay=datetime.timedelta(0)
 )
+nightly = batch("nightly_labels", "label", rows(12), trial_rows=4, timeout=40, failures={"at_timeout": "answer"})
