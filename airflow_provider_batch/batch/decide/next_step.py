@@ -160,6 +160,8 @@ def _after_landing(batch: BatchState, visit: Visit, policy: Policy, now: float) 
 
 def _kind(batch: BatchState, policy: Policy, now: float) -> RoundKind:
     """How a new try has the rows answered that are left: jobs may be too late for them already."""
+    if policy.rescues and not policy.may_send:
+        return RoundKind.RESCUE
     begins = rescue_begins(batch, policy) if policy.ready_by is not None else None
     return RoundKind.RESCUE if begins is not None and now >= begins else RoundKind.BATCH
 
@@ -319,7 +321,7 @@ def _submitted(last: Round, policy: Policy) -> Action | None:
 
 def _ask_again(last: Round, shards: list[Shard], visit: Visit, policy: Policy) -> Action | None:
     running = tuple(s.job for s in shards if s.job and visit.jobs.get(s.job) and s.job not in visit.asked)
-    return CancelRound(running) if last.cancel and policy.may_send and running else None
+    return CancelRound(running) if last.cancel and (policy.may_send or policy.ends_jobs) and running else None
 
 
 def _give_up(batch: BatchState, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Action | None:

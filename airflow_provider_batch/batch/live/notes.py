@@ -151,12 +151,21 @@ class NoteWriter:
     """Writes the notes of one visit to a shard.
 
     :param now: The vendor's time.
+    :param on_note: Told all that is noted, after each note.
     """
 
-    def __init__(self, ledger: Ledger, shard: Shard, noted: Noted, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        shard: Shard,
+        noted: Noted,
+        now: Callable[[], datetime],
+        on_note: Callable[[Noted], object] = lambda _: None,
+    ) -> None:
         self._ledger = ledger
         self._shard = shard
         self._now = now
+        self._on_note = on_note
         self._owner = secrets.token_hex(8)
         self.noted = noted
 
@@ -216,6 +225,7 @@ class NoteWriter:
         if not self._ledger.put_lines(name, head, text):
             return False
         self.noted = self.noted.and_then(head)
+        self._on_note(self.noted)
         return True
 
     def _head(self, *, gives_back: bool = False, **said: object) -> NoteHead:

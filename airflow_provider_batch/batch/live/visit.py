@@ -22,6 +22,7 @@ from airflow_provider_batch.batch.live.notes import Noted, NoteWriter, notes_of,
 from airflow_provider_batch.batch.live.pace import Pace, shared_place
 from airflow_provider_batch.batch.live.purse import Purse, RowCosts, spent_on
 from airflow_provider_batch.batch.live.scribe import Scribe
+from airflow_provider_batch.batch.observer import tell
 from airflow_provider_batch.batch.send.media import rows_with_addresses, uploaded_media
 from airflow_provider_batch.batch.work import Calling, Work, reader_of
 from airflow_provider_batch.rows.check.keys import KeyTable
@@ -88,7 +89,13 @@ async def _run(caller: Caller, calls: Calling) -> Called:
 def _caller(work: Work, calls: Calling, batch: BatchState, called: Round, shard: Shard, noted: Noted) -> Caller:
     price, rules = _price(work, batch), calls.rules
     scribe = Scribe(
-        NoteWriter(work.ledger, shard, noted, lambda: _time(work)),
+        NoteWriter(
+            work.ledger,
+            shard,
+            noted,
+            lambda: _time(work),
+            lambda now: tell(work.observer.called, shard, now.billed.values()),
+        ),
         work.dialect,
         price,
         lambda: _is_wanted(work, batch, called),
