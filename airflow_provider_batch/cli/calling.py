@@ -91,7 +91,7 @@ def _time_of(text: str) -> datetime | None:
 class CallProgress(Observer):
     """Tells how far the single calls of a round are, a line for each tenth of its rows and for each minute.
 
-    :param total: Rows of the round that is called, None while there is none.
+    :ivar total: Rows of the round that is called, 0 while there is none.
     :ivar answered: Rows of it that are noted as answered.
     """
 
@@ -121,7 +121,9 @@ class CallProgress(Observer):
         if news == self._told and time.monotonic() < self._told_at + TELL_S:
             return
         self._told, self._told_at = news, time.monotonic()
-        printing.tell(f"{self.answered:,} of {printing.counted(self.total, 'row')} answered{self._details(totals)}")
+        printing.tell(
+            f"{self.answered:,} of {printing.counted(self.total, 'row')} answered{self._details(totals)}"
+        )
 
     def _begin(self, shard: Shard) -> None:
         from airflow_provider_batch.batch.ledger.state import read_batch

@@ -153,8 +153,8 @@ def _is_wanted(options: Namespace, batch: BatchState) -> bool:
     rows = printing.counted(_rows_left(batch), "row")
     most = _most_usd(options, batch)
     printing.tell(
-        "Ctrl-C stops: what is answered by then is noted, and calls under way are waited for. A second Ctrl-C does "
-        "not wait for them."
+        "Ctrl-C stops: what is answered by then is noted, and calls under way are waited for. A second Ctrl-C "
+        "does not wait for them."
     )
     return bool(options.yes) or agreed(
         f"{ends} up to {rows} answered by single calls ({' then '.join(options.tiers)}, {most})?"
@@ -173,7 +173,7 @@ def _most_usd(options: Namespace, batch: BatchState) -> str:
 
 
 def _answered(work: Work, batch: BatchState, patience: waiting.WaitLimits) -> LandedBatch | SubmittedBatch:
-    """Visit the batch until its rows are answered. Those of a batch that was published get a round of their own."""
+    """Visit the batch until its rows are answered. Those of a published batch get a round of their own."""
     from airflow_provider_batch.batch.decide.rows_again import left_for_calls
     from airflow_provider_batch.batch.run import LandedBatch
 
