@@ -14,7 +14,7 @@ from airflow_provider_batch.batch.cost.receipts import receipt
 from airflow_provider_batch.batch.decide import actions, failures, next_step
 from airflow_provider_batch.batch.decide.actions import Action, Wait
 from airflow_provider_batch.batch.decide.common_mistake import common_mistake, in_words
-from airflow_provider_batch.batch.decide.deadlines import deadline, rescue_ends
+from airflow_provider_batch.batch.decide.deadlines import deadline, rescue_ends, rescue_plan
 from airflow_provider_batch.batch.decide.next_step import Visit, next_action
 from airflow_provider_batch.batch.decide.rows_again import left_for_calls, left_over, those_again
 from airflow_provider_batch.batch.land.match_rows import land
@@ -123,6 +123,7 @@ class Run:
             action = next_action(batch, self._visit, self._policy, self._work.service.now())
             if isinstance(action, Wait):
                 self._work.observer.chapter(None)
+                self._tell_rescue(batch)
                 return action
             if type(action) in _CHAPTERS:
                 self._work.observer.chapter(_CHAPTERS[type(action)])
@@ -137,6 +138,11 @@ class Run:
                 if not error.may_pass:
                     raise
                 return self._later(batch, error)
+
+    def _tell_rescue(self, batch: BatchState) -> None:
+        plan = rescue_plan(batch, self._policy, self._work.service.now())
+        if plan is not None:
+            log.log(logging.WARNING if plan.startswith("AGB-") else logging.INFO, "%s", plan)
 
     def _later(self, batch: BatchState, error: BatchError) -> Wait:
         """What failed for a reason that may pass is done in a later visit, and the worker is free meanwhile.

@@ -114,7 +114,8 @@ def _work(
         service,
         ledger,
         folder,
-        GeminiRows(),
+        # The rows were checked before they were sent.
+        GeminiRows(allow_unknown_fields=True, with_files=True),
         prices=budget.prices,
         # Without a time to be ready by, the jobs are late already.
         timeout_s=0.0 if ready_by is None else MAX_TIMEOUT_S,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -110,19 +111,29 @@ def _dearest(tiers: Iterable[Tier]) -> Tier:
 
 
 def _tried(options: Namespace, work: Work) -> int:
-    from airflow_provider_batch.batch.live.trial import forecast_of, in_words, judge, shown, tried_rows
+    from airflow_provider_batch.batch.live.trial import (
+        ensure_usable,
+        forecast_of,
+        in_words,
+        judge,
+        shown,
+        tried_rows,
+    )
 
     assert work.calls is not None
     batch = _called(work, work.calls)
     trial = batch.trial
     assert trial is not None
-    answers = [(row.key, row.status.value, shown(row)) for row in tried_rows(work, trial)]
+    landed = list(tried_rows(work, trial))
+    answers = [(row.key, row.status.value, shown(row)) for row in landed]
     cost = _cost(work, batch)
     if not options.json:
         for key, status, text in answers[:SHOWN_ROWS]:
             printing.say(f"trial: {printing.printable(key)[:60]}, {status}: {text}")
     printing.tell(f"The trial of {printing.counted(len(answers), 'row')} has cost {_in_words(cost)}. {NOT_KEPT}")
     judge(work, work.calls, batch)
+    counts, empty = Counter(row.status for row in landed), sum(row.is_empty for row in landed)
+    ensure_usable(trial, counts, empty, None, _in_words(cost))
     forecast = forecast_of(work, batch, trial, cost)
     estimate = batch.plan.estimate
     assert estimate is not None

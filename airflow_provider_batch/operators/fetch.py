@@ -279,7 +279,8 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
             service,
             Ledger(object_path(submission.ledger, "submission.ledger")),
             object_path(submission.result_path, "submission.result_path"),
-            GeminiRows(),
+            # The rows were checked before they were sent.
+            GeminiRows(allow_unknown_fields=True, with_files=True),
             prices=hook.prices().price,
             keep_remote_files=self.keep_remote_files,
             observer=report,

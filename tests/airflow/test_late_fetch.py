@@ -99,7 +99,9 @@ def test_a_limit_without_a_price_is_refused_before_a_job_is_ended(connection, su
 
 @slow_jobs
 def test_a_limit_that_no_call_fits_in_leaves_the_rows_and_says_so(submission, tmp_path, gemini_emulator):
-    with pytest.raises(Exception, match="AGB-R02"):
+    with pytest.raises(
+        JobTimeoutError, match="AGB-P06 2 of 2 rows have no answer: max_cost_usd would be exceeded"
+    ):
         run_try(fetching(submission, ready_by=AHEAD, max_cost_usd=0.000001))
     assert statuses(tmp_path) == {"a": "expired", "b": "expired"}
     assert "max_cost_usd would be exceeded" in (tmp_path / "out" / "results.jsonl").read_text()
@@ -142,7 +144,7 @@ def test_rows_with_media_need_the_folder_before_a_job_is_ended(connection, calls
 
 
 @pytest.mark.parametrize("gemini_emulator", [{"job_seconds": 3600}], indirect=True)
-@pytest.mark.parametrize("name", ["late_answered", "late_ready"])
+@pytest.mark.parametrize("name", ["fetched_late", "fetched_ready"])
 def test_a_dag_whose_jobs_are_late_has_its_table_all_the_same(case, name, gemini_emulator):
     run = case(name, "a", "b", timeout="2")
     assert run.state == "success", run.log

@@ -192,9 +192,16 @@ def mapped_case(dag_id: str, result_path: str):
 
 mapped = mapped_case("case_mapped", "/{{ ti.map_index }}")
 mapped_together = mapped_case("case_mapped_together", "")
+tried = case("case_tried", deferrable=True, trial_rows=2)
+late_answered = case("case_late_answered", deferrable=True, timeout=3, failures={"at_timeout": "answer"})
+late_answered_synchronous = case(
+    "case_late_answered_synchronous", deferrable=False, timeout=3, failures={"at_timeout": "answer"}
+)
+ready = case("case_ready", deferrable=True, ready_by="{{ dag_run.conf['ready_by'] }}")
+ready_after_interval = case("case_ready_after_interval", deferrable=True, ready_by=datetime.timedelta(hours=2))
 
 
-def late_case(dag_id: str, **arguments):
+def fetched_case(dag_id: str, **arguments):
     """A DAG with one task that submits, and another that lands, and does something about late jobs."""
     with DAG(dag_id, schedule=None, start_date=pendulum.datetime(2026, 1, 1)) as dag:
         batch = GeminiBatchOperator(task_id="batch", wait_for_completion=False, **CONF)
@@ -210,5 +217,5 @@ def late_case(dag_id: str, **arguments):
     return dag
 
 
-late_answered = late_case("case_late_answered", at_timeout="answer", timeout="{{ dag_run.conf['timeout'] }}")
-late_ready = late_case("case_late_ready", ready_by=datetime.timedelta(minutes=20), max_cost_usd=1)
+fetched_late = fetched_case("case_fetched_late", at_timeout="answer", timeout="{{ dag_run.conf['timeout'] }}")
+fetched_ready = fetched_case("case_fetched_ready", ready_by=datetime.timedelta(minutes=20), max_cost_usd=1)

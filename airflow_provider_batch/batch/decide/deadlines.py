@@ -17,6 +17,10 @@ AFTER_CANCEL_S = 3600.0
 """How long cancelled jobs are waited for, seconds."""
 
 
+JOBS_SHARE = 0.5
+"""Of the time until all rows are to be answered, which the jobs have at least."""
+
+
 def deadline(batch: BatchState, policy: Policy) -> float:
     """Unix time at which something is done about what is late, whatever it is."""
     last = batch.round
@@ -45,8 +49,42 @@ def rescue_begins(batch: BatchState, policy: Policy) -> float | None:
     ends = _patience_ends(batch.round, policy) if policy.at_timeout == "answer" else math.inf
     if policy.ready_by is None:
         return ends
-    rows = sum(shard.plan.rows for shard in batch.round.open_shards) + left_for_calls(batch)
-    return min(ends, policy.ready_by - policy.rules.rescue_s(rows, tokens_per_row(batch)))
+    began = batch.round.plan.clock_from.timestamp()
+    jobs_have_s = JOBS_SHARE * max(0.0, policy.ready_by - began)
+    return min(ends, max(policy.ready_by - rescue_needs_s(batch, policy), began + jobs_have_s))
+
+
+def rescue_needs_s(batch: BatchState, policy: Policy) -> float:
+    """Seconds that a rescue of the rows that are left now takes, with a margin."""
+    return policy.rules.rescue_s(rows_left(batch), tokens_per_row(batch))
+
+
+def rows_left(batch: BatchState) -> int:
+    """Rows without a usable answer, those of jobs that run among them."""
+    return sum(shard.plan.rows for shard in batch.round.open_shards) + left_for_calls(batch)
+
+
+def rescue_plan(batch: BatchState, policy: Policy, now: float) -> str | None:
+    """When single calls begin if jobs are late, in words. None if none will.
+
+    What begins with a code is a warning.
+    """
+    begins, rows = rescue_begins(batch, policy), rows_left(batch)
+    if begins is None or not rows or batch.round.is_live or batch.round.cancel:
+        return None
+    pace = policy.rules.rows_per_minute(tokens_per_row(batch))
+    words = f"{rows:,} rows take about {60 * rows / pace / 60:,.0f} min at {pace:,.0f} a minute"
+    if policy.ready_by is not None and rescue_needs_s(batch, policy) > policy.ready_by - max(now, begins) + 1.0:
+        return (
+            f"AGB-T05 If the jobs are late, single calls may not answer all rows before ready_by, "
+            f"{_told(policy.ready_by)}: {words}, after up to {END_JOBS_S / 60:.0f} min for the jobs to end. Raise "
+            "requests_per_minute of the connection if the project's limits allow it, or give a later time."
+        )
+    return f"Single calls begin at {_told(begins)} for rows that the jobs have not answered by then: {words}."
+
+
+def _told(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, timezone.utc):%F %T} UTC"
 
 
 def rescue_ends(batch: BatchState, policy: Policy, now: float) -> datetime:

@@ -38,7 +38,7 @@ from airflow_provider_batch.batch.decide.actions import (
     UnknownState,
     Wait,
 )
-from airflow_provider_batch.batch.decide.deadlines import calls_end, deadline, rescue_begins
+from airflow_provider_batch.batch.decide.deadlines import calls_end, deadline, rescue_needs_s
 from airflow_provider_batch.batch.decide.evidence import due_at, of_attempt, of_shard, shows_known_job
 from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.decide.rows_again import left_for_calls, left_over
@@ -105,6 +105,8 @@ def next_action(batch: BatchState, visit: Visit, policy: Policy, now: float) -> 
     called = batch.trial if batch.trial and batch.trial.open_shards else last
     if called.is_live and called.open_shards:
         return _time(batch, [], visit, policy, now) or _call(batch, called, visit, policy, now)
+    if (judge := _judge(batch, visit, policy)) is not None:
+        return judge
     open_shards = list(last.open_shards)
     if not open_shards:
         return _after_landing(batch, visit, policy, now)
@@ -114,7 +116,6 @@ def next_action(batch: BatchState, visit: Visit, policy: Policy, now: float) -> 
         or _resolve(batch, open_shards, visit, policy, now)
         or _time(batch, open_shards, visit, policy, now)
         or _extend(batch, open_shards, policy, now)
-        or _judge(batch, visit, policy)
         or _send(batch, open_shards, visit, policy, now)
         or _submitted(last, policy)
         or _ask_again(last, open_shards, visit, policy)
@@ -135,7 +136,8 @@ def retry_helps(batch: BatchState, policy: Policy) -> bool:
 
 def _after_publication(batch: BatchState, visit: Visit, policy: Policy, now: float) -> Action:
     if policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
-        return BeginRound(is_new_start=True, kind=_kind(batch, policy, now))
+        begin = BeginRound(is_new_start=True, kind=_kind(batch, policy, now))
+        return (_time(batch, [], visit, policy, now) if policy.rescues else None) or begin
     return Done() if batch.round.is_tidied or visit.is_tidied else Tidy()
 
 
@@ -160,10 +162,14 @@ def _after_landing(batch: BatchState, visit: Visit, policy: Policy, now: float) 
 
 def _kind(batch: BatchState, policy: Policy, now: float) -> RoundKind:
     """How a new try has the rows answered that are left: jobs may be too late for them already."""
-    if policy.rescues and not policy.may_send:
+    if not policy.rescues:
+        return RoundKind.BATCH
+    if not policy.may_send:
         return RoundKind.RESCUE
-    begins = rescue_begins(batch, policy) if policy.ready_by is not None else None
-    return RoundKind.RESCUE if begins is not None and now >= begins else RoundKind.BATCH
+    if policy.ready_by is None:
+        return RoundKind.BATCH
+    is_late = now >= policy.ready_by - rescue_needs_s(batch, policy)
+    return RoundKind.RESCUE if is_late else RoundKind.BATCH
 
 
 def _call(batch: BatchState, called: Round, visit: Visit, policy: Policy, now: float) -> Action:

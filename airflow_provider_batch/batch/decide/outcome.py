@@ -56,6 +56,14 @@ def ensure_done(batch: BatchState, manifest: Manifest) -> None:
             code="AGB-J03",
             remedy="Clear the task to send, and pay for, the rows that are left over.",
         )
+    if batch.round.is_live:
+        reasons, left = "; ".join(sorted({one.error for one in bad})), sum(one.undone for one in bad)
+        raise JobTimeoutError(
+            f"{left} of {manifest.request_count} rows have no answer: {reasons}. {where}",
+            job_name=manifest.job_name,
+            code="AGB-P06",
+            remedy="A new try of this task goes on with the rows that are left, and pays for no other.",
+        )
     if batch.round.cancel is not None:
         raise JobTimeoutError(
             f"The jobs were cancelled: {batch.round.cancel.why}. {where}",

@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import hashlib
 import logging
+import math
 import os
 import struct
 import tempfile
@@ -154,7 +155,7 @@ class Pace:
         """The state, unless it is of another start of the machine, or was not used for long."""
         now = self._clock()
         times = (state.next_request, state.next_tokens, state.closed_until, state.changed, state.used)
-        is_of_another_clock = max(times) > now + FAR_S
+        is_of_another_clock = not all(map(math.isfinite, (*times, state.share))) or max(times) > now + FAR_S
         is_idle = max(state.used, state.closed_until) < now - IDLE_S
         return _State(changed=now, used=now) if is_of_another_clock or is_idle else state
 

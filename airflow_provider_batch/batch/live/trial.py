@@ -55,10 +55,10 @@ def judge(work: Work, calls: Calling, batch: BatchState) -> None:
     ).batch_usd
     paid = "an unknown sum" if cost is None else f"USD {cost:,.6f}"
     log.info("The trial of %d rows has cost %s: %s.", counts.total(), paid, counts_in_words(counts))
-    _ensure_usable(trial, counts, empty, calls.max_failed, paid)
     if not batch.plan.first.shards:
         log.info("All rows were tried, so no batch is sent.")
         return
+    ensure_usable(trial, counts, empty, calls.max_failed, paid)
     forecast = forecast_of(work, batch, trial, cost)
     _note(work, forecast)
     for line in in_words(forecast):
@@ -99,9 +99,16 @@ def _one_line(text: str) -> str:
     return words if len(words) <= SHOWN_CHARS else f"{words[:SHOWN_CHARS]}…"
 
 
-def _ensure_usable(
+def ensure_usable(
     trial: Round, counts: Counter[RowStatus], empty: int, most_failed: float | None, paid: str
 ) -> None:
+    """Make sure that enough rows of a trial have a usable answer.
+
+    :param empty: Successes with nothing in them.
+    :param most_failed: The greatest share of the rows that may have none, 0 to 1. None = any, but not all.
+    :param paid: What the trial has cost, in words.
+    :raises TrialError: There are too few.
+    """
     # A row that was not called tells nothing of the prompt.
     rows, usable = counts.total() - counts[RowStatus.EXPIRED], counts[RowStatus.SUCCESS] - empty
     without = rows - usable
