@@ -6,6 +6,7 @@ task as well. Leases in the ledger keep two visits from calling for the same row
 
 from __future__ import annotations
 
+import time
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ MANY_ATTEMPTS = 1_000_000
 def rescue(options: Namespace) -> int:
     """Have the rows answered now that the newest batch has no answer for."""
     from airflow_provider_batch.batch.cost.budget import Budget
+    from airflow_provider_batch.batch.decide.deadlines import rows_left
     from airflow_provider_batch.batch.send.start import ensure_payer
 
     given = access(options)
@@ -50,7 +52,7 @@ def rescue(options: Namespace) -> int:
     try:
         with given.service() as service:
             work = replace(_work(options, given, service, (folder, ledger), budget, ready_by), observer=progress)
-            if _rows_left(batch):
+            if rows_left(batch):
                 _ensure_callable(work, batch, budget)
                 if not _is_wanted(options, batch):
                     printing.tell("Nothing was cancelled or called.")
@@ -106,6 +108,8 @@ def _work(
     ready_by: float | None,
 ) -> Work:
     from airflow_provider_batch.batch.assemble import to_land, within
+    from airflow_provider_batch.batch.decide.deadlines import rescue_needs_s
+    from airflow_provider_batch.batch.ledger.state import read_batch
     from airflow_provider_batch.contract import MAX_TIMEOUT_S
     from airflow_provider_batch.gemini.rows.dialect import GeminiRows
 
@@ -123,15 +127,11 @@ def _work(
         at_timeout="answer",
         ready_by=ready_by,
     )
+    if ready_by is not None and time.time() >= ready_by - rescue_needs_s(read_batch(ledger), work.policy):
+        # The jobs get no time of their own any more: a person has said that they are late.
+        work = replace(work, policy=replace(work.policy, timeout_s=0.0))
     files = options.media_path
     return replace(work, files=given.open_path(str(Path(files)), "--media-path") if files else None)
-
-
-def _rows_left(batch: BatchState) -> int:
-    """Rows without an answer, as far as the ledger knows."""
-    from airflow_provider_batch.batch.decide.rows_again import left_for_calls
-
-    return sum(shard.plan.rows for shard in batch.round.open_shards) + left_for_calls(batch)
 
 
 def _ensure_callable(work: Work, batch: BatchState, budget: Budget) -> None:
@@ -142,6 +142,7 @@ def _ensure_callable(work: Work, batch: BatchState, budget: Budget) -> None:
 
 def _is_wanted(options: Namespace, batch: BatchState) -> bool:
     """Say what is about to happen, and ask."""
+    from airflow_provider_batch.batch.decide.deadlines import rows_left
     from airflow_provider_batch.cli.ledgers import OWNER, owner_of
 
     if batch.plan.identity.dag_id != OWNER:
@@ -151,7 +152,7 @@ def _is_wanted(options: Namespace, batch: BatchState) -> bool:
         )
     jobs = batch.round.open_jobs
     ends = f"Ask {', '.join(jobs)} to end, and have" if jobs else "Have"
-    rows = printing.counted(_rows_left(batch), "row")
+    rows = printing.counted(rows_left(batch), "row")
     most = _most_usd(options, batch)
     printing.tell(
         "Ctrl-C stops: what is answered by then is noted, and calls under way are waited for. A second Ctrl-C "
@@ -164,13 +165,15 @@ def _is_wanted(options: Namespace, batch: BatchState) -> bool:
 
 def _most_usd(options: Namespace, batch: BatchState) -> str:
     """What the calls may cost, by the estimate that was made before the batch was sent."""
+    from airflow_provider_batch.batch.decide.deadlines import rows_left
+
     estimate = batch.plan.estimate
     dear = "standard" in options.tiers
     span = None if estimate is None else estimate.standard_usd if dear else estimate.batch_usd
     limit = f", and --max-cost-usd is {options.max_cost_usd}" if options.max_cost_usd else ""
     if span is None or span.most is None:
         return f"the most that they may cost is not known{limit}"
-    return f"USD {span.most * _rows_left(batch) / batch.plan.rows:,.4f} at most{limit}"
+    return f"USD {span.most * rows_left(batch) / batch.plan.rows:,.4f} at most{limit}"
 
 
 def _answered(work: Work, batch: BatchState, patience: waiting.WaitLimits) -> LandedBatch | SubmittedBatch:

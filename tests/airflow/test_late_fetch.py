@@ -15,7 +15,7 @@ from tests.airflow.tries import batch_of, run_try
 
 slow_jobs = pytest.mark.parametrize("gemini_emulator", [{"job_seconds": 3600}], indirect=True)
 QUICK = {"requests_per_minute": 60_000, "tokens_per_minute": 10_000_000}
-AHEAD = datetime.now(timezone.utc) + timedelta(minutes=10)
+PAST = datetime.now(timezone.utc) - timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
@@ -48,11 +48,10 @@ def statuses(folder):
     "late",
     [
         {"at_timeout": "answer", "timeout": 1},
-        {"ready_by": AHEAD},
-        {"ready_by": AHEAD - timedelta(days=1)},
-        {"ready_by": AHEAD.isoformat(), "max_cost_usd": "1"},
+        {"ready_by": PAST},
+        {"ready_by": PAST.isoformat(), "max_cost_usd": "1"},
     ],
-    ids=["at the deadline", "before the time", "the time has passed", "within a limit"],
+    ids=["at the deadline", "the time has passed", "within a limit"],
 )
 def test_the_rows_of_late_jobs_are_answered_by_single_calls(submission, calls, tmp_path, gemini_emulator, late):
     manifest = run_try(fetching(submission, **late))
@@ -60,6 +59,14 @@ def test_the_rows_of_late_jobs_are_answered_by_single_calls(submission, calls, t
     assert statuses(tmp_path) == {"a": "success", "b": "success"}
     assert calls("batches.cancel") == [submission["job_name"]]
     assert [call["tier"] for call in gemini_emulator.billed_calls()] == ["flex", "flex"]
+
+
+@slow_jobs
+def test_jobs_are_ended_early_enough_for_the_time(submission, gemini_emulator):
+    ahead = datetime.now(timezone.utc) + timedelta(seconds=12)
+    assert run_try(fetching(submission, ready_by=ahead))["counts"] == {"success": 2}
+    assert datetime.now(timezone.utc) < ahead
+    assert len(gemini_emulator.billed_calls()) == 2
 
 
 @slow_jobs
@@ -71,7 +78,7 @@ def test_a_second_try_calls_for_nothing_again(submission, gemini_emulator):
 
 @slow_jobs
 def test_the_tier_is_that_of_the_argument(submission, gemini_emulator):
-    run_try(fetching(submission, ready_by=AHEAD, single_calls=SingleCalls(tiers=("standard",))))
+    run_try(fetching(submission, ready_by=PAST, single_calls=SingleCalls(tiers=("standard",))))
     assert [call["tier"] for call in gemini_emulator.billed_calls()] == ["standard", "standard"]
 
 
@@ -92,7 +99,7 @@ def test_a_limit_without_a_price_is_refused_before_a_job_is_ended(connection, su
     (tmp_path / "prices.json").write_text('{"models": []}')
     connection(extra=QUICK | {"prices": str(tmp_path / "prices.json")})
     with pytest.raises(BudgetError, match=r"AGB-C09 .*no price is known for gemini-2\.5-flash") as caught:
-        run_try(fetching(submission, ready_by=AHEAD, max_cost_usd=1))
+        run_try(fetching(submission, ready_by=PAST, max_cost_usd=1))
     assert "Nothing was cancelled or called." in str(caught.value)
     assert calls("batches.cancel") == []
 
@@ -102,7 +109,7 @@ def test_a_limit_that_no_call_fits_in_leaves_the_rows_and_says_so(submission, tm
     with pytest.raises(
         JobTimeoutError, match="AGB-P06 2 of 2 rows have no answer: max_cost_usd would be exceeded"
     ):
-        run_try(fetching(submission, ready_by=AHEAD, max_cost_usd=0.000001))
+        run_try(fetching(submission, ready_by=PAST, max_cost_usd=0.000001))
     assert statuses(tmp_path) == {"a": "expired", "b": "expired"}
     assert "max_cost_usd would be exceeded" in (tmp_path / "out" / "results.jsonl").read_text()
     assert gemini_emulator.billed_calls() == []
@@ -137,9 +144,9 @@ def test_rows_with_media_need_the_folder_before_a_job_is_ended(connection, calls
     )
     submission = run_try(batch)
     with pytest.raises(ConfigError, match="AGB-C06 The rows of this batch name media files"):
-        run_try(fetching(submission, ready_by=AHEAD))
+        run_try(fetching(submission, ready_by=PAST))
     assert calls("batches.cancel") == []
-    manifest = run_try(fetching(submission, ready_by=AHEAD, media_path=tmp_path / "media"))
+    manifest = run_try(fetching(submission, ready_by=PAST, media_path=tmp_path / "media"))
     assert manifest["counts"] == {"success": 1}
 
 
@@ -170,7 +177,7 @@ def test_arguments_that_cannot_be_meant_are_an_import_error_of_the_dag(arguments
     assert what in str(caught.value)
 
 
-@pytest.mark.parametrize("late", [{"at_timeout": "answer"}, {"at_timeout": "cancel"}, {"ready_by": AHEAD}])
+@pytest.mark.parametrize("late", [{"at_timeout": "answer"}, {"at_timeout": "cancel"}, {"ready_by": PAST}])
 def test_a_job_of_another_program_is_neither_ended_nor_answered(late):
     with pytest.raises(ConfigError, match="of a job of another program the rows are not known"):
         GeminiBatchFetchResultsOperator(task_id="fetch", job_name="batches/a", result_path="/out", **late)

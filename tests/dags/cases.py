@@ -218,4 +218,4 @@ def fetched_case(dag_id: str, **arguments):
 
 
 fetched_late = fetched_case("case_fetched_late", at_timeout="answer", timeout="{{ dag_run.conf['timeout'] }}")
-fetched_ready = fetched_case("case_fetched_ready", ready_by=datetime.timedelta(minutes=20), max_cost_usd=1)
+fetched_ready = fetched_case("case_fetched_ready", ready_by=datetime.timedelta(seconds=12), max_cost_usd=1)
