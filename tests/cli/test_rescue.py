@@ -97,6 +97,17 @@ def test_a_ledger_and_a_job_stand_for_the_batch_of_their_folder(ab, rows, calls,
     assert statuses(tmp_path / "out") == dict.fromkeys("abc", "success")
 
 
+@slow_jobs
+def test_a_job_that_could_not_be_asked_to_end_is_asked_again(ab, rows, calls, tmp_path, gemini_emulator):
+    ab(*SUBMIT)
+    gemini_emulator.add_fault(call="batches.cancel", action="status", status=403, times=1)
+    assert ab(*RESCUE).status == 3
+    assert (calls("batches.cancel"), gemini_emulator.billed_calls()) == ([], [])
+    assert ab(*RESCUE).status == 0
+    assert calls("batches.cancel") == calls("batches.create")
+    assert statuses(tmp_path / "out") == dict.fromkeys("abc", "success")
+
+
 def test_a_job_that_no_ledger_knows_is_refused(ab, job, calls, tmp_path):
     ended = ab("rescue", job(), "--yes", *FAST)
     assert ended.status == 2
