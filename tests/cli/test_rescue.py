@@ -70,6 +70,8 @@ def test_the_rows_that_a_landed_batch_has_no_answer_for_are_called_alone(
     assert ended.status == 0, ended.err
     assert statuses(tmp_path / "out") == dict.fromkeys("abc", "success")
     assert [call["tier"] for call in gemini_emulator.billed_calls()] == ["standard"]
+    _, batch = newest(UPath(tmp_path / "out"))
+    assert [round_.plan.kind.value for round_ in batch.rounds] == ["batch", "rescue"]
     assert calls("batches.cancel") == []
 
 
