@@ -5,7 +5,8 @@
     BatchError
     ├── NothingSpentError            found before a paid call. Repeating the task costs nothing
     │   ├── ConfigError              connection or task parameters
-    │   │   └── NoConnectionError    no connection of that name
+    │   │   ├── NoConnectionError    no connection of that name
+    │   │   └── ModelKindError       a model of the other kind: vectors are asked for, or text
     │   ├── InputError               the input file or a row of it
     │   │   └── EmptyInputError      no row at all
     │   ├── FileNotReadyError        the uploaded file never became usable
@@ -43,7 +44,8 @@ from typing import NamedTuple
 from airflow_provider_batch.redaction import blanked
 
 FINAL = frozenset(
-    {"AGB-C05", "AGB-C06", "AGB-C13", "AGB-C14", "AGB-S09", "AGB-J03", "AGB-R02", "AGB-T01", "AGB-T02", "AGB-T03"}
+    {"AGB-C05", "AGB-C06", "AGB-C13", "AGB-C14", "AGB-S09", "AGB-J03", "AGB-R02"}
+    | {"AGB-T01", "AGB-T02", "AGB-T03", "AGB-T04"}
 )
 """Codes of errors that stay until a person does something about them. The code that raises one may know better."""
 
@@ -95,6 +97,10 @@ class ConfigError(NothingSpentError):
 
 class NoConnectionError(ConfigError):
     """There is no Airflow connection of that name."""
+
+
+class ModelKindError(ConfigError):
+    """A model of the other kind: vectors are asked for and it gives text, or the other way round."""
 
 
 class BudgetError(NothingSpentError):

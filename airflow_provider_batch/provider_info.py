@@ -87,11 +87,16 @@ def _connection_type() -> dict[str, object]:
                 "Deployment name", "Tells apart two Airflows that run the same DAGs with the same credential."
             ),
             "prices": _field("Price file", "Path or URI of a price file in place of the package's own."),
-            "max_enqueued_tokens": {
-                "label": "Enqueued tokens",
-                "description": "About how many input tokens one task may have enqueued. Empty = no limit.",
-                "schema": {"type": ["integer", "null"], "minimum": 1},
-            },
+            "max_enqueued_tokens": _count(
+                "Enqueued tokens", "About how many input tokens one task may have enqueued. Empty = no limit."
+            ),
+            "requests_per_minute": _count(
+                "Requests a minute", "Single calls that leave each worker machine in a minute. Empty = 60."
+            ),
+            "tokens_per_minute": _count(
+                "Tokens a minute",
+                "Input tokens of single calls that leave each worker machine in a minute. Empty = 250,000.",
+            ),
             "webhook_secret": {
                 "label": "Webhook secret",
                 "description": "What creating a webhook returned. Then its deliveries end waits within seconds.",
@@ -103,6 +108,14 @@ def _connection_type() -> dict[str, object]:
                 "schema": {"type": ["boolean", "null"], "default": False},
             },
         },
+    }
+
+
+def _count(label: str, description: str) -> dict[str, object]:
+    return {
+        "label": label,
+        "description": description,
+        "schema": {"type": ["integer", "null"], "minimum": 1},
     }
 
 

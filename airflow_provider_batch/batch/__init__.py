@@ -6,6 +6,7 @@ __all__ = [
     "decide",
     "land",
     "ledger",
+    "live",
     "observer",
     "run",
     "send",
@@ -14,4 +15,5 @@ __all__ = [
     "summary",
     "sweep",
     "wait",
+    "work",
 ]

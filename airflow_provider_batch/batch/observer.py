@@ -7,11 +7,12 @@ and a second landing count nothing again. A worker that dies between the two tel
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 
 from airflow_provider_batch.batch.cost.receipts import JobReceipt
-from airflow_provider_batch.batch.ledger.documents import BatchPlan
+from airflow_provider_batch.batch.ledger.documents import BatchPlan, CallTotals
+from airflow_provider_batch.batch.ledger.state import Shard
 from airflow_provider_batch.contract import JobSnapshot
 from airflow_provider_batch.rows.manifest import Manifest
 
@@ -42,6 +43,12 @@ class Observer:
         :param receipts: One for each tier that served them.
         :param extra_usd: What a rescue cost more than the same tokens in batch mode. None where there is
             no rescue, or no price.
+        """
+
+    def noted(self, shard: Shard, calls: Iterable[CallTotals]) -> None:
+        """Answers of single calls were noted. Told from a thread.
+
+        :param calls: What all noted answers for rows of the shard took, by tier.
         """
 
     def finished(self, plan: BatchPlan, manifest: Manifest) -> None:

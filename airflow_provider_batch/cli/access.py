@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from airflow_provider_batch.batch.cost.receipts import Prices
+    from airflow_provider_batch.gemini.calling import GeminiCallingService
     from airflow_provider_batch.gemini.client.blocking import GeminiClient
     from airflow_provider_batch.gemini.service import GeminiBatchService
 
@@ -29,17 +30,23 @@ BASE_URL = "GOOGLE_GEMINI_BASE_URL"
 class Access:
     """A credential, and what belongs to it.
 
+    :param calling: Opens connections for single calls, so many at most.
     :param label: Whose it is, without the credential.
     :param deployment: Tells apart two Airflows with the same DAGs.
+    :param requests_per_minute: Single calls, at most. None = not said.
+    :param tokens_per_minute: Input tokens of single calls, at most. None = not said.
     :param conn_id: The Airflow connection that it is of, None without Airflow.
     """
 
     connect: Callable[[], GeminiClient]
+    calling: Callable[[int], GeminiCallingService]
     open_path: Callable[[str, str], UPath]
     read_prices: Callable[[], Prices]
     label: str
     deployment: str = ""
     max_enqueued_tokens: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
     conn_id: str | None = None
 
     @contextmanager
@@ -134,7 +141,16 @@ def _of_environment() -> Access:
 
         return GeminiClient(Endpoint(credential, base_url=base_url))
 
-    return Access(connect, open_plain, lambda: PriceTable.shipped().price, account_label(base_url, "api_key", key))
+    def calling(connections: int) -> GeminiCallingService:
+        from airflow_provider_batch.gemini.calling import GeminiCallingService
+        from airflow_provider_batch.gemini.client.asynchronous import AsyncGeminiClient
+        from airflow_provider_batch.gemini.client.transport import Endpoint
+
+        endpoint = Endpoint(credential, base_url=base_url)
+        return GeminiCallingService(AsyncGeminiClient(endpoint, connections=connections))
+
+    label = account_label(base_url, "api_key", key)
+    return Access(connect, calling, open_plain, lambda: PriceTable.shipped().price, label)
 
 
 def _of_connection(conn_id: str) -> Access:
@@ -147,11 +163,14 @@ def _of_connection(conn_id: str) -> Access:
     account = hook.account()
     return Access(
         hook.get_conn,
+        hook.calling_service,
         _open_with_airflow,
         lambda: hook.prices().price,
         account.label,
         account.deployment,
         account.max_enqueued_tokens,
+        account.requests_per_minute,
+        account.tokens_per_minute,
         conn_id,
     )
 

@@ -213,7 +213,7 @@ def _cancelled(client: GeminiClient, view: views.JobView, options: Namespace) ->
     if view["state"] in ("succeeded", "failed", "cancelled", "expired"):
         printing.tell(f"{name} is {view['state']} already.")
         return False
-    if not options.yes and not _agreed(
+    if not options.yes and not agreed(
         f"Cancel {name} ({view['state']}, {printing.counted(view['rows'], 'row')})?"
     ):
         printing.tell(f"{name} was left alone.")
@@ -225,7 +225,11 @@ def _cancelled(client: GeminiClient, view: views.JobView, options: Namespace) ->
     return True
 
 
-def _agreed(question: str) -> bool:
+def agreed(question: str) -> bool:
+    """Ask before a job is ended.
+
+    :raises ConfigError: No person can answer.
+    """
     if not sys.stdin.isatty():
         raise ConfigError(
             f"{question} This is no terminal, so the question cannot be answered.",

@@ -1,17 +1,17 @@
 """The commands and their options, in argparse, for ``airflow-batch`` and for Airflow's own command line.
 
-Imports nothing of ours and nothing heavy: every ``airflow`` command imports this module.
+Imports nothing heavy: every ``airflow`` command imports this module.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from airflow_provider_batch import __version__
+from airflow_provider_batch.cli.option_types import above_zero, days, hours, seconds, tiers, whole
 
 DEFAULT_CONN_ID = "gemini_default"
 
@@ -159,6 +159,38 @@ def _sized(parser: Parser) -> None:
         help="have the API count the tokens of so many rows, one free call each",
     )
     parser.add_argument("--max-rows-per-job", type=whole, metavar="N", help="most rows in one job (default: 2 GB)")
+    parser.add_argument(
+        "--trial",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="first have so many rows answered by single calls, which cost money, and estimate the rest by them",
+    )
+    _calls(parser)
+
+
+def _calls(parser: Parser) -> None:
+    """How rows are answered by single calls."""
+    parser.add_argument(
+        "--tiers",
+        type=tiers,
+        default=("flex",),
+        metavar="TIERS",
+        help="of single calls: flex, standard, or flex,standard; flex costs what batch mode does (default: flex)",
+    )
+    parser.add_argument(
+        "--concurrency",
+        type=above_zero,
+        default=100,
+        metavar="N",
+        help="single calls at the same time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--requests-per-minute", type=above_zero, metavar="N", help="pace of single calls (default: 60)"
+    )
+    parser.add_argument(
+        "--tokens-per-minute", type=above_zero, metavar="N", help="of their input (default: 250,000)"
+    )
 
 
 def _submit(parser: Parser) -> None:
@@ -167,6 +199,7 @@ def _submit(parser: Parser) -> None:
         "--result-path", required=True, metavar="DIR", help="folder for the results: a path or a URI; one a batch"
     )
     parser.add_argument("--wait", action="store_true", help="wait, and land the results")
+    _ready_by(parser, "with --wait: rows that jobs have not answered early enough get single calls")
     parser.add_argument("--output-format", choices=("jsonl", "parquet"), default="jsonl", help="of the results")
     parser.add_argument(
         "--strict-output", action="store_true", help="an answer in a code fence is not of the --output-type"
@@ -193,6 +226,33 @@ def _wait(parser: Parser) -> None:
         metavar="SECONDS",
         help="wait so long at most; the jobs run on (default: 14 days)",
     )
+    _waiting(parser)
+
+
+def _ready_by(parser: Parser, help_text: str) -> None:
+    parser.add_argument(
+        "--ready-by",
+        metavar="TIME",
+        help=f"{help_text}: 2026-11-24T07:00+01:00, or 1:30 for an hour and a half from now",
+    )
+
+
+def _rescue(parser: Parser) -> None:
+    parser.add_argument(
+        "target", metavar="DIR|batches/...", help="a result path or a ledger, or a job of one below --below"
+    )
+    parser.add_argument(
+        "--below", default=".", metavar="DIR", help="where the ledger of a job is looked for (default: here)"
+    )
+    _ready_by(parser, "wait for the jobs for as long as that leaves time for single calls (default: no longer)")
+    _calls(parser)
+    parser.add_argument("--max-cost-usd", metavar="USD", help="what the whole batch may cost, with single calls")
+    parser.add_argument("--prices", metavar="FILE", help="price file in place of the package's own")
+    parser.add_argument("--media-path", metavar="DIR", help="folder of the media files that rows name")
+    parser.add_argument(
+        "--account", metavar="NAME", help="whose key it is, to go on with a new key of the same project"
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask")
     _waiting(parser)
 
 
@@ -265,47 +325,6 @@ def _emulator(parser: Parser) -> None:
     add_options(parser)
 
 
-def whole(text: str) -> int:
-    """A whole number from 0, for argparse."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
-def seconds(text: str) -> float:
-    """A number of seconds above 0, for argparse."""
-    value = _finite(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return value
-
-
-def hours(text: str) -> float:
-    """A number of hours from 0, for argparse."""
-    return _from_zero(text, "hours")
-
-
-def days(text: str) -> float:
-    """A number of days from 0, for argparse."""
-    return _from_zero(text, "days")
-
-
-def _from_zero(text: str, what: str) -> float:
-    value = _finite(text)
-    if not 0 <= value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of {what} from 0")
-    return value
-
-
-def _finite(text: str) -> float:
-    """A finite number, or NaN, which is neither above nor below anything."""
-    try:
-        value = float(text)
-    except ValueError:
-        return math.nan
-    return value if math.isfinite(value) else math.nan
-
-
 COMMANDS = (
     Command(
         "validate", "check the rows of files; no network", _validate, f"{_ROOM}.rows:validate", has_access=False
@@ -315,6 +334,9 @@ COMMANDS = (
         "submit", "send a file as a batch; run again, it goes on and pays once", _submit, f"{_ROOM}.sending:submit"
     ),
     Command("wait", "wait for a batch or a job, and land the batch's results", _wait, f"{_ROOM}.waiting:wait"),
+    Command(
+        "rescue", "end the jobs of a batch, and have the rest answered now", _rescue, f"{_ROOM}.rescuing:rescue"
+    ),
     Command("list", "the jobs of the project, newest first", _list, f"{_ROOM}.jobs:list_jobs"),
     Command("show", "a job, or the history of a batch", _show, f"{_ROOM}.showing:show"),
     Command("download", "the raw result lines of a job", _download, f"{_ROOM}.jobs:download", prints=False),

@@ -21,6 +21,7 @@ from airflow_provider_batch.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from upath import UPath
 
+    from airflow_provider_batch.batch.cost.estimate import Estimate
     from airflow_provider_batch.gemini.rows.form import RequestForm
     from airflow_provider_batch.rows.check.shards import ShardLimits
     from airflow_provider_batch.rows.check.staging import Intake, Staged
@@ -101,17 +102,19 @@ def _problems(error: InputError) -> str:
 
 
 def estimate(options: Namespace) -> int:
-    """Check a file and say what it would cost. Nothing is uploaded."""
+    """Check a file and say what it would cost. Nothing is uploaded, and only ``--trial`` costs money."""
     from upath import UPath
 
-    from airflow_provider_batch.batch.cost.budget import Budget, report
+    from airflow_provider_batch.batch.cost.budget import Budget
     from airflow_provider_batch.batch.ledger.job_names import Identity
     from airflow_provider_batch.batch.send.spec import BatchSpec
     from airflow_provider_batch.batch.send.start import estimated
+    from airflow_provider_batch.cli.calling import ensure_text
+    from airflow_provider_batch.cli.trying import estimate_by_trial
 
+    ensure_text(options)
     given = access(options)
     asked = form(options, given.open_path)
-    rows = intake(options, asked, options.file, given.open_path)
     most = parsed_usd(options.max_cost_usd)
     spec = BatchSpec(
         Identity("airflow-batch", "estimate", ""),
@@ -121,17 +124,27 @@ def estimate(options: Namespace) -> int:
         limits(options, asked, given.max_enqueued_tokens),
         budget=Budget(most, prices_of(options, given)),
     )
+    if options.trial:
+        return estimate_by_trial(options, given, asked, spec)
+    rows = intake(options, asked, options.file, given.open_path)
     with given.service(embeddings=options.embeddings) as service:
         cost_estimate = estimated(service, spec, rows, asked.dialect())
     if options.json:
         printing.document({"model": spec.model, **asdict(cost_estimate)})
     else:
-        lines = (
-            f"rows:          {cost_estimate.rows:,}, {counted(cost_estimate.size_bytes, 'byte')}",
-            *report(cost_estimate, spec.model, most),
-        )
-        printing.say("\n".join(lines))
+        printing.say("\n".join(lines_of(cost_estimate, spec.model, most)))
     return WELL
+
+
+def lines_of(estimate: Estimate, model: str, most: Decimal | None) -> list[str]:
+    """An estimate for people, a line for each thing.
+
+    :param most: What the batch may cost, USD.
+    """
+    from airflow_provider_batch.batch.cost.budget import report
+
+    rows = f"rows:          {estimate.rows:,}, {counted(estimate.size_bytes, 'byte')}"
+    return [rows, *report(estimate, model, most)]
 
 
 def form(options: Namespace, open_path: Open) -> RequestForm:

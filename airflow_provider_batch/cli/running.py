@@ -98,7 +98,7 @@ def status_of(error: BatchError) -> int:
     """The exit status for an error of ours."""
     from airflow_provider_batch import errors
 
-    looks = (errors.InputError, errors.BudgetError)
+    looks = (errors.InputError, errors.BudgetError, errors.TrialError)
     ended = (errors.JobFailedError, errors.JobExpiredError, errors.JobCancelledError, errors.PartialResultsError)
     no_answer = (
         errors.ApiError,

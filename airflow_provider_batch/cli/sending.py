@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_batch.cli import printing, rows, targets, views, waiting
 from airflow_provider_batch.cli.access import Access, access, open_folder, prices_of
+from airflow_provider_batch.cli.calling import CallProgress, calls_of, ensure_text, ready_time
 from airflow_provider_batch.cli.running import STOPPED, WELL, log_to_stderr
+from airflow_provider_batch.cli.trying import TRIAL_S, tell_most
+from airflow_provider_batch.errors import ConfigError
 
 if TYPE_CHECKING:
     from airflow_provider_batch.batch.run import LandedBatch, SubmittedBatch
@@ -23,6 +26,9 @@ def submit(options: Namespace) -> int:
     """Begin, or go on with what an earlier run began."""
     targets.ensure_rows(options.file)
     targets.ensure_no_job(options.result_path, "--result-path")
+    ensure_text(options)
+    _ensure_waits(options)
+    ready_by = ready_time(options)
     given = access(options)
     # What was checked, what it will cost and what exists already is worth reading.
     log_to_stderr(chatty=True)
@@ -30,7 +36,7 @@ def submit(options: Namespace) -> int:
     spec = _spec(options, given, form)
     patience = waiting.WaitLimits.of(options, None)
     try:
-        result = _sent(options, given, form, spec, patience)
+        result = _sent(options, given, form, spec, patience, ready_by)
     except KeyboardInterrupt:
         _tell_stopped(options, patience)
         return STOPPED
@@ -63,11 +69,31 @@ def _spec(options: Namespace, given: Access, form: RequestForm) -> BatchSpec:
         budget=Budget(rows.parsed_usd(options.max_cost_usd), prices_of(options, given)),
         output=form.output,
         is_strict=options.strict_output,
+        trial_rows=options.trial,
+        trial_s=TRIAL_S,
     )
 
 
+def _ensure_waits(options: Namespace) -> None:
+    """Make sure that a command that is to be ready by a time waits for it.
+
+    :raises ConfigError: It does not.
+    """
+    if options.ready_by and not options.wait:
+        raise ConfigError(
+            "--ready-by needs --wait: a command that has ended makes no single calls.",
+            code="AGB-C06",
+            remedy="Add --wait. Or leave --ready-by out, and run airflow-batch rescue when it is time.",
+        )
+
+
 def _sent(
-    options: Namespace, given: Access, form: RequestForm, spec: BatchSpec, patience: waiting.WaitLimits
+    options: Namespace,
+    given: Access,
+    form: RequestForm,
+    spec: BatchSpec,
+    patience: waiting.WaitLimits,
+    ready_by: float | None,
 ) -> LandedBatch | SubmittedBatch:
     from airflow_provider_batch.batch.assemble import to_send
     from airflow_provider_batch.batch.decide.policy import Policy
@@ -76,15 +102,21 @@ def _sent(
 
     intake = rows.intake(options, form, options.file, given.open_path)
     with given.service(embeddings=options.embeddings) as service:
+        ledger = ledger_for(service, spec, intake, form.dialect())
+        progress = CallProgress(spec.budget.prices)
+        progress.watch(ledger)
         work = to_send(
             spec,
             service,
-            ledger_for(service, spec, intake, form.dialect()),
+            ledger,
             form.dialect(),
-            Policy(timeout_s=MAX_TIMEOUT_S, submit_only=not options.wait),
+            Policy(timeout_s=MAX_TIMEOUT_S, submit_only=not options.wait, ready_by=ready_by),
             files=form.media_folder,
             on_job=patience.created.append,
+            observer=progress,
+            calls=calls_of(options, given) if options.trial or ready_by else None,
         )
+        tell_most(work)
         return waiting.go_on(work, patience)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from argparse import Namespace
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from airflow_provider_batch.contract import MAX_TIMEOUT_S
 from airflow_provider_batch.errors import BatchError, ConfigError, JobError, JobUnreadableError
 
 if TYPE_CHECKING:
+    from airflow_provider_batch.batch.decide.actions import Wait
     from airflow_provider_batch.batch.run import LandedBatch, SubmittedBatch
     from airflow_provider_batch.batch.work import Work
     from airflow_provider_batch.contract import BatchService
@@ -145,8 +147,16 @@ def go_on(work: Work, patience: WaitLimits) -> LandedBatch | SubmittedBatch:
             patience.jobs = set(result.jobs)
             if not work.policy.may_send and not result.jobs and not result.names:
                 _ensure_sent(work)
-            pause(work.service, result.jobs, result.until, patience, shown)
+            pause(work.service, result.jobs, _until(result, work.service.now(), patience), patience, shown)
             work = replace(work, policy=replace(work.policy, is_new_try=False))
+
+
+def _until(wait: Wait, now: float, patience: WaitLimits) -> float:
+    """When the batch is visited again at the latest."""
+    if wait.deadline <= now:
+        # The last look before it failed. It is looked again for a while.
+        return min(wait.until or math.inf, now + patience.poll_s)
+    return min(wait.until or math.inf, wait.deadline)
 
 
 def _ensure_sent(work: Work) -> None:
@@ -156,7 +166,8 @@ def _ensure_sent(work: Work) -> None:
     """
     from airflow_provider_batch.batch.ledger.state import read_batch
 
-    shards = read_batch(work.ledger).round.shards
+    last = read_batch(work.ledger).round
+    shards = () if last.is_live else last.shards
     unsent = sum(not shard.landed and not shard.job for shard in shards)
     if unsent:
         raise ConfigError(

@@ -33,6 +33,7 @@ from airflow_provider_batch.errors import (
     ApiUnreachableError,
     BatchError,
     ConfigError,
+    ModelKindError,
     NotFoundError,
     ProtocolError,
     ResultsNotReadyError,
@@ -146,7 +147,7 @@ class GeminiBatchService:
             else ("generateContent", "GeminiEmbeddingsBatchOperator, or submit with --embeddings")
         )
         if methods and not any(wanted.lower() in method.lower() for method in methods):
-            raise ConfigError(
+            raise ModelKindError(
                 f"The model {model!r} does not support {wanted}. It supports {', '.join(methods)}.",
                 code="AGB-C05",
                 remedy=f"Nothing was uploaded. Use {other}, or take a model of the other kind.",

@@ -56,9 +56,28 @@ class GeminiEmbeddingsBatchOperator(GeminiBatchOperator):
             )
         check_options(task_type, output_dimensionality)
         super().__init__(model=model, requests=requests, prompt=prompt, **kwargs)
+        self._ensure_no_calls()
         # Not task_type: that is Airflow's name for the class of a task.
         self.embedding_task_type = task_type
         self.output_dimensionality = output_dimensionality
+
+    def _ensure_no_calls(self) -> None:
+        """Make sure that no argument asks for single calls.
+
+        :raises ConfigError: One does.
+        """
+        from airflow_provider_batch.operators.options import FailureOptions
+
+        asked = {
+            "trial_rows": self.trial_rows,
+            "ready_by": self.ready_by,
+            'failures.at_timeout="answer"': FailureOptions.of(self.failures).at_timeout == "answer",
+        }
+        for name, is_asked in asked.items():
+            if is_asked:
+                from airflow_provider_batch.batch.send.before_calls import no_calls_for_vectors
+
+                raise no_calls_for_vectors(f"{name} is given to {type(self).__name__}")
 
     def _form(self, given: BatchArguments) -> EmbeddingForm:
         from airflow_provider_batch.gemini.rows.form import EmbeddingForm

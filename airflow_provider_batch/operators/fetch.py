@@ -6,13 +6,14 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import BaseOperator
 
 from airflow_provider_batch.airflow_compat import default_deferrable, object_path, saving_retries, tell_outlets
 from airflow_provider_batch.argument_checks import (
     Check,
+    checked_usd,
     flag,
     job_name_of,
     mapping,
@@ -29,19 +30,26 @@ from airflow_provider_batch.deferring import left_s, patience
 from airflow_provider_batch.errors import BatchError, ConfigError, JobError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import LINKS, show
+from airflow_provider_batch.operators.late import LateJobs, ensure_known_rows
+from airflow_provider_batch.operators.options import CHECKS, FailureOptions, SingleCalls
 from airflow_provider_batch.operators.running import identity_of
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
     from airflow.sdk import Context
     from pydantic import BaseModel
 
     from airflow_provider_batch.batch.ledger.store import Ledger
-    from airflow_provider_batch.batch.run import LandedBatch
+    from airflow_provider_batch.batch.run import LandedBatch, Result
     from airflow_provider_batch.batch.work import Work
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.observability.task_log import TaskReport
     from airflow_provider_batch.rows.manifest import Manifest
     from airflow_provider_batch.rows.output.type import OutputType
+
+RENAMED: Mapping[str, str] = {"conn_id": "gemini_conn_id", "cancel_on_timeout": 'at_timeout="cancel"'}
+"""Arguments that others have, and what they are called here."""
 
 MAX_RESULT_LOOKS = 50
 
@@ -56,6 +64,9 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
     keeps the results of an ended job from coming may pass, and that is waited for. Running it again gives the same
     manifest and costs nothing. It never submits: rows that are left over are in ``failed.jsonl``. Give either
     ``submission`` or ``job_name``.
+
+    With ``at_timeout`` or ``ready_by`` it waits for the jobs of a submission by itself, and needs no sensor. Then
+    it does about jobs that are late what these say.
 
     Of a job of another program only the results are known. So a row is what a result line speaks of, with its key
     or else its number. A row without a line is not missed. ``failed.jsonl`` has keys without requests. The files
@@ -74,11 +85,33 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         refused.
     :param keep_remote_files: Leave the uploaded and the result files on the server, which deletes them after 48 h.
         Those of a job of another program are always left.
-    :param deferrable: Results that are not there yet are waited for in the triggerer. None = ``[operators]
+    :param at_timeout: What becomes of jobs of a submission that are late. ``fail``: nothing, the task fails while
+        they run. ``cancel``: they are asked to end, what finished is landed, and the task fails. ``answer``: they
+        are asked to end, and the rows that are left are answered by single calls.
+    :param timeout: Seconds or a ``timedelta`` from the submission, by the server's clock, after which jobs are
+        late. Templated. Means something with ``at_timeout`` only.
+    :param ready_by: When all rows are to be answered, as for :class:`GeminiBatchOperator`. Templated. A time that
+        has passed begins the single calls at once.
+    :param single_calls: How rows are answered one by one, as
+        :class:`~airflow_provider_batch.operators.options.SingleCalls` or a dict of its fields.
+    :param max_cost_usd: What the batch may cost, jobs and single calls together. Rows beyond it end as
+        ``expired``. USD, above 0. Templated.
+    :param media_path: Folder of the media files that rows name, for single calls. Templated.
+    :param poll_interval: Seconds between looks at the jobs, 1 to 3,600, or a ``timedelta``.
+    :param deferrable: Wait in the triggerer instead of on a worker slot. None = ``[operators]
         default_deferrable``.
     """
 
-    template_fields: Sequence[str] = ("submission", "job_name", "result_path", "gemini_conn_id")
+    template_fields: Sequence[str] = (
+        "submission",
+        "job_name",
+        "result_path",
+        "gemini_conn_id",
+        "timeout",
+        "ready_by",
+        "max_cost_usd",
+        "media_path",
+    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"submission": "json"}
     ui_color = "#e8f0fe"
     operator_extra_links = LINKS
@@ -92,12 +125,19 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         "max_failed_fraction": maybe(share),
         "fail_on_partial_error": flag,
         "keep_remote_files": flag,
+        "at_timeout": FailureOptions.checks["at_timeout"],
+        **{
+            name: CHECKS[name] for name in ("timeout", "ready_by", "single_calls", "max_cost_usd", "poll_interval")
+        },
+        "media_path": maybe(path),
         "deferrable": flag,
     }
     rendered_checks: ClassVar[Mapping[str, Check]] = {
         "submission": mapping,
         "job_name": job_name_of,
         "result_path": path,
+        # A template that gives nothing must not lift the limit.
+        "max_cost_usd": checked_usd,
     }
 
     def __init__(
@@ -112,10 +152,17 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         max_failed_fraction: float | None = None,
         fail_on_partial_error: bool = False,
         keep_remote_files: bool = False,
+        at_timeout: Literal["fail", "cancel", "answer"] = "fail",
+        timeout: float | str | timedelta = DEFAULT_TIMEOUT_S,
+        ready_by: datetime | timedelta | str | None = None,
+        single_calls: SingleCalls | Mapping[str, Any] | None = None,
+        max_cost_usd: float | str | None = None,
+        media_path: str | os.PathLike[str] | None = None,
+        poll_interval: float | timedelta = 60.0,
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        ensure_no_old_names(type(self).__name__, kwargs, {"conn_id": "gemini_conn_id"})
+        ensure_no_old_names(type(self).__name__, kwargs, RENAMED)
         super().__init__(**kwargs)
         self.submission = submission
         self.job_name = job_name
@@ -126,8 +173,16 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         self.max_failed_fraction = max_failed_fraction
         self.fail_on_partial_error = fail_on_partial_error
         self.keep_remote_files = keep_remote_files
+        self.at_timeout = at_timeout
+        self.timeout = timeout
+        self.ready_by = ready_by
+        self.single_calls = single_calls
+        self.max_cost_usd = max_cost_usd
+        self.media_path = media_path
+        self.poll_interval = poll_interval
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         self._check_given()
+        ensure_known_rows(job_name, at_timeout, ready_by)
         ensure_one_knob(max_failed_fraction, fail_on_partial_error)
         _ensure_one(submission is not None, job_name is not None, result_path is not None, output_type is not None)
         self._landed: tuple[Manifest, Ledger] | tuple[()] = ()
@@ -140,19 +195,27 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
     @saving_retries()
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch, match, publish. Returns the manifest."""
+        return self._execute(context, {})
+
+    def _execute(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         from airflow_provider_batch.batch.decide.common_mistake import common_mistake
         from airflow_provider_batch.batch.decide.outcome import ensure_done, ensure_enough
         from airflow_provider_batch.observability.task_log import TaskReport
         from airflow_provider_batch.rows.write.parquet import require_pyarrow
 
         self._check_rendered()
+        late = LateJobs.of(vars(self), context)
         if self.output_format == "parquet":
             require_pyarrow()
         hook = GeminiBatchHook(self.gemini_conn_id)
         with hook.service() as service, TaskReport(self.log) as report:
             make = self._of_another if self.job_name else self._of_submission
             work = make(context, hook, service, report)
-            result = self._land(work)
+            if late.waits:
+                work = late.apply(work, hook)
+                result = self._ended(late.land(self, work, event))
+            else:
+                result = self._land(work)
         self._landed = result.manifest, work.ledger
         if self.do_xcom_push:
             self._show(context, result, str(work.ledger.folder))
@@ -163,15 +226,15 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         return result.manifest.to_xcom()
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Look again after a wait."""
-        result: dict[str, Any] = self.execute(context)
-        return result
+        """Look again after a wait. The ledger and the API say what is next, not the event."""
+        with saving_retries():
+            return self._execute(context, event)
 
     def _land(self, work: Work) -> LandedBatch:
         from airflow_provider_batch.batch.decide.actions import Wait
-        from airflow_provider_batch.batch.run import LandedBatch, Run
+        from airflow_provider_batch.batch.run import Run
 
-        result = Run(work).go()
+        result: Result = Run(work).go()
         for _ in range(MAX_RESULT_LOOKS):
             # Nothing runs any more and the results come a moment after the success.
             if not isinstance(result, Wait) or result.jobs or result.names or result.until is None:
@@ -181,6 +244,12 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
                 self._defer(result.until, now)
             time.sleep(max(0.1, left_s(result, now)))
             result = Run(work).go()
+        return self._ended(result)
+
+    def _ended(self, result: Result) -> LandedBatch:
+        from airflow_provider_batch.batch.decide.actions import Wait
+        from airflow_provider_batch.batch.run import LandedBatch
+
         if isinstance(result, LandedBatch):
             return result
         jobs = result.jobs if isinstance(result, Wait) else ()
@@ -210,7 +279,8 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
             service,
             Ledger(object_path(submission.ledger, "submission.ledger")),
             object_path(submission.result_path, "submission.result_path"),
-            GeminiRows(),
+            # The rows were checked before they were sent.
+            GeminiRows(allow_unknown_fields=True, with_files=True),
             prices=hook.prices().price,
             keep_remote_files=self.keep_remote_files,
             observer=report,

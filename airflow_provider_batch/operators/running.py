@@ -322,11 +322,7 @@ class TaskRun:
     @cached_property
     def _ready_by(self) -> float | None:
         """Unix time by which all rows are to be answered."""
-        given = self._given.ready_by
-        if not isinstance(given, timedelta):
-            return None if given is None else given.timestamp()
-        interval_end = self._context.get("data_interval_end") or self._context["dag_run"].run_after
-        return float((interval_end + given).timestamp())
+        return ready_time_of(self._given.ready_by, self._context)
 
     def _tell_job(self, name: str) -> None:
         if self._task.do_xcom_push:
@@ -429,6 +425,17 @@ class TaskRun:
             request_count=plan.rows,
             submitted_at=plan.first.created_at,
         ).to_xcom()
+
+
+def ready_time_of(given: datetime | timedelta | None, context: Context) -> float | None:
+    """Unix time by which all rows are to be answered.
+
+    :param given: A ``timedelta`` is counted from the end of the data interval.
+    """
+    if not isinstance(given, timedelta):
+        return None if given is None else given.timestamp()
+    interval_end = context.get("data_interval_end") or context["dag_run"].run_after
+    return float((interval_end + given).timestamp())
 
 
 def identity_of(context: Context, deployment: str) -> Identity:

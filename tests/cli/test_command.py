@@ -43,7 +43,7 @@ def test_the_list_of_commands_loads_no_client_and_no_server():
         "print(len([_options(c) for c in COMMANDS]))\n"
         "print([m for m in ('httpx', 'pydantic', 'msgspec', 'rich', 'starlette', 'upath') if m in sys.modules])"
     )
-    assert python(code).stdout.splitlines() == ["12", "[]"]
+    assert python(code).stdout.splitlines() == ["13", "[]"]
 
 
 def test_a_connection_is_named_by_its_id_and_wins_over_the_variable(ab, rows, gemini_emulator, monkeypatch):

@@ -8,6 +8,7 @@ import pendulum
 from airflow.sdk import DAG, task
 
 from airflow_provider_batch.operators.embeddings import GeminiEmbeddingsBatchOperator
+from airflow_provider_batch.operators.fetch import GeminiBatchFetchResultsOperator
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
 from airflow_provider_batch.rows.read.tables import SqlQuery
 from airflow_provider_batch.rows.results import read_results
@@ -198,3 +199,23 @@ late_answered_synchronous = case(
 )
 ready = case("case_ready", deferrable=True, ready_by="{{ dag_run.conf['ready_by'] }}")
 ready_after_interval = case("case_ready_after_interval", deferrable=True, ready_by=datetime.timedelta(hours=2))
+
+
+def fetched_case(dag_id: str, **arguments):
+    """A DAG with one task that submits, and another that lands, and does something about late jobs."""
+    with DAG(dag_id, schedule=None, start_date=pendulum.datetime(2026, 1, 1)) as dag:
+        batch = GeminiBatchOperator(task_id="batch", wait_for_completion=False, **CONF)
+        fetch = GeminiBatchFetchResultsOperator(
+            task_id="fetch", submission=batch.output, poll_interval=1, deferrable=True, **arguments
+        )
+
+        @task
+        def read(manifest: dict) -> dict[str, str]:
+            return {row.key: row.status.value for row in read_results(manifest)}
+
+        read(fetch.output)
+    return dag
+
+
+fetched_late = fetched_case("case_fetched_late", at_timeout="answer", timeout="{{ dag_run.conf['timeout'] }}")
+fetched_ready = fetched_case("case_fetched_ready", ready_by=datetime.timedelta(seconds=12), max_cost_usd=1)

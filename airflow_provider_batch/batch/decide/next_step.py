@@ -162,7 +162,11 @@ def _after_landing(batch: BatchState, visit: Visit, policy: Policy, now: float) 
 
 def _kind(batch: BatchState, policy: Policy, now: float) -> RoundKind:
     """How a new try has the rows answered that are left: jobs may be too late for them already."""
-    if not policy.rescues or policy.ready_by is None:
+    if not policy.rescues:
+        return RoundKind.BATCH
+    if not policy.may_send:
+        return RoundKind.RESCUE
+    if policy.ready_by is None:
         return RoundKind.BATCH
     is_late = now >= policy.ready_by - rescue_needs_s(batch, policy)
     return RoundKind.RESCUE if is_late else RoundKind.BATCH
@@ -323,7 +327,7 @@ def _submitted(last: Round, policy: Policy) -> Action | None:
 
 def _ask_again(last: Round, shards: list[Shard], visit: Visit, policy: Policy) -> Action | None:
     running = tuple(s.job for s in shards if s.job and visit.jobs.get(s.job) and s.job not in visit.asked)
-    return CancelRound(running) if last.cancel and policy.may_send and running else None
+    return CancelRound(running) if last.cancel and (policy.may_send or policy.ends_jobs) and running else None
 
 
 def _give_up(batch: BatchState, shards: list[Shard], visit: Visit, policy: Policy, now: float) -> Action | None:

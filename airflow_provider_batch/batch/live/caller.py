@@ -113,6 +113,9 @@ class Caller:
         try:
             try:
                 return await self._call_all(notes)
+            except asyncio.CancelledError:
+                log.warning("Stopping: the answers to %d calls under way are waited for.", len(self._under_way))
+                raise
             finally:
                 # They are paid for. Only the end of the process does not wait for them.
                 await self._settle()

@@ -149,15 +149,23 @@ class NoteWriter:
 
     :param now: The vendor's time.
     :param lease_s: For how long a note leases the shard, seconds.
+    :param on_note: Told all that is noted, after each note.
     """
 
     def __init__(
-        self, ledger: Ledger, shard: Shard, noted: Noted, now: Callable[[], datetime], lease_s: float
+        self,
+        ledger: Ledger,
+        shard: Shard,
+        noted: Noted,
+        now: Callable[[], datetime],
+        lease_s: float,
+        on_note: Callable[[Noted], object] = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._lease_s = lease_s
         self._shard = shard
         self._now = now
+        self._on_note = on_note
         self._owner = secrets.token_hex(8)
         self.noted = noted
 
@@ -217,6 +225,7 @@ class NoteWriter:
         if not self._ledger.put_lines(name, head, text):
             return False
         self.noted = self.noted.and_then(head)
+        self._on_note(self.noted)
         return True
 
     def _head(self, *, gives_back: bool = False, **said: object) -> NoteHead:

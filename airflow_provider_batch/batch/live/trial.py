@@ -45,11 +45,11 @@ def judge(work: Work, calls: Calling, batch: BatchState) -> None:
         return
     counts: Counter[RowStatus] = Counter()
     empty = 0
-    for number, row in enumerate(_rows(work, trial)):
+    for number, row in enumerate(tried_rows(work, trial)):
         counts[row.status] += 1
         empty += row.is_empty
         if number < SHOWN_ROWS:
-            log.info("Trial: %s, %s: %s", ascii(row.key)[:60], row.status.value, _shown(row))
+            log.info("Trial: %s, %s: %s", ascii(row.key)[:60], row.status.value, shown(row))
     cost = cost_of(
         (shard.landed for shard in trial.shards if shard.landed), batch.plan.model, work.prices
     ).batch_usd
@@ -58,8 +58,8 @@ def judge(work: Work, calls: Calling, batch: BatchState) -> None:
     if not batch.plan.first.shards:
         log.info("All rows were tried, so no batch is sent.")
         return
-    _ensure_usable(trial, counts, empty, calls.max_failed, paid)
-    forecast = _forecast(work, batch, trial, cost)
+    ensure_usable(trial, counts, empty, calls.max_failed, paid)
+    forecast = forecast_of(work, batch, trial, cost)
     _note(work, forecast)
     for line in in_words(forecast):
         log.info("%s", line)
@@ -81,12 +81,14 @@ def _usd(span: Span) -> str:
     return f"{span.least:,.4f} to {'an unknown sum' if span.most is None else f'{span.most:,.4f}'}"
 
 
-def _rows(work: Work, trial: Round) -> Iterator[LandedRow]:
+def tried_rows(work: Work, trial: Round) -> Iterator[LandedRow]:
+    """The landed rows of a trial."""
     for shard in trial.shards:
         yield from result_rows(work.ledger, shard)
 
 
-def _shown(row: LandedRow) -> str:
+def shown(row: LandedRow) -> str:
+    """The answer of a row, or why it has none, cut to a line."""
     if row.error is not None and not row.has_text:
         return _one_line(row.error.message)
     return _one_line(str(msgspec.json.decode(row.text) or ""))
@@ -97,9 +99,16 @@ def _one_line(text: str) -> str:
     return words if len(words) <= SHOWN_CHARS else f"{words[:SHOWN_CHARS]}…"
 
 
-def _ensure_usable(
+def ensure_usable(
     trial: Round, counts: Counter[RowStatus], empty: int, most_failed: float | None, paid: str
 ) -> None:
+    """Make sure that enough rows of a trial have a usable answer.
+
+    :param empty: Successes with nothing in them.
+    :param most_failed: The greatest share of the rows that may have none, 0 to 1. None = any, but not all.
+    :param paid: What the trial has cost, in words.
+    :raises TrialError: There are too few.
+    """
     # A row that was not called tells nothing of the prompt.
     rows, usable = counts.total() - counts[RowStatus.EXPIRED], counts[RowStatus.SUCCESS] - empty
     without = rows - usable
@@ -123,7 +132,11 @@ def _ensure_usable(
     )
 
 
-def _forecast(work: Work, batch: BatchState, trial: Round, cost: float | None) -> Forecast:
+def forecast_of(work: Work, batch: BatchState, trial: Round, cost: float | None) -> Forecast:
+    """The estimate of all rows, by those that were tried.
+
+    :param cost: Of the trial, USD. None if it is not known.
+    """
     sizes = {
         key: work.dialect.check_request(line).text_bytes
         for shard in trial.shards
@@ -132,7 +145,7 @@ def _forecast(work: Work, batch: BatchState, trial: Round, cost: float | None) -
     limits = work.service.limits
     prices = prices_ahead(work.prices, batch.plan.model, work.service.now(), limits.job_life_s)
     tried = []
-    for row in _rows(work, trial):
+    for row in tried_rows(work, trial):
         usage = row.usage
         usd = None if usage is None else row_usd(prices, usage, limits.long_prompt_tokens)
         tried.append(TriedRow(sizes[row.key], usage, usd))

@@ -97,7 +97,14 @@ def _caller(
     """
     price, rules = _price(work, batch), calls.rules
     scribe = Scribe(
-        NoteWriter(work.ledger, shard, noted, lambda: _time(work), calls.keeping.lease_s),
+        NoteWriter(
+            work.ledger,
+            shard,
+            noted,
+            lambda: _time(work),
+            calls.keeping.lease_s,
+            lambda now: tell(work.observer.noted, shard, now.billed.values()),
+        ),
         work.dialect,
         price,
         lambda: _is_wanted(work, batch, called),
@@ -198,20 +205,22 @@ def _is_wanted(work: Work, batch: BatchState, called: Round) -> bool:
 
 
 @contextmanager
-def _lines(work: Work, batch: BatchState, shard: Shard) -> Iterator[Iterator[bytes]]:
-    """The rows of a shard as they are sent, with the addresses of the files that they name."""
+def _lines(work: Work, batch: BatchState, shard: Shard) -> Iterator[Iterator[tuple[bytes, bytes]]]:
+    """The rows of a shard as they are kept, and as they are sent: with the addresses of files."""
+    kept = (line for _, line in requests_of(work.ledger, shard, work.dialect))
     if not batch.plan.names_files:
-        yield (line for _, line in requests_of(work.ledger, shard, work.dialect))
+        yield ((line, line) for line in kept)
         return
     until = _time(work) + timedelta(seconds=MEDIA_LIFE_S)
     media = uploaded_media(work.service, work.ledger, shard, work.dialect, work.files, until)
     with rows_with_addresses(work.ledger, shard, work.dialect, media) as spool:
         spool.seek(0)
-        yield (line or b"" for _, line in read_lines(spool))
+        yield zip(kept, (line or b"" for _, line in read_lines(spool)), strict=True)
 
 
-def _rows(work: Work, lines: Iterator[bytes], answered: KeyTable, costs: RowCosts) -> Iterator[Row]:
-    for line in lines:
-        checked = work.dialect.check_request(line)
+def _rows(work: Work, lines: Iterator[tuple[bytes, bytes]], answered: KeyTable, costs: RowCosts) -> Iterator[Row]:
+    for kept, line in lines:
+        # As it was checked before: an address of an upload need not be one that a user may give.
+        checked = work.dialect.check_request(kept)
         if checked.key not in answered:
             yield Row(checked.key, line, checked.tokens, partial(costs.most_usd, checked))

@@ -142,15 +142,24 @@ def current(spec: BatchSpec, known: list[Ledger]) -> BatchState | None:
     if not known:
         return None
     batch = read_batch(known[-1])
-    if batch.has_spent and batch.plan.account != spec.account:
+    ensure_payer(batch, spec.account)
+    return batch
+
+
+def ensure_payer(batch: BatchState, account: str) -> None:
+    """Make sure that a credential is the one that has paid for the jobs so far, if there are any.
+
+    :param account: Its label.
+    :raises ConfigError: It is another.
+    """
+    if batch.has_spent and batch.plan.account != account:
         raise ConfigError(
             f"The jobs of this task were submitted with another credential ({batch.plan.account}) than the "
-            f"connection has now ({spec.account}).",
+            f"connection has now ({account}).",
             code="AGB-S06",
             remedy="Nothing was sent or cancelled. Restore the credential. If it is a new key of the same "
             f'project, set the extra "account" of the connection to {batch.plan.account!r}.',
         )
-    return batch
 
 
 def _goes_on(service: BatchService, spec: BatchSpec, ledger: Ledger, batch: BatchState, content: str) -> bool:
