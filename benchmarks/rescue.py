@@ -1,4 +1,4 @@
-"""``python -m benchmarks.rescue [runs]``: how often a table is there in time, if jobs are late, and what that costs.
+"""``python -m benchmarks.rescue [runs]``: how often a table is in time if jobs are late, and what that costs.
 
 A simulation in minutes, not in hours: jobs, calls and the clock are made up here. When a rescue begins, how fast
 its calls leave and when they end is decided by the code of the package. A batch is sent seven hours before its
@@ -148,14 +148,14 @@ def called(rng: random.Random, rows: int, began: float, ends: float, rules: Call
     """Rows that single calls answer between two times, and their cost in units of a row in batch mode."""
     clock = _Clock(began)
     pace = Pace(rules.requests_per_minute, rules.tokens_per_minute, clock=clock)
-    capacity = Capacity(rules, ends)
+    capacity = Capacity(rules, ends, TOKENS)
     under_way: list[float] = []
     answered, cost = 0, 0.0
-    for _ in range(rows):
+    for number in range(rows):
         if len(under_way) == rules.concurrency:
             clock.now = max(clock.now, heapq.heappop(under_way))
         clock.now += pace.reserve(TOKENS)
-        tier = capacity.tier(clock.now)
+        tier = capacity.tier(clock.now, rows - number)
         if clock.now >= ends or tier is None:
             break
         done = clock.now + _takes_s(rng, tier)
@@ -176,7 +176,7 @@ def ours(rng: random.Random, night: Night, rules: CallRules) -> Outcome:
     while at < READY_S:
         if night.done(at) == rows:
             return Outcome(True, 1.0, is_warned)
-        begins = rescue_begins(_state(night, at), policy)
+        begins = rescue_begins(_state(night, at), policy, SENT.timestamp() + at)
         if begins is not None and SENT.timestamp() + at >= begins:
             break
         at += STEP_S

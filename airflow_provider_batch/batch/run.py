@@ -148,7 +148,8 @@ class Run:
 
         :raises BatchError: It is too late for that.
         """
-        now, ends = self._work.service.now(), deadline(batch, self._policy)
+        now = self._work.service.now()
+        ends = deadline(batch, self._policy, now)
         if self._work.service.knows_time() and now >= ends + next_step.LOOK_GRACE_S:
             raise error
         log.warning("Waiting, and trying again: %s", error)

@@ -169,7 +169,7 @@ class SingleCalls(Options):
     }
 
     tiers: Sequence[str] = ("flex",)
-    concurrency: int = 100
+    concurrency: int = 300
     capacity_refusals: int = 3
 
 

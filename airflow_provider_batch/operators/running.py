@@ -392,7 +392,9 @@ class TaskRun:
         from airflow_provider_batch.batch.summary import of_plan
 
         batch = read_batch(ledger)
-        return of_plan(batch.plan, str(ledger.folder), self._given.gemini_conn_id, deadline(batch, policy))
+        return of_plan(
+            batch.plan, str(ledger.folder), self._given.gemini_conn_id, deadline(batch, policy, time.time())
+        )
 
     def _ended(self, landed: LandedBatch, before: BatchSummary, policy: Policy) -> dict[str, Any]:
         from airflow_provider_batch.batch import summary

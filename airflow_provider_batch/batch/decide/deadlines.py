@@ -12,16 +12,17 @@ from airflow_provider_batch.batch.decide.call_rules import END_JOBS_S, MARGIN_S
 from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.decide.rows_again import left_for_calls
 from airflow_provider_batch.batch.ledger.state import BatchState, Round
+from airflow_provider_batch.contract_calls import Tier
 
 AFTER_CANCEL_S = 3600.0
 """How long cancelled jobs are waited for, seconds."""
 
 
 JOBS_SHARE = 0.5
-"""Of the time until all rows are to be answered, which the jobs have at least."""
+"""Of the time until all rows are to be answered, which the jobs have where single calls cannot answer them all."""
 
 
-def deadline(batch: BatchState, policy: Policy) -> float:
+def deadline(batch: BatchState, policy: Policy, now: float) -> float:
     """Unix time at which something is done about what is late, whatever it is."""
     last = batch.round
     if last.is_live:
@@ -30,7 +31,7 @@ def deadline(batch: BatchState, policy: Policy) -> float:
         is_rescued = policy.rescues and last.cancel.by is None
         return last.cancel.at.timestamp() + (END_JOBS_S if is_rescued else AFTER_CANCEL_S)
     ends = _patience_ends(last, policy)
-    begins = rescue_begins(batch, policy)
+    begins = rescue_begins(batch, policy, now)
     return ends if begins is None else min(ends, begins)
 
 
@@ -39,24 +40,34 @@ def calls_end(called: Round) -> float:
     return called.plan.ends_at.timestamp() if called.plan.ends_at else math.inf
 
 
-def rescue_begins(batch: BatchState, policy: Policy) -> float | None:
+def rescue_begins(batch: BatchState, policy: Policy, now: float) -> float | None:
     """Unix time at which the rows that are left must begin to be answered by single calls.
 
-    None if they are not to be.
+    None if they are not to be. What cannot be answered in time in the first tier may be in the next. Single calls
+    may not be able to answer all rows in the time that is left. Then the jobs are more likely to, so they have that
+    time, but for what a few rows need.
     """
     if not policy.rescues:
         return None
     ends = _patience_ends(batch.round, policy) if policy.at_timeout == "answer" else math.inf
     if policy.ready_by is None:
         return ends
+    for tier in policy.rules.tiers:
+        if now <= policy.ready_by - rescue_needs_s(batch, policy, tier, with_margin=False):
+            return min(ends, policy.ready_by - rescue_needs_s(batch, policy, tier))
     began = batch.round.plan.clock_from.timestamp()
-    jobs_have_s = JOBS_SHARE * max(0.0, policy.ready_by - began)
-    return min(ends, max(policy.ready_by - rescue_needs_s(batch, policy), began + jobs_have_s))
+    half = began + JOBS_SHARE * max(0.0, policy.ready_by - began)
+    return min(ends, max(policy.ready_by - policy.rules.rescue_s(1, tokens_per_row(batch)), half))
 
 
-def rescue_needs_s(batch: BatchState, policy: Policy) -> float:
-    """Seconds that a rescue of the rows that are left now takes, with a margin."""
-    return policy.rules.rescue_s(rows_left(batch), tokens_per_row(batch))
+def rescue_needs_s(
+    batch: BatchState, policy: Policy, tier: Tier | None = None, *, with_margin: bool = True
+) -> float:
+    """Seconds that a rescue of the rows that are left now takes.
+
+    :param tier: In which most of the rows are answered, None = in the first.
+    """
+    return policy.rules.rescue_s(rows_left(batch), tokens_per_row(batch), tier, with_margin=with_margin)
 
 
 def rows_left(batch: BatchState) -> int:
@@ -69,12 +80,17 @@ def rescue_plan(batch: BatchState, policy: Policy, now: float) -> str | None:
 
     What begins with a code is a warning.
     """
-    begins, rows = rescue_begins(batch, policy), rows_left(batch)
+    begins, rows = rescue_begins(batch, policy, now), rows_left(batch)
     if begins is None or not rows or batch.round.is_live or batch.round.cancel:
         return None
-    pace = policy.rules.rows_per_minute(tokens_per_row(batch))
-    words = f"{rows:,} rows take about {60 * rows / pace / 60:,.0f} min at {pace:,.0f} a minute"
-    if policy.ready_by is not None and rescue_needs_s(batch, policy) > policy.ready_by - max(now, begins) + 1.0:
+    left_s = math.inf if policy.ready_by is None else policy.ready_by - max(now, begins)
+    in_time = [
+        t for t in policy.rules.tiers if rescue_needs_s(batch, policy, t, with_margin=False) <= left_s + 1.0
+    ]
+    tier = (in_time or policy.rules.tiers[-1:])[0]
+    pace = policy.rules.rows_per_minute(tokens_per_row(batch), tier)
+    words = f"in {tier}, {rows:,} rows take about {rows / pace:,.0f} min at {pace:,.0f} a minute"
+    if not in_time and policy.ready_by is not None:
         return (
             f"AGB-T05 If the jobs are late, single calls may not answer all rows before ready_by, "
             f"{_told(policy.ready_by)}: {words}, after up to {END_JOBS_S / 60:.0f} min for the jobs to end. Raise "

@@ -150,13 +150,13 @@ def _after_landing(batch: BatchState, visit: Visit, policy: Policy, now: float) 
     if policy.rescues and may_go_on and left_for_calls(batch):
         if (ask := _time(batch, [], visit, policy, now)) is not None:
             return ask
-        if last.cancel is not None or now >= deadline(batch, policy):
+        if last.cancel is not None or now >= deadline(batch, policy, now):
             return BeginRound(is_new_start=False, kind=RoundKind.RESCUE)
     if last.cancel is not None and may_go_on and policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
         return BeginRound(is_new_start=True)
     if last.cancel is not None or policy.submit_only or not _goes_again(batch, policy, is_new_try=False):
         return Publish()
-    begin = BeginRound(is_new_start=False) if now < deadline(batch, policy) else Publish()
+    begin = BeginRound(is_new_start=False) if now < deadline(batch, policy, now) else Publish()
     return _time(batch, [], visit, policy, now) or begin
 
 
@@ -266,7 +266,7 @@ def _extend(batch: BatchState, shards: list[Shard], policy: Policy, now: float) 
     They go on as long as the API lets them.
     """
     last, runs = batch.round, any(shard.job or shard.is_unresolved for shard in shards)
-    if not (policy.is_cleared and policy.is_new_try and runs) or last.cancel or now < deadline(batch, policy):
+    if not (policy.is_cleared and policy.is_new_try and runs) or last.cancel or now < deadline(batch, policy, now):
         return None
     if policy.rescues:
         # Its rows have a quicker way.
@@ -280,7 +280,7 @@ def _send(batch: BatchState, shards: list[Shard], visit: Visit, policy: Policy, 
     unsent = [shard for shard in shards if not shard.job and not shard.is_unresolved]
     if last.cancel:
         return Land(unsent[0], None) if unsent else None
-    if now >= deadline(batch, policy) or not policy.may_send:
+    if now >= deadline(batch, policy, now) or not policy.may_send:
         return None
     for shard in unsent:
         retry_at = shard.outcome.retry_at if shard.outcome else None
@@ -337,7 +337,7 @@ def _give_up(batch: BatchState, shards: list[Shard], visit: Visit, policy: Polic
         return None
     jobs = tuple(shard.job for shard in shards if shard.job and shard.job not in visit.not_ready)
     unseen = any(visit.jobs.get(job) is None for job in jobs) or any(shard.is_unresolved for shard in shards)
-    if now < deadline(batch, policy) + (LOOK_GRACE_S if unseen else 0.0):
+    if now < deadline(batch, policy, now) + (LOOK_GRACE_S if unseen else 0.0):
         return None
     if (jobs or policy.rescues) and policy.ends_jobs and last.cancel is None:
         return CancelRound(jobs)
@@ -378,7 +378,7 @@ def _wait(batch: BatchState, shards: list[Shard], visit: Visit, policy: Policy, 
         elif shard.job and shard.job in visit.not_ready:
             times.append(now + _results_wait_s(visit.jobs.get(shard.job), now))
     jobs = tuple(shard.job for shard in shards if shard.job and shard.job not in visit.not_ready)
-    return Wait(jobs, tuple(names), min(times, default=None), deadline(batch, policy))
+    return Wait(jobs, tuple(names), min(times, default=None), deadline(batch, policy, now))
 
 
 def _results_wait_s(job: JobSnapshot | None, now: float) -> float:

@@ -87,6 +87,7 @@ class Caller:
     """One visit's calls.
 
     :param rows: Those without an answer, in their order.
+    :param rows_left: How many they are.
     :param clock: Unix time, by the vendor's clock.
     :param ends_at: Unix time, by the vendor's clock, after which nothing is called.
     """
@@ -99,6 +100,7 @@ class Caller:
     rules: CallRules
     ends_at: float
     clock: Callable[[], float]
+    rows_left: int
     rows: Iterator[Row] = field(default_factory=lambda: iter(()))
     _waiting: deque[Row] = field(default_factory=deque)
     _under_way: dict[asyncio.Task[None], float | None] = field(default_factory=dict)
@@ -164,7 +166,7 @@ class Caller:
         """Call for a row as soon as it may be. Or say why the calls end here, and leave the row as it is."""
         while (end := self._end()) is None:
             now = self.clock()
-            tier = self.capacity.tier(now)
+            tier = self.capacity.tier(now, self.rows_left)
             if tier is None:
                 end = await self._pause(self.capacity.opens_at(now) - now)
             elif not self.purse.admits(most_usd := row.most_usd(tier)):
@@ -222,6 +224,7 @@ class Caller:
         if isinstance(outcome, RowAnswer):
             self.capacity.answer(tier)
             self.purse.settle(most_usd, self.scribe.take(outcome, most_usd))
+            self.rows_left -= 1
         elif isinstance(outcome, LostCall) and outcome.may_be_billed:
             self.purse.settle(most_usd, None)
             self.scribe.lose(most_usd)
@@ -237,6 +240,7 @@ class Caller:
         if row.lost + 1 < MAX_LOST:
             self._waiting.append(row._replace(lost=row.lost + 1))
         else:
+            self.rows_left -= 1
             self.scribe.give_up(row.key, f"no answer came to {MAX_LOST} calls, and each may be billed")
 
     def _refused(self, outcome: NoCapacity | TooManyCalls | LostCall, tier: Tier, began: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from airflow_provider_batch.batch.decide.call_rules import CALL_S, CallRules
+from airflow_provider_batch.batch.decide.call_rules import CallRules
 from airflow_provider_batch.contract_calls import Tier
 
 
@@ -14,23 +14,31 @@ class Capacity:
 
     :param rules: The tiers and their order.
     :param ends_at: When the calls end.
+    :param tokens_per_row: Of the input, roughly.
     :param refusals: By tier, how often in a row the vendor had no capacity.
     """
 
     rules: CallRules
     ends_at: float
+    tokens_per_row: float
     refusals: dict[Tier, int] = field(default_factory=dict)
     _opens: dict[Tier, float] = field(default_factory=dict)
     _reachable_at: float = 0.0
     _unreachable: int = 0
 
-    def tier(self, now: float) -> Tier | None:
-        """The tier for the next call, None if none may be called now."""
+    def tier(self, now: float, rows: int) -> Tier | None:
+        """The tier for the next call, None if none may be called now.
+
+        A tier is passed over if the rows that are left cannot all be answered in it in time.
+
+        :param rows: That have no answer.
+        """
         if now < self._reachable_at:
             return None
         for tier in self.rules.tiers:
             is_last = tier is self.rules.tiers[-1]
-            if not is_last and self.ends_at - now < CALL_S[tier]:
+            left_s = self.ends_at - now
+            if not is_last and not self.rules.is_in_time(tier, rows, self.tokens_per_row, left_s):
                 continue
             if now >= self._opens.get(tier, 0.0):
                 return tier

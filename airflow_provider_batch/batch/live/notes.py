@@ -96,12 +96,13 @@ class Noted:
         return self.last.until if self.last and self.last.until > self.last.at else None
 
 
-def notes_of(ledger: Ledger, shard: Shard) -> Iterator[tuple[NoteHead, list[bytes]]]:
+def notes_of(ledger: Ledger, shard: Shard, last: int | None = None) -> Iterator[tuple[NoteHead, list[bytes]]]:
     """Stream the notes of a shard, in their order: the head and the rows.
 
+    :param last: The number of the last one, None = of the newest.
     :raises LedgerError: A note is missing or damaged.
     """
-    newest = names.newest(ledger.names(), names.NOTE, shard.round, shard.number)
+    newest = names.newest(ledger.names(), names.NOTE, shard.round, shard.number) if last is None else last
     for number in range(1, newest + 1):
         yield _read(ledger, shard.document(names.NOTE, number))
 

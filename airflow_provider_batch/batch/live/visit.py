@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -12,6 +12,8 @@ from functools import partial
 import msgspec
 
 from airflow_provider_batch.batch.cost.ways import bill_of_calls
+from airflow_provider_batch.batch.decide.call_rules import Keeping
+from airflow_provider_batch.batch.decide.deadlines import tokens_per_row
 from airflow_provider_batch.batch.land.match_rows import land_calls
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import Landed
@@ -22,8 +24,9 @@ from airflow_provider_batch.batch.live.capacity import Capacity
 from airflow_provider_batch.batch.live.notes import Noted, NoteWriter, notes_of, read_notes
 from airflow_provider_batch.batch.live.pace import Pace, shared_place
 from airflow_provider_batch.batch.live.purse import Purse, RowCosts, spent_on
-from airflow_provider_batch.batch.live.scribe import Scribe
+from airflow_provider_batch.batch.live.scribe import SAFE_SHARE, Scribe
 from airflow_provider_batch.batch.observer import tell
+from airflow_provider_batch.batch.send.create_job import superseded
 from airflow_provider_batch.batch.send.media import rows_with_addresses, uploaded_media
 from airflow_provider_batch.batch.work import Calling, Work, reader_of
 from airflow_provider_batch.rows.check.keys import KeyTable
@@ -32,6 +35,7 @@ from airflow_provider_batch.rows.dialect import Usage
 from airflow_provider_batch.rows.manifest import TokenTotals, counts_in_words
 from airflow_provider_batch.rows.money import Price
 from airflow_provider_batch.rows.read.lines import read_lines
+from airflow_provider_batch.steady import steady_s
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +76,8 @@ def call_rows(work: Work, calls: Calling, batch: BatchState, called: Round, shar
             return Called(End.ALL_ANSWERED)
         lines = stack.enter_context(_lines(work, batch, shard))
         caller = _caller(work, calls, batch, called, shard, noted, left)
-        if not caller.scribe.take_lease():
+        if not caller.scribe.take_lease() or shard.document(names.LANDED) in work.ledger.names():
+            # Where the rows have landed, the notes that said so may be gone already.
             return Called(End.PAUSE, now + ONE_WAIT_S)
         costs = RowCosts(_price(work, batch), work.service.check_model(batch.plan.model))
         caller.rows = _rows(work, lines, answered, costs)
@@ -122,10 +127,11 @@ def _caller(
         scribe=scribe,
         pace=pace,
         purse=Purse(calls.max_usd, spent),
-        capacity=Capacity(rules, ends_at, refusals),
+        capacity=Capacity(rules, ends_at, tokens_per_row(batch), refusals),
         rules=rules,
         ends_at=ends_at,
         clock=work.service.now,
+        rows_left=rows,
     )
 
 
@@ -148,15 +154,24 @@ def land_called(work: Work, batch: BatchState, shard: Shard, why: str) -> Landed
     leased = noted.leased_until()
     if leased is not None and leased.timestamp() > work.service.now():
         return None
-    brought = (lines for _, lines in notes_of(work.ledger, shard))
+    # From here on no other visit lands, or calls, so the notes up to this one are what is landed.
+    lease_s = (work.calls.keeping if work.calls else Keeping()).lease_s
+    writer = NoteWriter(work.ledger, shard, noted, lambda: _time(work), lease_s)
+    began = steady_s()
+    if not writer.take(window_rows=0, window_usd=0.0):
+        return None
+    if (before := work.ledger.read(shard.document(names.LANDED), Landed)) is not None:
+        return before
+    noted = writer.noted
+    brought = _brought(work, shard, noted.number, lambda: steady_s() - began < SAFE_SHARE * lease_s)
     rows = sum(one.rows for one in noted.billed.values())
     landed = land_calls(work.service.limits, work.ledger, shard, reader_of(work, batch), brought, why)
     landed = landed.model_copy(
         update={
             "at": _time(work),
             "calls": tuple(noted.billed.values()),
-            "lost_calls": noted.lost + noted.unnoted_rows,
-            "lost_usd": noted.lost_usd + noted.unnoted_usd,
+            "lost_calls": noted.lost,
+            "lost_usd": noted.lost_usd,
             "called_again": landed.quarantined,
             "tokens": _total(one.tokens for one in noted.billed.values()),
             "long_tokens": _total(one.long_tokens for one in noted.billed.values()),
@@ -175,6 +190,17 @@ def land_called(work: Work, batch: BatchState, shard: Shard, why: str) -> Landed
             shard.name,
         )
     return landed
+
+
+def _brought(work: Work, shard: Shard, last: int, is_leased: Callable[[], bool]) -> Iterator[list[bytes]]:
+    """The rows of the notes up to one.
+
+    :raises SupersededError: The lease is over. Another visit may land other notes in the same place.
+    """
+    for _, lines in notes_of(work.ledger, shard, last):
+        yield lines
+    if not is_leased():
+        raise superseded(shard.name)
 
 
 def _total(totals: Iterator[TokenTotals]) -> TokenTotals:
