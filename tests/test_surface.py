@@ -35,6 +35,7 @@ NAMES = {
     "ResultRow",
     "ResultOptions",
     "RowStatus",
+    "SingleCalls",
     "SqlQuery",
     "read_results",
     "to_arrow_batches",

@@ -8,8 +8,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
-from upath import UPath
-
 from airflow_provider_batch.batch.cost.receipts import receipt
 from airflow_provider_batch.batch.decide import actions, failures, next_step
 from airflow_provider_batch.batch.decide.actions import Action, Wait
@@ -18,7 +16,7 @@ from airflow_provider_batch.batch.decide.deadlines import deadline, rescue_ends,
 from airflow_provider_batch.batch.decide.next_step import Visit, next_action
 from airflow_provider_batch.batch.decide.rows_again import left_for_calls, left_over, those_again
 from airflow_provider_batch.batch.land.match_rows import land
-from airflow_provider_batch.batch.land.publish import publish, tidy
+from airflow_provider_batch.batch.land.publish import publish, published, tidy
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import BatchPlan, Extended, RoundKind
 from airflow_provider_batch.batch.ledger.documents import Landed as LandedJob
@@ -160,7 +158,7 @@ class Run:
     def _finish(self, batch: BatchState, action: Action) -> Result | None:
         """The end of the visit, if the action is one."""
         if isinstance(action, actions.Done):
-            return LandedBatch(_published(self._work), batch)
+            return LandedBatch(self._published(), batch)
         if isinstance(action, actions.Submitted):
             return SubmittedBatch(batch)
         if isinstance(action, actions.TimedOut):
@@ -269,7 +267,7 @@ class Run:
             self._visit.not_ready[job.name] = error
 
     def _call(self, batch: BatchState, shard: Shard) -> None:
-        called = call_rows(self._work, self._calls, batch, batch.round_of(shard), shard)
+        called = call_rows(self._work, self._calls, batch, shard)
         if called.end in (End.PAUSE, End.LEASE_LOST):
             log.info("%s is called for later: %s.", shard.name, called.end.value)
             soon = self._work.service.now() + self._policy.patience.retry
@@ -394,14 +392,7 @@ class Run:
         except BatchError as error:
             log.warning("Files that are not needed any more are not deleted yet: %s", error)
 
-
-def _published(work: Work) -> Manifest:
-    manifest = Manifest.read(work.folder, work.ledger.folder)
-    if manifest is None or not (work.folder / UPath(manifest.result_uri).name).exists():
-        raise BatchError(
-            f"The ledger at {work.ledger.folder} says that the results are in {work.folder}, and they are not.",
-            code="AGB-R11",
-            remedy="Nothing was sent. Restore the results, or delete the ledger to pay for all rows anew.",
-        )
-    log.info("The batch is complete: nothing is sent or fetched.")
-    return manifest
+    def _published(self) -> Manifest:
+        manifest = published(self._work.ledger, self._work.folder)
+        log.info("The batch is complete: nothing is sent or fetched.")
+        return manifest

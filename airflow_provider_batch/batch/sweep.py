@@ -21,8 +21,9 @@ from airflow_provider_batch.batch.cost.lifetime import results_until
 from airflow_provider_batch.batch.cost.receipts import Prices, no_prices
 from airflow_provider_batch.batch.findings import Finding, Kind, hours_left, of_calls
 from airflow_provider_batch.batch.ledger import names
-from airflow_provider_batch.batch.ledger.documents import TRIAL_ROUND, Retired
+from airflow_provider_batch.batch.ledger.documents import TRIAL_ROUND
 from airflow_provider_batch.batch.ledger.job_names import PREFIX, JobTag
+from airflow_provider_batch.batch.ledger.publication import Retired
 from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
 from airflow_provider_batch.batch.ledger.store import FOLDER, RETIRED, Ledger, retire
 from airflow_provider_batch.batch.observer import Observer

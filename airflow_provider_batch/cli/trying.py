@@ -158,7 +158,7 @@ def _called(work: Work, calls: Calling) -> BatchState:
     patience = waiting.WaitLimits(time.monotonic() + 2 * TRIAL_S, 1.0)
     with board() as shown:
         for shard in batch.trial.open_shards if batch.trial else ():
-            while (called := call_rows(work, calls, batch, batch.round_of(shard), shard)).until is not None:
+            while (called := call_rows(work, calls, batch, shard)).until is not None:
                 waiting.pause(work.service, (), called.until, patience, shown)
             land_called(work, batch, shard, "" if called.end is End.ALL_ANSWERED else called.end.value)
     return read_batch(work.ledger)

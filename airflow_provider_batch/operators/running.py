@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from airflow_provider_batch.deferring import left_s, patience
 from airflow_provider_batch.errors import BatchError, ConfigError, EmptyInputError, PartialResultsError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import show
+from airflow_provider_batch.operators.in_time import TRIAL_S, calling_of, ensure_ahead, ready_time_of
 from airflow_provider_batch.operators.requests import source
 from airflow_provider_batch.stopping import end_if_failed, task_of
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from airflow_provider_batch.batch.run import LandedBatch, Result
     from airflow_provider_batch.batch.send.spec import BatchSpec
     from airflow_provider_batch.batch.summary import BatchSummary
-    from airflow_provider_batch.batch.work import Calling, Work
+    from airflow_provider_batch.batch.work import Work
     from airflow_provider_batch.gemini.rows.form import RequestForm
     from airflow_provider_batch.gemini.service import GeminiBatchService
     from airflow_provider_batch.hooks.gemini import Account
@@ -54,9 +54,6 @@ FIRST_BEGIN_WAIT_S, LAST_BEGIN_WAIT_S, BEGIN_SHARE = 60.0, 600.0, 0.1
 
 Seconds at least, seconds at most, and a share of the time since the first attempt.
 """
-
-TRIAL_S = 2 * 3600.0
-"""For how long the rows of a trial are called at most, seconds. Flex may be without capacity for a while."""
 
 JOB_NAME_KEY = "job_name"
 """XCom key of the newest remote job, pushed as soon as the job exists."""
@@ -170,7 +167,7 @@ class TaskRun:
                     return end_without_results(self._task, self._context, estimate)
                 known = generations(spec.folder, spec.identity.task_digest)
                 if not known:
-                    self._ensure_not_late()
+                    ensure_ahead(ready_time_of(self._given.ready_by, self._context))
                 for earlier in known[-1:]:
                     # A stop of this try while it reads its rows means the jobs of the try before.
                     self.ledger = earlier
@@ -183,20 +180,6 @@ class TaskRun:
             cleared = is_cleared(self._context["ti"], self._task.retries or 0)
             policy = self._policy(is_new_try=True, is_cleared=cleared)
             return self._go_on(spec, self._work(service, spec, ledger, policy, report), {})
-
-    def _ensure_not_late(self) -> None:
-        """Make sure that a batch that is yet to begin can be in time.
-
-        :raises ConfigError: The time has passed.
-        """
-        ready_by = self._ready_by
-        if ready_by is not None and ready_by <= time.time():
-            raise ConfigError(
-                f"ready_by has passed: {datetime.fromtimestamp(ready_by, timezone.utc):%F %T} UTC.",
-                code="AGB-T03",
-                remedy="Nothing was sent. Give a time that is ahead. Leave ready_by out for backfills and "
-                "for runs of past days.",
-            )
 
     def _begin_later(self, begin_by: float | None, error: BatchError) -> float:
         """What kept the rows from being sent may pass: wait for that without holding a worker slot, if deferred.
@@ -275,7 +258,7 @@ class TaskRun:
             timeout_s=min([self._given.timeout, *([] if most is None else [most.total_seconds()])]),
             max_row_attempts=failures.max_row_attempts,
             at_timeout=failures.at_timeout,
-            ready_by=self._ready_by,
+            ready_by=ready_time_of(self._given.ready_by, self._context),
             resubmit_ambiguous=failures.on_ambiguous == "resubmit",
             is_new_try=is_new_try,
             is_cleared=is_cleared,
@@ -299,30 +282,8 @@ class TaskRun:
             fence=fence,
             on_job=self._tell_job,
             observer=report,
-            calls=self._calling(),
+            calls=calling_of(self._given, self._hook, self._account),
         )
-
-    def _calling(self) -> Calling | None:
-        """How rows are answered by single calls, if any may be."""
-        from dataclasses import asdict
-
-        from airflow_provider_batch.batch.work import Calling
-
-        given = self._given
-        if not (given.trial_rows or given.ready_by or given.failures.at_timeout == "answer"):
-            return None
-        rules = self._account.call_rules(**asdict(given.single_calls))
-        return Calling(
-            connect=lambda: self._hook.calling_service(rules.concurrency),
-            account=self._account.label,
-            rules=rules,
-            max_failed=given.allowed_failures,
-        )
-
-    @cached_property
-    def _ready_by(self) -> float | None:
-        """Unix time by which all rows are to be answered."""
-        return ready_time_of(self._given.ready_by, self._context)
 
     def _tell_job(self, name: str) -> None:
         if self._task.do_xcom_push:
@@ -427,17 +388,6 @@ class TaskRun:
             request_count=plan.rows,
             submitted_at=plan.first.created_at,
         ).to_xcom()
-
-
-def ready_time_of(given: datetime | timedelta | None, context: Context) -> float | None:
-    """Unix time by which all rows are to be answered.
-
-    :param given: A ``timedelta`` is counted from the end of the data interval.
-    """
-    if not isinstance(given, timedelta):
-        return None if given is None else given.timestamp()
-    interval_end = context.get("data_interval_end") or context["dag_run"].run_after
-    return float((interval_end + given).timestamp())
 
 
 def identity_of(context: Context, deployment: str) -> Identity:

@@ -16,7 +16,6 @@ from airflow_provider_batch.batch.ledger.documents import (
     Extended,
     Landed,
     Outcome,
-    Published,
     Refusal,
     Revoked,
     RoundPlan,
@@ -24,6 +23,7 @@ from airflow_provider_batch.batch.ledger.documents import (
     ShardPlan,
 )
 from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag
+from airflow_provider_batch.batch.ledger.publication import Published
 from airflow_provider_batch.batch.ledger.state import Attempt, BatchState, Round, Shard, Upload
 from airflow_provider_batch.contract import Absent, CannotTell, Found, JobSnapshot, JobState
 from airflow_provider_batch.errors import BatchError

@@ -25,13 +25,14 @@ from airflow_provider_batch.batch.land.input_order import in_input_order
 from airflow_provider_batch.batch.land.replace import LateError, Replacing, sleepers
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.digests import Hashing, differs
-from airflow_provider_batch.batch.ledger.documents import Landed, Published, Tidied, UploadedMedia
+from airflow_provider_batch.batch.ledger.documents import Landed, UploadedMedia
 from airflow_provider_batch.batch.ledger.folder_owner import retire_previous
 from airflow_provider_batch.batch.ledger.kept_rows import copy_results, requests_of, result_rows, results_of
+from airflow_provider_batch.batch.ledger.publication import Published, Tidied
 from airflow_provider_batch.batch.ledger.state import BatchState, Round, Shard, read_batch
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.contract import BatchService
-from airflow_provider_batch.errors import LedgerError
+from airflow_provider_batch.errors import BatchError, LedgerError
 from airflow_provider_batch.rows.check.keys import KeyTable
 from airflow_provider_batch.rows.dialect import LandedRow, RowDialect, RowStatus, Usage
 from airflow_provider_batch.rows.manifest import FILE_NAME, Manifest, TokenTotals
@@ -91,6 +92,21 @@ def publish(
         raise
     finally:
         replacing.leave()
+
+
+def published(ledger: Ledger, folder: UPath) -> Manifest:
+    """The manifest of results that are published.
+
+    :raises BatchError: The results are not where the ledger says.
+    """
+    manifest = Manifest.read(folder, ledger.folder)
+    if manifest is None or not (folder / UPath(manifest.result_uri).name).exists():
+        raise BatchError(
+            f"The ledger at {ledger.folder} says that the results are in {folder}, and they are not.",
+            code="AGB-R11",
+            remedy="Nothing was sent. Restore the results, or delete the ledger to pay for all rows anew.",
+        )
+    return manifest
 
 
 def _publish_newest(ledger: Ledger, folder: UPath, dialect: RowDialect, prices: Prices) -> None:

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from airflow_provider_batch.batch.ledger import names
-from airflow_provider_batch.batch.ledger.documents import Published, Publishing
+from airflow_provider_batch.batch.ledger.publication import Published, Publishing
 from airflow_provider_batch.batch.ledger.state import BatchState
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.errors import SupersededError

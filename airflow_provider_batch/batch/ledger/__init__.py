@@ -8,6 +8,7 @@ __all__ = [
     "job_names",
     "kept_rows",
     "names",
+    "publication",
     "state",
     "storage_errors",
     "store",

@@ -15,7 +15,6 @@ from airflow_provider_batch.batch.ledger.documents import (
     Document,
     Landed,
     Outcome,
-    Published,
     Refusal,
     Revoked,
     RoundKind,
@@ -26,6 +25,7 @@ from airflow_provider_batch.batch.ledger.documents import (
     TrialForecast,
     Uploaded,
 )
+from airflow_provider_batch.batch.ledger.publication import Published
 from airflow_provider_batch.batch.ledger.store import Ledger
 from airflow_provider_batch.contract import JobState
 from airflow_provider_batch.rows.manifest import counts_in_words

@@ -16,7 +16,6 @@ from airflow_provider_batch.batch.ledger.documents import (
     Fetched,
     Landed,
     Outcome,
-    Published,
     Refusal,
     Revoked,
     RoundKind,
@@ -29,6 +28,7 @@ from airflow_provider_batch.batch.ledger.documents import (
     UploadedMedia,
 )
 from airflow_provider_batch.batch.ledger.job_names import JobTag
+from airflow_provider_batch.batch.ledger.publication import Published
 from airflow_provider_batch.batch.ledger.store import ADOPTED, D, Ledger, hole
 from airflow_provider_batch.errors import LedgerError
 

@@ -19,15 +19,9 @@ from pydantic import ValidationError
 from upath import UPath
 
 from airflow_provider_batch.batch.ledger import names
-from airflow_provider_batch.batch.ledger.documents import (
-    LEDGER_VERSION,
-    BatchPlan,
-    Document,
-    Outcome,
-    Retired,
-    Sending,
-)
+from airflow_provider_batch.batch.ledger.documents import LEDGER_VERSION, BatchPlan, Document, Outcome, Sending
 from airflow_provider_batch.batch.ledger.missing import holes
+from airflow_provider_batch.batch.ledger.publication import Retired
 from airflow_provider_batch.contract import JobSnapshot
 from airflow_provider_batch.errors import ConfigError, LedgerError
 from airflow_provider_batch.rows.manifest import wrong_fields

@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from pydantic import Field, ValidationError
 
@@ -145,6 +146,40 @@ def _damaged(path: object, why: str) -> LedgerError:
     )
 
 
+@dataclass
+class News:
+    """What single calls have brought and no note says yet.
+
+    :param lines: Rows, as they stand in the results of a job.
+    :param lost: Calls that may be billed, and whose answers will not come.
+    :param calls: That have ended, answered or lost.
+    :param most_usd: What these may have cost at most.
+    """
+
+    lines: list[bytes] = field(default_factory=list)
+    billed: dict[Tier, CallTotals] = field(default_factory=dict)
+    lost: int = 0
+    lost_usd: float = 0.0
+    calls: int = 0
+    most_usd: float = 0.0
+
+    def add(self, later: News) -> None:
+        """Take what came later."""
+        self.lines = self.lines + later.lines
+        self.billed = added(self.billed, later.billed.values())
+        self.lost += later.lost
+        self.lost_usd += later.lost_usd
+        self.calls += later.calls
+        self.most_usd += later.most_usd
+
+
+class Window(NamedTuple):
+    """What an owner may begin, and not note, before its next note: so many calls, for so many USD at most."""
+
+    rows: int = 0
+    usd: float = 0.0
+
+
 class NoteWriter:
     """Writes the notes of one visit to a shard.
 
@@ -170,28 +205,17 @@ class NoteWriter:
         self._owner = secrets.token_hex(8)
         self.noted = noted
 
-    def take(self, *, window_rows: int, window_usd: float) -> bool:
+    def take(self, window: Window) -> bool:
         """Take the lease. False if another visit has just taken it.
 
         The notes must say that the shard is free. What the owner before may have paid for and not noted is lost.
         """
         before = self.noted
-        head = self._head(
-            lost=before.unnoted_rows, lost_usd=before.unnoted_usd, window_rows=window_rows, window_usd=window_usd
-        )
-        return self._put(self.noted.number + 1, head, b"")
+        lost = News(lost=before.unnoted_rows, lost_usd=before.unnoted_usd)
+        return self._put(self.noted.number + 1, self._head(lost, window), b"")
 
     def write(
-        self,
-        lines: Iterable[bytes],
-        billed: Iterable[CallTotals],
-        *,
-        lost: int = 0,
-        lost_usd: float = 0.0,
-        window_rows: int = 0,
-        window_usd: float = 0.0,
-        refusals: Mapping[Tier, int] | None = None,
-        gives_back: bool = False,
+        self, news: News, window: Window, refusals: Mapping[Tier, int] | None = None, *, gives_back: bool = False
     ) -> bool:
         """Note answers, and lease the shard anew. False if another visit has the lease: nothing may be called.
 
@@ -199,18 +223,9 @@ class NoteWriter:
 
         :param gives_back: The lease ends with this note.
         """
-        kept = list(lines)
-        text = b"".join(line + b"\n" for line in kept)
-        head = self._head(
-            rows=len(kept),
-            sha256=hashlib.sha256(text).hexdigest() if kept else "",
-            billed=tuple(billed),
-            lost=lost,
-            lost_usd=lost_usd,
-            window_rows=window_rows,
-            window_usd=window_usd,
-            refusals=dict(refusals or {}),
-            gives_back=gives_back,
+        text = b"".join(line + b"\n" for line in news.lines)
+        head = self._head(news, window, refusals, gives_back=gives_back).model_copy(
+            update={"sha256": hashlib.sha256(text).hexdigest() if text else ""}
         )
         number = self.noted.number + 1
         if self._put(number, head, text):
@@ -229,7 +244,19 @@ class NoteWriter:
         self._on_note(self.noted)
         return True
 
-    def _head(self, *, gives_back: bool = False, **said: object) -> NoteHead:
+    def _head(
+        self, news: News, window: Window, refusals: Mapping[Tier, int] | None = None, *, gives_back: bool = False
+    ) -> NoteHead:
         at = self._now()
-        until = at if gives_back else at + timedelta(seconds=self._lease_s)
-        return NoteHead.model_validate({"owner": self._owner, "at": at, "until": until, **said})
+        return NoteHead(
+            owner=self._owner,
+            at=at,
+            until=at if gives_back else at + timedelta(seconds=self._lease_s),
+            rows=len(news.lines),
+            billed=tuple(news.billed.values()),
+            lost=news.lost,
+            lost_usd=news.lost_usd,
+            window_rows=window.rows,
+            window_usd=window.usd,
+            refusals=dict(refusals or {}),
+        )

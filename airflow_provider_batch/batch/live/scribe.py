@@ -6,13 +6,11 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 import msgspec
 
 from airflow_provider_batch.batch.decide.call_rules import Keeping
-from airflow_provider_batch.batch.ledger.documents import CallTotals
-from airflow_provider_batch.batch.live.notes import NoteWriter
+from airflow_provider_batch.batch.live.notes import News, NoteWriter, Window
 from airflow_provider_batch.batch.live.purse import usd_of
 from airflow_provider_batch.batch.live.totals import added, of_row
 from airflow_provider_batch.contract_calls import RowAnswer, Tier
@@ -35,30 +33,6 @@ WRITE_WAITS_S = (1.0, 3.0, 6.0, 10.0)
 
 GIVEN_UP = 4
 """google.rpc code DEADLINE_EXCEEDED."""
-
-
-@dataclass
-class _News:
-    """What is not noted yet.
-
-    :param calls: That have ended, answered or lost.
-    :param most_usd: What they may have cost at most.
-    """
-
-    lines: list[bytes] = field(default_factory=list)
-    billed: dict[Tier, CallTotals] = field(default_factory=dict)
-    lost: int = 0
-    lost_usd: float = 0.0
-    calls: int = 0
-    most_usd: float = 0.0
-
-    def add(self, other: _News) -> None:
-        self.lines = other.lines + self.lines
-        self.billed = added(self.billed, other.billed.values())
-        self.lost += other.lost
-        self.lost_usd += other.lost_usd
-        self.calls += other.calls
-        self.most_usd += other.most_usd
 
 
 class Scribe:
@@ -93,7 +67,7 @@ class Scribe:
         self._window = window_rows
         self._keeping = keeping
         self._is_limited = is_limited
-        self._fresh, self._in_writing = _News(), _News()
+        self._fresh, self._in_writing = News(), News()
         self._under_way = 0
         self._under_way_usd = 0.0
         self._dearest_usd = 0.0
@@ -107,7 +81,7 @@ class Scribe:
     def take_lease(self) -> bool:
         """Lease the shard. False if another visit was quicker."""
         self.leased_at = steady_s()
-        return self._writer.take(window_rows=self._window, window_usd=0.0)
+        return self._writer.take(Window(self._window))
 
     @property
     def is_leased(self) -> bool:
@@ -165,12 +139,20 @@ class Scribe:
                 self._looked_at = steady_s()
                 self.is_unwanted = not await asyncio.to_thread(self._look)
             if self._is_time():
-                await asyncio.to_thread(self._note)
+                self._collect()
+                await asyncio.to_thread(self._note_alone)
             await asyncio.sleep(LOOK_S)
 
     def close(self, refusals: Mapping[Tier, int]) -> None:
         """Note what is left, and give the lease back."""
-        self._note(refusals=refusals, gives_back=True)
+        with self._lock:
+            self._collect()
+            self._note(refusals, gives_back=True)
+
+    def _note_alone(self) -> None:
+        """Write a note in a thread. The end of the visit waits for it."""
+        with self._lock:
+            self._note()
 
     @property
     def _open_calls(self) -> int:
@@ -192,37 +174,30 @@ class Scribe:
         is_time = since_s >= (keeping.note_s if news.calls else keeping.lease_s / 3)
         return self._is_due or is_time or len(news.lines) >= keeping.note_rows
 
-    def _note(self, *, refusals: Mapping[Tier, int] | None = None, gives_back: bool = False) -> None:
-        """Write a note. What a note before it could not say is in it as well: it is paid for."""
-        with self._lock:
-            news, self._fresh = self._fresh, _News()
-            self._is_due = False
-            news.add(self._in_writing)
-            self._in_writing = news
-            for wait_s in (*WRITE_WAITS_S[: 1 if gives_back else None], None):
-                try:
-                    self._write(news, refusals, gives_back=gives_back)
-                except BatchError:
-                    if wait_s is None:
-                        raise
-                    time.sleep(wait_s)
-                else:
-                    self._in_writing = _News()
-                    return
+    def _collect(self) -> None:
+        """What is new becomes what is written. Not while a note is being written."""
+        self._in_writing.add(self._fresh)
+        self._fresh = News()
+        self._is_due = False
 
-    def _write(self, news: _News, refusals: Mapping[Tier, int] | None, *, gives_back: bool) -> None:
+    def _note(self, refusals: Mapping[Tier, int] | None = None, *, gives_back: bool = False) -> None:
+        """Write what was collected. What could not be written is in the next note: it is paid for."""
+        for wait_s in (*WRITE_WAITS_S[: 1 if gives_back else None], None):
+            try:
+                self._write(refusals, gives_back=gives_back)
+            except BatchError:
+                if wait_s is None:
+                    raise
+                time.sleep(wait_s)
+            else:
+                self._in_writing = News()
+                return
+
+    def _write(self, refusals: Mapping[Tier, int] | None, *, gives_back: bool) -> None:
         began = steady_s()
         allowed_usd = self._open_usd + DEAR_CALLS * self._dearest_usd if self._is_limited else 0.0
-        is_ours = self._writer.write(
-            news.lines,
-            news.billed.values(),
-            lost=news.lost,
-            lost_usd=news.lost_usd,
-            window_rows=0 if gives_back else self._window,
-            window_usd=0.0 if gives_back else allowed_usd,
-            refusals=refusals,
-            gives_back=gives_back,
-        )
+        window = Window() if gives_back else Window(self._window, allowed_usd)
+        is_ours = self._writer.write(self._in_writing, window, refusals, gives_back=gives_back)
         self._allowed_usd = allowed_usd
         self._noted_at = self.leased_at = began
         self.is_superseded = self.is_superseded or not is_ours

@@ -21,7 +21,7 @@ from airflow_provider_batch.batch.ledger.kept_rows import requests_of
 from airflow_provider_batch.batch.ledger.state import BatchState, Round, Shard
 from airflow_provider_batch.batch.live.caller import Called, Caller, End, Row
 from airflow_provider_batch.batch.live.capacity import Capacity
-from airflow_provider_batch.batch.live.notes import Noted, NoteWriter, notes_of, read_notes
+from airflow_provider_batch.batch.live.notes import Noted, NoteWriter, Window, notes_of, read_notes
 from airflow_provider_batch.batch.live.pace import Pace, shared_place
 from airflow_provider_batch.batch.live.purse import Purse, RowCosts, spent_on
 from airflow_provider_batch.batch.live.scribe import SAFE_SHARE, Scribe
@@ -57,10 +57,9 @@ class _Keyed(msgspec.Struct):
 _key_of = msgspec.json.Decoder(_Keyed).decode
 
 
-def call_rows(work: Work, calls: Calling, batch: BatchState, called: Round, shard: Shard) -> Called:
+def call_rows(work: Work, calls: Calling, batch: BatchState, shard: Shard) -> Called:
     """Have the rows of a shard answered that no note has an answer for.
 
-    :param called: The round of the shard.
     :raises SupersededError: Another try of the task has taken over.
     :raises BatchError: What no row would fare better with. Answers that came before are noted.
     """
@@ -75,7 +74,7 @@ def call_rows(work: Work, calls: Calling, batch: BatchState, called: Round, shar
         if not left:
             return Called(End.ALL_ANSWERED)
         lines = stack.enter_context(_lines(work, batch, shard))
-        caller = _caller(work, calls, batch, called, shard, noted, left)
+        caller = _caller(work, calls, batch, shard, noted, left)
         if not caller.scribe.take_lease() or shard.document(names.LANDED) in work.ledger.names():
             # Where the rows have landed, the notes that said so may be gone already.
             return Called(End.PAUSE, now + ONE_WAIT_S)
@@ -93,14 +92,12 @@ async def _run(caller: Caller, calls: Calling) -> Called:
         await service.aclose()
 
 
-def _caller(
-    work: Work, calls: Calling, batch: BatchState, called: Round, shard: Shard, noted: Noted, rows: int
-) -> Caller:
+def _caller(work: Work, calls: Calling, batch: BatchState, shard: Shard, noted: Noted, rows: int) -> Caller:
     """The calls of a visit.
 
     :param rows: Without an answer.
     """
-    price, rules = _price(work, batch), calls.rules
+    price, rules, called = _price(work, batch), calls.rules, batch.round_of(shard)
     scribe = Scribe(
         NoteWriter(
             work.ledger,
@@ -158,7 +155,7 @@ def land_called(work: Work, batch: BatchState, shard: Shard, why: str) -> Landed
     lease_s = (work.calls.keeping if work.calls else Keeping()).lease_s
     writer = NoteWriter(work.ledger, shard, noted, lambda: _time(work), lease_s)
     began = steady_s()
-    if not writer.take(window_rows=0, window_usd=0.0):
+    if not writer.take(Window()):
         return None
     if (before := work.ledger.read(shard.document(names.LANDED), Landed)) is not None:
         return before
