@@ -57,7 +57,7 @@ prose: $(STAMP)  ## how pages and docstrings read: lengths of sentences, semicol
 
 PEERS := .venv-peers/.installed .venv-peers-google/.installed
 
-bench: $(STAMP)-postgres $(PEERS)  ## memory, speed and waits beside others, a million rows, the emulator under load, ranges of trials (45 minutes)
+bench: $(STAMP)-postgres $(PEERS)  ## memory, speed and waits beside others, a million rows, the emulator under load, ranges of trials, nights with late jobs (50 minutes)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.landing .venv-peers/bin/python
 	$(BIN)/python -m benchmarks.waits .venv-peers/bin/python .venv-peers-google/bin/python
@@ -65,6 +65,7 @@ bench: $(STAMP)-postgres $(PEERS)  ## memory, speed and waits beside others, a m
 	$(BIN)/python -m benchmarks.million
 	$(BIN)/python -m benchmarks.emulator
 	$(BIN)/python -m benchmarks.trial_coverage
+	$(BIN)/python -m benchmarks.rescue 50
 
 .venv-%/.installed: benchmarks/%.txt
 	@$(PYTHON) -m venv .venv-$*
