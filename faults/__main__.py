@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import multiprocessing
 import os
 import random
@@ -131,6 +132,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=None, help="repeat the run with this seed")
     parser.add_argument("--jobs", type=int, default=3 * (os.cpu_count() or 1), help="cases at a time")
     arguments = parser.parse_args()
+    # What tries in this very process have to say is of no interest here.
+    logging.disable()
     cases = [case for case in CASES if arguments.only in case.name]
     work = [
         (case.name, [arguments.seed] if arguments.seed else seeds_of(case, arguments.runs, 0)) for case in cases

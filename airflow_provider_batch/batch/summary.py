@@ -33,6 +33,7 @@ class BatchSummary(BaseModel):
     :param rows: How many are sent.
     :param submitted_at: When it was planned, right before it was sent.
     :param deadline: When the task's patience ends.
+    :param rescue_at: When single calls begin for rows that jobs have not answered by then. None = they will not.
     :param least_usd: The estimate, from here to ``most_usd``.
     :param counts: From here on None until it has landed: rows by status.
     :param jobs: Remote jobs, over all rounds.
@@ -48,6 +49,7 @@ class BatchSummary(BaseModel):
     skipped: int = 0
     submitted_at: int
     deadline: int
+    rescue_at: int | None = None
     least_usd: float | None = None
     most_usd: float | None = None
     counts: dict[RowStatus, int] | None = None
@@ -94,7 +96,9 @@ def is_plausible(number: float) -> bool:
     return math.isfinite(number) and 0 <= number <= MOST
 
 
-def of_plan(plan: BatchPlan, ledger: str, conn_id: str, deadline: float) -> BatchSummary:
+def of_plan(
+    plan: BatchPlan, ledger: str, conn_id: str, deadline: float, rescue_at: float | None = None
+) -> BatchSummary:
     """A batch that is about to be sent, or was."""
     usd = plan.estimate.batch_usd if plan.estimate else None
     return BatchSummary(
@@ -105,6 +109,7 @@ def of_plan(plan: BatchPlan, ledger: str, conn_id: str, deadline: float) -> Batc
         skipped=plan.skipped,
         submitted_at=int(plan.first.created_at.timestamp()),
         deadline=min(int(deadline), MOST),
+        rescue_at=None if rescue_at is None else max(0, int(rescue_at)),
         least_usd=usd.least if usd else None,
         most_usd=usd.most if usd else None,
     )

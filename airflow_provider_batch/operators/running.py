@@ -348,14 +348,14 @@ class TaskRun:
         )
 
     def _summary(self, ledger: Ledger, policy: Policy) -> BatchSummary:
-        from airflow_provider_batch.batch.decide.deadlines import deadline
+        from airflow_provider_batch.batch.decide.deadlines import all_is_due, rescue_begins
         from airflow_provider_batch.batch.ledger.state import read_batch
         from airflow_provider_batch.batch.summary import of_plan
 
         batch = read_batch(ledger)
-        return of_plan(
-            batch.plan, str(ledger.folder), self._given.gemini_conn_id, deadline(batch, policy, time.time())
-        )
+        rescue_at = rescue_begins(batch, policy, time.time())
+        conn_id, due = self._given.gemini_conn_id, all_is_due(batch, policy)
+        return of_plan(batch.plan, str(ledger.folder), conn_id, due, rescue_at)
 
     def _ended(self, landed: LandedBatch, before: BatchSummary, policy: Policy) -> dict[str, Any]:
         from airflow_provider_batch.batch import summary

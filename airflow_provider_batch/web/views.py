@@ -47,6 +47,7 @@ class Row(Task):
     skipped: int = 0
     submitted_at: int | None = None
     deadline: int | None = None
+    rescue_at: int | None = None
     least_usd: float | None = None
     most_usd: float | None = None
     counts: dict[str, int] | None = None

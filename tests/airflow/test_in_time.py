@@ -83,6 +83,17 @@ def test_what_is_no_time_with_a_zone_is_refused_in_the_task(case, gemini_emulato
     assert created(gemini_emulator) == []
 
 
+def told_to_the_page(dag_id):
+    """What the newest run of a DAG has noted for the page of batches."""
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        wanted = select(XComModel).where(XComModel.dag_id == dag_id, XComModel.key == "gemini_batch")
+        return XComModel.deserialize_value(session.scalars(wanted.order_by(XComModel.timestamp.desc())).first())
+
+
 def batch(**arguments):
     given = {"model": "gemini-2.5-flash", "requests": "/in.jsonl", "result_path": "/out"}
     return GeminiBatchOperator(task_id="batch", **given, **arguments)
@@ -115,3 +126,15 @@ def test_what_cannot_be_meant_is_refused_where_the_dag_is_read(arguments, what):
 @pytest.mark.parametrize("given", [AHEAD, datetime.timedelta(hours=7), "{{ data_interval_end.add(hours=7) }}"])
 def test_a_time_may_be_given_in_each_of_its_forms(given):
     assert batch(ready_by=given).ready_by == given
+
+
+@pytest.mark.parametrize(("given", "leads_s"), [({}, None), ({"ready_by": AHEAD.isoformat()}, 2_000)])
+def test_the_page_is_told_when_single_calls_begin(case, given, leads_s):
+    name = "ready" if given else "deferred"
+    case(name, **given)
+    noted = told_to_the_page(f"case_{name}")
+    if leads_s is None:
+        assert "rescue_at" not in noted
+    else:
+        assert noted["deadline"] == int(AHEAD.timestamp())
+        assert leads_s < noted["deadline"] - noted["rescue_at"] < 4_000

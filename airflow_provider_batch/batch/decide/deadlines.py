@@ -35,6 +35,12 @@ def deadline(batch: BatchState, policy: Policy, now: float) -> float:
     return ends if begins is None else min(ends, begins)
 
 
+def all_is_due(batch: BatchState, policy: Policy) -> float:
+    """Unix time by which all rows are to be answered, by jobs or by single calls."""
+    ends = _patience_ends(batch.round, policy)
+    return ends if policy.ready_by is None else min(ends, policy.ready_by)
+
+
 def calls_end(called: Round) -> float:
     """Unix time at which the single calls of a round end."""
     return called.plan.ends_at.timestamp() if called.plan.ends_at else math.inf

@@ -54,13 +54,16 @@ export function jobsInWords(row, seen) {
   return seen.requests ? `${jobs}, ${number(done)} of ${number(seen.requests)} rows` : jobs;
 }
 
-/** Time to the deadline, and to the loss of results that nobody has landed. */
+/** Time to the single calls or to the deadline, and to the loss of results that nobody has landed. */
 export function timeLeft(row, seen, now) {
   if (!isOpen(row)) return el("span", { class: "quiet" }, "–");
   const parts = [];
   if (isActive(row) && row.deadline !== null) {
     const left = row.deadline - now;
     const text = left > 0 ? `${lasting(left)} to deadline` : `deadline passed`;
+    if (row.rescue_at !== null && row.rescue_at > now) {
+      parts.push(el("span", {}, `${lasting(row.rescue_at - now)} to single calls for late rows`));
+    }
     parts.push(el("span", { class: left < 3600 ? "warn" : null }, text));
   }
   if (seen?.lost_at) {
