@@ -180,6 +180,8 @@ def ours(rng: random.Random, night: Night, rules: CallRules) -> Outcome:
         if begins is not None and SENT.timestamp() + at >= begins:
             break
         at += STEP_S
+    if at >= READY_S:
+        return Outcome(False, night.done(READY_S) / rows, is_warned)
     # A job that can end does so within some minutes. One that is stuck is waited for, and its rows are called.
     is_stuck = NEVER_S in night.ends
     began = at + (END_JOBS_S if is_stuck else rng.uniform(30.0, 300.0))

@@ -194,7 +194,7 @@ class Task:
             order,
             service,
             ledger,
-            GeminiRows(),
+            self._dialect,
             policy,
             files=self.files,
             fence=self.fence,

@@ -133,11 +133,27 @@ def test_a_ready_by_begins_early_enough_and_says_when(late, stuck, called, gemin
     assert len(called()) == 20
 
 
-def test_a_ready_by_that_cannot_be_met_is_told_as_the_batch_is_sent(late, caplog):
+def test_a_ready_by_that_cannot_be_met_is_told_as_the_batch_is_sent(late, gemini_emulator, caplog):
+    gemini_emulator.add_fault(action="job", state="STUCK", times=None)
     slow = replace(QUICKLY, requests_per_minute=1)
     with caplog.at_level(logging.WARNING):
         late.but(calls=slow, ready_by=time.time() + 2_400, timeout_s=86_400.0).attempt()
     assert any("AGB-T05" in line and "20 rows" in line for line in caplog.messages)
+
+
+def test_jobs_go_on_where_single_calls_could_answer_few_of_their_rows_in_time(
+    late, stuck, called, cancelled, gemini_emulator
+):
+    ready_by = time.time() + HOUR_S
+    slow = replace(QUICKLY, requests_per_minute=1 / 10)
+    hopeful = begun(late.but(calls=slow, ready_by=ready_by, timeout_s=86_400.0, at_timeout="fail"), stuck)
+    for _ in range(4):
+        gemini_emulator.advance_clock(HOUR_S / 2)
+        assert isinstance(hopeful.attempt(), Wait)
+    assert (called(), cancelled()) == ([], [])
+    gemini_emulator.advance_clock(86_400.0)
+    with pytest.raises(JobTimeoutError, match="AGB-P05 .* not finished at the deadline. Nothing was cancelled"):
+        hopeful.finish()
 
 
 def test_what_is_left_at_the_end_is_expired_and_says_why(late, stuck, gemini_emulator):

@@ -18,8 +18,12 @@ AFTER_CANCEL_S = 3600.0
 """How long cancelled jobs are waited for, seconds."""
 
 
-JOBS_SHARE = 0.5
-"""Of the time until all rows are to be answered, which the jobs have where single calls cannot answer them all."""
+MOST_SHARE = 0.9
+"""Of the rows that are left. Single calls take the place of jobs if they can answer so many in time."""
+
+
+ON_TIME_S = 600.0
+"""A visit that comes so much too late is still in time, seconds. A trigger fires within five minutes."""
 
 
 def deadline(batch: BatchState, policy: Policy, now: float) -> float:
@@ -50,8 +54,8 @@ def rescue_begins(batch: BatchState, policy: Policy, now: float) -> float | None
     """Unix time at which the rows that are left must begin to be answered by single calls.
 
     None if they are not to be. What cannot be answered in time in the first tier may be in the next. Single calls
-    may not be able to answer all rows in the time that is left. Then the jobs are more likely to, so that time is
-    theirs, but for what a few rows need.
+    may not be able to answer all rows in the time that is left. If they can answer nearly all, they begin. Else
+    the jobs are more likely to be done, and go on.
     """
     if not policy.rescues:
         return None
@@ -61,9 +65,16 @@ def rescue_begins(batch: BatchState, policy: Policy, now: float) -> float | None
     for tier in policy.rules.tiers:
         if now <= policy.ready_by - rescue_needs_s(batch, policy, tier, with_margin=False):
             return min(ends, policy.ready_by - rescue_needs_s(batch, policy, tier))
-    began = batch.round.plan.clock_from.timestamp()
-    half = began + JOBS_SHARE * max(0.0, policy.ready_by - began)
-    return min(ends, max(policy.ready_by - policy.rules.rescue_s(1, tokens_per_row(batch)), half))
+    most = math.ceil(MOST_SHARE * rows_left(batch))
+    last = policy.rules.tiers[-1]
+    begins = policy.ready_by - policy.rules.rescue_s(most, tokens_per_row(batch), last, with_margin=False)
+    return min(ends, begins) if now <= begins + ON_TIME_S else ends
+
+
+def is_rescue_due(batch: BatchState, policy: Policy, now: float) -> bool:
+    """The rows that are left must begin to be answered by single calls."""
+    begins = rescue_begins(batch, policy, now)
+    return begins is not None and now >= begins
 
 
 def rescue_needs_s(

@@ -38,7 +38,7 @@ from airflow_provider_batch.batch.decide.actions import (
     UnknownState,
     Wait,
 )
-from airflow_provider_batch.batch.decide.deadlines import calls_end, deadline, rescue_needs_s
+from airflow_provider_batch.batch.decide.deadlines import calls_end, deadline, is_rescue_due, rescue_needs_s
 from airflow_provider_batch.batch.decide.evidence import due_at, of_attempt, of_shard, shows_known_job
 from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.decide.rows_again import left_for_calls, left_over
@@ -150,7 +150,7 @@ def _after_landing(batch: BatchState, visit: Visit, policy: Policy, now: float) 
     if policy.rescues and may_go_on and left_for_calls(batch):
         if (ask := _time(batch, [], visit, policy, now)) is not None:
             return ask
-        if last.cancel is not None or now >= deadline(batch, policy, now):
+        if last.cancel is not None or is_rescue_due(batch, policy, now):
             return BeginRound(is_new_start=False, kind=RoundKind.RESCUE)
     if last.cancel is not None and may_go_on and policy.is_new_try and _goes_again(batch, policy, is_new_try=True):
         return BeginRound(is_new_start=True)
@@ -339,7 +339,8 @@ def _give_up(batch: BatchState, shards: list[Shard], visit: Visit, policy: Polic
     unseen = any(visit.jobs.get(job) is None for job in jobs) or any(shard.is_unresolved for shard in shards)
     if now < deadline(batch, policy, now) + (LOOK_GRACE_S if unseen else 0.0):
         return None
-    if (jobs or policy.rescues) and policy.ends_jobs and last.cancel is None:
+    is_due = is_rescue_due(batch, policy, now)
+    if last.cancel is None and (is_due or (jobs and policy.at_timeout == "cancel")):
         return CancelRound(jobs)
     if policy.rescues and last.cancel and last.cancel.by is None:
         return _leave(shards, visit)
