@@ -137,7 +137,7 @@ def test_a_ready_by_that_cannot_be_met_is_told_as_the_batch_is_sent(late, gemini
     gemini_emulator.add_fault(action="job", state="STUCK", times=None)
     slow = replace(QUICKLY, requests_per_minute=1)
     with caplog.at_level(logging.WARNING):
-        late.but(calls=slow, ready_by=time.time() + 2_400, timeout_s=86_400.0).attempt()
+        late.but(calls=slow, ready_by=time.time() + 1_500, timeout_s=86_400.0).attempt()
     assert any("AGB-T05" in line and "20 rows" in line for line in caplog.messages)
 
 
