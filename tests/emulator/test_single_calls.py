@@ -101,6 +101,8 @@ def test_the_same_request_is_answered_alike_by_a_batch_and_a_call(api):
         ("service_tier", "flex", "flex"),
         ("serviceTier", "priority", "priority"),
         ("service_tier", "standard", "standard"),
+        # As in the REST command of the guide's page of flex inference.
+        ("service_tier", "FLEX", "flex"),
         ("serviceTier", "unspecified", "standard"),
         ("serviceTier", None, "standard"),
     ],
@@ -124,7 +126,7 @@ def test_a_body_is_read_as_googles_parser_reads_it(api):
 # Refusals of what was asked.
 
 
-@pytest.mark.parametrize(("asked", "quoted"), [("turbo", '"turbo"'), ("FLEX", '"FLEX"'), (7, "7"), ([], "[]")])
+@pytest.mark.parametrize(("asked", "quoted"), [("turbo", '"turbo"'), ("FLEXI", '"FLEXI"'), (7, "7"), ([], "[]")])
 def test_a_word_that_is_no_tier_is_refused_as_an_invalid_enum_value(api, asked, quoted):
     status, name, message = refusal(call(api, asked))
 

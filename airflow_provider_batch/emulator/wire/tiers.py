@@ -1,7 +1,7 @@
 """The service tier of a single call: the one that is asked for, and how an answer names the served one.
 
-The SDK sends ``serviceTier``, the guide's commands ``service_tier``. The guide's page of priority inference names
-the header of an answer. The SDK reads the field of ``usageMetadata``.
+The SDK sends ``serviceTier`` in small letters. The guide's command for flex sends ``service_tier`` in capital ones.
+The guide's page of priority inference names the header of an answer. The SDK reads the field of ``usageMetadata``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def asked_tier(message: Message) -> Tier:
     :raises ApiError: 400 for a word that is no tier.
     """
     asked = field(message, "serviceTier", "standard")
-    tier = _TIERS.get(asked) if isinstance(asked, str) else None
+    tier = _TIERS.get(asked.lower()) if isinstance(asked, str) else None
     if tier is None:
         raise _no_such_tier(asked)
     return tier
