@@ -115,6 +115,7 @@ def _is_as_promised(case: Case, figures: Figures) -> bool:
         and not (case.tells_all and figures.unaccounted)
         and not figures.untold
         and not figures.needless
+        and (case.calls_again or not figures.again)
     )
 
 

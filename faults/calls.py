@@ -209,7 +209,9 @@ CASES = [
     Case("L2", "killed in a rescue", killed_in_a_rescue, shape=late),
     Case("L3", "two workers at once in a trial", two_in_a_trial, shape=tried, resends=-12),
     Case("L3", "two workers at once in a rescue", two_in_a_rescue, shape=late),
-    Case("L4", "a worker is frozen beyond its lease", frozen_in_a_rescue, shape=late, weight=0.5),
+    Case(
+        "L4", "a worker is frozen beyond its lease", frozen_in_a_rescue, shape=late, weight=0.5, calls_again=True
+    ),
     Case("L5", "no capacity (503) again and again", _storm(503), shape=late, weight=0.25),
     Case("L5", "too many calls (429) again and again", _storm(429, retry_delay=0.1), shape=late, weight=0.25),
     Case("L6", "answers of single calls are lost", answers_are_lost, shape=late),

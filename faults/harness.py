@@ -73,6 +73,7 @@ class Case:
     :param tolerates: Duplicates that may happen, because they can only be detected.
     :param resends: Rows that are meant to be sent again, None = it varies.
     :param tells_all: The manifest tells every billed token; no result line was spoiled.
+    :param calls_again: A row may be called again without a call that is told as lost: its worker woke up late.
     :param weight: Runs in relation to the others.
     :param job_seconds: How long the emulator's jobs take.
     :param shape: Changes the task.
@@ -84,6 +85,7 @@ class Case:
     tolerates: int = 0
     resends: int | None = 0
     tells_all: bool = True
+    calls_again: bool = False
     weight: float = 1.0
     job_seconds: float = 0.05
     shape: Callable[[Task], Task] = lambda task: task

@@ -26,7 +26,7 @@ class Figures:
     :param unlanded: Jobs that a real account is billed for and whose results nobody took.
     :param unaccounted: Tokens that were billed and are not in the manifest, or the other way round.
     :param resent: Rows that were sent more than once.
-    :param again: Single calls beyond one for each row.
+    :param again: Single calls beyond one for each row, and beyond those that are told as lost.
     :param untold: Single calls that were billed and that no document counts, as answered or as lost.
     :param needless: Rows that were called although the answer of a job had landed.
     """
@@ -69,7 +69,7 @@ def judge(emulator: Emulator, task: Task) -> Figures:
         # What is told as lost, or as a job that runs on, has no tokens that could be told.
         unaccounted=0 if lost or _noted_late(task) else abs(billed_tokens + called_tokens - told),
         resent=sum(call["rows"] for _, call in created) - len(task.rows),
-        again=sum(count - 1 for count in Counter(call["request"] for call in calls).values()),
+        again=max(0, sum(count - 1 for count in Counter(call["request"] for call in calls).values()) - lost),
         untold=max(0, len(calls) - noted - lost),
         needless=_needless(task, {call["request"] for call in calls}),
     )

@@ -10,8 +10,9 @@ from airflow_provider_batch.batch import run
 from airflow_provider_batch.batch.decide import next_step, rows_again
 from airflow_provider_batch.batch.land import match_rows, publish
 from airflow_provider_batch.batch.land import replace as replacing
-from airflow_provider_batch.batch.ledger import state, store
-from airflow_provider_batch.batch.send import create_job, start, unrecorded_jobs
+from airflow_provider_batch.batch.ledger import kept_rows, state, store
+from airflow_provider_batch.batch.live import notes, purse
+from airflow_provider_batch.batch.send import create_job, rounds, start, unrecorded_jobs
 from airflow_provider_batch.contract import Absent, CannotTell, JobState, Unknown
 from airflow_provider_batch.errors import (
     ApiError,
@@ -255,6 +256,29 @@ def trusts_a_refusal() -> None:
     next_step.of_shard = lambda *_: None
 
 
+def calls_without_a_lease() -> None:
+    """A visit that does not care who calls."""
+    notes.Noted.leased_until = lambda _: None  # type: ignore[method-assign]
+    notes.NoteWriter.take = lambda *_: True  # type: ignore[method-assign]
+
+
+def forgets_what_a_lost_worker_may_have_called() -> None:
+    """A visit that takes over and counts nothing as lost."""
+    notes.Noted.unnoted_rows = property(lambda _: 0)  # type: ignore[assignment]
+
+
+def calls_whatever_it_costs() -> None:
+    """A purse without a bottom."""
+    purse.Purse.admits = lambda *_: True  # type: ignore[method-assign]
+
+
+def calls_rows_that_jobs_have_answered() -> None:
+    """A rescue of all rows."""
+    rounds._left_lines = lambda ledger, shards, dialect, _: (
+        line for shard in shards for _, line in kept_rows.requests_of(ledger, shard, dialect)
+    )
+
+
 PLANTS: dict[Callable[[], None], str] = {
     sends_again_after_a_lost_answer: "accepted, the answer is lost",
     writes_over_what_is_there: "two workers at once",
@@ -281,5 +305,9 @@ PLANTS: dict[Callable[[], None], str] = {
     fails_where_it_could_wait: "a call fails for longer than it is repeated",
     never_tidies: "killed between publishing and tidying",
     trusts_a_refusal: "accepted and answered with a refusal",
+    calls_without_a_lease: "two workers at once in a rescue",
+    forgets_what_a_lost_worker_may_have_called: "killed in a rescue",
+    calls_whatever_it_costs: "the money ends in a rescue",
+    calls_rows_that_jobs_have_answered: "killed in a rescue",
 }
 """Each bug, and the case that must notice it."""
