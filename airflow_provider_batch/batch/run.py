@@ -271,7 +271,7 @@ class Run:
     def _call(self, batch: BatchState, shard: Shard) -> None:
         called = call_rows(self._work, self._calls, batch, batch.round_of(shard), shard)
         if called.end in (End.PAUSE, End.LEASE_LOST):
-            log.info("%s is called for later: %s.", shard.name, called.end.value)
+            log.info("Single calls for %s go on later: %s.", shard.title, called.why)
             soon = self._work.service.now() + self._policy.patience.retry
             self._visit.paused[shard.name] = soon if called.until is None else called.until
         else:
@@ -320,7 +320,7 @@ class Run:
     def _cannot_send(self, shard: Shard, error: BatchError) -> None:
         if not error.may_pass:
             raise error
-        log.warning("%s is sent later: %s", shard.name, error)
+        log.warning("%s is sent later: %s", shard.title.capitalize(), error)
         self._visit.not_sent[shard.name] = error
 
     def _extend(self, batch: BatchState, number: int) -> None:
@@ -343,7 +343,8 @@ class Run:
             if self._policy.rescues and shard.is_unresolved and shard.last:
                 # A create call that is still on its way has nothing to run then.
                 self._work.service.unstage(shard.last.sending.input_file)
-        request = EndRequest(f"{why[0].upper()}{why[1:]}, what finished is landed", log)
+        told = f"What finished is landed, and {why}" if why == late else f"{why}, what finished is landed"
+        request = EndRequest(f"{told[0].upper()}{told[1:]}", log)
         ask_to_end(self._work.service, jobs, request)
         request.raise_refusal()
         # What this try has ended it does not begin again.

@@ -102,7 +102,7 @@ def say_results(manifest: Manifest) -> None:
     for way, totals in (manifest.ways or {}).items():
         printing.say(f"{way:<8} {way_in_words(totals)}")
     if manifest.rescue_extra_usd is not None:
-        printing.say(f"rescue   USD {manifest.rescue_extra_usd:.6f} more than in batch mode, in the cost")
+        printing.say(f"rescue   USD {manifest.rescue_extra_usd:.6f} more than in batch mode, included in the cost")
     if manifest.lost_calls:
         lost = printing.counted(manifest.lost_calls, "call")
         printing.say(f"lost     {lost} may be billed, and not in the cost")

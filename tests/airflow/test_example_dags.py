@@ -168,7 +168,7 @@ def test_a_batch_is_tried_and_in_time(run_example, connection, gemini_emulator):
     assert sum(run.xcom["count"].values()) == 200
     assert set(run.xcom["count"]) <= {"positive", "neutral", "negative"}
     assert len(gemini_emulator.billed_calls()) == 10
-    assert "by 10 tried rows, ranges of 95 %" in run.log
+    assert "10 rows tried, and for all rows these ranges of 95 %" in run.log
 
 
 def test_the_chain_labels_every_review_in_its_table(run_example, lake):

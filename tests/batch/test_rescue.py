@@ -137,7 +137,9 @@ def test_a_ready_by_that_cannot_be_met_is_told_as_the_batch_is_sent(late, caplog
     slow = replace(QUICKLY, requests_per_minute=1)
     with caplog.at_level(logging.WARNING):
         late.but(calls=slow, ready_by=time.time() + 2_400, timeout_s=86_400.0).attempt()
-    assert any("AGB-T05" in line and "20 rows" in line for line in caplog.messages)
+    (told,) = [line for line in caplog.messages if line.startswith("AGB-T05")]
+    assert "20 rows take about 20 min at 1 a minute" in told
+    assert "Raise requests_per_minute of the connection" in told
 
 
 def test_what_is_left_at_the_end_is_expired_and_says_why(late, stuck, gemini_emulator):

@@ -44,8 +44,8 @@ def rescue_begins(batch: BatchState, policy: Policy, now: float) -> float | None
     """Unix time at which the rows that are left must begin to be answered by single calls.
 
     None if they are not to be. What cannot be answered in time in the first tier may be in the next. Single calls
-    may not be able to answer all rows in the time that is left. Then the jobs are more likely to, so they have that
-    time, but for what a few rows need.
+    may not be able to answer all rows in the time that is left. Then the jobs are more likely to. So they have
+    that time, but for what a few rows need.
     """
     if not policy.rescues:
         return None
@@ -93,8 +93,9 @@ def rescue_plan(batch: BatchState, policy: Policy, now: float) -> str | None:
     if not in_time and policy.ready_by is not None:
         return (
             f"AGB-T05 If the jobs are late, single calls may not answer all rows before ready_by, "
-            f"{_told(policy.ready_by)}: {words}, after up to {END_JOBS_S / 60:.0f} min for the jobs to end. Raise "
-            "requests_per_minute of the connection if the project's limits allow it, or give a later time."
+            f"{_told(policy.ready_by)}: {words}, after up to {END_JOBS_S / 60:.0f} min for the jobs to end. "
+            f"Raise {policy.rules.bound(tokens_per_row(batch), tier)} if the project's limits allow it, or give a "
+            "later time."
         )
     return f"Single calls begin at {_told(begins)} for rows that the jobs have not answered by then: {words}."
 
