@@ -14,7 +14,7 @@ from airflow_provider_batch.batch.cost.receipts import receipt
 from airflow_provider_batch.batch.decide import actions, failures, next_step
 from airflow_provider_batch.batch.decide.actions import Action, Wait
 from airflow_provider_batch.batch.decide.common_mistake import common_mistake, in_words
-from airflow_provider_batch.batch.decide.deadlines import deadline, rescue_ends, rescue_plan
+from airflow_provider_batch.batch.decide.deadlines import deadline, rescue_ends, rescue_plan, told_time
 from airflow_provider_batch.batch.decide.next_step import Visit, next_action
 from airflow_provider_batch.batch.decide.rows_again import left_for_calls, left_over, those_again
 from airflow_provider_batch.batch.land.match_rows import land
@@ -271,9 +271,10 @@ class Run:
     def _call(self, batch: BatchState, shard: Shard) -> None:
         called = call_rows(self._work, self._calls, batch, batch.round_of(shard), shard)
         if called.end in (End.PAUSE, End.LEASE_LOST):
-            log.info("Single calls for %s go on later: %s.", shard.title, called.why)
             soon = self._work.service.now() + self._policy.patience.retry
-            self._visit.paused[shard.name] = soon if called.until is None else called.until
+            until = soon if called.until is None else called.until
+            log.info("Single calls for %s go on at %s: %s.", shard.title, told_time(until), called.why)
+            self._visit.paused[shard.name] = until
         else:
             self._land_calls(batch, shard, "" if called.end is End.ALL_ANSWERED else called.end.value)
 
