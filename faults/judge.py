@@ -10,9 +10,10 @@ from typing import Any
 
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.job_names import JobTag
-from airflow_provider_batch.batch.ledger.state import read_batch
+from airflow_provider_batch.batch.ledger.state import BatchState, read_batch
 from airflow_provider_batch.emulator.answers.texts import request_digest
 from airflow_provider_batch.emulator.process import Emulator, JournalEntry
+from airflow_provider_batch.rows.dialect import RowStatus
 from airflow_provider_batch.rows.manifest import Manifest
 from faults.task import Task
 
@@ -71,7 +72,7 @@ def judge(emulator: Emulator, task: Task) -> Figures:
         resent=sum(call["rows"] for _, call in created) - len(task.rows),
         again=max(0, sum(count - 1 for count in Counter(call["request"] for call in calls).values()) - lost),
         untold=max(0, len(calls) - noted - lost),
-        needless=_needless(task, {call["request"] for call in calls}),
+        needless=_needless(task, batch, {call["request"] for call in calls}),
     )
 
 
@@ -92,13 +93,15 @@ def _noted_late(task: Task) -> int:
     return sum(len(task.ledger.path(name).read_text().splitlines()) - 1 for name in late)
 
 
-def _needless(task: Task, called: set[str]) -> int:
-    """Rows of the batch's rounds that landed as a success in a job, and were called."""
-    by_key = {row["key"]: digest_of(row) for row in task.rows}
-    path = task.folder / "results.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    answered_by_jobs = {row["key"] for row in rows if "serviceTier" not in json.dumps(row.get("response", {}))}
-    return sum(1 for key in answered_by_jobs if by_key.get(key) in called)
+def _needless(task: Task, batch: BatchState, called: set[str]) -> int:
+    """Rows that jobs have answered, as far as more were called than they had left."""
+    by_jobs = sum(
+        shard.landed.counts.get(RowStatus.SUCCESS, 0)
+        for round_ in batch.rounds
+        for shard in round_.shards
+        if shard.landed and not round_.is_live
+    )
+    return max(0, len(called) - (len(task.rows) - by_jobs))
 
 
 def _lost(task: Task) -> int:

@@ -190,7 +190,7 @@ class Task:
 
     def _work(self, service: BatchService, ledger: Ledger, policy: Policy) -> Work:
         order = replace(self.order, budget=replace(self.budget, prices=self.prices))
-        return to_send(
+        work = to_send(
             order,
             service,
             ledger,
@@ -202,6 +202,8 @@ class Task:
             observer=self.observer,
             calls=self._calling,
         )
+        tokens = policy.max_tokens_in_flight or work.policy.max_tokens_in_flight
+        return replace(work, policy=replace(work.policy, max_tokens_in_flight=tokens))
 
     @property
     def _calling(self) -> Calling | None:

@@ -12,7 +12,7 @@ from airflow_provider_batch.batch.cost.receipts import receipt
 from airflow_provider_batch.batch.decide import actions, failures, next_step
 from airflow_provider_batch.batch.decide.actions import Action, Wait
 from airflow_provider_batch.batch.decide.common_mistake import common_mistake, in_words
-from airflow_provider_batch.batch.decide.deadlines import deadline, rescue_ends, rescue_plan
+from airflow_provider_batch.batch.decide.deadlines import deadline, rescue_ends, rescue_plan, told_time
 from airflow_provider_batch.batch.decide.next_step import Visit, next_action
 from airflow_provider_batch.batch.decide.rows_again import left_for_calls, left_over, those_again
 from airflow_provider_batch.batch.land.match_rows import land
@@ -269,9 +269,10 @@ class Run:
     def _call(self, batch: BatchState, shard: Shard) -> None:
         called = call_rows(self._work, self._calls, batch, shard)
         if called.end in (End.PAUSE, End.LEASE_LOST):
-            log.info("%s is called for later: %s.", shard.name, called.end.value)
             soon = self._work.service.now() + self._policy.patience.retry
-            self._visit.paused[shard.name] = soon if called.until is None else called.until
+            until = soon if called.until is None else called.until
+            log.info("Single calls for %s go on at %s: %s.", shard.title, told_time(until), called.why)
+            self._visit.paused[shard.name] = until
         else:
             self._land_calls(batch, shard, "" if called.end is End.ALL_ANSWERED else called.end.value)
 
@@ -318,7 +319,7 @@ class Run:
     def _cannot_send(self, shard: Shard, error: BatchError) -> None:
         if not error.may_pass:
             raise error
-        log.warning("%s is sent later: %s", shard.name, error)
+        log.warning("%s is sent later: %s", shard.title.capitalize(), error)
         self._visit.not_sent[shard.name] = error
 
     def _extend(self, batch: BatchState, number: int) -> None:
@@ -341,7 +342,8 @@ class Run:
             if self._policy.rescues and shard.is_unresolved and shard.last:
                 # A create call that is still on its way has nothing to run then.
                 self._work.service.unstage(shard.last.sending.input_file)
-        request = EndRequest(f"{why[0].upper()}{why[1:]}, what finished is landed", log)
+        told = f"What finished is landed, and {why}" if why == late else f"{why}, what finished is landed"
+        request = EndRequest(f"{told[0].upper()}{told[1:]}", log)
         ask_to_end(self._work.service, jobs, request)
         request.raise_refusal()
         # What this try has ended it does not begin again.

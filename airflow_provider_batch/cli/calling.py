@@ -143,8 +143,8 @@ class CallProgress(Observer):
             rows[one.tier.value] = rows.get(one.tier.value, 0) + one.rows
         tiers = [f"{count:,} {tier}" for tier, count in rows.items() if count]
         usd = self._usd(totals)
-        costs = [] if usd is None else [f"USD {usd:,.4f} so far"]
-        ends = [f"ends at {printing.moment(self._ends_at)}"] if self._ends_at else []
+        costs = [] if usd is None else [f"USD {usd:,.6f} so far"]
+        ends = [f"ends by {printing.moment(self._ends_at)}"] if self._ends_at else []
         return "".join(f", {part}" for part in (*tiers, *costs, *ends))
 
     def _usd(self, totals: list[CallTotals]) -> float | None:

@@ -181,7 +181,7 @@ def _calls(parser: Parser) -> None:
     parser.add_argument(
         "--concurrency",
         type=above_zero,
-        default=100,
+        default=300,
         metavar="N",
         help="single calls at the same time (default: %(default)s)",
     )

@@ -152,15 +152,15 @@ def _is_wanted(options: Namespace, batch: BatchState) -> bool:
         )
     jobs = batch.round.open_jobs
     ends = f"Ask {', '.join(jobs)} to end, and have" if jobs else "Have"
-    rows = printing.counted(rows_left(batch), "row")
-    most = _most_usd(options, batch)
+    rows, most = printing.counted(rows_left(batch), "row"), _most_usd(options, batch)
+    plan = f"{ends} up to {rows} answered by single calls ({' then '.join(options.tiers)}, {most})"
+    if options.yes:
+        printing.tell(f"To do: {plan[0].lower()}{plan[1:]}.")
     printing.tell(
         "Ctrl-C stops: what is answered by then is noted, and calls under way are waited for. A second Ctrl-C "
         "does not wait for them."
     )
-    return bool(options.yes) or agreed(
-        f"{ends} up to {rows} answered by single calls ({' then '.join(options.tiers)}, {most})?"
-    )
+    return bool(options.yes) or agreed(f"{plan}?")
 
 
 def _most_usd(options: Namespace, batch: BatchState) -> str:

@@ -102,10 +102,10 @@ def say_results(manifest: Manifest) -> None:
     for way, totals in (manifest.ways or {}).items():
         printing.say(f"{way:<8} {way_in_words(totals)}")
     if manifest.rescue_extra_usd is not None:
-        printing.say(f"rescue   USD {manifest.rescue_extra_usd:.6f} more than in batch mode, in the cost")
+        printing.say(f"rescue   USD {manifest.rescue_extra_usd:.6f} more than in batch mode, included in the cost")
     if manifest.lost_calls:
         lost = printing.counted(manifest.lost_calls, "call")
-        printing.say(f"lost     {lost} may be billed, and not in the cost")
+        printing.say(f"lost     up to {lost} may be billed, and are not in the cost")
     if manifest.called_again:
         again = printing.counted(manifest.called_again, "answer")
         printing.say(f"again    {again} to rows that had one, in the cost")

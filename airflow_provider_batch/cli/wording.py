@@ -43,6 +43,8 @@ _PHRASES = (
     (r", set at_timeout", ""),
     (r" Or raise max_failed_fraction\.", ""),
     (r'set tiers=\("standard",\)', "give --tiers standard"),
+    (r"(requests|tokens)_per_minute of the connection", r"--\1-per-minute"),
+    (r"concurrency of single_calls", "--concurrency"),
     (r"give media_path, the folder", "give --media-path, the folder"),
     (r"more trial rows give", "a greater --trial gives"),
     (r", keep_columns and keep_remote_files stay", " stay"),

@@ -101,7 +101,9 @@ def _single_calls(manifest: Manifest) -> list[str]:
 
     lines = [f"by {way + ':':<11}{way_in_words(totals)}" for way, totals in (manifest.ways or {}).items()]
     if manifest.rescue_extra_usd is not None:
-        lines.append(f"rescue:       USD {manifest.rescue_extra_usd:.6f} more than in batch mode, in the cost")
+        lines.append(
+            f"rescue:       USD {manifest.rescue_extra_usd:.6f} more than in batch mode, included in the cost"
+        )
     if manifest.lost_calls:
         lines.append(f"lost calls:   {manifest.lost_calls:,}, which may be billed, and are not in the cost")
     if manifest.called_again:

@@ -31,7 +31,7 @@ def test_rows_are_tried_before_the_batch_and_are_results_like_any_other(case, ge
     assert len(run.xcom["read"]) == 4
     assert len(gemini_emulator.billed_calls()) == 2
     assert len(created(gemini_emulator)) == 1
-    assert "by 2 tried rows, ranges of 95 %" in run.log
+    assert "2 rows tried, and for all rows these ranges of 95 %" in run.log
 
 
 @pytest.mark.matrix

@@ -66,7 +66,7 @@ def test_what_is_billed_beside_the_cost_has_a_line_of_its_own():
     )
     assert told[-5:] == [
         "by standard:  1 row, 2 tokens in, 3 out, USD 0.500000",
-        "rescue:       USD 0.250000 more than in batch mode, in the cost",
+        "rescue:       USD 0.250000 more than in batch mode, included in the cost",
         "lost calls:   2, which may be billed, and are not in the cost",
         "called again: 1, answers to rows that had one, in the cost",
         "left running: 1 of the jobs had not ended when the rows were called. What it finishes is billed, "

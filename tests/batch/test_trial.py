@@ -75,7 +75,10 @@ def test_the_answers_and_what_the_batch_will_come_to_are_told(trying, caplog):
     shown = [line for line in caplog.messages if line.startswith("Trial: ")]
     assert len(shown) == 5
     assert all("success: Answer to: hello row-" in line for line in shown)
-    assert any(line.startswith("estimate:      by 10 tried rows, ranges of 95 %") for line in caplog.messages)
+    assert any(
+        line.startswith("by the trial:  10 rows tried, and for all rows these ranges of 95 %")
+        for line in caplog.messages
+    )
 
 
 def test_the_range_holds_what_the_batch_comes_to(trying):
@@ -158,7 +161,7 @@ def test_the_share_of_a_trial_that_may_fail_is_that_of_the_batch(trying, gemini_
 def test_a_batch_that_is_too_dear_by_its_trial_is_not_sent(trying, created, called):
     budget = Budget(Decimal("0.0003"), trying.prices)
     rows = [{**row, "request": {**row["request"], "generationConfig": {"maxOutputTokens": 60}}} for row in ROWS]
-    with pytest.raises(TrialError, match=r"AGB-T02 By the trial the batch will cost up to USD 0\.\d+") as error:
+    with pytest.raises(TrialError, match=r"AGB-T02 By the trial the batch may cost USD 0\.\d+") as error:
         trying.but(rows=rows, budget=budget).finish()
     assert "The trial has cost USD 0.0" in str(error.value)
     assert (len(called()), created()) == (10, [])

@@ -141,7 +141,7 @@ def test_a_rescued_batch_is_shown_with_its_calls_and_what_they_cost(ab, gemini_e
     assert "Trial: 2 rows are answered by single calls before the batch is sent" in told
     assert "round 2: Rescue: the jobs were late: 6 rows are answered by single calls" in told
     assert any(line.startswith("flex     8 rows, ") for line in shown)
-    assert "rescue   USD 0.000000 more than in batch mode, in the cost" in shown
+    assert "rescue   USD 0.000000 more than in batch mode, included in the cost" in shown
     assert any(line.startswith("  by 2 tried rows USD 0.0") for line in shown)
     said = ab("show", "out", "--json").json
     assert [(shard["kind"], shard["calls"]) for shard in said["shards"]] == [

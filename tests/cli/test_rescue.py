@@ -35,8 +35,10 @@ def test_the_jobs_are_asked_to_end_and_their_rows_are_answered_by_single_calls(
     assert calls("batches.cancel") == calls("batches.create")
     assert [call["tier"] for call in gemini_emulator.billed_calls()] == ["flex"] * 3
     assert ended.out.startswith(f"landed   {tmp_path}/out/results.jsonl\nrows     3 (3 success)\n")
-    progress = r"^3 of 3 rows answered, 3 flex, USD 0\.0\d+ so far, ends at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$"
+    progress = r"^3 of 3 rows answered, 3 flex, USD 0\.0\d+ so far, ends by \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$"
     assert re.search(progress, ended.err, re.MULTILINE)
+    assert f"To do: ask {calls('batches.create')[0]} to end, and have up to 3 rows answered" in ended.err
+    assert "Single calls for round 2, shard 1 have ended: 3 answers (3 success)." in ended.err
 
 
 @slow_jobs

@@ -34,8 +34,8 @@ def test_it_says_first_what_the_trial_may_cost_and_shows_rows_and_ranges(ab, tab
     )
     assert 0 < cost <= most < 0.1
     assert [bool(re.match(r"trial: row-\d+, success: Answer to: word", line)) for line in shown[:5]] == [True] * 5
-    assert "estimate:      by 5 tried rows, ranges of 95 %, for all rows" in shown
-    assert re.fullmatch(r"cost:          USD \d\.\d+ to \d\.\d+ in batch mode", shown[-1])
+    assert "by the trial:  5 rows tried, and for all rows these ranges of 95 %" in shown
+    assert re.fullmatch(r"cost:          USD \d\.\d+ to \d\.\d+ in batch mode, the trial included", shown[-1])
     assert [call["tier"] for call in gemini_emulator.billed_calls()] == ["flex"] * 5
     assert [path.name for path in tmp_path.iterdir() if path.name != "emulator"] == ["texts.csv"]
 
@@ -66,13 +66,14 @@ def test_what_all_rows_will_cost_is_judged_by_the_trial(ab, table):
     assert ab(*table, *TIGHT, "--max-cost-usd", "0.002", "--trial", "5").status == 0
     ended = ab(*table, *TIGHT, "--max-cost-usd", "0.0003", "--trial", "5")
     assert ended.status == 1
-    assert re.search(r"AGB-T02 By the trial the batch will cost up to USD .*, and --max-cost-usd is", ended.err)
+    assert re.search(r"AGB-T02 By the trial the batch may cost USD .*, and --max-cost-usd is", ended.err)
 
 
 def test_no_call_leaves_that_the_limit_would_not_pay_for(ab, rows, gemini_emulator):
     ended = ab(*ESTIMATE, "--trial", "3", "--max-cost-usd", "0.0001")
     assert (ended.status, gemini_emulator.billed_calls()) == (1, [])
     assert "No row of the trial was answered: --max-cost-usd would be exceeded." in ended.err
+    assert "Raise --max-cost-usd, or give the requests a maxOutputTokens" in ended.err
 
 
 @pytest.mark.parametrize("option", [("--trial", "1"), ("--ready-by", "9:00", "--wait")], ids=["trial", "ready-by"])

@@ -40,6 +40,12 @@ RUN = {
 }
 """Python blocks by page and number, and the test that runs them. Included example DAGs have their own."""
 
+SHOWN = {
+    ("docs/how-to/ready-by.md", 0): ("tests/airflow/test_example_dags.py", "test_a_batch_is_tried_and_in_time"),
+    ("docs/how-to/ready-by.md", 1): ("tests/airflow/test_example_dags.py", "test_a_batch_is_tried_and_in_time"),
+}
+"""What a log says, by page and number, and the test that compares it with a real one."""
+
 NOT_RUN: dict[tuple[str, str, int], str] = {
     ("docs/dependencies.md", "console", 0): "it asks a package index for all versions",
 }
@@ -54,9 +60,14 @@ def test_every_block_that_is_not_run_is_listed_with_its_reason():
 
 
 def test_every_block_has_a_language_that_is_looked_at_here():
-    assert {
-        one.place for one in ALL if one.language not in {"python", "bash", "console", "json", "yaml", "csv"}
-    } == set()
+    looked_at = {"python", "bash", "console", "json", "yaml", "csv", "text"}
+    assert {one.place for one in ALL if one.language not in looked_at} == set()
+
+
+def test_every_text_that_a_page_shows_has_a_test_that_compares_it():
+    assert {one[:3:2] for one in ALL if one.language == "text"} == set(SHOWN)
+    for path, name in SHOWN.values():
+        assert f"def {name}(" in (ROOT / path).read_text()
 
 
 def test_every_python_block_has_a_test_that_runs_it():

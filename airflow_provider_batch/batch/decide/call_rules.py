@@ -78,6 +78,15 @@ class CallRules:
         by_tokens = self.tokens_per_minute / max(tokens_per_row, 1.0)
         return min(self.requests_per_minute, by_tokens, at_once)
 
+    def bound(self, tokens_per_row: float, tier: Tier | None = None) -> str:
+        """What a user may raise for a quicker pace, in words. Arguments as above."""
+        pace = self.rows_per_minute(tokens_per_row, tier)
+        if pace >= self.requests_per_minute:
+            return "requests_per_minute of the connection"
+        if pace >= self.tokens_per_minute / max(tokens_per_row, 1.0):
+            return "tokens_per_minute of the connection"
+        return "concurrency of single_calls"
+
     def calls_s(self, rows: int, tokens_per_row: float, tier: Tier | None = None) -> float:
         """Seconds in which so many rows can be answered, the last call included.
 

@@ -110,13 +110,15 @@ def rescue_plan(batch: BatchState, policy: Policy, now: float) -> str | None:
     if not in_time and policy.ready_by is not None:
         return (
             f"AGB-T05 If the jobs are late, single calls may not answer all rows before ready_by, "
-            f"{_told(policy.ready_by)}: {words}, after up to {END_JOBS_S / 60:.0f} min for the jobs to end. Raise "
-            "requests_per_minute of the connection if the project's limits allow it, or give a later time."
+            f"{told_time(policy.ready_by)}: {words}, after up to {END_JOBS_S / 60:.0f} min for the jobs to end. "
+            f"Raise {policy.rules.bound(tokens_per_row(batch), tier)} if the project's limits allow it, or give a "
+            "later time."
         )
-    return f"Single calls begin at {_told(begins)} for rows that the jobs have not answered by then: {words}."
+    return f"Single calls begin at {told_time(begins)} for rows that the jobs have not answered by then: {words}."
 
 
-def _told(at: float) -> str:
+def told_time(at: float) -> str:
+    """A Unix time in words."""
     return f"{datetime.fromtimestamp(at, timezone.utc):%F %T} UTC"
 
 

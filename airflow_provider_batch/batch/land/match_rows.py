@@ -142,7 +142,7 @@ def land(
         on_first(landed)
     log.info(
         "Landed %s (%s): %d bytes of results, %s.",
-        job.name if job else shard.name,
+        job.name if job else shard.title,
         (job or _NEVER_SENT).raw_state,
         size,
         counts_in_words(landed.counts),
@@ -159,7 +159,7 @@ def land_calls(
     :param why: Of rows that no call was answered for.
     """
     state = JobState.EXPIRED if why else JobState.SUCCEEDED
-    calls = JobSnapshot(f"single calls of {shard.name}", state, "single calls", error=why)
+    calls = JobSnapshot(f"single calls for {shard.title}", state, "single calls", error=why)
 
     def bring(match: _Match) -> int:
         for lines in brought:

@@ -83,6 +83,13 @@ class Shard:
         """What the names of its documents begin with."""
         return names.shard_name(self.round, self.number)
 
+    @property
+    def title(self) -> str:
+        """What the log calls it."""
+        if self.round == TRIAL_ROUND:
+            return "the trial" if self.number == 1 else f"the trial, shard {self.number}"
+        return f"round {self.round}, shard {self.number}"
+
     def document(self, kind: str, *numbers: int) -> str:
         """The name of one of its files.
 

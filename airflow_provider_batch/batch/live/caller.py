@@ -66,9 +66,9 @@ class End(enum.Enum):
     ALL_ANSWERED = "all rows are answered"
     TIME_UP = "the time was up"
     UNAFFORDABLE = "max_cost_usd would be exceeded"
-    PAUSE = "nothing can be called for a while"
+    PAUSE = "the rows have to wait"
     UNWANTED = "the batch was asked to end"
-    LEASE_LOST = "another visit goes on with the rows"
+    LEASE_LOST = "another worker goes on with them"
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,17 @@ class Called:
     """What a visit came to.
 
     :param until: Unix time, by the vendor's clock, at which a pause is over.
+    :param cause: Of a pause, in words.
     """
 
     end: End
     until: float | None = None
+    cause: str = ""
+
+    @property
+    def why(self) -> str:
+        """Why no more is called, in words."""
+        return self.cause or self.end.value
 
 
 @dataclass
@@ -168,14 +175,14 @@ class Caller:
             now = self.clock()
             tier = self.capacity.tier(now, self.rows_left)
             if tier is None:
-                end = await self._pause(self.capacity.opens_at(now) - now)
+                end = await self._pause(self.capacity.opens_at(now) - now, "the API does not take calls now")
             elif not self.purse.admits(most_usd := row.most_usd(tier)):
                 end = None if self._under_way else Called(End.UNAFFORDABLE)
                 await self._wait(IDLE_S)
             elif len(self._under_way) >= self.rules.concurrency or not self.scribe.admits(most_usd):
                 await self._wait(SOON_S)
             elif (wait_s := self.pace.wait_s()) > LONG_WAIT_S:
-                end = await self._pause(wait_s)
+                end = await self._pause(wait_s, "the limit on calls or tokens a minute is reached")
             else:
                 await asyncio.sleep(self.pace.reserve(row.tokens))
                 # The machine may have been suspended meanwhile.
@@ -187,10 +194,10 @@ class Caller:
                 return end
         return end
 
-    async def _pause(self, left_s: float) -> Called | None:
+    async def _pause(self, left_s: float, cause: str) -> Called | None:
         """Wait a little. Or end the visit, if it would be long and nothing is under way."""
         if left_s > LONG_WAIT_S and not self._under_way:
-            return Called(End.PAUSE, self.clock() + left_s)
+            return Called(End.PAUSE, self.clock() + left_s, cause)
         await self._wait(max(SOON_S, min(left_s, IDLE_S)))
         return None
 
@@ -247,7 +254,7 @@ class Caller:
         now = self.clock()
         if isinstance(outcome, NoCapacity):
             self.capacity.refuse(tier, began, now, outcome.wait_s)
-            log.info("%s has no capacity for %s: %s", self.model, tier, outcome.error)
+            log.info("%s has no capacity for %s calls now: %s", self.model, tier, outcome.error)
         elif isinstance(outcome, TooManyCalls):
             self.pace.refuse(outcome.wait_s)
             log.info("The limit on calls is reached, so they leave more slowly: %s", outcome.error)

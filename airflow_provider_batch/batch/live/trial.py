@@ -19,6 +19,7 @@ from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.batch.ledger.documents import TRIAL_ROUND, TrialForecast
 from airflow_provider_batch.batch.ledger.kept_rows import requests_of, result_rows
 from airflow_provider_batch.batch.ledger.state import BatchState, Round
+from airflow_provider_batch.batch.live.caller import End
 from airflow_provider_batch.batch.work import Calling, Work
 from airflow_provider_batch.errors import TrialError
 from airflow_provider_batch.redaction import blanked
@@ -70,11 +71,16 @@ def in_words(forecast: Forecast) -> tuple[str, ...]:
     """The estimate for a log, a line for each thing."""
     usd = "no price is known for this model" if forecast.usd is None else f"USD {_usd(forecast.usd)}"
     return (
-        f"estimate:      by {forecast.rows_tried} tried rows, ranges of 95 %, for all rows",
+        f"by the trial:  {forecast.rows_tried} rows tried, and for all rows these ranges of 95 %",
         f"input tokens:  {forecast.input}",
-        f"output tokens: {forecast.output}, and thinking {forecast.thinking}",
-        f"cost:          {usd} in batch mode",
+        f"output tokens: {_output(forecast)}",
+        f"cost:          {usd} in batch mode, the trial included",
     )
+
+
+def _output(forecast: Forecast) -> str:
+    thinking = "no" if forecast.thinking.most == 0 else str(forecast.thinking)
+    return f"{forecast.output}, and {thinking} thinking tokens"
 
 
 def _usd(span: Span) -> str:
@@ -114,22 +120,29 @@ def ensure_usable(
     without = rows - usable
     if usable and (most_failed is None or without / rows <= most_failed):
         return
-    reasons = {shard.landed.error for shard in trial.shards if shard.landed and shard.landed.error}
     if not rows:
-        error = TrialError(
-            f"No row of the trial was answered: {'; '.join(sorted(reasons))}.",
-            code="AGB-T01",
-            remedy="No batch was sent. The next try of the task begins a new trial.",
-        )
-        error.is_final = False
-        raise error
+        raise _none_answered(trial)
     allowed = "" if most_failed is None else f" At most {most_failed * 100:g} % may."
+    raised = "" if most_failed is None or not usable else " Or raise max_failed_fraction."
     raise TrialError(
         f"{without} of {rows} rows of the trial have no usable answer ({counts_in_words(counts)}).{allowed}",
         code="AGB-T01",
         remedy=f"No batch was sent. The trial has cost {paid}. Correct the prompt, the output type or the model, "
-        "which begins a new trial. Or raise max_failed_fraction.",
+        f"which begins a new trial.{raised}",
     )
+
+
+def _none_answered(trial: Round) -> TrialError:
+    reasons = {shard.landed.error for shard in trial.shards if shard.landed and shard.landed.error}
+    bound = "Raise max_cost_usd, or give the requests a maxOutputTokens: it bounds what a call may cost. "
+    error = TrialError(
+        f"No row of the trial was answered: {'; '.join(sorted(reasons))}.",
+        code="AGB-T01",
+        remedy=f"No batch was sent. {bound if End.UNAFFORDABLE.value in reasons else ''}"
+        "The next try of the task begins a new trial.",
+    )
+    error.is_final = End.UNAFFORDABLE.value in reasons
+    return error
 
 
 def forecast_of(work: Work, batch: BatchState, trial: Round, cost: float | None) -> Forecast:
@@ -172,10 +185,10 @@ def _ensure_affordable(forecast: Forecast, max_usd: float | None, paid: str) -> 
     most = forecast.usd.most if forecast.usd else None
     if most is not None and Decimal(str(most)) <= Decimal(str(max_usd)):
         return
-    spent = "an unknown sum" if most is None else f"up to USD {most:,.4f}"
+    spent = "will cost an unknown sum" if most is None else f"may cost USD {most:,.4f}"
     raise TrialError(
-        f"By the trial the batch will cost {spent}, and max_cost_usd is {max_usd:g}. Input tokens: "
-        f"{forecast.input}; output tokens: {forecast.output}, and thinking {forecast.thinking}.",
+        f"By the trial the batch {spent}, and max_cost_usd is {max_usd:g}. Input tokens: "
+        f"{forecast.input}. Output tokens: {_output(forecast)}.",
         code="AGB-T02",
         remedy=f"No batch was sent. The trial has cost {paid}, and its answers are kept. Raise max_cost_usd, or "
         "lower maxOutputTokens or the thinking budget. More trial rows give a narrower range.",

@@ -69,18 +69,18 @@ def call_rows(work: Work, calls: Calling, batch: BatchState, shard: Shard) -> Ca
         noted = read_notes(work.ledger, shard, lambda line: answered.add(_key_of(line).key, 0))
         leased = noted.leased_until()
         if leased is not None and leased.timestamp() > now:
-            return Called(End.PAUSE, leased.timestamp())
+            return Called(End.PAUSE, leased.timestamp(), "another worker has a lease of the rows")
         left = shard.plan.rows - len(answered)
         if not left:
             return Called(End.ALL_ANSWERED)
         lines = stack.enter_context(_lines(work, batch, shard))
         caller = _caller(work, calls, batch, shard, noted, left)
+        log.info("%d rows of %s have no answer yet. They are called %s.", left, shard.title, _pace(calls))
         if not caller.scribe.take_lease() or shard.document(names.LANDED) in work.ledger.names():
             # Where the rows have landed, the notes that said so may be gone already.
-            return Called(End.PAUSE, now + ONE_WAIT_S)
+            return Called(End.PAUSE, now + ONE_WAIT_S, "another worker was quicker")
         costs = RowCosts(_price(work, batch), work.service.check_model(batch.plan.model))
         caller.rows = _rows(work, lines, answered, costs)
-        log.info("%d rows of %s are called, %s.", left, shard.name, _tiers(calls))
         return asyncio.run(_run(caller, calls))
 
 
@@ -179,12 +179,12 @@ def land_called(work: Work, batch: BatchState, shard: Shard, why: str) -> Landed
         work.ledger.written.add(landed.sha256)
         bill = bill_of_calls(batch, batch.round_of(shard), landed, work.prices)
         tell(work.observer.called, batch.plan, *bill)
-    log.info("Landed the single calls of %s: %d answers, %s.", shard.name, rows, counts_in_words(landed.counts))
+    log.info("Single calls for %s have ended: %d answers (%s).", shard.title, rows, counts_in_words(landed.counts))
     if landed.lost_calls:
         log.warning(
-            "AGB-R13 %d single calls of %s may have been billed without an answer that could be kept.",
+            "AGB-R13 Up to %d single calls for %s may have been billed, and their answers did not come.",
             landed.lost_calls,
-            shard.name,
+            shard.title,
         )
     return landed
 
@@ -197,7 +197,7 @@ def _brought(work: Work, shard: Shard, last: int, is_leased: Callable[[], bool])
     for _, lines in notes_of(work.ledger, shard, last):
         yield lines
     if not is_leased():
-        raise superseded(shard.name)
+        raise superseded(shard.title)
 
 
 def _total(totals: Iterator[TokenTotals]) -> TokenTotals:
@@ -212,8 +212,10 @@ def _price(work: Work, batch: BatchState) -> Price | None:
     return work.prices(batch.plan.model, _time(work).date())
 
 
-def _tiers(calls: Calling) -> str:
-    return f"{' then '.join(calls.rules.tiers)}, up to {calls.rules.requests_per_minute:g} a minute"
+def _pace(calls: Calling) -> str:
+    rules = calls.rules
+    most = f"at most {rules.concurrency:,} at a time and {rules.requests_per_minute:,g} a minute"
+    return f"in {', then in '.join(rules.tiers)}, {most}"
 
 
 def _is_wanted(work: Work, batch: BatchState, called: Round) -> bool:

@@ -107,7 +107,7 @@ def send(sender: Sender, batch: BatchState, shard: Shard) -> JobSnapshot | None:
     )
     began = steady_s()
     if not sender.ledger.put(shard.document(names.SENDING, number), sending):
-        log.info("Another try sends %s; looking for its job.", shard.name)
+        log.info("Another try sends %s. Its job is looked for.", shard.title)
         return None
     if not _may_still_send(sender, shard, number, began):
         return None
@@ -261,12 +261,12 @@ def _may_still_send(sender: Sender, shard: Shard, number: int, began: float) -> 
         sender.fence()
         there = sender.ledger.names()
         if names.SUPERSEDED in there:
-            raise superseded(shard.name)
+            raise superseded(shard.title)
         if steady_s() - began > FRESH_S:
             log.info("This worker stood still for %.0f s; asking again whose turn it is.", steady_s() - began)
             sender.fence()
             if shard.document(names.REVOKED, number) in sender.ledger.names():
-                raise superseded(shard.name)
+                raise superseded(shard.title)
     except BatchError as error:
         _let_go(sender, shard, number, error.message)
         raise

@@ -50,7 +50,7 @@ class AsyncEnder(Protocol):
 class EndRequest:
     """What came of asking.
 
-    :param why: For the log.
+    :param why: A sentence for the log, without its full stop.
     :param log: Told each job.
     :param asked: Names of the jobs that were asked to end.
     :param gone: Those that the vendor does not have any more, so they do not run.
@@ -65,7 +65,7 @@ class EndRequest:
 
     def begin(self, job: str) -> None:
         """A job is about to be asked."""
-        self.log.warning("%s: %s is asked to end.", self.why, job)
+        self.log.warning("%s is asked to end. %s.", job, self.why)
 
     def refuse(self, job: str, error: Exception) -> None:
         """A job was not asked."""

@@ -1,6 +1,6 @@
 """The service tier of a single call: the one that is asked for, and how an answer names the served one.
 
-The SDK sends ``serviceTier`` in small letters. The guide's command for flex sends ``service_tier`` in capital ones.
+The SDK sends ``serviceTier`` in small letters, and the guide's command for flex ``service_tier`` in capital ones.
 The guide's page of priority inference names the header of an answer. The SDK reads the field of ``usageMetadata``.
 """
 
