@@ -326,7 +326,8 @@ class Run:
     def _extend(self, batch: BatchState, number: int) -> None:
         name = batch.round.document(names.EXTENDED, number)
         self._work.ledger.put(name, Extended(at=self._sender.now()))
-        log.info("The task was cleared after its deadline: its jobs go on, with new time.")
+        jobs = "its jobs go on, with new time" if batch.has_spent else "the time for its jobs begins anew"
+        log.info("The task was cleared after its deadline: %s.", jobs)
         self._policy = replace(self._policy, is_cleared=False)
 
     def _cancel(self, batch: BatchState, jobs: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from dataclasses import replace
 from decimal import Decimal
 
@@ -254,3 +255,27 @@ def test_a_row_whose_answers_are_all_lost_is_left_after_three_calls(trying, call
     with pytest.raises(TrialError, match="10 of 10"):
         trying.finish()
     assert len(called()) == 30
+
+
+def test_the_time_for_the_jobs_begins_when_the_trial_is_over(trying, gemini_emulator):
+    gemini_emulator.add_fault(call=CALL, action="status", tier="flex", message="No capacity now.", times=None)
+    calls = replace(QUICKLY, capacity_wait_s=(100.0, 300.0))
+    hasty = trying.but(timeout_s=60.0, trial_s=7_200.0, calls=calls)
+    wait = hasty.attempt()
+    assert isinstance(wait, Wait)
+    assert wait.deadline == pytest.approx(time.time() + 7_200, abs=30)
+    gemini_emulator.clear_faults()
+    # More than the jobs may take, and the trial has begun before that.
+    gemini_emulator.advance_clock(3_600)
+    assert hasty.finish().counts == {"success": 40}
+
+
+def test_a_batch_of_a_trial_that_was_too_dear_is_sent_the_next_day_with_more_money(trying, created, gemini_emulator):
+    rows = [{**row, "request": {**row["request"], "generationConfig": {"maxOutputTokens": 60}}} for row in ROWS]
+    daily = trying.but(rows=rows, timeout_s=3_600.0, at_timeout="answer")
+    with pytest.raises(TrialError, match="AGB-T02"):
+        daily.but(budget=Budget(Decimal("0.0003"), trying.prices)).finish()
+    gemini_emulator.advance_clock(86_400)
+    cleared = daily.but(budget=Budget(Decimal(1), trying.prices), is_cleared=True)
+    assert cleared.finish().counts == {"success": 40}
+    assert len(created()) == 1

@@ -38,7 +38,7 @@ from airflow_provider_batch.batch.decide.actions import (
     UnknownState,
     Wait,
 )
-from airflow_provider_batch.batch.decide.deadlines import calls_end, deadline, rescue_needs_s
+from airflow_provider_batch.batch.decide.deadlines import calls_end, deadline, patience_ends, rescue_needs_s
 from airflow_provider_batch.batch.decide.evidence import due_at, of_attempt, of_shard, shows_known_job
 from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.decide.rows_again import left_for_calls, left_over
@@ -263,15 +263,18 @@ def _time(batch: BatchState, shards: list[Shard], visit: Visit, policy: Policy, 
 def _extend(batch: BatchState, shards: list[Shard], policy: Policy, now: float) -> Action | None:
     """A person who clears the task after the deadline wants its jobs to go on.
 
-    They go on as long as the API lets them.
+    They go on as long as the API lets them. Where there are none yet, their time begins anew.
     """
+    if policy.is_cleared and policy.is_new_try and policy.may_send and not batch.has_spent and not batch.round.cancel:
+        is_late = now >= patience_ends(batch, policy)
+        return Extend(len(batch.round.extended) + 1) if is_late else None
     last, runs = batch.round, any(shard.job or shard.is_unresolved for shard in shards)
     if not (policy.is_cleared and policy.is_new_try and runs) or last.cancel or now < deadline(batch, policy, now):
         return None
     if policy.rescues:
         # Its rows have a quicker way.
         return None
-    began = last.plan.clock_from.timestamp()
+    began = batch.clock_from.timestamp()
     return Extend(len(last.extended) + 1) if now < began + policy.job_life_s else None
 
 

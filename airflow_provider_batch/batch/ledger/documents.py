@@ -404,7 +404,10 @@ class Tidied(Document):
 
 
 class Extended(Document):
-    """``r<round>.extended<n>.json``: a person cleared the task after its deadline. Its jobs have new time."""
+    """``r<round>.extended<n>.json``: a person cleared the task after its deadline. Its jobs have new time.
+
+    Where there were none yet, their time begins here.
+    """
 
     at: datetime
 
