@@ -272,8 +272,7 @@ class Run:
         called = call_rows(self._work, self._calls, batch, batch.round_of(shard), shard)
         if called.end in (End.PAUSE, End.LEASE_LOST):
             log.info("%s is called for later: %s.", shard.name, called.end.value)
-            soon = self._work.service.now() + self._policy.patience.retry
-            self._visit.paused[shard.name] = soon if called.until is None else called.until
+            self._pause(batch, shard, called.until)
         else:
             self._land_calls(batch, shard, "" if called.end is End.ALL_ANSWERED else called.end.value)
 
@@ -281,7 +280,18 @@ class Run:
         landed = land_called(self._work, batch, shard, why)
         if landed is None:
             # The worker that has the lease may be dead. Its lease ends by itself.
-            self._visit.paused[shard.name] = self._work.service.now() + self._policy.patience.retry
+            self._pause(batch, shard, None)
+
+    def _pause(self, batch: BatchState, shard: Shard, until: float | None) -> None:
+        """Leave a shard for a while.
+
+        :param until: Unix time, None = soon.
+        """
+        soon = self._work.service.now() + self._policy.patience.retry
+        is_limited = self._work.calls is not None and self._work.calls.max_usd is not None
+        # Another visit may spend on it what is left of the money, so nothing is called beside it.
+        paused = batch.round_of(shard).open_shards if is_limited else (shard,)
+        self._visit.paused |= dict.fromkeys((one.name for one in paused), soon if until is None else until)
 
     @property
     def _calls(self) -> Calling:

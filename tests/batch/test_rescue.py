@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from dataclasses import replace
+from datetime import datetime, timezone
 from decimal import Decimal
 
 import pytest
@@ -16,6 +17,7 @@ from airflow_provider_batch.batch.decide.actions import Wait
 from airflow_provider_batch.batch.decide.call_rules import CallRules
 from airflow_provider_batch.batch.ledger.documents import Landed
 from airflow_provider_batch.batch.ledger.state import read_batch
+from airflow_provider_batch.batch.live.notes import NoteWriter, read_notes
 from airflow_provider_batch.contract_calls import Tier
 from airflow_provider_batch.errors import JobTimeoutError
 from airflow_provider_batch.gemini.prices import PriceTable
@@ -250,3 +252,26 @@ def test_the_receipt_counts_what_calls_may_have_cost_without_an_answer(late, stu
     assert len(called()) == 23
     assert isinstance(landed[0], Landed)
     assert {total.tier for one in landed for total in one.calls} == {Tier.FLEX}
+
+
+@pytest.mark.parametrize(("most_usd", "calls"), [(Decimal(1000), 0), (None, 3)])
+def test_beside_a_visit_that_may_spend_what_is_left_of_the_money_nothing_is_called(
+    late, stuck, called, gemini_emulator, most_usd, calls
+):
+    # Of one lease are 10,000 rows at most.
+    rows = [{"key": f"row-{n}", "request": CAPPED[0]["request"]} for n in range(10_003)]
+    many = late.but(rows=rows, limits=ShardLimits(), budget=Budget(most_usd, late.prices))
+    begun(many, stuck)
+    gemini_emulator.advance_clock(LATE_S)
+    gemini_emulator.add_fault(call=CALL, action="status", status=401, times=None)
+    with pytest.raises(Exception, match="401"):
+        many.finish()
+    gemini_emulator.clear_faults()
+    first, _ = read_batch(many.ledger).round.shards
+    with many.service() as service:
+        service.ask_time()
+        now = datetime.fromtimestamp(service.now(), timezone.utc)
+    another = NoteWriter(many.ledger, first, read_notes(many.ledger, first), lambda: now, lease_s=3_600)
+    assert another.take(window_rows=10_000, window_usd=0.0)
+    assert isinstance(many.resume(), Wait)
+    assert len(called()) == calls

@@ -181,6 +181,8 @@ def _call(batch: BatchState, called: Round, visit: Visit, policy: Policy, now: f
         why = "the time was up"
     elif not policy.may_call:
         why = "no task went on with the rows"
+    elif called is batch.trial and not policy.tries:
+        why = "the task makes no trial any more"
     for shard in called.open_shards:
         if shard.name not in visit.paused:
             return Call(shard) if why is None else LandCalls(shard, why)
@@ -189,7 +191,8 @@ def _call(batch: BatchState, called: Round, visit: Visit, policy: Policy, now: f
 
 def _judge(batch: BatchState, visit: Visit, policy: Policy) -> Action | None:
     """After a trial, and before anything is sent."""
-    is_due = batch.trial is not None and not batch.has_spent and policy.may_send and not batch.round.cancel
+    is_sent = batch.has_spent or not policy.may_send
+    is_due = batch.trial is not None and policy.tries and not is_sent and not batch.round.cancel
     return Judge() if is_due and not visit.is_judged else None
 
 
