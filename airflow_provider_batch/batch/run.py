@@ -155,7 +155,8 @@ class Run:
         log.warning("Waiting, and trying again: %s", error)
         self._work.observer.chapter(None)
         jobs = batch.round.open_jobs
-        return Wait(jobs, (), now + self._policy.patience.retry, ends)
+        again = now + self._policy.patience.retry
+        return Wait(jobs, (), again, max(ends, again))
 
     def _finish(self, batch: BatchState, action: Action) -> Result | None:
         """The end of the visit, if the action is one."""

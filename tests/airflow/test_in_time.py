@@ -102,6 +102,11 @@ def batch(**arguments):
         ({"single_calls": {"tiers": ("priority",)}}, "single_calls.tiers"),
         ({"single_calls": SingleCalls(concurrency=0)}, "single_calls.concurrency must be a whole number from 1"),
         ({"single_calls": {"speed": 3}}, "single_calls has no option 'speed'"),
+        ({"ready_by": AHEAD, "wait_for_completion": False}, "ready_by needs wait_for_completion=True"),
+        (
+            {"failures": {"at_timeout": "answer"}, "wait_for_completion": False},
+            "at_timeout='answer' needs wait_for_completion=True",
+        ),
         ({"failures": {"at_timeout": "pay"}}, "failures.at_timeout must be one of fail, cancel, answer"),
         ({"cancel_on_timeout": True}, "has no argument 'cancel_on_timeout' any more"),
         ({"failures": {"cancel_on_timeout": True}}, "failures has no option 'cancel_on_timeout'"),

@@ -22,7 +22,7 @@ from airflow_provider_batch.contract_calls import Tier
 from airflow_provider_batch.errors import JobTimeoutError
 from airflow_provider_batch.gemini.prices import PriceTable
 from airflow_provider_batch.rows.check.shards import ShardLimits
-from faults.task import ask
+from faults.task import QUICK, ask
 from tests.batch.conftest import read, statuses
 
 CAP = {"generationConfig": {"maxOutputTokens": 1_000}}
@@ -275,3 +275,29 @@ def test_beside_a_visit_that_may_spend_what_is_left_of_the_money_nothing_is_call
     assert another.take(window_rows=10_000, window_usd=0.0)
     assert isinstance(many.resume(), Wait)
     assert len(called()) == calls
+
+
+def test_a_lease_that_outlives_the_time_of_the_calls_is_waited_for_without_haste(
+    late, stuck, called, gemini_emulator
+):
+    begun(late, stuck)
+    gemini_emulator.advance_clock(LATE_S)
+    gemini_emulator.add_fault(call=CALL, action="status", status=401, times=None)
+    with pytest.raises(Exception, match="401"):
+        late.finish()
+    (shard,) = read_batch(late.ledger).round.shards
+    gemini_emulator.advance_clock(24 * HOUR_S)
+    with late.service() as service:
+        service.ask_time()
+        now = service.now()
+    gone = NoteWriter(
+        late.ledger,
+        shard,
+        read_notes(late.ledger, shard),
+        lambda: datetime.fromtimestamp(now, timezone.utc),
+        lease_s=180,
+    )
+    assert gone.take(window_rows=1, window_usd=0.0)
+    wait = late.but(patience=replace(QUICK, retry=60.0)).resume()
+    assert isinstance(wait, Wait)
+    assert min(wait.until, wait.deadline) > now + 30

@@ -99,6 +99,14 @@ def next_action(batch: BatchState, visit: Visit, policy: Policy, now: float) -> 
 
     :param now: Unix time by the server's clock.
     """
+    action = _next_action(batch, visit, policy, now)
+    if isinstance(action, Wait) and action.deadline <= now:
+        # Something is waited for all the same. A wait that is over as it begins would come again at once.
+        return replace(action, deadline=max(action.until or 0.0, now + policy.patience.retry))
+    return action
+
+
+def _next_action(batch: BatchState, visit: Visit, policy: Policy, now: float) -> Action:
     last = batch.round
     if last.published:
         return _after_publication(batch, visit, policy, now)
@@ -268,7 +276,13 @@ def _extend(batch: BatchState, shards: list[Shard], policy: Policy, now: float) 
 
     They go on as long as the API lets them. Where there are none yet, their time begins anew.
     """
-    if policy.is_cleared and policy.is_new_try and policy.may_send and not batch.has_spent and not batch.round.cancel:
+    if (
+        policy.is_cleared
+        and policy.is_new_try
+        and policy.may_send
+        and not batch.has_spent
+        and not batch.round.cancel
+    ):
         is_late = now >= patience_ends(batch, policy)
         return Extend(len(batch.round.extended) + 1) if is_late else None
     last, runs = batch.round, any(shard.job or shard.is_unresolved for shard in shards)
