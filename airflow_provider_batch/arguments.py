@@ -157,8 +157,8 @@ def ensure_waits(wait_for_completion: object, ready_by: object, at_timeout: obje
     raise ConfigError(
         f"{what} needs wait_for_completion=True: a task that has ended can do nothing about late jobs.",
         code="AGB-C06",
-        remedy="Give ready_by and at_timeout to the GeminiBatchFetchResultsOperator that lands the results. Or leave "
-        "wait_for_completion out.",
+        remedy="Give ready_by and at_timeout to the GeminiBatchFetchResultsOperator that lands the results. Or "
+        "leave wait_for_completion out.",
     )
 
 

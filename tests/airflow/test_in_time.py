@@ -7,8 +7,11 @@ import datetime
 import pytest
 
 from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.operators.fetch import GeminiBatchFetchResultsOperator
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
 from airflow_provider_batch.operators.options import SingleCalls
+from airflow_provider_batch.sensors.gemini import GeminiBatchSensor
+from tests.airflow.tries import batch_of, run_try
 
 AHEAD = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=12)
 
@@ -80,6 +83,16 @@ def test_what_is_no_time_with_a_zone_is_refused_in_the_task(case, gemini_emulato
     run = case("ready", ready_by=given)
     assert run.tasks["batch"] == "failed"
     assert "ready_by must be a time with its time zone" in run.log
+    assert created(gemini_emulator) == []
+
+
+def test_a_batch_that_needs_no_job_passes_a_sensor_and_is_fetched(gemini_emulator, tmp_path):
+    submission = run_try(batch_of(tmp_path, "ab", trial_rows=5, wait_for_completion=False))
+    assert (submission["job_name"], submission["job_names"]) == ("", [])
+    seen = GeminiBatchSensor(task_id="wait", submission=submission).poke({})
+    assert (seen.is_done, seen.xcom_value) == (True, submission)
+    manifest = run_try(GeminiBatchFetchResultsOperator(task_id="fetch", submission=submission))
+    assert manifest["counts"] == {"success": 2}
     assert created(gemini_emulator) == []
 
 

@@ -45,8 +45,8 @@ def rescue_begins(batch: BatchState, policy: Policy, now: float) -> float | None
     """Unix time at which the rows that are left must begin to be answered by single calls.
 
     None if they are not to be. What cannot be answered in time in the first tier may be in the next. Single calls
-    may not be able to answer all rows in the time that is left. Then the jobs are more likely to, so they have that
-    time, but for what a few rows need.
+    may not be able to answer all rows in the time that is left. Then the jobs are more likely to, so they have
+    that time, but for what a few rows need.
     """
     if not policy.rescues:
         return None

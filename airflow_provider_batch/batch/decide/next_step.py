@@ -276,13 +276,8 @@ def _extend(batch: BatchState, shards: list[Shard], policy: Policy, now: float) 
 
     They go on as long as the API lets them. Where there are none yet, their time begins anew.
     """
-    if (
-        policy.is_cleared
-        and policy.is_new_try
-        and policy.may_send
-        and not batch.has_spent
-        and not batch.round.cancel
-    ):
+    is_unsent = policy.may_send and not batch.has_spent and not batch.round.cancel
+    if policy.is_cleared and policy.is_new_try and is_unsent:
         is_late = now >= patience_ends(batch, policy)
         return Extend(len(batch.round.extended) + 1) if is_late else None
     last, runs = batch.round, any(shard.job or shard.is_unresolved for shard in shards)
