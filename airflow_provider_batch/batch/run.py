@@ -271,7 +271,7 @@ class Run:
 
     def _call(self, batch: BatchState, shard: Shard) -> None:
         called = call_rows(self._work, self._calls, batch, batch.round_of(shard), shard)
-        if called.end in (End.PAUSE, End.LEASE_LOST):
+        if called.end in (End.PAUSE, End.STOPPED, End.LEASE_LOST):
             log.info("%s is called for later: %s.", shard.name, called.end.value)
             self._pause(batch, shard, called.until)
         else:

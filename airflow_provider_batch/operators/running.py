@@ -94,6 +94,7 @@ class TaskRun:
         self._rows = rows
         self._hook = GeminiBatchHook(given.gemini_conn_id)
         self._has_begun = False
+        self._is_stopped = False
 
     def execute(self, begin_by: float | None = None) -> dict[str, Any]:
         """Begin, or go on with what an earlier try began.
@@ -151,6 +152,7 @@ class TaskRun:
 
     def on_kill(self) -> None:
         """Ask the jobs to end if the task was marked failed. Leave them alone in every other case."""
+        self._is_stopped = True
         if self._given.failures.cancel_on_kill and self.ledger is not None:
             end_if_failed(self._hook, self.ledger, self._identity, self._task.log)
 
@@ -320,6 +322,7 @@ class TaskRun:
             account=self._account.label,
             rules=rules,
             max_failed=given.allowed_failures,
+            is_stopped=lambda: self._is_stopped,
         )
 
     @cached_property

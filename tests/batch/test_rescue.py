@@ -301,3 +301,17 @@ def test_a_lease_that_outlives_the_time_of_the_calls_is_waited_for_without_haste
     wait = late.but(patience=replace(QUICK, retry=60.0)).resume()
     assert isinstance(wait, Wait)
     assert min(wait.until, wait.deadline) > now + 30
+
+
+def test_a_task_that_is_stopped_begins_no_more_calls_and_keeps_the_answers_to_those_under_way(
+    late, stuck, called, gemini_emulator
+):
+    begun(late, stuck)
+    gemini_emulator.advance_clock(LATE_S)
+    few_at_once = replace(QUICKLY, concurrency=2)
+    stopped = late.but(calls=few_at_once, is_stopped=lambda: len(called()) >= 4)
+    assert isinstance(stopped.attempt(), Wait)
+    paid = len(called())
+    assert 4 <= paid < 20
+    assert late.finish().counts == {"success": 20}
+    assert len(called()) == 20

@@ -273,9 +273,7 @@ def test_the_time_for_the_jobs_begins_when_the_trial_is_over(trying, gemini_emul
     assert hasty.finish().counts == {"success": 40}
 
 
-def test_a_batch_whose_trial_was_too_dear_is_sent_the_next_day_with_more_money(
-    trying, created, gemini_emulator
-):
+def test_a_batch_whose_trial_was_too_dear_is_sent_the_next_day_with_more_money(trying, created, gemini_emulator):
     daily = trying.but(rows=SHORT, timeout_s=3_600.0, at_timeout="answer")
     with pytest.raises(TrialError, match="AGB-T02"):
         daily.but(budget=TOO_LITTLE).finish()

@@ -132,6 +132,7 @@ def _caller(
         ends_at=ends_at,
         clock=work.service.now,
         rows_left=rows,
+        is_stopped=calls.is_stopped,
     )
 
 
