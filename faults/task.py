@@ -196,7 +196,7 @@ class Task:
             order,
             service,
             ledger,
-            GeminiRows(),
+            self._dialect,
             policy,
             files=self.files,
             fence=self.fence,

@@ -55,12 +55,6 @@ FIRST_BEGIN_WAIT_S, LAST_BEGIN_WAIT_S, BEGIN_SHARE = 60.0, 600.0, 0.1
 Seconds at least, seconds at most, and a share of the time since the first attempt.
 """
 
-TRIAL_S = 2 * 3600.0
-"""For how long the rows of a trial are called at most, seconds. Flex may be without capacity for a while."""
-
-TRIAL_SHARE = 0.25
-"""Of the time until all rows are to be answered, which a trial may take. The jobs need the rest."""
-
 JOB_NAME_KEY = "job_name"
 """XCom key of the newest remote job, pushed as soon as the job exists."""
 
@@ -236,6 +230,7 @@ class TaskRun:
 
     def _spec(self) -> BatchSpec:
         from airflow_provider_batch.batch.cost.budget import Budget
+        from airflow_provider_batch.batch.decide.call_rules import trial_s
         from airflow_provider_batch.batch.ledger.documents import Layout
         from airflow_provider_batch.batch.send.spec import BatchSpec
         from airflow_provider_batch.rows.check.shards import ShardLimits
@@ -255,7 +250,7 @@ class TaskRun:
             budget=Budget(given.max_cost_usd, self._hook.prices().price, self._earlier_outputs),
             files_needed_s=min(given.timeout, DEFAULT_TIMEOUT_S),
             trial_rows=given.trial_rows,
-            trial_s=self._trial_s,
+            trial_s=trial_s(self._ready_by, time.time()),
             output=self._form.output,
             is_strict=results.strict_output,
             layout=Layout(
@@ -329,13 +324,6 @@ class TaskRun:
     def _ready_by(self) -> float | None:
         """Unix time by which all rows are to be answered."""
         return ready_time_of(self._given.ready_by, self._context)
-
-    @property
-    def _trial_s(self) -> float:
-        """For how long a trial that begins now may take, seconds."""
-        if self._ready_by is None:
-            return TRIAL_S
-        return min(TRIAL_S, max(0.0, TRIAL_SHARE * (self._ready_by - time.time())))
 
     def _tell_job(self, name: str) -> None:
         if self._task.do_xcom_push:

@@ -13,7 +13,7 @@ from upath import UPath
 
 from airflow_provider_batch.batch.cost.budget import Budget
 from airflow_provider_batch.batch.decide.actions import Wait
-from airflow_provider_batch.batch.decide.call_rules import CallRules
+from airflow_provider_batch.batch.decide.call_rules import CallRules, trial_s
 from airflow_provider_batch.batch.ledger.documents import Landed, Layout, TrialForecast
 from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.batch.ledger.state import read_batch
@@ -315,3 +315,10 @@ def test_a_trial_that_broke_off_is_not_gone_on_with_by_a_task_that_makes_none(
     paid = len(called())
     assert trying.but(trial_rows=0, calls=None).finish().counts == {"success": 40}
     assert len(called()) == paid < 10
+
+
+@pytest.mark.parametrize(
+    ("ready_in_s", "most_s"), [(None, 7_200), (86_400, 7_200), (3_600, 900), (0, 0), (-60, 0)]
+)
+def test_a_trial_leaves_the_jobs_most_of_the_time_before_all_is_to_be_ready(ready_in_s, most_s):
+    assert trial_s(None if ready_in_s is None else 1_000_000 + ready_in_s, 1_000_000) == most_s
