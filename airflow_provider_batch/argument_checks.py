@@ -283,6 +283,9 @@ def submitted(name: str, value: Any) -> Any:
         jobs = given.get("job_names") or given.get("job_name")
         if jobs and all(isinstance(job, str) for job in ([jobs] if isinstance(jobs, str) else jobs)):
             return dict(given)
+        if given.get("ledger") and given.get("job_name") == "":
+            # All rows of the batch were tried, so no job was needed.
+            return dict(given)
     raise ConfigError(
         f"{name}: the task was given no job, but {_shown(value)}.",
         code="AGB-C08",

@@ -146,6 +146,22 @@ def ensure_one_knob(max_failed_fraction: float | None, fail_on_partial_error: bo
         )
 
 
+def ensure_waits(wait_for_completion: object, ready_by: object, at_timeout: object) -> None:
+    """Make sure that a task which is to do something about late jobs waits for them.
+
+    :raises ConfigError: It does not.
+    """
+    if wait_for_completion is not False or (ready_by is None and at_timeout not in ("cancel", "answer")):
+        return
+    what = "ready_by" if ready_by is not None else f"at_timeout={at_timeout!r}"
+    raise ConfigError(
+        f"{what} needs wait_for_completion=True: a task that has ended can do nothing about late jobs.",
+        code="AGB-C06",
+        remedy="Give ready_by and at_timeout to the GeminiBatchFetchResultsOperator that lands the results. Or "
+        "leave wait_for_completion out.",
+    )
+
+
 def ensure_no_old_names(kind: str, given: Mapping[str, Any], renamed: Mapping[str, str]) -> None:
     """Make sure that no argument has a name of the version before.
 

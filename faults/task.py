@@ -74,6 +74,7 @@ class Task:
     :param trial_s: For how long, at most, seconds.
     :param calls: How rows are called. None = none are.
     :param keeping: How answers are noted, in tenths of seconds instead of minutes.
+    :param is_stopped: The process is about to be ended.
     :param max_failed: The share of tried rows that may have no usable answer.
     :param wrap: Puts something around the service of each visit.
     :param observer: Told what the visits do.
@@ -103,6 +104,7 @@ class Task:
     trial_s: float = 60.0
     calls: CallRules | None = None
     max_failed: float | None = None
+    is_stopped: Callable[[], bool] = lambda: False
     keeping: Keeping = field(default_factory=lambda: Keeping(lease_s=0.6, note_s=0.05))
     wrap: Callable[[Any], Any] = _same
     jobs: list[str] = field(default_factory=list)
@@ -210,7 +212,14 @@ class Task:
         if self.calls is None:
             return None
         account = f"{self.identity.run_id} of {self.folder}"
-        return Calling(self._callers, account, self.calls, self.keeping, max_failed=self.max_failed)
+        return Calling(
+            self._callers,
+            account,
+            self.calls,
+            self.keeping,
+            max_failed=self.max_failed,
+            is_stopped=self.is_stopped,
+        )
 
     def _callers(self) -> CallingService:
         endpoint = Endpoint(ApiKey(self.key), base_url=self.base_url)

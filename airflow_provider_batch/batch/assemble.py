@@ -51,6 +51,7 @@ def to_send(
             max_tokens_in_flight=spec.limits.tokens,
             affords=spec.budget.affords,
             job_life_s=service.limits.job_life_s,
+            tries=spec.trial_rows > 0,
             **_calling(calls),
         ),
         limits=spec.limits,

@@ -16,7 +16,7 @@ class Kind(str, enum.Enum):
     """What was found."""
 
     UNLANDED = "unlanded"
-    """A job has ended, is paid for, and its results were not taken."""
+    """A job has ended, or single calls have, and what they brought is paid for and was not taken."""
     DUPLICATE = "duplicate"
     """Two jobs for the same rows."""
     ORPHAN = "orphan"
@@ -49,6 +49,11 @@ class Finding:
     hours_left: float | None = None
 
 
+def several(count: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def hours_left(job: JobSnapshot, service: BatchService) -> float | None:
     """Until the server deletes the results of a job, None if it has none."""
     until = results_until(job, service.limits.result_life_s)
@@ -75,10 +80,6 @@ def of_calls(
                 yield from _ran_on(job, where, service)
 
 
-def _several(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def _is_recent(landed: Landed, service: BatchService) -> bool:
     """A finding that nothing can be done about must not stay for ever."""
     return service.now() < landed.at.timestamp() + service.limits.result_life_s
@@ -90,13 +91,13 @@ def _counted(kind: RoundKind, landed: list[Landed], where: str) -> Iterator[Find
     if lost:
         most = f", USD {usd:,.4f} at most" if usd else ""
         text = (
-            f"{_several(lost, 'single call')} of the {kind.value} may have been billed without an answer{most}. "
+            f"{several(lost, 'single call')} of the {kind.value} may have been billed without an answer{most}. "
             "The cost of the batch does not have this. Nothing is to be done."
         )
         yield Finding(Kind.LOST, text, ledger=where)
     if again:
         text = (
-            f"{_several(again, 'answer')} of the {kind.value} came to rows that had one. The bill has this, and "
+            f"{several(again, 'answer')} of the {kind.value} came to rows that had one. The bill has this, and "
             "the cost of the batch has it. Nothing is to be done."
         )
         yield Finding(Kind.AGAIN, text, ledger=where)

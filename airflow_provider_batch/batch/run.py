@@ -153,7 +153,8 @@ class Run:
         log.warning("Waiting, and trying again: %s", error)
         self._work.observer.chapter(None)
         jobs = batch.round.open_jobs
-        return Wait(jobs, (), now + self._policy.patience.retry, ends)
+        again = now + self._policy.patience.retry
+        return Wait(jobs, (), again, max(ends, again))
 
     def _finish(self, batch: BatchState, action: Action) -> Result | None:
         """The end of the visit, if the action is one."""
@@ -268,11 +269,9 @@ class Run:
 
     def _call(self, batch: BatchState, shard: Shard) -> None:
         called = call_rows(self._work, self._calls, batch, shard)
-        if called.end in (End.PAUSE, End.LEASE_LOST):
-            soon = self._work.service.now() + self._policy.patience.retry
-            until = soon if called.until is None else called.until
+        if called.end in (End.PAUSE, End.STOPPED, End.LEASE_LOST):
+            until = self._pause(batch, shard, called.until)
             log.info("Single calls for %s go on at %s: %s.", shard.title, told_time(until), called.why)
-            self._visit.paused[shard.name] = until
         else:
             self._land_calls(batch, shard, "" if called.end is End.ALL_ANSWERED else called.end.value)
 
@@ -280,7 +279,20 @@ class Run:
         landed = land_called(self._work, batch, shard, why)
         if landed is None:
             # The worker that has the lease may be dead. Its lease ends by itself.
-            self._visit.paused[shard.name] = self._work.service.now() + self._policy.patience.retry
+            self._pause(batch, shard, None)
+
+    def _pause(self, batch: BatchState, shard: Shard, until: float | None) -> float:
+        """Leave a shard for a while. Returns the Unix time at which its turn comes again.
+
+        :param until: Unix time, None = soon.
+        """
+        soon = self._work.service.now() + self._policy.patience.retry
+        is_limited = self._work.calls is not None and self._work.calls.max_usd is not None
+        # Another visit may spend on it what is left of the money, so nothing is called beside it.
+        paused = batch.round_of(shard).open_shards if is_limited else (shard,)
+        again = soon if until is None else until
+        self._visit.paused |= dict.fromkeys((one.name for one in paused), again)
+        return again
 
     @property
     def _calls(self) -> Calling:
@@ -325,7 +337,8 @@ class Run:
     def _extend(self, batch: BatchState, number: int) -> None:
         name = batch.round.document(names.EXTENDED, number)
         self._work.ledger.put(name, Extended(at=self._sender.now()))
-        log.info("The task was cleared after its deadline: its jobs go on, with new time.")
+        jobs = "its jobs go on, with new time" if batch.has_spent else "the time for its jobs begins anew"
+        log.info("The task was cleared after its deadline: %s.", jobs)
         self._policy = replace(self._policy, is_cleared=False)
 
     def _cancel(self, batch: BatchState, jobs: tuple[str, ...]) -> None:

@@ -26,6 +26,8 @@ from airflow_provider_batch.batch.ledger.job_names import PREFIX, JobTag
 from airflow_provider_batch.batch.ledger.publication import Retired
 from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
 from airflow_provider_batch.batch.ledger.store import FOLDER, RETIRED, Ledger, retire
+from airflow_provider_batch.batch.live.left_behind import left_at, left_behind, open_calls
+from airflow_provider_batch.batch.live.visit import land_called
 from airflow_provider_batch.batch.observer import Observer
 from airflow_provider_batch.batch.run import LandedBatch, Run
 from airflow_provider_batch.contract import BatchService, CannotTell, Found, JobSnapshot, JobState
@@ -33,6 +35,8 @@ from airflow_provider_batch.errors import BatchError, NotFoundError
 from airflow_provider_batch.rows.dialect import RowDialect
 
 log = logging.getLogger(__name__)
+
+_LEFT = "no task went on with the rows"
 
 ABANDONED_S = 6 * 3600.0
 """A job that ended so long ago and has not landed has no task that comes back for it soon. Seconds."""
@@ -55,6 +59,7 @@ class Report:
     """What there is, and what is wrong with it.
 
     :param landed: Result folders that a sweep has published.
+    :param kept: Ledgers in which a sweep has landed the answers of a trial. No batch followed it.
     :param passed_over: Ledgers of another credential, whose jobs this one cannot see.
     :param too_young: Ledgers from which a sweep could take something, and which it leaves to their tasks for now.
     :param taken_after_s: A sweep takes it when the last job of the batch ended so many seconds ago.
@@ -64,6 +69,7 @@ class Report:
     jobs: int
     findings: tuple[Finding, ...]
     landed: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
     too_young: tuple[str, ...] = ()
     taken_after_s: float | None = None
@@ -112,15 +118,23 @@ def sweep(
     :param abandoned_s: Batches are left to their tasks until their last job ended so many seconds ago.
     """
     jobs = _listed(service)
-    landed: list[str] = []
-    too_young: list[str] = []
+    taken = _Taken()
     for one in _read(roots, jobs, account).known:
-        if _is_abandoned(one.batch, jobs, service.now() - abandoned_s):
-            landed += _take(service, one, dialect, prices, observer or Observer())
-        elif _is_abandoned(one.batch, jobs, math.inf):
-            too_young.append(str(one.ledger.folder))
+        try:
+            if _is_abandoned(one, jobs, service.now() - abandoned_s):
+                _take(service, one, dialect, prices, observer or Observer(), taken)
+            elif _is_abandoned(one, jobs, math.inf):
+                taken.too_young.append(str(one.ledger.folder))
+        except BatchError as error:
+            log.warning("%s cannot be landed: %s", one.ledger.folder, error)
     report = reconcile(service, roots, account=account)
-    return replace(report, landed=tuple(landed), too_young=tuple(too_young), taken_after_s=abandoned_s)
+    return replace(
+        report,
+        landed=tuple(taken.landed),
+        kept=tuple(taken.kept),
+        too_young=tuple(taken.too_young),
+        taken_after_s=abandoned_s,
+    )
 
 
 def prune(roots: Sequence[UPath], before: datetime, *, is_tried: bool = False) -> list[str]:
@@ -145,19 +159,29 @@ def prune(roots: Sequence[UPath], before: datetime, *, is_tried: bool = False) -
     return pruned
 
 
+@dataclass
+class _Taken:
+    """What a sweep has taken, and what not yet. As in :class:`Report`."""
+
+    landed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    too_young: list[str] = field(default_factory=list)
+
+
 def _take(
-    service: BatchService, known: Known, dialect: RowDialect, prices: Prices, observer: Observer
-) -> Iterator[str]:
+    service: BatchService, known: Known, dialect: RowDialect, prices: Prices, observer: Observer, taken: _Taken
+) -> None:
     folder = known.ledger.folder.parent.parent.parent
     work = to_land(service, known.ledger, folder, dialect, prices=prices, timeout_s=0.0, observer=observer)
-    try:
-        result = Run(work).go()
-    except BatchError as error:
-        log.warning("%s cannot be landed: %s", known.ledger.folder, error)
+    if not _has_more_than_a_trial(known.batch):
+        # There is nothing to publish.
+        landed = [land_called(work, known.batch, shard, _LEFT) for _, shard in open_calls(known.batch)]
+        taken.kept += [str(known.ledger.folder)] if any(landed) else []
         return
+    result = Run(work).go()
     if isinstance(result, LandedBatch) and not known.batch.round.published:
         log.info("Landed %s, which no task came back for.", result.manifest.result_uri)
-        yield result.manifest.result_uri
+        taken.landed.append(result.manifest.result_uri)
 
 
 def _retired(root: UPath) -> Iterator[str]:
@@ -231,7 +255,7 @@ def _compare(known: list[Known], jobs: dict[str, JobSnapshot], service: BatchSer
             if name:
                 noted[name] = str(one.ledger.folder)
             findings += _open_shard(one, shard, jobs, service)
-        findings += of_calls(one.batch, str(one.ledger.folder), jobs, service)
+        findings += _of_calls(one, jobs, service)
         noted |= dict.fromkeys(one.earlier, str(one.ledger.folder))
     findings += _duplicates(jobs)
     findings += [
@@ -245,6 +269,15 @@ def _compare(known: list[Known], jobs: dict[str, JobSnapshot], service: BatchSer
         if name not in noted and _matters(job, service)
     ]
     return findings
+
+
+def _of_calls(known: Known, jobs: dict[str, JobSnapshot], service: BatchService) -> Iterator[Finding]:
+    where = str(known.ledger.folder)
+    yield from of_calls(known.batch, where, jobs, service)
+    try:
+        yield from left_behind(known.ledger, known.batch, where, service.now())
+    except BatchError as error:
+        yield Finding(Kind.DAMAGED, str(error), ledger=where)
 
 
 def _unlisted(service: BatchService, name: str, where: str) -> list[Finding]:
@@ -293,18 +326,30 @@ def _duplicates(jobs: dict[str, JobSnapshot]) -> list[Finding]:
     ]
 
 
-def _is_abandoned(batch: BatchState, jobs: dict[str, JobSnapshot], before: float) -> bool:
-    """Something can be taken, and it could have been for a while."""
+def _is_abandoned(known: Known, jobs: dict[str, JobSnapshot], before: float) -> bool:
+    """Something can be taken, and it could have been for a while.
+
+    :raises LedgerError: What single calls brought cannot be read.
+    """
+    batch = known.batch
     waiting = [shard for shard in batch.round.shards if not shard.landed]
     if batch.round.published and not batch.superseded:
         # Killed after it was published: what is not needed any more is still there.
         return not batch.round.is_tidied and batch.round.published.at.timestamp() < before
-    if batch.superseded or not batch.has_spent:
+    calls = [left_at(known.ledger, called, shard) for called, shard in open_calls(batch)]
+    if batch.superseded or not (calls or _has_more_than_a_trial(batch)):
+        return False
+    if not all(time < before for time in calls):
         return False
     times = [_ended_at(jobs.get(shard.job or "")) for shard in waiting]
     times += [shard.last.sending.at.timestamp() for shard in waiting if shard.is_unresolved and shard.last]
-    times += [shard.landed.at.timestamp() for shard in batch.round.shards if shard.landed]
+    times += [landed.at.timestamp() for landed in batch.landed]
     return all(time < before for time in times)
+
+
+def _has_more_than_a_trial(batch: BatchState) -> bool:
+    """A batch was sent, or there is none to send as all rows were tried."""
+    return batch.has_spent or not batch.plan.first.shards
 
 
 def _ended_at(job: JobSnapshot | None) -> float:

@@ -30,6 +30,7 @@ class Calling:
     :param spent: What the batch has cost at most so far, USD, without the calls that have not landed.
     :param max_failed: The greatest share of a trial's rows that may have no usable answer, 0 to 1. None = any, but
         not all.
+    :param is_stopped: The process is about to be ended, so no more calls are begun.
     """
 
     connect: Callable[[], CallingService]
@@ -39,6 +40,7 @@ class Calling:
     max_usd: float | None = None
     spent: Callable[[BatchState], float] = lambda _: 0.0
     max_failed: float | None = None
+    is_stopped: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)

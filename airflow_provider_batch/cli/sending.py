@@ -6,14 +6,16 @@ run in. A second batch needs a second result path.
 
 from __future__ import annotations
 
+import time
 from argparse import Namespace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_batch.cli import printing, rows, targets, views, waiting
 from airflow_provider_batch.cli.access import Access, access, open_folder, prices_of
 from airflow_provider_batch.cli.calling import CallProgress, calls_of, ensure_text, ready_time
 from airflow_provider_batch.cli.running import STOPPED, WELL, log_to_stderr
-from airflow_provider_batch.cli.trying import TRIAL_S, tell_most
+from airflow_provider_batch.cli.trying import tell_most
 from airflow_provider_batch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 def submit(options: Namespace) -> int:
     """Begin, or go on with what an earlier run began."""
+    from airflow_provider_batch.batch.decide.call_rules import trial_s
+
     targets.ensure_rows(options.file)
     targets.ensure_no_job(options.result_path, "--result-path")
     ensure_text(options)
@@ -33,7 +37,7 @@ def submit(options: Namespace) -> int:
     # What was checked, what it will cost and what exists already is worth reading.
     log_to_stderr(chatty=True)
     form = rows.form(options, given.open_path)
-    spec = _spec(options, given, form)
+    spec = replace(_spec(options, given, form), trial_s=trial_s(ready_by, time.time()))
     patience = waiting.WaitLimits.of(options, None)
     try:
         result = _sent(options, given, form, spec, patience, ready_by)
@@ -70,7 +74,6 @@ def _spec(options: Namespace, given: Access, form: RequestForm) -> BatchSpec:
         output=form.output,
         is_strict=options.strict_output,
         trial_rows=options.trial,
-        trial_s=TRIAL_S,
     )
 
 

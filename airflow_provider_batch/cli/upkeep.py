@@ -135,6 +135,7 @@ def _root(given: Access, folder: str) -> UPath:
 
 def _as_text(report: Report) -> str:
     lines = [f"landed      {uri}" for uri in report.landed]
+    lines += [f"kept        the answers of a trial in {folder}; no batch was sent" for folder in report.kept]
     for finding in report.findings:
         left = "" if finding.hours_left is None else f" {finding.hours_left:.0f} h until the results are deleted."
         where = f" Ledger: {finding.ledger}" if finding.ledger else ""

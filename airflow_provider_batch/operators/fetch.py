@@ -186,6 +186,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         ensure_one_knob(max_failed_fraction, fail_on_partial_error)
         _ensure_one(submission is not None, job_name is not None, result_path is not None, output_type is not None)
         self._landed: tuple[Manifest, Ledger] | tuple[()] = ()
+        self._is_stopped = False
 
     def render_template(self, content: Any, context: Context, *others: Any, **named: Any) -> Any:
         """As Airflow's, also of paths."""
@@ -212,7 +213,7 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
             make = self._of_another if self.job_name else self._of_submission
             work = make(context, hook, service, report)
             if late.waits:
-                work = late.apply(work, hook)
+                work = late.apply(work, hook, lambda: self._is_stopped)
                 result = self._ended(late.land(self, work, event))
             else:
                 result = self._land(work)
@@ -224,6 +225,10 @@ class GeminiBatchFetchResultsOperator(BaseOperator, CheckedArguments):
         ensure_enough(result.manifest, allowed, common_mistake(result.batch))
         tell_outlets(context, self.outlets, result.manifest.to_xcom())
         return result.manifest.to_xcom()
+
+    def on_kill(self) -> None:
+        """Begin no more single calls. Jobs are left alone."""
+        self._is_stopped = True
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Look again after a wait. The ledger and the API say what is next, not the event."""

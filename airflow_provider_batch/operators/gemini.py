@@ -15,6 +15,7 @@ from airflow_provider_batch.arguments import (
     argument,
     ensure_no_old_names,
     ensure_one_knob,
+    ensure_waits,
     rendered,
 )
 from airflow_provider_batch.contract import DEFAULT_TIMEOUT_S
@@ -232,6 +233,8 @@ class GeminiBatchOperator(BaseOperator, CheckedArguments):
         wait_for_upstream(self, [self.media, self.failures, self.estimate])
         ensure_one_knob(self.max_failed_fraction, self.fail_on_partial_error)
         media, failures = MediaOptions.of(self.media), FailureOptions.of(self.failures)
+        if "failures" not in self._pending:
+            ensure_waits(self.wait_for_completion, self.ready_by, failures.at_timeout)
         params = None if "request_params" in self._pending else self.request_params
         ensure_consistent(self.prompt, media, params, self.output_type, failures.allow_unknown_fields)
 
@@ -289,6 +292,7 @@ class GeminiBatchOperator(BaseOperator, CheckedArguments):
 
     def _new_run(self, context: Context) -> TaskRun:
         given = BatchArguments(**{argument(name): value for name, value in self._checked().items()})
+        ensure_waits(given.wait_for_completion, given.ready_by, given.failures.at_timeout)
         unknown = given.failures.allow_unknown_fields
         ensure_consistent(given.prompt, given.media, given.request_params, given.output_type, unknown)
         self._run = TaskRun(self, context, given, self._form(given), lambda: self._rows(context))

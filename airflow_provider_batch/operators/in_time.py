@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_batch.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow.sdk import Context
 
     from airflow_provider_batch.batch.work import Calling
@@ -46,8 +48,13 @@ def ensure_ahead(ready_by: float | None) -> None:
         )
 
 
-def calling_of(given: BatchArguments, hook: GeminiBatchHook, account: Account) -> Calling | None:
-    """How rows are answered by single calls, if any may be."""
+def calling_of(
+    given: BatchArguments, hook: GeminiBatchHook, account: Account, is_stopped: Callable[[], bool]
+) -> Calling | None:
+    """How rows are answered by single calls, if any may be.
+
+    :param is_stopped: The task is being stopped, so no call may begin.
+    """
     from airflow_provider_batch.batch.work import Calling
 
     if not (given.trial_rows or given.ready_by or given.failures.at_timeout == "answer"):
@@ -58,4 +65,5 @@ def calling_of(given: BatchArguments, hook: GeminiBatchHook, account: Account) -
         account=account.label,
         rules=rules,
         max_failed=given.allowed_failures,
+        is_stopped=is_stopped,
     )

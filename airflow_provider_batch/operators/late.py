@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -72,9 +72,10 @@ class LateJobs:
         """Jobs are waited for."""
         return self.calls or self.at_timeout == "cancel"
 
-    def apply(self, work: Work, hook: GeminiBatchHook) -> Work:
+    def apply(self, work: Work, hook: GeminiBatchHook, is_stopped: Callable[[], bool]) -> Work:
         """The same work, with what becomes of late jobs.
 
+        :param is_stopped: The task is about to be ended, so no more calls are begun.
         :raises ConfigError: Its rows cannot be answered by single calls. Nothing was cancelled.
         :raises BudgetError: What they would cost is not known, and may not exceed a sum. Nothing was cancelled.
         """
@@ -88,7 +89,9 @@ class LateJobs:
         account = hook.account()
         rules = account.call_rules(**asdict(self.single_calls))
         files = None if self.media_path is None else object_path(self.media_path, "media_path")
-        calls = Calling(lambda: hook.calling_service(rules.concurrency), account.label, rules)
+        calls = Calling(
+            lambda: hook.calling_service(rules.concurrency), account.label, rules, is_stopped=is_stopped
+        )
         budget = Budget(self.max_cost_usd, work.prices)
         called = replace(
             work,

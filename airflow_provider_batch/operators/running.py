@@ -21,7 +21,7 @@ from airflow_provider_batch.deferring import left_s, patience
 from airflow_provider_batch.errors import BatchError, ConfigError, EmptyInputError, PartialResultsError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import show
-from airflow_provider_batch.operators.in_time import TRIAL_S, calling_of, ensure_ahead, ready_time_of
+from airflow_provider_batch.operators.in_time import calling_of, ensure_ahead, ready_time_of
 from airflow_provider_batch.operators.requests import source
 from airflow_provider_batch.stopping import end_if_failed, task_of
 from airflow_provider_batch.triggers.gemini import GeminiBatchTrigger
@@ -88,6 +88,7 @@ class TaskRun:
         self._rows = rows
         self._hook = GeminiBatchHook(given.gemini_conn_id)
         self._has_begun = False
+        self._is_stopped = False
 
     def execute(self, begin_by: float | None = None) -> dict[str, Any]:
         """Begin, or go on with what an earlier try began.
@@ -145,6 +146,7 @@ class TaskRun:
 
     def on_kill(self) -> None:
         """Ask the jobs to end if the task was marked failed. Leave them alone in every other case."""
+        self._is_stopped = True
         if self._given.failures.cancel_on_kill and self.ledger is not None:
             end_if_failed(self._hook, self.ledger, self._identity, self._task.log)
 
@@ -214,6 +216,7 @@ class TaskRun:
 
     def _spec(self) -> BatchSpec:
         from airflow_provider_batch.batch.cost.budget import Budget
+        from airflow_provider_batch.batch.decide.call_rules import trial_s
         from airflow_provider_batch.batch.ledger.documents import Layout
         from airflow_provider_batch.batch.send.spec import BatchSpec
         from airflow_provider_batch.rows.check.shards import ShardLimits
@@ -233,7 +236,7 @@ class TaskRun:
             budget=Budget(given.max_cost_usd, self._hook.prices().price, self._earlier_outputs),
             files_needed_s=min(given.timeout, DEFAULT_TIMEOUT_S),
             trial_rows=given.trial_rows,
-            trial_s=TRIAL_S,
+            trial_s=trial_s(ready_time_of(self._given.ready_by, self._context), time.time()),
             output=self._form.output,
             is_strict=results.strict_output,
             layout=Layout(
@@ -282,7 +285,7 @@ class TaskRun:
             fence=fence,
             on_job=self._tell_job,
             observer=report,
-            calls=calling_of(self._given, self._hook, self._account),
+            calls=calling_of(self._given, self._hook, self._account, lambda: self._is_stopped),
         )
 
     def _tell_job(self, name: str) -> None:

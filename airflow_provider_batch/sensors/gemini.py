@@ -163,7 +163,10 @@ class GeminiBatchSensor(BaseSensorOperator, CheckedArguments):
         from airflow_provider_batch.batch.decide.outcome import ensure_succeeded
 
         names = self._job_names()
-        running = []
+        running: list[str] = []
+        if not names:
+            self.log.info("The batch has no jobs: single calls have answered all rows.")
+            return running
         with GeminiBatchHook(self.gemini_conn_id).service() as service:
             for name in names:
                 try:
@@ -185,7 +188,7 @@ class GeminiBatchSensor(BaseSensorOperator, CheckedArguments):
         given = self.submission
         if isinstance(given, str):
             return [given]
-        return [str(name) for name in given.get("job_names") or [given["job_name"]]]
+        return [str(name) for name in given.get("job_names") or [given["job_name"]] if name]
 
 
 def _overdue(message: str, job_name: str) -> JobTimeoutError:

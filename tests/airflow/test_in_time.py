@@ -7,8 +7,11 @@ import datetime
 import pytest
 
 from airflow_provider_batch.errors import ConfigError
+from airflow_provider_batch.operators.fetch import GeminiBatchFetchResultsOperator
 from airflow_provider_batch.operators.gemini import GeminiBatchOperator
 from airflow_provider_batch.operators.options import SingleCalls
+from airflow_provider_batch.sensors.gemini import GeminiBatchSensor
+from tests.airflow.tries import batch_of, run_try
 
 AHEAD = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=12)
 
@@ -94,6 +97,16 @@ def told_to_the_page(dag_id):
         return XComModel.deserialize_value(session.scalars(wanted.order_by(XComModel.timestamp.desc())).first())
 
 
+def test_a_batch_that_needs_no_job_passes_a_sensor_and_is_fetched(gemini_emulator, tmp_path):
+    submission = run_try(batch_of(tmp_path, "ab", trial_rows=5, wait_for_completion=False))
+    assert (submission["job_name"], submission["job_names"]) == ("", [])
+    seen = GeminiBatchSensor(task_id="wait", submission=submission).poke({})
+    assert (seen.is_done, seen.xcom_value) == (True, submission)
+    manifest = run_try(GeminiBatchFetchResultsOperator(task_id="fetch", submission=submission))
+    assert manifest["counts"] == {"success": 2}
+    assert created(gemini_emulator) == []
+
+
 def batch(**arguments):
     given = {"model": "gemini-2.5-flash", "requests": "/in.jsonl", "result_path": "/out"}
     return GeminiBatchOperator(task_id="batch", **given, **arguments)
@@ -113,6 +126,11 @@ def batch(**arguments):
         ({"single_calls": {"tiers": ("priority",)}}, "single_calls.tiers"),
         ({"single_calls": SingleCalls(concurrency=0)}, "single_calls.concurrency must be a whole number from 1"),
         ({"single_calls": {"speed": 3}}, "single_calls has no option 'speed'"),
+        ({"ready_by": AHEAD, "wait_for_completion": False}, "ready_by needs wait_for_completion=True"),
+        (
+            {"failures": {"at_timeout": "answer"}, "wait_for_completion": False},
+            "at_timeout='answer' needs wait_for_completion=True",
+        ),
         ({"failures": {"at_timeout": "pay"}}, "failures.at_timeout must be one of fail, cancel, answer"),
         ({"cancel_on_timeout": True}, "has no argument 'cancel_on_timeout' any more"),
         ({"failures": {"cancel_on_timeout": True}}, "failures has no option 'cancel_on_timeout'"),

@@ -105,3 +105,16 @@ def test_a_job_that_a_gateway_refused_after_it_was_made_is_found_before_the_next
     gemini_emulator.advance_clock(2)
     assert task.finish().counts == {"success": 3}
     assert len(created()) == 1
+
+
+def test_what_could_not_be_sent_before_the_deadline_is_sent_after_a_clear(task, created, gemini_emulator):
+    gemini_emulator.add_fault(call="batches.create", action="status", status=429, message="full", times=None)
+    hourly = task.but(timeout_s=3600.0)
+    hourly.attempt()
+    gemini_emulator.advance_clock(3605)
+    with pytest.raises(JobTimeoutError, match="AGB-P05 Nothing could be submitted before the deadline"):
+        hourly.attempt()
+    gemini_emulator.clear_faults()
+    gemini_emulator.advance_clock(86_400)
+    assert hourly.but(is_cleared=True).finish().counts == {"success": 3}
+    assert len(created()) == 1

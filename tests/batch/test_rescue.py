@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from dataclasses import replace
+from datetime import datetime, timezone
 from decimal import Decimal
 
 import pytest
@@ -16,11 +17,12 @@ from airflow_provider_batch.batch.decide.actions import Wait
 from airflow_provider_batch.batch.decide.call_rules import CallRules
 from airflow_provider_batch.batch.ledger.documents import Landed
 from airflow_provider_batch.batch.ledger.state import read_batch
+from airflow_provider_batch.batch.live.notes import NoteWriter, read_notes
 from airflow_provider_batch.contract_calls import Tier
 from airflow_provider_batch.errors import JobTimeoutError
 from airflow_provider_batch.gemini.prices import PriceTable
 from airflow_provider_batch.rows.check.shards import ShardLimits
-from faults.task import ask
+from faults.task import QUICK, ask
 from tests.batch.conftest import read, statuses
 
 CAP = {"generationConfig": {"maxOutputTokens": 1_000}}
@@ -268,3 +270,66 @@ def test_the_receipt_counts_what_calls_may_have_cost_without_an_answer(late, stu
     assert len(called()) == 23
     assert isinstance(landed[0], Landed)
     assert {total.tier for one in landed for total in one.calls} == {Tier.FLEX}
+
+
+@pytest.mark.parametrize(("most_usd", "calls"), [(Decimal(1000), 0), (None, 3)])
+def test_beside_a_visit_that_may_spend_what_is_left_of_the_money_nothing_is_called(
+    late, stuck, called, gemini_emulator, most_usd, calls
+):
+    # Of one lease are 10,000 rows at most.
+    rows = [{"key": f"row-{n}", "request": CAPPED[0]["request"]} for n in range(10_003)]
+    many = late.but(rows=rows, limits=ShardLimits(), budget=Budget(most_usd, late.prices))
+    begun(many, stuck)
+    gemini_emulator.advance_clock(LATE_S)
+    gemini_emulator.add_fault(call=CALL, action="status", status=401, times=None)
+    with pytest.raises(Exception, match="401"):
+        many.finish()
+    gemini_emulator.clear_faults()
+    first, _ = read_batch(many.ledger).round.shards
+    with many.service() as service:
+        service.ask_time()
+        now = datetime.fromtimestamp(service.now(), timezone.utc)
+    another = NoteWriter(many.ledger, first, read_notes(many.ledger, first), lambda: now, lease_s=3_600)
+    assert another.take(window_rows=10_000, window_usd=0.0)
+    assert isinstance(many.resume(), Wait)
+    assert len(called()) == calls
+
+
+def test_a_lease_that_outlives_the_time_of_the_calls_is_waited_for_without_haste(
+    late, stuck, called, gemini_emulator
+):
+    begun(late, stuck)
+    gemini_emulator.advance_clock(LATE_S)
+    gemini_emulator.add_fault(call=CALL, action="status", status=401, times=None)
+    with pytest.raises(Exception, match="401"):
+        late.finish()
+    (shard,) = read_batch(late.ledger).round.shards
+    gemini_emulator.advance_clock(24 * HOUR_S)
+    with late.service() as service:
+        service.ask_time()
+        now = service.now()
+    gone = NoteWriter(
+        late.ledger,
+        shard,
+        read_notes(late.ledger, shard),
+        lambda: datetime.fromtimestamp(now, timezone.utc),
+        lease_s=180,
+    )
+    assert gone.take(window_rows=1, window_usd=0.0)
+    wait = late.but(patience=replace(QUICK, retry=60.0)).resume()
+    assert isinstance(wait, Wait)
+    assert min(wait.until, wait.deadline) > now + 30
+
+
+def test_a_task_that_is_stopped_begins_no_more_calls_and_keeps_the_answers_to_those_under_way(
+    late, stuck, called, gemini_emulator
+):
+    begun(late, stuck)
+    gemini_emulator.advance_clock(LATE_S)
+    few_at_once = replace(QUICKLY, concurrency=2)
+    stopped = late.but(calls=few_at_once, is_stopped=lambda: len(called()) >= 4)
+    assert isinstance(stopped.attempt(), Wait)
+    paid = len(called())
+    assert 4 <= paid < 20
+    assert late.finish().counts == {"success": 20}
+    assert len(called()) == 20

@@ -16,6 +16,8 @@ from airflow_provider_batch.batch.decide.actions import Wait
 from airflow_provider_batch.batch.decide.call_rules import CallRules
 from airflow_provider_batch.batch.ledger.documents import Layout
 from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag
+from airflow_provider_batch.batch.ledger.state import read_batch
+from airflow_provider_batch.batch.live.notes import NoteWriter, read_notes
 from airflow_provider_batch.batch.sweep import Kind, prune, reconcile, sweep
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.errors import BatchError
@@ -364,3 +366,107 @@ def test_lost_calls_and_answers_to_answered_rows_are_counted_for_two_days(nightl
     assert again.text.startswith("1 answer of the trial came to rows that had one.")
     gemini_emulator.advance_clock(49 * 3600)
     assert found(task, lake) == ()
+
+
+QUICKLY = CallRules(requests_per_minute=60_000, tokens_per_minute=10_000_000)
+CALL = "models.generateContent"
+
+
+@pytest.fixture
+def cut_off(gemini_emulator):
+    """End a visit of a task after one answer, with its round open."""
+
+    def cut(task):
+        gemini_emulator.add_fault(call=CALL, action="status", status=401, after=1, times=None)
+        with pytest.raises(BatchError, match="401"):
+            task.finish()
+        gemini_emulator.clear_faults()
+        return task
+
+    return cut
+
+
+@pytest.fixture
+def half_rescued(nightly, gemini_emulator, cut_off):
+    """A task whose rescue broke off after one answer. Its calls may go on for a while."""
+    task = nightly("monday").but(calls=QUICKLY, timeout_s=3600.0, at_timeout="answer")
+    task.attempt()
+    gemini_emulator.force_job(task.jobs[0], state="STUCK")
+    gemini_emulator.advance_clock(3605)
+    return cut_off(task)
+
+
+@pytest.fixture
+def half_tried(nightly, cut_off):
+    """A task whose trial broke off after one answer."""
+    return cut_off(nightly("monday").but(calls=QUICKLY, trial_rows=2))
+
+
+def leased(task, shard, gemini_emulator):
+    """Let a worker take the lease of a shard and be gone."""
+    with task.service() as service:
+        service.ask_time()
+        writer = NoteWriter(
+            task.ledger,
+            shard,
+            read_notes(task.ledger, shard),
+            lambda: datetime.fromtimestamp(service.now(), timezone.utc),
+            lease_s=180,
+        )
+        assert writer.take(window_rows=2, window_usd=0.0)
+
+
+def test_a_rescue_that_pauses_is_left_to_its_task(half_rescued, lake, gemini_emulator):
+    report = swept(half_rescued, lake)
+    assert (report.landed, report.findings) == ((), ())
+    assert half_rescued.finish().counts == {"success": 3}
+    assert len(gemini_emulator.billed_calls()) == 3
+
+
+def test_a_rescue_whose_task_is_gone_is_found_and_its_answers_are_landed(half_rescued, lake, gemini_emulator):
+    gemini_emulator.advance_clock(3600)
+    (finding,) = found(half_rescued, lake)
+    assert (finding.kind, finding.ledger) == (Kind.UNLANDED, str(half_rescued.ledger.folder))
+    assert finding.text.startswith("Not landed: 1 answer of the rescue, noted by a worker that is gone. Run")
+    report = swept(half_rescued, lake)
+    assert (report.landed, report.findings) == ((str(lake / "monday" / "results.jsonl"),), ())
+    assert sorted(statuses(half_rescued).values()) == ["expired", "expired", "success"]
+    assert len(gemini_emulator.billed_calls()) == 1
+
+
+def test_a_worker_that_is_gone_in_a_rescue_is_found_when_its_lease_is_over(half_rescued, lake, gemini_emulator):
+    (shard,) = read_batch(half_rescued.ledger).round.shards
+    leased(half_rescued, shard, gemini_emulator)
+    assert found(half_rescued, lake) == ()
+    gemini_emulator.advance_clock(181)
+    (finding,) = found(half_rescued, lake)
+    assert "2 more calls may have been billed, at most." in finding.text
+    gemini_emulator.advance_clock(3600)
+    assert [one.kind for one in swept(half_rescued, lake).findings] == [Kind.LOST]
+
+
+def test_a_trial_that_broke_off_is_landed_and_its_task_goes_on_from_there(
+    half_tried, lake, gemini_emulator, created
+):
+    assert found(half_tried, lake) == ()
+    gemini_emulator.advance_clock(61)
+    (finding,) = found(half_tried, lake)
+    assert "1 answer of the trial, noted by a worker that is gone. No batch was sent." in finding.text
+    report = swept(half_tried, lake)
+    assert (report.landed, report.kept, report.findings) == ((), (str(half_tried.ledger.folder),), ())
+    assert swept(half_tried, lake).kept == ()
+    assert half_tried.finish().counts == {"success": 3}
+    assert (len(gemini_emulator.billed_calls()), len(created())) == (1, 2)
+
+
+def test_a_trial_of_all_rows_that_broke_off_is_published(nightly, cut_off, lake, gemini_emulator, created):
+    task = cut_off(nightly("monday").but(calls=QUICKLY, trial_rows=3))
+    gemini_emulator.advance_clock(61)
+    assert swept(task, lake).landed == (str(lake / "monday" / "results.jsonl"),)
+    assert sorted(statuses(task).values()) == ["expired", "expired", "success"]
+    assert created() == []
+
+
+def test_notes_of_single_calls_that_are_damaged_are_reported(half_tried, lake, gemini_emulator):
+    half_tried.ledger.path("r0.s1.note1.jsonl").write_text("{")
+    assert [one.kind for one in swept(half_tried, lake).findings] == [Kind.DAMAGED]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from dataclasses import replace
 from decimal import Decimal
 
@@ -12,7 +13,7 @@ from upath import UPath
 
 from airflow_provider_batch.batch.cost.budget import Budget
 from airflow_provider_batch.batch.decide.actions import Wait
-from airflow_provider_batch.batch.decide.call_rules import CallRules
+from airflow_provider_batch.batch.decide.call_rules import CallRules, trial_s
 from airflow_provider_batch.batch.ledger.documents import Landed, Layout, TrialForecast
 from airflow_provider_batch.batch.ledger.job_names import Identity
 from airflow_provider_batch.batch.ledger.state import read_batch
@@ -25,6 +26,9 @@ from tests.batch.conftest import failed_keys, read, statuses
 
 ROWS = [ask(f"row-{number}") for number in range(40)]
 CALL = "models.generateContent"
+SHORT = [{**row, "request": {**row["request"], "generationConfig": {"maxOutputTokens": 60}}} for row in ROWS]
+TOO_LITTLE = Budget(Decimal("0.0003"), PriceTable.shipped().price)
+"""For the rows of :data:`SHORT`, by what a trial of them takes."""
 QUICKLY = CallRules(requests_per_minute=60_000, tokens_per_minute=10_000_000)
 
 
@@ -257,3 +261,67 @@ def test_a_row_whose_answers_are_all_lost_is_left_after_three_calls(trying, call
     with pytest.raises(TrialError, match="10 of 10"):
         trying.finish()
     assert len(called()) == 30
+
+
+def test_the_time_for_the_jobs_begins_when_the_trial_is_over(trying, gemini_emulator):
+    gemini_emulator.add_fault(call=CALL, action="status", tier="flex", message="No capacity now.", times=None)
+    calls = replace(QUICKLY, capacity_wait_s=(100.0, 300.0))
+    hasty = trying.but(timeout_s=60.0, trial_s=7_200.0, calls=calls)
+    wait = hasty.attempt()
+    assert isinstance(wait, Wait)
+    assert wait.deadline == pytest.approx(time.time() + 7_200, abs=30)
+    gemini_emulator.clear_faults()
+    # More than the jobs may take, and the trial has begun before that.
+    gemini_emulator.advance_clock(3_600)
+    assert hasty.finish().counts == {"success": 40}
+
+
+def test_a_batch_whose_trial_was_too_dear_is_sent_the_next_day_with_more_money(trying, created, gemini_emulator):
+    daily = trying.but(rows=SHORT, timeout_s=3_600.0, at_timeout="answer")
+    with pytest.raises(TrialError, match="AGB-T02"):
+        daily.but(budget=TOO_LITTLE).finish()
+    gemini_emulator.advance_clock(86_400)
+    cleared = daily.but(budget=Budget(Decimal(1), trying.prices), is_cleared=True)
+    assert cleared.finish().counts == {"success": 40}
+    assert len(created()) == 1
+
+
+def test_a_trial_that_is_wanted_by_now_is_made_before_a_batch_that_was_planned_without(
+    trying, created, called, gemini_emulator
+):
+    gemini_emulator.add_fault(call="batches.create", action="status", status=429, message="full", times=None)
+    capped = trying.but(rows=SHORT)
+    capped.but(trial_rows=0).attempt()
+    gemini_emulator.clear_faults()
+    # Without the trial nothing would have judged the cost.
+    with pytest.raises(TrialError, match="AGB-T02"):
+        capped.but(budget=TOO_LITTLE).finish()
+    assert len(called()) == 10
+    assert created() == []
+
+
+def test_a_task_that_makes_no_trial_any_more_keeps_its_answers_and_sends_the_rest(trying, created, called):
+    capped = trying.but(rows=SHORT)
+    with pytest.raises(TrialError, match="AGB-T02"):
+        capped.but(budget=TOO_LITTLE).finish()
+    assert capped.but(trial_rows=0, calls=None).finish().counts == {"success": 40}
+    assert (len(called()), len(created())) == (10, 1)
+
+
+def test_a_trial_that_broke_off_is_not_gone_on_with_by_a_task_that_makes_none(
+    trying, created, called, gemini_emulator
+):
+    gemini_emulator.add_fault(call=CALL, action="status", status=401, after=3, times=None)
+    with pytest.raises(Exception, match="401"):
+        trying.finish()
+    gemini_emulator.clear_faults()
+    paid = len(called())
+    assert trying.but(trial_rows=0, calls=None).finish().counts == {"success": 40}
+    assert len(called()) == paid < 10
+
+
+@pytest.mark.parametrize(
+    ("ready_in_s", "most_s"), [(None, 7_200), (86_400, 7_200), (3_600, 900), (0, 0), (-60, 0)]
+)
+def test_a_trial_leaves_the_jobs_most_of_the_time_before_all_is_to_be_ready(ready_in_s, most_s):
+    assert trial_s(None if ready_in_s is None else 1_000_000 + ready_in_s, 1_000_000) == most_s

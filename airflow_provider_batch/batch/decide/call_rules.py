@@ -28,6 +28,12 @@ MARGIN_S = 900.0
 MARGIN_SHARE = 0.25
 """The same as a share of the time that the calls take."""
 
+TRIAL_S = 2 * 3600.0
+"""For how long the rows of a trial are called at most, seconds. Flex may be without capacity for a while."""
+
+TRIAL_SHARE = 0.25
+"""Of the time until all rows are to be answered, which a trial may take. The jobs need the rest."""
+
 REQUESTS_PER_MINUTE = 60
 """The pace where the connection says none: below the limits of every paid tier that is known to us."""
 
@@ -106,3 +112,11 @@ class CallRules:
     def is_in_time(self, tier: Tier, rows: int, tokens_per_row: float, left_s: float) -> bool:
         """So many rows can be answered in a tier in the time that is left, the last call included."""
         return left_s >= self.calls_s(rows, tokens_per_row, tier)
+
+
+def trial_s(ready_by: float | None, now: float) -> float:
+    """For how long the rows of a trial that begins now are called at most, seconds.
+
+    :param ready_by: Unix time by which all rows are to be answered. None if there is none.
+    """
+    return TRIAL_S if ready_by is None else min(TRIAL_S, max(0.0, TRIAL_SHARE * (ready_by - now)))

@@ -29,19 +29,20 @@ ON_TIME_S = 600.0
 def deadline(batch: BatchState, policy: Policy, now: float) -> float:
     """Unix time at which something is done about what is late, whatever it is."""
     last = batch.round
-    if last.is_live:
-        return calls_end(last)
+    called = batch.trial if batch.trial and batch.trial.open_shards else last
+    if called.is_live:
+        return calls_end(called)
     if last.cancel:
         is_rescued = policy.rescues and last.cancel.by is None
         return last.cancel.at.timestamp() + (END_JOBS_S if is_rescued else AFTER_CANCEL_S)
-    ends = _patience_ends(last, policy)
+    ends = patience_ends(batch, policy)
     begins = rescue_begins(batch, policy, now)
     return ends if begins is None else min(ends, begins)
 
 
 def all_is_due(batch: BatchState, policy: Policy) -> float:
     """Unix time by which all rows are to be answered, by jobs or by single calls."""
-    ends = _patience_ends(batch.round, policy)
+    ends = patience_ends(batch, policy)
     return ends if policy.ready_by is None else min(ends, policy.ready_by)
 
 
@@ -59,7 +60,7 @@ def rescue_begins(batch: BatchState, policy: Policy, now: float) -> float | None
     """
     if not policy.rescues:
         return None
-    ends = _patience_ends(batch.round, policy) if policy.at_timeout == "answer" else math.inf
+    ends = patience_ends(batch, policy) if policy.at_timeout == "answer" else math.inf
     if policy.ready_by is None:
         return ends
     for tier in policy.rules.tiers:
@@ -136,8 +137,12 @@ def tokens_per_row(batch: BatchState) -> float:
     return sum(shard.plan.tokens for shard in batch.originals) / max(1, batch.plan.rows)
 
 
-def _patience_ends(last: Round, policy: Policy) -> float:
-    began = last.plan.clock_from.timestamp()
+def patience_ends(batch: BatchState, policy: Policy) -> float:
+    """Unix time until which jobs are waited for, by the timeout."""
+    last, began = batch.round, batch.clock_from.timestamp()
     extended = max((one.at.timestamp() + policy.timeout_s for one in last.extended), default=began)
+    if not batch.has_spent:
+        return max(began + policy.timeout_s, extended)
     # The vendor ends the jobs itself, so no person's new time for them reaches further.
-    return max(began + policy.timeout_s, min(extended, began + policy.job_life_s))
+    sent = [attempt.sending.at.timestamp() for shard in last.open_shards for attempt in shard.attempts]
+    return max(began + policy.timeout_s, min(extended, max([began, *sent]) + policy.job_life_s))

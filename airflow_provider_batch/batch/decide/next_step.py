@@ -38,7 +38,13 @@ from airflow_provider_batch.batch.decide.actions import (
     UnknownState,
     Wait,
 )
-from airflow_provider_batch.batch.decide.deadlines import calls_end, deadline, is_rescue_due, rescue_needs_s
+from airflow_provider_batch.batch.decide.deadlines import (
+    calls_end,
+    deadline,
+    is_rescue_due,
+    patience_ends,
+    rescue_needs_s,
+)
 from airflow_provider_batch.batch.decide.evidence import due_at, of_attempt, of_shard, shows_known_job
 from airflow_provider_batch.batch.decide.policy import Policy
 from airflow_provider_batch.batch.decide.rows_again import left_for_calls, left_over
@@ -99,6 +105,14 @@ def next_action(batch: BatchState, visit: Visit, policy: Policy, now: float) -> 
 
     :param now: Unix time by the server's clock.
     """
+    action = _next_action(batch, visit, policy, now)
+    if isinstance(action, Wait) and action.deadline <= now:
+        # Something is waited for all the same. A wait that is over as it begins would come again at once.
+        return replace(action, deadline=max(action.until or 0.0, now + policy.patience.retry))
+    return action
+
+
+def _next_action(batch: BatchState, visit: Visit, policy: Policy, now: float) -> Action:
     last = batch.round
     if last.published:
         return _after_publication(batch, visit, policy, now)
@@ -181,6 +195,8 @@ def _call(batch: BatchState, called: Round, visit: Visit, policy: Policy, now: f
         why = "the time was up"
     elif not policy.may_call:
         why = "no task went on with the rows"
+    elif called is batch.trial and not policy.tries:
+        why = "the task makes no trial any more"
     for shard in called.open_shards:
         if shard.name not in visit.paused:
             return Call(shard) if why is None else LandCalls(shard, why)
@@ -189,7 +205,8 @@ def _call(batch: BatchState, called: Round, visit: Visit, policy: Policy, now: f
 
 def _judge(batch: BatchState, visit: Visit, policy: Policy) -> Action | None:
     """After a trial, and before anything is sent."""
-    is_due = batch.trial is not None and not batch.has_spent and policy.may_send and not batch.round.cancel
+    is_sent = batch.has_spent or not policy.may_send
+    is_due = batch.trial is not None and policy.tries and not is_sent and not batch.round.cancel
     return Judge() if is_due and not visit.is_judged else None
 
 
@@ -263,15 +280,19 @@ def _time(batch: BatchState, shards: list[Shard], visit: Visit, policy: Policy, 
 def _extend(batch: BatchState, shards: list[Shard], policy: Policy, now: float) -> Action | None:
     """A person who clears the task after the deadline wants its jobs to go on.
 
-    They go on as long as the API lets them.
+    They go on as long as the API lets them. Where there are none yet, their time begins anew.
     """
+    is_unsent = policy.may_send and not batch.has_spent and not batch.round.cancel
+    if policy.is_cleared and policy.is_new_try and is_unsent:
+        is_late = now >= patience_ends(batch, policy)
+        return Extend(len(batch.round.extended) + 1) if is_late else None
     last, runs = batch.round, any(shard.job or shard.is_unresolved for shard in shards)
     if not (policy.is_cleared and policy.is_new_try and runs) or last.cancel or now < deadline(batch, policy, now):
         return None
     if policy.rescues:
         # Its rows have a quicker way.
         return None
-    began = last.plan.clock_from.timestamp()
+    began = batch.clock_from.timestamp()
     return Extend(len(last.extended) + 1) if now < began + policy.job_life_s else None
 
 

@@ -32,6 +32,8 @@ class Policy:
     :param job_life_s: The vendor ends a job itself so many seconds after its submission.
     :param may_send: Send create calls at all. False for those who only take what is there.
     :param may_call: Make single calls at all.
+    :param tries: Rows of a trial are called, and judged. Without it, the batch goes on as if they were rows like
+        any other.
     :param rules: How rows are called, for the reckoning of how long that takes.
     :param submit_only: Stop when everything is submitted.
     """
@@ -48,6 +50,7 @@ class Policy:
     job_life_s: float = math.inf
     may_send: bool = True
     may_call: bool = False
+    tries: bool = False
     rules: CallRules = field(default_factory=CallRules)
     submit_only: bool = False
     patience: LostCallPatience = field(default_factory=LostCallPatience)

@@ -373,7 +373,10 @@ class Cancel(Document):
 
 
 class Extended(Document):
-    """``r<round>.extended<n>.json``: a person cleared the task after its deadline. Its jobs have new time."""
+    """``r<round>.extended<n>.json``: a person cleared the task after its deadline. Its jobs have new time.
+
+    Where there were none yet, their time begins here.
+    """
 
     at: datetime
 

@@ -187,6 +187,14 @@ class BatchState:
         """The round before the first, None if there was no trial."""
         return self.rounds[0] if self.rounds[0].number == TRIAL_ROUND else None
 
+    @property
+    def clock_from(self) -> datetime:
+        """Where the time of the newest round is counted from. That of jobs begins when the trial is over."""
+        planned = self.round.plan.clock_from
+        if self.trial is None or self.round.number > 1:
+            return planned
+        return max([planned, *(shard.landed.at for shard in self.trial.shards if shard.landed)])
+
     def round_of(self, shard: Shard) -> Round:
         """The round that a shard is part of."""
         return next(round_ for round_ in self.rounds if round_.number == shard.round)

@@ -68,6 +68,7 @@ class End(enum.Enum):
     UNAFFORDABLE = "max_cost_usd would be exceeded"
     PAUSE = "the rows have to wait"
     UNWANTED = "the batch was asked to end"
+    STOPPED = "the task is stopped"
     LEASE_LOST = "another worker goes on with them"
 
 
@@ -95,6 +96,7 @@ class Caller:
 
     :param rows: Those without an answer, in their order.
     :param rows_left: How many they are.
+    :param is_stopped: The process is about to be ended.
     :param clock: Unix time, by the vendor's clock.
     :param ends_at: Unix time, by the vendor's clock, after which nothing is called.
     """
@@ -108,6 +110,7 @@ class Caller:
     ends_at: float
     clock: Callable[[], float]
     rows_left: int
+    is_stopped: Callable[[], bool] = lambda: False
     rows: Iterator[Row] = field(default_factory=lambda: iter(()))
     _waiting: deque[Row] = field(default_factory=deque)
     _under_way: dict[asyncio.Task[None], float | None] = field(default_factory=dict)
@@ -167,6 +170,11 @@ class Caller:
             return Called(End.LEASE_LOST)
         if self.scribe.is_unwanted:
             return Called(End.UNWANTED)
+        if self.is_stopped():
+            log.warning("Stopping: the answers to %d calls under way are waited for.", len(self._under_way))
+            # There may be little time left. What has come is noted before what may come.
+            self.scribe.hurry()
+            return Called(End.STOPPED)
         return Called(End.TIME_UP) if self.clock() >= self.ends_at else None
 
     async def _lead(self, row: Row) -> Called | None:

@@ -15,8 +15,8 @@ from airflow_provider_batch.contract_calls import Tier
 from airflow_provider_batch.rows.dialect import CheckedRow, Usage
 from airflow_provider_batch.rows.money import Price, Rates
 
-FEWEST_BYTES_PER_TOKEN = 2
-"""As in the estimate of a batch."""
+FEWEST_BYTES_PER_TOKEN = 1
+"""Each digit is a token, and so may each byte of a rare script be. The estimate of a batch is of a usual text."""
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,10 @@ class Scribe:
         """A row is left as it is."""
         self._fresh.lines.append(msgspec.json.encode({"key": key, "error": {"code": GIVEN_UP, "message": why}}))
 
+    def hurry(self) -> None:
+        """Note what is new at once."""
+        self._is_due = True
+
     async def keep_noting(self) -> None:
         """Note what is new when it is time, for as long as the calls go on.
 

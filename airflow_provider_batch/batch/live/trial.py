@@ -191,5 +191,5 @@ def _ensure_affordable(forecast: Forecast, max_usd: float | None, paid: str) -> 
         f"{forecast.input}. Output tokens: {_output(forecast)}.",
         code="AGB-T02",
         remedy=f"No batch was sent. The trial has cost {paid}, and its answers are kept. Raise max_cost_usd, or "
-        "lower maxOutputTokens or the thinking budget. More trial rows give a narrower range.",
+        "lower maxOutputTokens or the thinking budget. In a new DAG run, more trial rows give a narrower range.",
     )

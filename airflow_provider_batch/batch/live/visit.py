@@ -129,6 +129,7 @@ def _caller(work: Work, calls: Calling, batch: BatchState, shard: Shard, noted: 
         ends_at=ends_at,
         clock=work.service.now,
         rows_left=rows,
+        is_stopped=calls.is_stopped,
     )
 
 

@@ -56,7 +56,7 @@ def begin_round(
         kind=RoundKind.BATCH if ends_at is None else RoundKind.RESCUE,
         shards=tuple(shards),
         created_at=now,
-        clock_from=now if is_new_start else last.plan.clock_from,
+        clock_from=now if is_new_start else batch.clock_from,
         ends_at=ends_at,
     )
     ledger.put(names.plan_of(last.number + 1), plan)

@@ -166,7 +166,7 @@ def _goes_on(service: BatchService, spec: BatchSpec, ledger: Ledger, batch: Batc
     """The batch is the one for these rows, or the user wants to go on with it all the same."""
     if batch.superseded is not None:
         return False
-    if batch.plan.content == content and not _is_trial_void(batch):
+    if batch.plan.content == content and not _is_trial_void(spec, batch):
         return True
     if not batch.has_spent:
         _abandon(service, ledger, content)
@@ -190,10 +190,14 @@ def _goes_on(service: BatchService, spec: BatchSpec, ledger: Ledger, batch: Batc
     )
 
 
-def _is_trial_void(batch: BatchState) -> bool:
-    """No row of a trial was answered, so a new try makes it anew."""
-    landed = [shard.landed for shard in batch.trial.shards if shard.landed] if batch.trial else []
-    return bool(landed) and not batch.has_spent and not any(one.calls for one in landed)
+def _is_trial_void(spec: BatchSpec, batch: BatchState) -> bool:
+    """No row of a trial was answered, or it is wanted by now, so a new try makes it anew."""
+    if batch.has_spent:
+        return False
+    if batch.trial is None:
+        return spec.trial_rows > 0
+    landed = [shard.landed for shard in batch.trial.shards if shard.landed]
+    return bool(landed) and not any(one.calls for one in landed)
 
 
 def _named(jobs: tuple[str, ...]) -> str:
