@@ -19,6 +19,9 @@ GRACE_S = 600.0
 A trigger fires within five minutes. A triggerer may be starting, or have many others.
 """
 
+BLIND_WAIT_S = 300.0
+"""Between looks of workers while the triggerer cannot ask about the jobs, seconds."""
+
 NO_TRIGGERER = "Check that a triggerer runs, and has room for more triggers ([triggerer] capacity)."
 
 _FAILED = "__fail__"

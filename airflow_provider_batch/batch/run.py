@@ -12,9 +12,10 @@ from airflow_provider_batch.batch.cost.receipts import receipt
 from airflow_provider_batch.batch.decide import actions, failures, next_step
 from airflow_provider_batch.batch.decide.actions import Action, Wait
 from airflow_provider_batch.batch.decide.common_mistake import common_mistake, in_words
-from airflow_provider_batch.batch.decide.deadlines import deadline, rescue_ends, rescue_plan, told_time
-from airflow_provider_batch.batch.decide.next_step import Visit, next_action
+from airflow_provider_batch.batch.decide.deadlines import deadline, rescue_ends, rescue_plan
+from airflow_provider_batch.batch.decide.next_step import next_action
 from airflow_provider_batch.batch.decide.rows_again import left_for_calls, left_over, those_again
+from airflow_provider_batch.batch.decide.visit import Visit
 from airflow_provider_batch.batch.land.match_rows import land
 from airflow_provider_batch.batch.land.publish import publish, published, tidy
 from airflow_provider_batch.batch.ledger import names
@@ -23,21 +24,20 @@ from airflow_provider_batch.batch.ledger.documents import Landed as LandedJob
 from airflow_provider_batch.batch.ledger.folder_owner import ensure_free
 from airflow_provider_batch.batch.ledger.state import BatchState, Shard, read_batch
 from airflow_provider_batch.batch.ledger.storage_errors import coded_storage_errors
-from airflow_provider_batch.batch.live.caller import End
 from airflow_provider_batch.batch.live.trial import judge
-from airflow_provider_batch.batch.live.visit import CALL_LIMITS, call_rows, land_called
+from airflow_provider_batch.batch.live.turn import call_for, calling, land_for
+from airflow_provider_batch.batch.live.visit import CALL_LIMITS
 from airflow_provider_batch.batch.observer import CALLS, LANDING, SUBMISSION, tell, turnaround
 from airflow_provider_batch.batch.send import create_job
 from airflow_provider_batch.batch.send.end_jobs import EndRequest, ask_to_end, note_end
 from airflow_provider_batch.batch.send.rounds import begin_round
-from airflow_provider_batch.batch.work import Calling, Work, reader_of
+from airflow_provider_batch.batch.work import Work, reader_of
 from airflow_provider_batch.contract import Absent, JobSnapshot
 from airflow_provider_batch.errors import (
     ApiError,
     ApiUnreachableError,
     AuthError,
     BatchError,
-    ConfigError,
     NotFoundError,
     ProtocolError,
     ResultsNotReadyError,
@@ -201,12 +201,13 @@ class Run:
             self._extend(batch, action.number)
 
     def _act_on_calls(self, batch: BatchState, action: actions.Call | actions.LandCalls | actions.Judge) -> None:
+        retry_s = self._policy.patience.retry
         if isinstance(action, actions.Call):
-            self._call(batch, action.shard)
+            call_for(self._work, self._visit, batch, action.shard, retry_s)
         elif isinstance(action, actions.LandCalls):
-            self._land_calls(batch, action.shard, action.why)
+            land_for(self._work, self._visit, batch, action, retry_s)
         else:
-            judge(self._work, self._calls, batch)
+            judge(self._work, calling(self._work), batch)
             self._visit.is_judged = True
 
     def _resolve(self, action: Action) -> None:
@@ -266,43 +267,6 @@ class Run:
                 return
             log.warning("The results of %s are fetched later: %s", job.name, error)
             self._visit.not_ready[job.name] = error
-
-    def _call(self, batch: BatchState, shard: Shard) -> None:
-        called = call_rows(self._work, self._calls, batch, shard)
-        if called.end in (End.PAUSE, End.STOPPED, End.LEASE_LOST):
-            until = self._pause(batch, shard, called.until)
-            log.info("Single calls for %s go on at %s: %s.", shard.title, told_time(until), called.why)
-        else:
-            self._land_calls(batch, shard, "" if called.end is End.ALL_ANSWERED else called.end.value)
-
-    def _land_calls(self, batch: BatchState, shard: Shard, why: str) -> None:
-        landed = land_called(self._work, batch, shard, why)
-        if landed is None:
-            # The worker that has the lease may be dead. Its lease ends by itself.
-            self._pause(batch, shard, None)
-
-    def _pause(self, batch: BatchState, shard: Shard, until: float | None) -> float:
-        """Leave a shard for a while. Returns the Unix time at which its turn comes again.
-
-        :param until: Unix time, None = soon.
-        """
-        soon = self._work.service.now() + self._policy.patience.retry
-        is_limited = self._work.calls is not None and self._work.calls.max_usd is not None
-        # Another visit may spend on it what is left of the money, so nothing is called beside it.
-        paused = batch.round_of(shard).open_shards if is_limited else (shard,)
-        again = soon if until is None else until
-        self._visit.paused |= dict.fromkeys((one.name for one in paused), again)
-        return again
-
-    @property
-    def _calls(self) -> Calling:
-        if self._work.calls is None:
-            raise ConfigError(
-                "The ledger asks for single calls, and this task makes none.",
-                code="AGB-C06",
-                remedy="Nothing was sent. Run the task that has begun the batch again.",
-            )
-        return self._work.calls
 
     def _tell_submitted(self) -> None:
         plan = self._work.ledger.read(names.PLAN, BatchPlan)

@@ -9,10 +9,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.airflow_compat import object_path
-from airflow_provider_batch.deferring import left_s, patience
+from airflow_provider_batch.deferring import BLIND_WAIT_S, left_s, patience
 from airflow_provider_batch.errors import ConfigError
 from airflow_provider_batch.operators.in_time import ready_time_of
-from airflow_provider_batch.operators.running import BLIND_WAIT_S
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context

@@ -17,7 +17,7 @@ from airflow_provider_batch.airflow_compat import (
 )
 from airflow_provider_batch.batch.ledger import names
 from airflow_provider_batch.contract import DEFAULT_TIMEOUT_S
-from airflow_provider_batch.deferring import left_s, patience
+from airflow_provider_batch.deferring import BLIND_WAIT_S, left_s, patience
 from airflow_provider_batch.errors import BatchError, ConfigError, EmptyInputError, PartialResultsError
 from airflow_provider_batch.hooks.gemini import GeminiBatchHook
 from airflow_provider_batch.links.gemini import show
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
     from airflow_provider_batch.operators.options import BatchArguments
     from airflow_provider_batch.rows.check.staging import Intake
     from airflow_provider_batch.rows.manifest import Manifest
-
-BLIND_WAIT_S = 300.0
-"""Between looks of workers while the triggerer cannot ask about the jobs, seconds."""
 
 FIRST_BEGIN_WAIT_S, LAST_BEGIN_WAIT_S, BEGIN_SHARE = 60.0, 600.0, 0.1
 """Between attempts to begin while the API is out of order. Each attempt reads and checks the rows again.
@@ -236,7 +233,7 @@ class TaskRun:
             budget=Budget(given.max_cost_usd, self._hook.prices().price, self._earlier_outputs),
             files_needed_s=min(given.timeout, DEFAULT_TIMEOUT_S),
             trial_rows=given.trial_rows,
-            trial_s=trial_s(ready_time_of(self._given.ready_by, self._context), time.time()),
+            trial_s=trial_s(ready_time_of(given.ready_by, self._context), time.time()),
             output=self._form.output,
             is_strict=results.strict_output,
             layout=Layout(

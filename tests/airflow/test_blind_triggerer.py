@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_batch.operators.running import BLIND_WAIT_S
+from airflow_provider_batch.deferring import BLIND_WAIT_S
 from tests.airflow.tries import batch_of, deferral_of
 
 

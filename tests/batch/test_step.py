@@ -8,8 +8,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from airflow_provider_batch.batch.decide import actions
-from airflow_provider_batch.batch.decide.next_step import Visit, next_action, retry_helps
+from airflow_provider_batch.batch.decide.next_step import next_action, retry_helps
 from airflow_provider_batch.batch.decide.policy import Policy
+from airflow_provider_batch.batch.decide.visit import Visit
 from airflow_provider_batch.batch.ledger.documents import (
     BatchPlan,
     Cancel,

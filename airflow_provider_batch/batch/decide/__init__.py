@@ -13,4 +13,5 @@ __all__ = [
     "outcome",
     "policy",
     "rows_again",
+    "visit",
 ]
