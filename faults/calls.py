@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_provider_batch.batch.cost.budget import Budget
-from airflow_provider_batch.batch.decide.call_rules import CallRules
+from airflow_provider_batch.batch.decide.call_rules import CallRules, Keeping
 from airflow_provider_batch.gemini.prices import PriceTable
 from airflow_provider_batch.rows.check.shards import ShardLimits
 from faults.crash import DONE, FAILED
@@ -27,6 +27,10 @@ QUICKLY = CallRules(
 )
 
 
+BRIEF = Keeping(lease_s=0.6, note_s=0.05)
+"""How answers are noted, in tenths of seconds instead of minutes."""
+
+
 def _rows(task: Task) -> list[Any]:
     """Rows whose texts are those of no other run."""
     return [ask(f"k{number} of {task.folder.name}") for number in range(ROWS)]
@@ -34,13 +38,14 @@ def _rows(task: Task) -> list[Any]:
 
 def tried(task: Task) -> Task:
     """Twelve rows are tried before the others are sent."""
-    return task.but(rows=_rows(task), trial_rows=12, trial_s=7_200.0, calls=QUICKLY)
+    return task.but(rows=_rows(task), trial_rows=12, trial_s=7_200.0, calls=QUICKLY, keeping=BRIEF)
 
 
 def late(task: Task) -> Task:
     """Three jobs whose rows are called after an hour."""
     rows, limits = _rows(task), ShardLimits(rows=8)
-    return task.but(rows=rows, limits=limits, calls=QUICKLY, timeout_s=3_600.0, at_timeout="answer")
+    of_calls = {"calls": QUICKLY, "keeping": BRIEF, "at_timeout": "answer"}
+    return task.but(rows=rows, limits=limits, timeout_s=3_600.0, **of_calls)
 
 
 def late_and_capped(task: Task) -> Task:

@@ -105,7 +105,7 @@ class Task:
     calls: CallRules | None = None
     max_failed: float | None = None
     is_stopped: Callable[[], bool] = lambda: False
-    keeping: Keeping = field(default_factory=lambda: Keeping(lease_s=0.6, note_s=0.05))
+    keeping: Keeping = field(default_factory=lambda: Keeping(lease_s=30.0, note_s=0.05))
     wrap: Callable[[Any], Any] = _same
     jobs: list[str] = field(default_factory=list)
     observer: Observer = field(default_factory=Observer)

@@ -333,3 +333,16 @@ def test_a_task_that_is_stopped_begins_no_more_calls_and_keeps_the_answers_to_th
     assert 4 <= paid < 20
     assert late.finish().counts == {"success": 20}
     assert len(called()) == 20
+
+
+def test_an_answer_without_a_token_count_keeps_what_it_may_have_cost(late, stuck, called, gemini_emulator):
+    limited = late.but(rows=CAPPED, budget=Budget(Decimal("0.03"), late.prices))
+    begun(limited, stuck)
+    bare = {"candidates": [{"content": {"parts": [{"text": "so"}], "role": "model"}, "finishReason": "STOP"}]}
+    gemini_emulator.add_fault(call=CALL, action="status", status=200, body=bare, times=4)
+    gemini_emulator.advance_clock(LATE_S)
+    limited.finish()
+    landed = [one for one in read_batch(late.ledger).landed if one.calls]
+    # Each of the four answers may have 1,000 tokens at USD 1.25 a million, and some input.
+    assert sum(one.lost_usd for one in landed) == pytest.approx(4 * 0.00125, rel=0.02)
+    assert sum(one.unmetered for one in landed) == 4

@@ -44,7 +44,8 @@ class NoteHead(Document):
     :param sha256: Of these lines.
     :param billed: What the answers in these lines took, by tier.
     :param lost: Calls that may have been billed, and whose answers will not come.
-    :param lost_usd: What they may have cost at most, 0 where prices are not known.
+    :param lost_usd: What they, and answers without a token count, may have cost at most. 0 where prices are not
+        known.
     :param window_rows: Calls that the owner may have begun, and not noted, before its next note.
     :param window_usd: What these may cost at most, 0 where prices are not known.
     :param refusals: By tier, how often in a row the vendor had no capacity.

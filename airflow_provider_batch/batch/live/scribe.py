@@ -112,7 +112,11 @@ class Scribe:
         self._end(most_usd)
         self._fresh.lines.append(answer.line)
         self._fresh.billed = added(self._fresh.billed, [totals])
-        return None if totals.unmetered else usd_of(totals, self._price)
+        if totals.unmetered:
+            # It is billed, and the bill is not known.
+            self._fresh.lost_usd += most_usd or 0.0
+            return None
+        return usd_of(totals, self._price)
 
     def lose(self, most_usd: float | None) -> None:
         """A call may be billed, and its answer will not come."""

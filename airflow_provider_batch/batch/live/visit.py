@@ -76,10 +76,11 @@ def call_rows(work: Work, calls: Calling, batch: BatchState, shard: Shard) -> Ca
         lines = stack.enter_context(_lines(work, batch, shard))
         caller = _caller(work, calls, batch, shard, noted, left)
         log.info("%d rows of %s have no answer yet. They are called %s.", left, shard.title, _pace(calls))
+        # What may fail comes before the lease: a lease that is not given back looks like a lost worker.
+        costs = RowCosts(_price(work, batch), work.service.check_model(batch.plan.model))
         if not caller.scribe.take_lease() or shard.document(names.LANDED) in work.ledger.names():
             # Where the rows have landed, the notes that said so may be gone already.
             return Called(End.PAUSE, now + ONE_WAIT_S, "another worker was quicker")
-        costs = RowCosts(_price(work, batch), work.service.check_model(batch.plan.model))
         caller.rows = _rows(work, lines, answered, costs)
         return asyncio.run(_run(caller, calls))
 
