@@ -17,7 +17,7 @@ from airflow_provider_batch.batch.decide.actions import Wait
 from airflow_provider_batch.batch.decide.call_rules import CallRules
 from airflow_provider_batch.batch.ledger.documents import Landed
 from airflow_provider_batch.batch.ledger.state import read_batch
-from airflow_provider_batch.batch.live.notes import NoteWriter, read_notes
+from airflow_provider_batch.batch.live.notes import NoteWriter, Window, read_notes
 from airflow_provider_batch.contract_calls import Tier
 from airflow_provider_batch.errors import JobTimeoutError
 from airflow_provider_batch.gemini.prices import PriceTable
@@ -290,7 +290,7 @@ def test_beside_a_visit_that_may_spend_what_is_left_of_the_money_nothing_is_call
         service.ask_time()
         now = datetime.fromtimestamp(service.now(), timezone.utc)
     another = NoteWriter(many.ledger, first, read_notes(many.ledger, first), lambda: now, lease_s=3_600)
-    assert another.take(window_rows=10_000, window_usd=0.0)
+    assert another.take(Window(10_000))
     assert isinstance(many.resume(), Wait)
     assert len(called()) == calls
 
@@ -315,7 +315,7 @@ def test_a_lease_that_outlives_the_time_of_the_calls_is_waited_for_without_haste
         lambda: datetime.fromtimestamp(now, timezone.utc),
         lease_s=180,
     )
-    assert gone.take(window_rows=1, window_usd=0.0)
+    assert gone.take(Window(1))
     wait = late.but(patience=replace(QUICK, retry=60.0)).resume()
     assert isinstance(wait, Wait)
     assert min(wait.until, wait.deadline) > now + 30
