@@ -17,7 +17,7 @@ from airflow_provider_batch.batch.decide.call_rules import CallRules
 from airflow_provider_batch.batch.ledger.documents import Layout
 from airflow_provider_batch.batch.ledger.job_names import Identity, JobTag
 from airflow_provider_batch.batch.ledger.state import read_batch
-from airflow_provider_batch.batch.live.notes import NoteWriter, read_notes
+from airflow_provider_batch.batch.live.notes import NoteWriter, Window, read_notes
 from airflow_provider_batch.batch.sweep import Kind, prune, reconcile, sweep
 from airflow_provider_batch.contract import JobSnapshot, JobState
 from airflow_provider_batch.errors import BatchError
@@ -413,7 +413,7 @@ def leased(task, shard, gemini_emulator):
             lambda: datetime.fromtimestamp(service.now(), timezone.utc),
             lease_s=180,
         )
-        assert writer.take(window_rows=2, window_usd=0.0)
+        assert writer.take(Window(2))
 
 
 def test_a_rescue_that_pauses_is_left_to_its_task(half_rescued, lake, gemini_emulator):
