@@ -22,6 +22,9 @@ MOST_SHARE = 0.9
 """Of the rows that are left. Single calls take the place of jobs if they can answer so many in time."""
 
 
+FEW_SHARE = 0.25
+"""Of the time until all rows are to be answered. Few are those that leave at the pace in so much of it."""
+
 ON_TIME_S = 600.0
 """A visit that comes so much too late is still in time, seconds. A trigger fires within five minutes."""
 
@@ -55,8 +58,8 @@ def rescue_begins(batch: BatchState, policy: Policy, now: float) -> float | None
     """Unix time at which the rows that are left must begin to be answered by single calls.
 
     None if they are not to be. What cannot be answered in time in the first tier may be in the next. Single calls
-    may not be able to answer all rows in the time that is left. If they can answer nearly all, they begin. Else
-    the jobs are more likely to be done, and go on.
+    may not be able to answer all rows in the time that is left. If they can answer nearly all, or the rows are
+    few, they begin. Else the jobs are more likely to be done, and go on.
     """
     if not policy.rescues:
         return None
@@ -66,8 +69,15 @@ def rescue_begins(batch: BatchState, policy: Policy, now: float) -> float | None
     for tier in policy.rules.tiers:
         if now <= policy.ready_by - rescue_needs_s(batch, policy, tier, with_margin=False):
             return min(ends, policy.ready_by - rescue_needs_s(batch, policy, tier))
+    last, began = policy.rules.tiers[-1], batch.clock_from.timestamp()
+    window_s = max(0.0, policy.ready_by - began)
+    if 60 * rows_left(batch) / policy.rules.rows_per_minute(tokens_per_row(batch), last) <= FEW_SHARE * window_s:
+        # Few rows and little time: a call may take less than it may take at most.
+        return min(ends, began + window_s / 2)
+    if now >= policy.ready_by and not policy.may_send:
+        # Late rows are what this task or command is there for.
+        return policy.ready_by
     most = math.ceil(MOST_SHARE * rows_left(batch))
-    last = policy.rules.tiers[-1]
     begins = policy.ready_by - policy.rules.rescue_s(most, tokens_per_row(batch), last, with_margin=False)
     return min(ends, begins) if now <= begins + ON_TIME_S else ends
 
