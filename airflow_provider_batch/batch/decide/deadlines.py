@@ -22,7 +22,7 @@ MOST_SHARE = 0.9
 """Of the rows that are left. Single calls take the place of jobs if they can answer so many in time."""
 
 
-FEW_SHARE = 0.25
+FEW_SHARE = 0.4
 """Of the time until all rows are to be answered. Few are those that leave at the pace in so much of it."""
 
 ON_TIME_S = 600.0
