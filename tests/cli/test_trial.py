@@ -104,7 +104,7 @@ def test_a_bad_trial_keeps_the_batch_from_being_sent(ab, rows, calls, gemini_emu
 
 @pytest.mark.parametrize("gemini_emulator", [{"job_seconds": 3600}], indirect=True)
 def test_rows_that_are_late_for_the_time_of_a_submit_get_single_calls(ab, rows, calls, gemini_emulator):
-    ended = ab(*SUBMIT, *FAST, "--wait", "--ready-by", "0:00:12", "--json")
+    ended = ab(*SUBMIT, *FAST, "--wait", "--ready-by", "0:00:16", "--json")
     assert (ended.status, ended.json["counts"]) == (0, {"success": 3})
     assert (len(gemini_emulator.billed_calls()), calls("batches.cancel")) == (3, calls("batches.create"))
 
