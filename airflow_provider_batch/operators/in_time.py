@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_batch.batch.work import Calling
     from airflow_provider_batch.hooks.gemini import Account, GeminiBatchHook
-    from airflow_provider_batch.operators.options import BatchArguments
+    from airflow_provider_batch.operators.options import BatchArguments, SingleCalls
 
 TRIAL_S = 2 * 3600.0
 """For how long the rows of a trial are called at most, seconds. Flex may be without capacity for a while."""
@@ -55,15 +55,19 @@ def calling_of(
 
     :param is_stopped: The task is being stopped, so no call may begin.
     """
-    from airflow_provider_batch.batch.work import Calling
-
     if not (given.trial_rows or given.ready_by or given.failures.at_timeout == "answer"):
         return None
-    rules = account.call_rules(**asdict(given.single_calls))
-    return Calling(
-        connect=lambda: hook.calling_service(rules.concurrency),
-        account=account.label,
-        rules=rules,
-        max_failed=given.allowed_failures,
-        is_stopped=is_stopped,
-    )
+    return replace(calling(hook, account, given.single_calls, is_stopped), max_failed=given.allowed_failures)
+
+
+def calling(
+    hook: GeminiBatchHook, account: Account, single_calls: SingleCalls, is_stopped: Callable[[], bool]
+) -> Calling:
+    """How rows are answered by single calls, at the pace of the connection.
+
+    :param is_stopped: As of :func:`calling_of`.
+    """
+    from airflow_provider_batch.batch.work import Calling
+
+    rules = account.call_rules(**asdict(single_calls))
+    return Calling(lambda: hook.calling_service(rules.concurrency), account.label, rules, is_stopped=is_stopped)

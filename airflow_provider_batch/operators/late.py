@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_batch.airflow_compat import object_path
 from airflow_provider_batch.deferring import BLIND_WAIT_S, left_s, patience
 from airflow_provider_batch.errors import ConfigError
-from airflow_provider_batch.operators.in_time import ready_time_of
+from airflow_provider_batch.operators.in_time import calling, ready_time_of
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
@@ -80,21 +80,16 @@ class LateJobs:
         """
         from airflow_provider_batch.batch.assemble import within
         from airflow_provider_batch.batch.cost.budget import Budget
-        from airflow_provider_batch.batch.work import Calling
 
         policy = replace(work.policy, at_timeout=self.at_timeout, timeout_s=self.timeout_s, ready_by=self.ready_by)
         if not self.calls:
             return replace(work, policy=policy)
-        account = hook.account()
-        rules = account.call_rules(**asdict(self.single_calls))
+        calls = calling(hook, hook.account(), self.single_calls, is_stopped)
         files = None if self.media_path is None else object_path(self.media_path, "media_path")
-        calls = Calling(
-            lambda: hook.calling_service(rules.concurrency), account.label, rules, is_stopped=is_stopped
-        )
         budget = Budget(self.max_cost_usd, work.prices)
         called = replace(
             work,
-            policy=replace(policy, may_call=True, rules=rules),
+            policy=replace(policy, may_call=True, rules=calls.rules),
             files=files,
             calls=within(calls, budget),
         )

@@ -122,13 +122,13 @@ def estimate(
 
 def report(estimate: Estimate, model: str, max_usd: Decimal | None) -> tuple[str, ...]:
     """The estimate for the task log, a line for each thing."""
-    price = "no price is known for this model" if estimate.batch_usd is None else _dollars(estimate.batch_usd)
+    price = "no price is known for this model" if estimate.batch_usd is None else dollars(estimate.batch_usd)
     limit = (
         "the project's own limit decides, and a full queue is waited out"
         if estimate.max_enqueued_tokens is None
         else f"max_enqueued_tokens is {estimate.max_enqueued_tokens:,}"
     )
-    single = "" if estimate.standard_usd is None else f"; in single calls {_dollars(estimate.standard_usd)}"
+    single = "" if estimate.standard_usd is None else f"; in single calls {dollars(estimate.standard_usd)}"
     return (
         f"jobs:          {estimate.jobs}, with {model}",
         f"input tokens:  {estimate.input_tokens} ({estimate.input_basis})",
@@ -224,6 +224,7 @@ def prices_ahead(prices: Prices, model: str, now: float, job_life_s: float) -> l
     return [prices(model, day) for day in sorted(days)]
 
 
-def _dollars(span: Span) -> str:
+def dollars(span: Span) -> str:
+    """A range of USD in words."""
     most = "an unknown sum" if span.most is None else f"{span.most:,.4f}"
     return f"USD {span.least:,.4f} to {most}"

@@ -39,21 +39,12 @@ class RowCosts:
         tokens_out = (row.max_output or self.facts.output_tokens) * row.answers
         if self.price is None or not tokens_in or not tokens_out:
             return None
-        rates = self._dearest(tier)
+        usual, long = rates_of(self.price, tier)
+        rates = long or usual
         most = rates.usd(Usage(input=tokens_in, output=tokens_out))
         if most is not None and row.media and rates.audio is not None and rates.audio > rates.input:
             most += (rates.audio - rates.input) * tokens_in / 1_000_000
         return None if most is None else float(most)
-
-    def _dearest(self, tier: Tier) -> Rates:
-        rates, long = rates_of(self._known, tier)
-        return long or rates
-
-    @property
-    def _known(self) -> Price:
-        if self.price is None:
-            raise ValueError("the model has no price")
-        return self.price
 
 
 def rates_of(price: Price, tier: Tier) -> tuple[Rates, Rates | None]:

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import msgspec
 
-from airflow_provider_batch.batch.cost.budget import prices_ahead
+from airflow_provider_batch.batch.cost.budget import dollars, prices_ahead
 from airflow_provider_batch.batch.cost.estimate import Span
 from airflow_provider_batch.batch.cost.receipts import cost_of
 from airflow_provider_batch.batch.cost.trial_range import Forecast, TriedRow, Whole, row_usd
@@ -69,7 +69,7 @@ def judge(work: Work, calls: Calling, batch: BatchState) -> None:
 
 def in_words(forecast: Forecast) -> tuple[str, ...]:
     """The estimate for a log, a line for each thing."""
-    usd = "no price is known for this model" if forecast.usd is None else f"USD {_usd(forecast.usd)}"
+    usd = "no price is known for this model" if forecast.usd is None else dollars(forecast.usd)
     return (
         f"by the trial:  {forecast.rows_tried} rows tried, and for all rows these ranges of 95 %",
         f"input tokens:  {forecast.input}",
@@ -81,10 +81,6 @@ def in_words(forecast: Forecast) -> tuple[str, ...]:
 def _output(forecast: Forecast) -> str:
     thinking = "no" if forecast.thinking.most == 0 else str(forecast.thinking)
     return f"{forecast.output}, and {thinking} thinking tokens"
-
-
-def _usd(span: Span) -> str:
-    return f"{span.least:,.4f} to {'an unknown sum' if span.most is None else f'{span.most:,.4f}'}"
 
 
 def tried_rows(work: Work, trial: Round) -> Iterator[LandedRow]:

@@ -45,7 +45,6 @@ ONE_WAIT_S = 15.0
 MEDIA_LIFE_S = 6 * 3600.0
 """What an uploaded media file must still have of its life before rows with it are called, seconds."""
 
-
 CALL_LIMITS = ShardLimits(rows=10_000)
 """Of one lease: the notes of as many rows are read again after a worker was lost."""
 
@@ -116,7 +115,8 @@ def _caller(work: Work, calls: Calling, batch: BatchState, shard: Shard, noted: 
         window_rows=min(rows, rules.concurrency + calls.keeping.note_rows),
         is_limited=calls.max_usd is not None,
     )
-    spent = calls.spent(batch) + spent_in_notes(work, batch, price)
+    # Without a limit it does not matter, and all notes of open shards would be read once more for it.
+    spent = 0.0 if calls.max_usd is None else calls.spent(batch) + spent_in_notes(work, batch, price)
     pace = Pace(rules.requests_per_minute, rules.tokens_per_minute, shared_place(calls.account, batch.plan.model))
     ends_at = called.plan.ends_at.timestamp() if called.plan.ends_at else float("inf")
     refusals = dict(noted.last.refusals) if noted.last else {}
